@@ -1,0 +1,65 @@
+"""The flights problem as the machinery sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flights.contract import Flight, Inputs
+from slipway.problem import Fault, Problem
+
+if TYPE_CHECKING:
+    import polars as pl
+    from sklearn.pipeline import Pipeline
+
+
+# Imported when called: no stage pays for what it does not use.
+def _sources() -> Path:
+    from flights.ingest import sources
+
+    return sources()
+
+
+def _ingest(folder: Path) -> tuple[pl.DataFrame, list[Fault]]:
+    from flights.ingest import ingest
+
+    return ingest(folder)
+
+
+def _features(table: pl.DataFrame) -> pl.DataFrame:
+    from flights.features import features
+
+    return features(table)
+
+
+def _estimator(*args: Any, **options: Any) -> Pipeline:
+    from flights.model import estimator
+
+    return estimator(*args, **options)
+
+
+_WEATHER = ("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib", "weather_at")
+
+PROBLEM = Problem(
+    name="flights",
+    task="binary",
+    table=Flight,
+    inputs=Inputs,
+    target="late",
+    time="sched_dep",
+    slices=("carrier", "origin", "month"),
+    known_at={
+        "dep_delay": "departed_at",
+        "departed_at": "departed_at",
+        "late": "settled_at",
+        "settled_at": "settled_at",
+        **dict.fromkeys(_WEATHER, "weather_at"),
+    },
+    horizon_hours=2,
+    sources=_sources,
+    ingest=_ingest,
+    features=_features,
+    estimator=_estimator,
+    lookup="flights.lookup",
+    labels={"title": "Will this flight arrive 15 or more minutes late?", "positive": "late", "unit": "probability"},
+)

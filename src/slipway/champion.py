@@ -1,0 +1,107 @@
+"""The champion: the model that production runs by the ledger, restored and asked about the challenger's rows."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from slipway import config, files, git, ingest, ledger
+from slipway.errors import ConfigError, Unsure
+from slipway.model import FOLDER
+
+LOCKS = ("requirements/pipeline.lock", "requirements/serve.lock")
+WANTED = ("model.onnx", "contract.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """The source commit that production runs, its model's hash, its rows of the challenger's test window."""
+
+    commit: str
+    model_sha256: str
+    rows: pl.DataFrame
+
+
+def source(base: str, root: Path = Path()) -> str | None:
+    """The source commit of the last production line at `base`; None when nothing was released yet."""
+    line = ledger.newest(ledger.read_at("production", base, root))
+    return git.commit(line.commit, root=root) if line else None
+
+
+def restore(revision: str, data: config.Data, *, root: Path) -> Champion:
+    """Check the champion out, bring its model back, and let its own code predict the challenger's table.
+
+    The model comes from DVC's cache, or is rebuilt by the champion's own pipeline when the cache lacks it.
+    Unsure when it can neither be found nor rebuilt: a champion is never assumed.
+    """
+    out = config.cache_home(root) / "champion.parquet"
+    with git.worktree(revision, config.cache_home(root) / "champion", root=root) as tree:
+        python = interpreter(tree, root)
+        env = config.environment(tree, PATH=f"{python.parent}:{config.environment(tree)['PATH']}")
+        _model(tree, root, python, env)
+        # The windows are the challenger's: neither model has seen its test rows.
+        command = [str(python), "-m", "slipway", "evaluate", "--table", str((root / ingest.TABLE).resolve()),
+                   "--until", str(data.until), "--test-days", str(data.test_days), "--out", str(out.resolve())]  # fmt: skip
+        _call(command, tree, env, f"champion {revision[:12]} could not predict the challenger's rows")
+        champion = Champion(commit=revision, model_sha256=files.sha256(tree / FOLDER / "model.onnx"), rows=ingest.read(out))
+    out.unlink()
+    return champion
+
+
+def _model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
+    """Models of the worktree from the shared DVC cache, else by its own `dvc repro export`."""
+    if not (tree / "dvc.lock").exists():
+        raise ConfigError(f"champion {tree.name}: its commit has no dvc.lock, so no model", hint="release a commit that has one")
+    dvc = [str(python), "-m", "dvc"]
+    shared = git.output("rev-parse", "--path-format=absolute", "--git-common-dir", root=root)
+    cache = cache_folder(root) or Path(shared).parent / ".dvc" / "cache"
+    _call([*dvc, "config", "--local", "cache.dir", str(cache)], tree, env, "DVC's cache could not be shared")
+    found = subprocess.run([*dvc, "checkout", "-q", *(str(FOLDER / name) for name in WANTED)], cwd=tree, env=env,
+                           capture_output=True, check=False)  # fmt: skip
+    if found.returncode or not all((tree / FOLDER / name).exists() for name in WANTED):
+        _call([*dvc, "repro", "-q", "export"], tree, env, "the champion's model is not in DVC's cache and cannot be rebuilt")
+
+
+def cache_folder(root: Path) -> Path | None:
+    """DVC's cache as `.dvc/config.local` sets it; None when it is the default."""
+    local = root / ".dvc" / "config.local"
+    if local.exists():
+        for row in local.read_text(encoding="utf-8").splitlines():
+            key, _, value = row.partition("=")
+            if key.strip() == "dir":
+                return (local.parent / value.strip()).resolve()
+    return None
+
+
+def interpreter(tree: Path, root: Path) -> Path:
+    """This Python when the champion's locks are this checkout's, else a cached environment of its own locks."""
+    if all(_bytes(tree / lock) == _bytes(root / lock) for lock in LOCKS):
+        return Path(sys.executable)
+    name = hashlib.sha256(b"".join(_bytes(tree / lock) for lock in LOCKS)).hexdigest()[:16]
+    home = config.cache_home(root) / "environments" / name
+    python = home / "bin" / "python"
+    if not (home / "complete").exists():
+        uv = [sys.executable, "-m", "uv"]
+        env = config.environment(root)
+        what = "the champion's own environment cannot be installed"
+        _call([*uv, "venv", "-q", "--clear", "--python", sys.executable, str(home)], root, env, what)
+        locks = [part for lock in LOCKS for part in ("-r", str(tree / lock))]
+        _call([*uv, "pip", "install", "-q", "--python", str(python), *locks], root, env, what)
+        (home / "complete").touch()
+    return python
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _call(command: list[str], tree: Path, env: dict[str, str], what: str) -> None:
+    done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        raise Unsure(f"judge: {what}: {' '.join(said)}", hint="see docs/operations.md, section judge")

@@ -1,0 +1,218 @@
+"""params.yaml and the environment: this module is the only reader of both."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from slipway.errors import ConfigError
+
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Section(BaseModel):
+    """Frozen, and an unknown or missing key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(Section):
+    """The windows: train is everything before `test_from`, test the `test_days` before `until`."""
+
+    until: date
+    test_days: Count
+
+    @property
+    def test_from(self) -> date:
+        """First day of the test window; training data ends the day before."""
+        return self.until - timedelta(days=self.test_days)
+
+
+class Ingest(Section):
+    """The source files by name, each with its SHA-256: other bytes are other data."""
+
+    sources: dict[str, Sha256]
+
+
+class Features(Section):
+    """How many moments the leak check looks at."""
+
+    leak_moments: Count
+
+
+class Train(Section):
+    """Which estimator, and the options of each one the problem knows."""
+
+    estimator: str
+    estimators: dict[str, dict[str, Any]]
+
+    @model_validator(mode="after")
+    def _known(self) -> Train:
+        if self.estimator not in self.estimators:
+            raise ValueError(f"estimator {self.estimator!r} is not one of {sorted(self.estimators)}")
+        return self
+
+
+class Export(Section):
+    """Parity tolerance (absolute, on the prediction), golden requests kept, and what a request may weigh."""
+
+    tolerance: Annotated[float, Field(gt=0)]
+    golden: Count
+    max_rows: Count
+    max_body_bytes: Count
+
+
+class Evaluate(Section):
+    """Fewer rows than `min_rows`: unsure. `resamples` of whole days give the intervals."""
+
+    min_rows: Count
+    resamples: Count
+    confidence: Share
+    min_slice_rows: Count
+    importance_rows: Count
+
+
+class Floor(Section):
+    """Absolute limits of one metric on the test window."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+class Judge(Section):
+    """Non-inferiority in units of mean loss, overall and by slice; what is too little to judge; floors."""
+
+    resamples: Count
+    confidence: Share
+    margin: Annotated[float, Field(gt=0)]
+    slice_margin: Annotated[float, Field(gt=0)]
+    min_rows: Count
+    min_days: Count
+    min_slice_rows: Count
+    floors: dict[str, Floor]
+
+
+class Track(Section):
+    """Names in MLflow."""
+
+    experiment: str
+    model: str
+
+
+class Package(Section):
+    """Golden requests through the running bento must agree with the model to `tolerance`."""
+
+    tolerance: Annotated[float, Field(gt=0)]
+
+
+class Release(Section):
+    """How the overlay is bumped, and how old evidence from staging may be."""
+
+    mode: Literal["direct", "pull-request"]
+    max_evidence_age_days: Count
+
+
+class Change(Section):
+    """A pull request of `make loop`: a title and new values by dotted key."""
+
+    title: str
+    set: dict[str, Any]
+
+
+class Loop(Section):
+    """The two pull requests that `make loop` shows: one to pass, one to be refused."""
+
+    good: Change
+    bad: Change
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    problem: str
+    seed: int
+    data: Data
+    ingest: Ingest
+    features: Features
+    train: Train
+    export: Export
+    evaluate: Evaluate
+    judge: Judge
+    track: Track
+    package: Package
+    release: Release
+    loop: Loop
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read `path`; ConfigError names each wrong key, its value and what is allowed."""
+    try:
+        raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist here ({Path.cwd()})", hint="run this in the project's folder") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_sentence(e) for e in error.errors()), hint=f"edit {path}") from None
+
+
+def _sentence(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "the file"
+    match error["type"]:
+        case "extra_forbidden":
+            return f"unknown key {key} (value {error['input']!r})"
+        case "missing":
+            return f"key {key} is missing"
+        case _:
+            return f"{key} is {error['input']!r}: {error['msg']}"
+
+
+def cache_home(root: Path) -> Path:
+    """The project's own scratch folder: everything tools would else write to the home folder."""
+    return root / ".slipway"
+
+
+def environment(root: Path, **extra: str) -> dict[str, str]:
+    """The environment for programs started from `root`: this Python first on PATH, `root`'s code first
+    on its path, no telemetry, and each tool's home inside the project (a home folder may be read-only).
+    """
+    home = cache_home(root)
+    path = [str(root / "src"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
+        "BENTOML_HOME": str(home / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(home / "dvc"),
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+        "MPLCONFIGDIR": str(home / "matplotlib"),
+        **extra,
+    }
+
+
+def tracking_uri(root: Path) -> str:
+    """MLFLOW_TRACKING_URI, or the SQLite file in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
+
+
+def on_path(program: str) -> str | None:
+    """Where `program` is, looking beside this Python first; None when it is nowhere."""
+    import shutil
+
+    beside = Path(sys.executable).parent / program
+    return str(beside) if beside.exists() else shutil.which(program)

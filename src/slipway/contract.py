@@ -1,0 +1,133 @@
+"""A contract is written once, as a Pydantic model; what checks and describes data is derived from it here."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from slipway.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Kind = Literal["category", "number", "time"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One field of a contract: what it is, what values it may take, whether it may be missing."""
+
+    name: str
+    kind: Kind
+    nullable: bool
+    low: float | None
+    high: float | None
+    unit: str
+    description: str
+    example: Any
+
+
+def columns(model: type[BaseModel]) -> list[Column]:
+    """The fields of `model` in their order."""
+    return [_column(name, info) for name, info in model.model_fields.items()]
+
+
+def names(model: type[BaseModel], kind: Kind) -> list[str]:
+    """The names of the fields of one kind, in order."""
+    return [column.name for column in columns(model) if column.kind == kind]
+
+
+def _column(name: str, info: FieldInfo) -> Column:
+    kind, nullable = _kind(name, info.annotation)
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    low, high = _bound(info, "ge"), _bound(info, "le")
+    return Column(
+        name=name, kind=kind, nullable=nullable, low=low, high=high, unit=str(extra.get("unit", "")),
+        description=info.description or "", example=info.examples[0] if info.examples else None,
+    )  # fmt: skip
+
+
+def _kind(name: str, annotation: Any) -> tuple[Kind, bool]:
+    parts = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    kinds: dict[Any, Kind] = {str: "category", float: "number", int: "number", datetime: "time"}
+    found = [part for part in parts if part is not type(None)]
+    if len(found) != 1 or found[0] not in kinds:
+        raise TypeError(f"contract field {name}: {annotation} is not str, float, int or datetime, or one of them | None")
+    return kinds[found[0]], type(None) in parts
+
+
+def _bound(info: FieldInfo, which: Literal["ge", "le"]) -> float | None:
+    return next((float(v) for m in info.metadata if (v := getattr(m, which, None)) is not None), None)
+
+
+def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
+    """Check a whole frame against `model`, vectorised; DataError names column, value, limit and rows.
+
+    Columns outside the contract are let through: a frame carries ids and times beside it.
+    """
+    import pandera.polars as pa
+    import polars as pl
+
+    absent = [c.name for c in columns(model) if c.name not in frame.columns]
+    if absent:
+        raise DataError(f"{where}: column {', '.join(absent)} is missing; it has {', '.join(frame.columns)}")
+    dtypes: dict[Kind, Any] = {"category": pl.String, "number": (pl.Float32, pl.Float64), "time": pl.Datetime("us", "UTC")}
+    schema, wrong = {}, []
+    for column in columns(model):
+        dtype, wanted = frame.schema[column.name], dtypes[column.kind]
+        if dtype not in (wanted if isinstance(wanted, tuple) else (wanted,)):
+            wrong.append(f"column {column.name} has type {dtype}, the contract says {column.kind}")
+            continue
+        checks = [pa.Check.ge(column.low)] if column.low is not None else []
+        checks += [pa.Check.le(column.high)] if column.high is not None else []
+        if column.kind == "number":
+            checks.append(pa.Check(lambda data: data.lazyframe.select(pl.col(data.key).is_finite()), name="finite"))
+        schema[column.name] = pa.Column(dtype, checks=checks, nullable=column.nullable)
+    if wrong:
+        raise DataError(f"{where}: " + "; ".join(wrong))
+    try:
+        pa.DataFrameSchema(schema).validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        raise DataError(f"{where}: " + "; ".join(_breaches(model, frame, error.failure_cases))) from None
+
+
+def _breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[str]:
+    """What pandera found, as sentences: the worst value, the limit, and on how many rows."""
+    import polars as pl
+
+    sentences = []
+    by_name = {column.name: column for column in columns(model)}
+    for name in cases["column"].unique(maintain_order=True):
+        column, values = by_name[name], frame.get_column(name)
+        if not column.nullable and (nulls := values.null_count()):
+            sentences.append(f"column {name} is missing on {nulls} rows, limit: never missing")
+        if column.kind != "number":
+            continue
+        if broken := int((~values.drop_nulls().is_finite()).sum()):
+            sentences.append(f"column {name} is NaN or infinite on {broken} rows, limit: a finite number or null")
+        finite = values.filter(values.is_finite().fill_null(False))
+        outside = finite.filter(
+            (finite < (column.low if column.low is not None else -float("inf")))
+            | (finite > (column.high if column.high is not None else float("inf")))
+        )
+        if len(outside):
+            middle = ((column.low or 0.0) + (column.high or 0.0)) / 2
+            worst = outside.to_frame().sort((pl.col(name) - middle).abs(), descending=True).item(0, 0)
+            limit = f"{_text(column.low)} to {_text(column.high)} {column.unit}".strip()
+            sentences.append(f"column {name} is {worst:g} (the worst of {len(outside)} rows), limit: {limit}")
+    return sentences
+
+
+def _text(bound: float | None) -> str:
+    return "any" if bound is None else f"{bound:g}"
+
+
+def example(model: type[BaseModel]) -> dict[str, Any]:
+    """A row that keeps the contract, from the examples of its fields."""
+    return {column.name: column.example for column in columns(model)}

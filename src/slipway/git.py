@@ -1,0 +1,95 @@
+"""Git as a program: the few calls the chapters need, with errors that say what to do."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from slipway.errors import ConfigError
+
+
+def output(*args: str, root: Path = Path(), strip: bool = True) -> str:
+    """What `git ARGS` prints in `root`; ConfigError with Git's own words when it fails."""
+    done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, encoding="utf-8", check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise ConfigError(f"git {args[0]}: {said[-1] if said else f'exit code {done.returncode}'}", hint="see `git status`")
+    return done.stdout.strip() if strip else done.stdout
+
+
+def commit(revision: str = "HEAD", *, root: Path = Path()) -> str:
+    """The full hash of a revision; ConfigError when there is no such commit."""
+    try:
+        return output("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", root=root)
+    except ConfigError:
+        raise ConfigError(f"revision {revision!r} does not exist in this repository", hint="git fetch; git branch -a") from None
+
+
+def base(wanted: str | None, *, root: Path = Path()) -> str:
+    """The commit a change is compared with: `wanted`, else origin/main, else main."""
+    for revision in [wanted] if wanted else ["origin/main", "main"]:
+        try:
+            return commit(revision, root=root)
+        except ConfigError:
+            if wanted:
+                raise
+    raise ConfigError("there is neither origin/main nor main to compare with", hint="name one: --base REVISION")
+
+
+def contains(descendant: str, ancestor: str, *, root: Path = Path()) -> bool:
+    """Whether `ancestor` is `descendant` or one of its ancestors."""
+    args = ["git", "merge-base", "--is-ancestor", ancestor, descendant]
+    return subprocess.run(args, cwd=root, capture_output=True, check=False).returncode == 0
+
+
+def dirty(root: Path = Path()) -> list[str]:
+    """Tracked files with changes that are not committed."""
+    return [row[3:] for row in output("status", "--porcelain", "--untracked-files=no", root=root, strip=False).splitlines()]
+
+
+def file_at(revision: str, name: str, *, root: Path = Path()) -> str | None:
+    """The text of a file at a revision, None when it is not there."""
+    if not output("ls-tree", "--name-only", revision, "--", name, root=root):
+        return None
+    return output("show", f"{revision}:{name}", root=root, strip=False)
+
+
+@contextmanager
+def worktree(revision: str, folder: Path, *, root: Path = Path()) -> Iterator[Path]:
+    """A second checkout of `revision` at `folder`, removed when the block ends."""
+    _remove(folder, root)
+    output("worktree", "add", "--detach", "--force", str(folder), revision, root=root)
+    try:
+        yield folder
+    finally:
+        _remove(folder, root)
+
+
+def _remove(folder: Path, root: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    output("worktree", "prune", root=root)
+
+
+def identity(root: Path = Path()) -> str:
+    """Who commits; ConfigError when Git does not know."""
+    try:
+        return output("var", "GIT_COMMITTER_IDENT", root=root)
+    except ConfigError:
+        hint = 'git config user.name "Your Name"; git config user.email you@example.org'
+        raise ConfigError("Git does not know who you are, so nothing can be committed", hint=hint) from None
+
+
+def clean(root: Path = Path(), *, leave: str) -> None:
+    """ConfigError when a tracked file outside `leave` differs from the last commit."""
+    if changed := [name for name in dirty(root) if not name.startswith(leave)]:
+        shown = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
+        raise ConfigError(f"{len(changed)} tracked files are not committed: {shown}", hint="git commit, or git stash")
+
+
+def now() -> datetime:
+    """This moment in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,192 @@
+"""`judge`: is the challenger at least as good as what production runs, on the same rows, and good enough at all?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from slipway import champion, config, evaluate, files, git, ingest, problem
+from slipway.errors import ConfigError
+from slipway.model import FOLDER
+from slipway.verdict import Check, Verdict
+
+VERDICT = Path("reports/judge.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Mean of challenger's minus reference's loss with its interval; negative is better."""
+
+    rows: int
+    days: int
+    difference: float
+    low: float
+    high: float
+
+
+def paired(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) -> Comparison:
+    """Bootstrap over days of the mean `difference` of paired rows (columns `day`, `difference`).
+
+    Flights of one day share weather and delays: rows are not independent, days nearly are.
+    """
+    days = rows.group_by("day").agg(pl.col("difference").sum(), rows=pl.len()).sort("day")
+    sums, counts = days["difference"].to_numpy(), days["rows"].to_numpy()
+    drawn = _draw(len(days), resamples, seed)
+    means = (drawn @ sums) / (drawn @ counts)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Comparison(rows=len(rows), days=len(days), difference=float(sums.sum() / counts.sum()), low=float(low), high=float(high))
+
+
+def _draw(days: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=resamples)
+
+
+def join(challenger: pl.DataFrame, reference: pl.DataFrame) -> tuple[pl.DataFrame, list[Check]]:
+    """Rows of both by `row_id`, with `difference`; a row or a label that the two disagree about fails."""
+    both = challenger.join(reference.select("row_id", reference="loss", target_there="target"), on="row_id", maintain_order="left")
+    lacking = len(reference) - len(both)
+    disagree = both.filter(pl.col("target") != pl.col("target_there")).height
+    checks = [
+        Check(name="rows of the champion that the challenger lacks", value=lacking, limit="0", ok=lacking == 0),
+        Check(name="rows whose label differs", value=disagree, limit="0", ok=disagree == 0),
+    ]
+    return both.with_columns(difference=pl.col("loss") - pl.col("reference")), checks
+
+
+def compare(
+    rows: pl.DataFrame, *, limits: config.Judge, slices: Sequence[str], seed: int, against: str, metric: str
+) -> tuple[list[Check], list[dict[str, Any]], bool]:
+    """Joined rows → checks overall and by slice, the slices' table, and whether the challenger is better.
+
+    Against the dummy the challenger must be better; against a champion not worse than the margin.
+    """
+    enough = len(rows) >= limits.min_rows and rows["day"].n_unique() >= limits.min_days
+    counts = [
+        Check(name="paired rows", value=len(rows), limit=f"≥ {limits.min_rows}", ok=len(rows) >= limits.min_rows or None),
+        Check(name="days", value=rows["day"].n_unique(), limit=f"≥ {limits.min_days}", ok=rows["day"].n_unique() >= limits.min_days or None),
+    ]
+    if not enough:
+        return counts, [], False
+    whole = paired(rows, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
+    margin = limits.margin if against == "champion" else 0.0
+    overall = Check(
+        name=f"{metric} vs {against}", value=whole.difference, low=whole.low, high=whole.high,
+        limit=f"high < {margin:g}", ok=whole.high < margin,
+    )  # fmt: skip
+    table, checks = [], [*counts, overall]
+    for name in slices:
+        for (value,), part in sorted(rows.group_by(name), key=lambda item: str(item[0])):
+            if len(part) < limits.min_slice_rows:
+                continue
+            found = paired(part, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
+            table.append({"slice": name, "value": str(value), "rows": found.rows, "difference": found.difference,
+                          "low": found.low, "high": found.high})  # fmt: skip
+            if against == "champion":
+                checks.append(_slice_check(found, f"{metric} vs champion, {name}={value}", limits.slice_margin))
+    return checks, table, whole.high < 0
+
+
+def _slice_check(found: Comparison, name: str, margin: float) -> Check:
+    """A slice fails when it is worse by more than its margin and surely worse at all.
+
+    With twenty slices and 95 % intervals one would cross zero by chance alone, hence both.
+    """
+    return Check(name=name, value=found.difference, low=found.low, high=found.high,
+                 limit=f"≤ {margin:g} or low ≤ 0", ok=not (found.difference > margin and found.low > 0))  # fmt: skip
+
+
+def floors(measured: Mapping[str, Any], limits: Mapping[str, config.Floor]) -> list[Check]:
+    """Absolute limits of the challenger's own metrics; a metric that was not measured is unsure."""
+    checks = []
+    for name, floor in limits.items():
+        value = measured.get(name)
+        for bound, word, kept in (
+            (floor.at_least, "≥", lambda v, b: v >= b),
+            (floor.at_most, "≤", lambda v, b: v <= b),
+        ):
+            if bound is not None:
+                checks.append(Check(name=f"{name} floor", value=value, limit=f"{word} {bound:g}",
+                                    ok=None if value is None else bool(kept(value, bound))))  # fmt: skip
+    return checks
+
+
+def base_limits(base: str, own: config.Judge, *, root: Path) -> tuple[config.Judge, list[str], list[str]]:
+    """The limits of the base commit, which hold, and what differs: in limits, and in other parameters.
+
+    A change that loosens its own margins is judged by the old ones.
+    """
+    text = git.file_at(base, "params.yaml", root=root)
+    if text is None:
+        return own, [], []
+    before = YAML(typ="safe").load(text) or {}
+    now = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
+    changed = differences(before, now)
+    limits = [row for row in changed if row.startswith("judge.")]
+    try:
+        held = config.Judge.model_validate(before.get("judge"))
+    except ValidationError as error:
+        raise ConfigError(f"params.yaml of the base {base[:12]} has a judge section this code cannot read: {error}") from None
+    return held, limits, [row for row in changed if row not in limits]
+
+
+def differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """Changed values by dotted key, as `key: old → new`."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = list(dict.fromkeys([*before, *now]))
+        return [row for k in keys for row in differences(before.get(k), now.get(k), f"{key}.{k}" if key else str(k))]
+    return [] if before == now else [f"{key}: {before} → {now}"]
+
+
+def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
+    """Judge reports/losses.parquet → reports/judge.json; exit 4 when worse, 5 when it cannot tell."""
+    started = time.monotonic()
+    root = root.resolve()
+    spec = problem.load(params.problem)
+    mine = ingest.read(root / evaluate.LOSSES)
+    measured = files.read_json(root / evaluate.METRICS)
+    commit = git.base(base, root=root)
+    limits, limits_changed, params_changed = base_limits(commit, params.judge, root=root)
+    source = champion.source(commit, root)
+    metric = evaluate.HEADLINE[spec.task]
+    if source:
+        rival = champion.restore(source, params.data, root=root)
+        reference, against, rival_sha = rival.rows, "champion", rival.model_sha256
+    else:
+        reference, against, rival_sha = mine.with_columns(loss=pl.col("dummy")), "dummy", None
+    rows, checks = join(mine, reference)
+    found, table, better = compare(rows, limits=limits, slices=spec.slices, seed=params.seed, against=against, metric=metric)
+    verdict = Verdict(
+        chapter="judge",
+        checks=[*checks, *found, *floors(measured, limits.floors)],
+        rows=len(rows),
+        seconds=time.monotonic() - started,
+        inputs={"challenger": files.sha256(root / FOLDER / "model.onnx"), "champion": rival_sha},
+        notes={
+            "against": against, "base": commit, "champion_commit": source, "better": better,
+            "days": rows["day"].n_unique(), "window": [str(params.data.test_from), str(params.data.until)],
+            "metrics": {"challenger": measured, "champion": _rival_metrics(reference, spec.task) if source else None},
+            "slices": table, "limits_changed": limits_changed, "params_changed": params_changed,
+        },
+    )  # fmt: skip
+    verdict.write(root / VERDICT)
+    verdict.enforce(hint="open reports/report.html; docs/operations.md, section judge, says what to do")
+    overall = next(check for check in found if check.low is not None)
+    return (
+        f"{'better than' if better else 'not worse than'} the {against}: {metric} {overall.value:+.4f} "
+        f"[{overall.low:+.4f}, {overall.high:+.4f}] on {len(rows):,} rows, {rows['day'].n_unique()} days"
+    )
+
+
+def _rival_metrics(rows: pl.DataFrame, task: str) -> dict[str, float]:
+    target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
+    return {name: round(metric(target, prediction, None), 6) for name, metric in evaluate.metrics(task).items()}

@@ -1,0 +1,76 @@
+"""The seam: what the machinery asks of a problem, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel
+
+from slipway.errors import ConfigError
+
+if TYPE_CHECKING:  # a type only: the service reads a problem's lookup without Polars or scikit-learn
+    import polars as pl
+    from sklearn.pipeline import Pipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Something wrong in the raw data: where, what, how many rows, the worst value, what ingest did."""
+
+    source: str
+    column: str
+    what: str
+    rows: int
+    worst: float | str | None
+    action: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One prediction problem.
+
+    `table` is the contract of what `ingest` makes, `inputs` of what the model is given and a caller sends.
+    Both tables carry `row_id` (stable, unique text) and `time` (the event's moment, UTC).
+    `known_at` names, for every column of the table that is not known beforehand, the column that holds the
+    moment when it became known; `horizon_hours` is how long before `time` a prediction is asked for.
+    From the two the leak check follows.
+    """
+
+    name: str
+    task: Literal["binary", "regression"]
+    table: type[BaseModel]
+    inputs: type[BaseModel]
+    target: str
+    time: str
+    slices: tuple[str, ...]
+    known_at: Mapping[str, str]
+    horizon_hours: float
+    sources: Callable[[], Path]
+    """The folder that holds the source files."""
+    ingest: Callable[[Path], tuple[pl.DataFrame, list[Fault]]]
+    """Folder of sources → typed table with `row_id`, and what was found wrong on the way."""
+    features: Callable[[pl.DataFrame], pl.DataFrame]
+    """Table → frame: `row_id`, time, target, slice columns, and the columns of `inputs`; rows with a target only."""
+    estimator: Callable[..., Pipeline]
+    """`(name, options, *, categories, numbers, seed)` → unfitted Pipeline over those columns, categories first."""
+    lookup: str | None = None
+    """Module with `Question`, `write(table, path)` and `answer(path, question)`; imports the standard library only."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """How to call things on pages: `title`, `positive`, `unit`."""
+
+
+def load(name: str) -> Problem:
+    """The `PROBLEM` of the module `<name>.problem`; ConfigError when there is none."""
+    try:
+        found: Any = importlib.import_module(f"{name}.problem").PROBLEM
+    except ModuleNotFoundError as error:
+        if error.name not in (name, f"{name}.problem"):
+            raise
+        raise ConfigError(f"problem {name!r} has no module {name}.problem", hint="set `problem` in params.yaml") from None
+    if not isinstance(found, Problem):
+        raise ConfigError(f"{name}.problem.PROBLEM is a {type(found).__name__}, not a Problem")
+    return found

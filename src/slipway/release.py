@@ -1,0 +1,92 @@
+"""`release`: what was packaged becomes staging's newest ledger line, in one commit; never backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from slipway import config, evaluate, files, git, ledger, track
+from slipway.errors import DataError, Refused
+
+VERDICTS = ("export", "evaluate", "judge", "package")
+
+
+def line(
+    *, env: str, at: datetime, bento: Mapping[str, Any], commit: str, before: ledger.Line | None,
+    metrics: Mapping[str, Any], verdicts: Mapping[str, str], run: str | None, hashes: Mapping[str, str],
+) -> ledger.Line:  # fmt: skip
+    """The new line of `env`; a pure function of what is known at the moment `at` (UTC)."""
+    return ledger.Line.model_validate({
+        "at": at, "env": env, "action": "release", "image": bento.get("image"), "bento": bento["bento"],
+        "bento_sha256": bento["bento_sha256"], "model_sha256": bento["model_sha256"], **hashes, "commit": commit,
+        "pull_request": None, "mlflow_run": run, "verdicts": dict(verdicts), "evidence": None,
+        "metrics": {k: v for k, v in metrics.items() if isinstance(v, float)},
+        "supersedes": before.identity if before else None,
+    })  # fmt: skip
+
+
+def refuse(new: ledger.Line, lines: list[ledger.Line], *, root: Path) -> None:
+    """Refused when a verdict is missing or no pass, or the source commit is older than one already released."""
+    for chapter in VERDICTS:
+        word = new.verdicts.get(chapter)
+        if word != "pass":
+            raise Refused(f"release: the verdict of {chapter} is {word or 'missing'}, limit: pass", hint=f"slipway {chapter}")
+    for old in lines:
+        if not git.contains(new.commit, old.commit, root=root):
+            raise Refused(
+                f"release: commit {new.commit[:12]} is no descendant of {old.commit[:12]}, which {new.env} already ran",
+                hint="release from the tip of main",
+            )
+
+
+def verdicts(root: Path) -> dict[str, str]:
+    """The words of the verdicts in reports/, by chapter."""
+    found = {}
+    for chapter in VERDICTS:
+        path = root / "reports" / f"{chapter}.json"
+        if path.exists():
+            found[chapter] = str(files.read_json(path)["verdict"])
+    return found
+
+
+def same_bytes(root: Path) -> dict[str, Any]:
+    """The bento of reports/package.json; DataError unless its model and the judged one are those of models/."""
+    bento: dict[str, Any] = files.read_json(root / "reports/package.json", hint="slipway package")["notes"]
+    now = files.sha256(root / "models/model.onnx")
+    judged = files.read_json(root / "reports/judge.json", hint="slipway judge")["inputs"]["challenger"]
+    for what, sha, verb in (("packaged", bento["model_sha256"], "package"), ("judged", judged, "judge")):
+        if sha != now:
+            raise DataError(
+                f"release: the {what} model is {sha[:12]}, models/model.onnx is {now[:12]}", hint=f"slipway {verb}"
+            )
+    return bento
+
+
+def write(new: ledger.Line, *, title: str, root: Path) -> str:
+    """Append and commit; the seam where the overlay's digest is bumped in the same commit. Returns the commit."""
+    changed = [ledger.append(new, root)]
+    names = [path.relative_to(root).as_posix() for path in changed]
+    git.output("add", "--", *names, root=root)
+    git.output("commit", "-q", "-m", title, "--", *names, root=root)
+    return git.commit(root=root)
+
+
+def run(params: config.Params, *, root: Path = Path()) -> str:
+    """reports/package.json → a line in releases/staging.jsonl and its commit; nothing when staging has it already."""
+    root = root.resolve()
+    git.identity(root)
+    git.clean(root, leave="releases/")
+    bento, lines = same_bytes(root), ledger.read("staging", root)
+    before = ledger.newest(lines)
+    if before and before.bento_sha256 == bento["bento_sha256"]:
+        return f"staging already has {before.bento}: nothing to release"
+    lock = files.sha256(root / track.LOCK)
+    hashes = {"lock_sha256": lock, "data_sha256": track.data_sha256(root)}
+    new = line(env="staging", at=git.now(), bento=bento, commit=git.commit(root=root), before=before,
+               metrics=files.read_json(root / evaluate.METRICS), verdicts=verdicts(root),
+               run=track.run_of(lock, params, root), hashes=hashes)  # fmt: skip
+    refuse(new, lines, root=root)
+    write(new, title=f"Release {new.bento} to staging", root=root)
+    return f"staging ← {new.bento}"

@@ -1,0 +1,160 @@
+"""What a caller may send: `models/contract.json` as one compiled validator, and its refusals as sentences.
+
+The service imports this: nothing but Pydantic and the standard library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+FLOAT32_MAX = 3.4e38
+"""The model computes in 32 bits: a larger number would silently become infinite."""
+LISTED = 100
+"""Errors shown in one answer; `more` counts the rest."""
+COUNTED = 50_000
+"""More errors than this are only counted: to describe them all would hold up the other requests."""
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+Row = dict[str, Any]
+
+
+@dataclass
+class BadRequest(Exception):  # noqa: N818 it is the name of the HTTP status
+    """A request that is answered with `status` and `errors`, each {row, field, value, limit, message}."""
+
+    status: int
+    errors: list[dict[str, Any]]
+    more: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The body of the answer."""
+        return {"errors": self.errors, **({"more": self.more} if self.more else {})}
+
+
+def refusal(status: int, message: str, *, limit: str | None = None, value: Any = None, **headers: str) -> BadRequest:
+    """A BadRequest about the request as a whole."""
+    error = {"row": None, "field": None, "value": value, "limit": limit, "message": message}
+    return BadRequest(status, [error], headers=headers)
+
+
+class Reader:
+    """Bodies → rows that keep the contract, in one pass of compiled code."""
+
+    def __init__(self, contract: Mapping[str, Any]) -> None:
+        self._properties: dict[str, Any] = contract["inputs"]["properties"]
+        self._max_rows: int = contract["limits"]["max_rows"]
+        names = [*contract["categories"], *contract["numbers"]]
+        # Functional syntax: the fields are known only at run time.
+        row = with_config(STRICT)(TypedDict("Row", {name: _type(self._properties[name]) for name in names}))  # type: ignore[misc]
+        self._one: TypeAdapter[Row] = TypeAdapter(row)
+        many = Annotated[list[row], Field(min_length=1, max_length=self._max_rows)]  # type: ignore[valid-type]
+        self._many: TypeAdapter[list[Row]] = TypeAdapter(many)
+
+    def read(self, body: bytes) -> tuple[list[Row], bool]:
+        """The rows of a JSON body, and whether it was one object; BadRequest 400, 413 or 422."""
+        single = not body.lstrip(b" \t\r\n").startswith(b"[")
+        try:
+            return ([self._one.validate_json(body)], True) if single else (self._many.validate_json(body), False)
+        except ValidationError as error:
+            raise explain(error, self._properties, single=single) from None
+
+    def check(self, row: Row) -> Row:
+        """A row that did not come as JSON; BadRequest 422."""
+        try:
+            return self._one.validate_python(row)
+        except ValidationError as error:
+            raise explain(error, self._properties, single=True) from None
+
+
+def _type(node: Mapping[str, Any]) -> Any:
+    """A JSON-schema node (text or number, or one of them or null) as a Python type that Pydantic compiles."""
+    kind, nullable = _kind(node)
+    if kind["type"] == "string":
+        limits = {"min_length": kind.get("minLength"), "max_length": kind.get("maxLength"), "pattern": kind.get("pattern")}
+        found: Any = Annotated[str, Field(**limits)]
+    elif kind["type"] in ("number", "integer"):
+        whole = {"multiple_of": 1} if kind["type"] == "integer" else {}  # JSON writes a whole number as 5 or as 5.0
+        low, high = kind.get("minimum", -FLOAT32_MAX), kind.get("maximum", FLOAT32_MAX)
+        found = Annotated[float, Field(ge=low, le=high, **whole)]
+    else:
+        raise TypeError(f"contract: type {kind['type']!r} is not string, number or integer")
+    return found | None if nullable else found
+
+
+def _kind(node: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    options = node.get("anyOf", [node])
+    found = [option for option in options if option.get("type") != "null"]
+    return found[0], len(found) < len(options)
+
+
+def limit(node: Mapping[str, Any]) -> str:
+    """What a JSON-schema node allows, in words: "-40 to 130 °F, or null"."""
+    kind, nullable = _kind(node)
+    if kind.get("type") == "string":
+        text = f"a text of {kind.get('minLength', 0)} to {kind.get('maxLength', 'any number of')} characters"
+        text = {"date-time": "a moment like 2013-06-01T15:00:00Z"}.get(kind.get("format", ""), text)
+    else:
+        low, high = kind.get("minimum", -FLOAT32_MAX), kind.get("maximum", FLOAT32_MAX)
+        text = f"{low:g} to {high:g} {node.get('unit', '')}".strip()
+        text += ", a whole number" if kind.get("type") == "integer" else ""
+    return f"{text}, or null" if nullable else text
+
+
+def explain(error: ValidationError, properties: Mapping[str, Any], *, single: bool) -> BadRequest:
+    """A ValidationError as the answer: 400 for what is no JSON, 413 for too many rows, else 422."""
+    count = error.error_count()
+    if count > COUNTED:
+        return BadRequest(422, refusal(422, f"{count:,} values break the contract", limit="see /docs.json").errors, count)
+    found = error.errors(include_url=False)
+    first = found[0]
+    if first["type"] == "json_invalid":
+        return refusal(400, first["msg"], limit="a JSON object, or a list of them")
+    if first["type"] == "too_long" and not first["loc"]:
+        rows, most = first["ctx"]["actual_length"], first["ctx"]["max_length"]
+        return refusal(413, f"the body has {rows} rows, limit: {most}", limit=f"{most} rows", value=rows)
+    shown = [_sentence(each, properties, single=single) for each in found[:LISTED]]
+    return BadRequest(422, shown, count - len(shown))
+
+
+def _sentence(error: Any, properties: Mapping[str, Any], *, single: bool) -> dict[str, Any]:
+    loc = (0, *error["loc"]) if single else error["loc"]
+    row, name = (loc[0] if loc else None), (str(loc[1])[:100] if len(loc) > 1 else None)
+    where = name if single or row is None else f"row {row}: {name}"
+    value = None if error["type"] == "missing" else shown(error["input"])
+    if name is None:
+        what = "the body" if single or row is None else f"row {row}"
+        allowed = "at least one row" if error["type"] == "too_short" else "a JSON object, or a list of them"
+        message = f"{what} is {value}, limit: {allowed}"
+    elif error["type"] == "extra_forbidden":
+        allowed = f"the fields of the contract: {', '.join(properties)}"
+        message = f"{where} is no field of the contract"
+    else:
+        allowed = limit(properties[name]) if name in properties else str(error["msg"])
+        message = f"{where} is {'missing' if error['type'] == 'missing' else value!r}, limit: {allowed}"
+        message = message.replace("is 'missing'", "is missing").replace("is None", "is null")
+    return {"row": row, "field": name, "value": value, "limit": allowed, "message": message}
+
+
+def shown(value: Any) -> Any:
+    """A value as it may be echoed: short, and always JSON."""
+    match value:
+        case None | bool():
+            return value
+        case int() | float() if -1e15 < value < 1e15:
+            return value
+        case int() | float():  # infinities, NaN and numbers of a thousand digits
+            return "NaN" if value != value else f"{'-' if value < 0 else ''}a huge number"  # noqa: PLR0124
+        case str():
+            return value if len(value) <= 100 else value[:100] + "…"
+        case list():
+            return f"a list of {len(value)}"
+        case dict():
+            return f"an object of {len(value)} fields"
+        case _:
+            return f"a {type(value).__name__}"

@@ -1,0 +1,156 @@
+"""`track`: one MLflow run for one content of dvc.lock, however often it is called; aliases follow the ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slipway import config, evaluate, files, git, ledger
+from slipway.errors import ConfigError
+from slipway.model import FOLDER, Model
+
+LOCK = Path("dvc.lock")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow warns about its own parts on import and use; nothing of it is ours to act on."""
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
+
+
+def run(params: config.Params, *, root: Path = Path()) -> str:
+    """Log the run of this dvc.lock unless it is there, and set `challenger` and `champion`."""
+    root = root.resolve()
+    if not (root / LOCK).exists():
+        raise ConfigError("dvc.lock does not exist: nothing was built yet", hint="run `make repro`")
+    lock = files.sha256(root / LOCK)
+    with _quiet():
+        import mlflow
+
+        uri = config.tracking_uri(root)
+        mlflow.set_tracking_uri(uri)
+        client = mlflow.MlflowClient()
+        try:
+            experiment = _experiment(client, params.track.experiment, root, local=uri.startswith("sqlite:"))
+            run_id, fresh = _find(client, experiment, lock), False
+            if run_id is None:
+                run_id, fresh = _write(client, experiment, params, lock, root), True
+            version = _version(client, params.track.model, run_id)
+            client.set_registered_model_alias(params.track.model, "challenger", version)
+            champion = _champion(client, params.track.model, experiment, root)
+        except mlflow.exceptions.MlflowException as error:
+            raise ConfigError(f"MLflow at {uri}: {error}", hint="is the tracking server up? unset MLFLOW_TRACKING_URI for SQLite") from None
+    shown = f", champion is version {champion}" if champion else ""
+    return f"{'run written' if fresh else 'run was there'}: {run_id[:8]}, {params.track.model} version {version} is challenger{shown}"
+
+
+def _experiment(client: Any, name: str, root: Path, *, local: bool) -> str:
+    found = client.get_experiment_by_name(name)
+    if found:
+        return str(found.experiment_id)
+    place = (root / "mlartifacts").as_uri() if local else None
+    return str(client.create_experiment(name, artifact_location=place))
+
+
+def _find(client: Any, experiment: str, lock: str) -> str | None:
+    """The finished run of this lock; unfinished ones (a killed `track`) are deleted."""
+    found = None
+    for run in client.search_runs([experiment], f"tags.lock_sha256 = '{lock}'"):
+        if run.info.status == "FINISHED":
+            found = found or str(run.info.run_id)
+        else:
+            client.delete_run(run.info.run_id)
+    return found
+
+
+def _write(client: Any, experiment: str, params: config.Params, lock: str, root: Path) -> str:
+    """Parameters, metrics, plots, model with signature; FINISHED is set last, so a half-written run is known."""
+    import mlflow
+    import onnx
+
+    measured = files.read_json(root / evaluate.METRICS)
+    tags = {"lock_sha256": lock, "commit": git.commit(root=root), "data_sha256": data_sha256(root),
+            "model_sha256": files.sha256(root / FOLDER / "model.onnx"), "problem": params.problem}  # fmt: skip
+    with mlflow.start_run(experiment_id=experiment, run_name=f"lock {lock[:8]}", tags=tags) as run:
+        mlflow.log_params({k: str(v)[:500] for k, v in flat(params.model_dump(mode="json")).items()})
+        mlflow.log_metrics({k: float(v) for k, v in flat(measured).items() if isinstance(v, int | float)})
+        mlflow.log_artifacts(str(root / evaluate.PICTURES), "pictures")
+        mlflow.log_artifacts(str(root / evaluate.PLOTS), "plots")
+        mlflow.log_artifact(str(root / LOCK))
+        model = Model(root / FOLDER)
+        mlflow.onnx.log_model(onnx.load(root / FOLDER / "model.onnx"), name="model", signature=_signature(model),
+                              pip_requirements=["onnxruntime"])  # fmt: skip
+        return str(run.info.run_id)
+
+
+def _signature(model: Model) -> Any:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    given = [TensorSpec(np.dtype(str), (-1, len(model.categories)), "categories")] if model.categories else []
+    given += [TensorSpec(np.dtype(np.float32), (-1, len(model.numbers)), "numbers")] if model.numbers else []
+    return ModelSignature(Schema(given), Schema([TensorSpec(np.dtype(np.float32), (-1,), "prediction")]))
+
+
+def _version(client: Any, model: str, run_id: str) -> str:
+    """The registered version of a run, registered once."""
+    import mlflow
+
+    if not client.search_registered_models(f"name = '{model}'"):
+        client.create_registered_model(model)
+    for version in client.search_model_versions(f"name = '{model}'"):
+        if version.run_id == run_id:
+            return str(version.version)
+    logged = client.search_logged_models([client.get_run(run_id).info.experiment_id], f"source_run_id = '{run_id}'")
+    place = logged[0].artifact_location if logged else f"runs:/{run_id}/model"
+    created = client.create_model_version(model, place, run_id, model_id=logged[0].model_id if logged else None)
+    assert isinstance(created, mlflow.entities.model_registry.ModelVersion)  # noqa: S101
+    return str(created.version)
+
+
+def _champion(client: Any, model: str, experiment: str, root: Path) -> str | None:
+    """Set `champion` to what the production ledger says; None when it is empty or its run is not here."""
+    line = ledger.newest(ledger.read("production", root))
+    run_id = _find(client, experiment, line.lock_sha256) if line else None
+    if run_id is None:
+        return None
+    version = _version(client, model, run_id)
+    client.set_registered_model_alias(model, "champion", version)
+    return version
+
+
+def run_of(lock: str, params: config.Params, root: Path = Path()) -> str | None:
+    """The id of the finished run of a dvc.lock, None when there is none (or no store)."""
+    root = root.resolve()
+    uri = config.tracking_uri(root)
+    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return None
+    with _quiet():
+        import mlflow
+
+        client = mlflow.MlflowClient(uri)
+        found = client.get_experiment_by_name(params.track.experiment)
+        return _find(client, found.experiment_id, lock) if found else None
+
+
+def data_sha256(root: Path) -> str:
+    """The hash of the table that the model was made from."""
+    return files.sha256(root / "data" / "table.parquet")
