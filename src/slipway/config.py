@@ -199,6 +199,7 @@ def environment(root: Path, **extra: str) -> dict[str, str]:
         "DVC_SITE_CACHE_DIR": str(home / "dvc"),
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "ORT_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
         "MPLCONFIGDIR": str(home / "matplotlib"),
         **extra,

@@ -10,7 +10,10 @@ ERROR = {
     "required": ["row", "field", "value", "limit", "message"],
     "additionalProperties": False,
     "properties": {
-        "row": {"type": ["integer", "null"], "description": "which row, from 0; null for the request as a whole"},
+        "row": {
+            "type": ["integer", "null"],
+            "description": "which row, from 0; null for the request as a whole",
+        },
         "field": {"type": ["string", "null"]},
         "value": {"description": "what was sent, shortened"},
         "limit": {"type": ["string", "null"], "description": "what is allowed"},
@@ -41,12 +44,20 @@ def document(contract: Mapping[str, Any], *, version: str) -> dict[str, Any]:
     question, inputs = contract.get("question"), contract["inputs"]
     title = contract["labels"].get("title", contract["problem"])
     prediction = {"type": "number", "description": _meaning(contract)}
-    rows = {"type": "array", "minItems": 1, "maxItems": contract["limits"]["max_rows"], "items": _ref("Inputs")}
+    rows = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": contract["limits"]["max_rows"],
+        "items": _ref("Inputs"),
+    }
     one = {"type": "object", "required": ["prediction"], "properties": {"prediction": prediction}}
     many = {"type": "object", "required": ["predictions"],
             "properties": {"predictions": {"type": "array", "items": prediction}}}  # fmt: skip
     example = contract["example"]
-    examples = {"one": {"summary": "one row", "value": example}, "many": {"summary": "two rows", "value": [example] * 2}}
+    examples = {
+        "one": {"summary": "one row", "value": example},
+        "many": {"summary": "two rows", "value": [example] * 2},
+    }
     paths = {
         "/predict": {"post": _post(
             "Predict one row, or many", {"anyOf": [_ref("Inputs"), rows]}, {"anyOf": [one, many]}, examples=examples,
@@ -90,7 +101,9 @@ def _about(contract: Mapping[str, Any]) -> str:
 
 
 def _examples(schema: Mapping[str, Any]) -> dict[str, Any]:
-    values = {name: node["examples"][0] for name, node in schema["properties"].items() if node.get("examples")}
+    values = {
+        name: node["examples"][0] for name, node in schema["properties"].items() if node.get("examples")
+    }
     return {"one": {"value": values}} if set(schema.get("required", ())) <= set(values) else {}
 
 

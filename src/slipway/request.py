@@ -37,7 +37,9 @@ class BadRequest(Exception):  # noqa: N818 it is the name of the HTTP status
         return {"errors": self.errors, **({"more": self.more} if self.more else {})}
 
 
-def refusal(status: int, message: str, *, limit: str | None = None, value: Any = None, **headers: str) -> BadRequest:
+def refusal(
+    status: int, message: str, *, limit: str | None = None, value: Any = None, **headers: str
+) -> BadRequest:
     """A BadRequest about the request as a whole."""
     error = {"row": None, "field": None, "value": value, "limit": limit, "message": message}
     return BadRequest(status, [error], headers=headers)
@@ -48,19 +50,20 @@ class Reader:
 
     def __init__(self, contract: Mapping[str, Any]) -> None:
         self._properties: dict[str, Any] = contract["inputs"]["properties"]
-        self._max_rows: int = contract["limits"]["max_rows"]
         names = [*contract["categories"], *contract["numbers"]]
-        # Functional syntax: the fields are known only at run time.
-        row = with_config(STRICT)(TypedDict("Row", {name: _type(self._properties[name]) for name in names}))  # type: ignore[misc]
+        typed: Any = TypedDict  # its functional form: the fields are known only at run time
+        row: Any = with_config(STRICT)(typed("Row", {name: _type(self._properties[name]) for name in names}))
+        rows: Any = Annotated[list[row], Field(min_length=1, max_length=contract["limits"]["max_rows"])]
         self._one: TypeAdapter[Row] = TypeAdapter(row)
-        many = Annotated[list[row], Field(min_length=1, max_length=self._max_rows)]  # type: ignore[valid-type]
-        self._many: TypeAdapter[list[Row]] = TypeAdapter(many)
+        self._many: TypeAdapter[list[Row]] = TypeAdapter(rows)
 
     def read(self, body: bytes) -> tuple[list[Row], bool]:
         """The rows of a JSON body, and whether it was one object; BadRequest 400, 413 or 422."""
         single = not body.lstrip(b" \t\r\n").startswith(b"[")
         try:
-            return ([self._one.validate_json(body)], True) if single else (self._many.validate_json(body), False)
+            if single:
+                return [self._one.validate_json(body)], True
+            return self._many.validate_json(body), False
         except ValidationError as error:
             raise explain(error, self._properties, single=single) from None
 
@@ -76,12 +79,11 @@ def _type(node: Mapping[str, Any]) -> Any:
     """A JSON-schema node (text or number, or one of them or null) as a Python type that Pydantic compiles."""
     kind, nullable = _kind(node)
     if kind["type"] == "string":
-        limits = {"min_length": kind.get("minLength"), "max_length": kind.get("maxLength"), "pattern": kind.get("pattern")}
-        found: Any = Annotated[str, Field(**limits)]
+        found: Any = Annotated[str, Field(min_length=kind.get("minLength"), max_length=kind.get("maxLength"))]
     elif kind["type"] in ("number", "integer"):
-        whole = {"multiple_of": 1} if kind["type"] == "integer" else {}  # JSON writes a whole number as 5 or as 5.0
+        step = 1 if kind["type"] == "integer" else None  # JSON writes a whole number as 5 or as 5.0
         low, high = kind.get("minimum", -FLOAT32_MAX), kind.get("maximum", FLOAT32_MAX)
-        found = Annotated[float, Field(ge=low, le=high, **whole)]
+        found = Annotated[float, Field(ge=low, le=high, multiple_of=step)]
     else:
         raise TypeError(f"contract: type {kind['type']!r} is not string, number or integer")
     return found | None if nullable else found
@@ -110,7 +112,9 @@ def explain(error: ValidationError, properties: Mapping[str, Any], *, single: bo
     """A ValidationError as the answer: 400 for what is no JSON, 413 for too many rows, else 422."""
     count = error.error_count()
     if count > COUNTED:
-        return BadRequest(422, refusal(422, f"{count:,} values break the contract", limit="see /docs.json").errors, count)
+        return BadRequest(
+            422, refusal(422, f"{count:,} values break the contract", limit="see /docs.json").errors, count
+        )
     found = error.errors(include_url=False)
     first = found[0]
     if first["type"] == "json_invalid":
@@ -149,7 +153,7 @@ def shown(value: Any) -> Any:
         case int() | float() if -1e15 < value < 1e15:
             return value
         case int() | float():  # infinities, NaN and numbers of a thousand digits
-            return "NaN" if value != value else f"{'-' if value < 0 else ''}a huge number"  # noqa: PLR0124
+            return "NaN" if value != value else f"{'-' if value < 0 else ''}a huge number"
         case str():
             return value if len(value) <= 100 else value[:100] + "…"
         case list():

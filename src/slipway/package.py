@@ -1,0 +1,193 @@
+"""`package`: model, contract and service become a bento, and the golden requests are replayed through it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from slipway import config, files, server
+from slipway.errors import ConfigError, DataError, SlipwayError
+from slipway.verdict import Check, Verdict
+
+VERDICT = Path("reports/package.json")
+GOLDEN = Path("models/golden.json")
+DATED = ("bento.yaml", "README.md")
+"""The two files of a bento that hold its time and version; all others are its content."""
+UNWANTED = (".joblib", ".pkl", ".parquet", ".csv")
+HINT = "run `make repro`, then `slipway package`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bento:
+    """A built bento: `tag` is name:version, the version the first 12 digits of `sha256`, its content's hash."""
+
+    tag: str
+    path: Path
+    sha256: str
+    model_sha256: str
+
+
+def sha256(bento: Path) -> str:
+    """The identity of a bento folder: the hash of its files without the two dated ones and Python's caches."""
+    caches = [path.relative_to(bento).as_posix() for path in bento.rglob("*.pyc")]
+    return files.tree_sha256(bento, leave=(*DATED, *caches))
+
+
+def build(root: Path, *, name: str) -> Bento:
+    """`bentoml build` of the project at `root`, into its own store; the same content is the same bento.
+
+    ConfigError when bentofile.yaml is wrong or names a file that is missing, DataError when the model is missing.
+    """
+    store = config.cache_home(root) / "bentoml" / "bentos" / name
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=config.cache_home(root), prefix="build-") as scratch:
+        made = _bentoml_build(root, name=name, home=Path(scratch))
+        check(made, wanted(root))
+        sha, version = sha256(made), sha256(made)[:12]
+        if not (store / version).exists():
+            _name(made, version)
+            made.replace(store / version)
+    files.write_text(store / "latest", version)
+    path = store / version
+    return Bento(
+        tag=f"{name}:{version}",
+        path=path,
+        sha256=sha,
+        model_sha256=files.sha256(path / "src/models/model.onnx"),
+    )
+
+
+def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "build",
+        "--name",
+        name,
+        "--version",
+        "new",
+        "--output",
+        "tag",
+    ]
+    environment = config.environment(root, BENTOML_HOME=str(home))
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    made = home / "bentos" / name / "new"
+    if done.returncode or not made.is_dir():
+        raise ConfigError(
+            f"bentoml build failed:\n{(done.stdout + done.stderr).strip()[-2000:]}", hint="see bentofile.yaml"
+        )
+    return made
+
+
+def _name(made: Path, version: str) -> None:
+    """Give a bento that was built as version "new" its version, in the one place that holds it."""
+    record = made / "bento.yaml"
+    record.write_text(
+        re.sub(r"(?m)^version: new$", f"version: {version}", record.read_text("utf-8")), "utf-8"
+    )
+
+
+def wanted(root: Path) -> list[str]:
+    """The files that bentofile.yaml names, as they are called inside the bento's `src`."""
+    described = YAML(typ="safe").load((root / "bentofile.yaml").read_text(encoding="utf-8"))
+    return [str(name).removeprefix("src/") for name in described["include"]]
+
+
+def check(bento: Path, names: Sequence[str]) -> None:
+    """Refuse a bento that lacks a wanted file (BentoML says nothing about it), or holds one that must not be served."""
+    inside = bento / "src"
+    if missing := [name for name in names if not any(inside.glob(name))]:
+        raise DataError(f"the bento lacks {', '.join(missing)}, named in bentofile.yaml", hint=HINT)
+    lookup = files.read_json(inside / "models/contract.json").get("lookup")
+    if lookup and not (inside / f"{lookup.replace('.', '/')}.py").exists():
+        raise ConfigError(
+            f"the bento lacks {lookup}, which models/contract.json names", hint="add it to bentofile.yaml"
+        )
+    there = [path.relative_to(inside).as_posix() for path in inside.rglob("*") if path.is_file()]
+    if unwanted := [name for name in there if name.endswith(UNWANTED) or name == "params.yaml"]:
+        raise ConfigError(
+            f"the bento holds {', '.join(unwanted)}, which is never served", hint="edit bentofile.yaml"
+        )
+
+
+def replay(port: int, golden: Sequence[dict[str, Any]], *, tolerance: float) -> Check:
+    """POST the golden rows, together and one by one, and compare with their kept answers; the largest difference."""
+    name, limit = "golden requests through the bento", f"≤ {tolerance:g}"
+    if not golden:
+        return Check(name=name, value=None, limit=limit, ok=None)
+    kept = [float(each["prediction"]) for each in golden]
+    try:
+        together = _post(port, [each["row"] for each in golden])["predictions"]
+        alone = [_post(port, each["row"])["prediction"] for each in golden]
+    except SlipwayError as error:
+        return Check(name=name, value=str(error), limit=limit, ok=False)
+    worst = max(abs(found - is_) for found, is_ in zip((*together, *alone), kept * 2, strict=True))
+    return Check(name=name, value=worst, limit=limit, ok=worst <= tolerance)
+
+
+def _post(port: int, rows: Any) -> Any:
+    connection = http.client.HTTPConnection(server.HOST, port, timeout=30)
+    try:
+        connection.request("POST", "/predict", json.dumps(rows), {"content-type": "application/json"})
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    finally:
+        connection.close()
+    if response.status != http.client.OK:
+        raise SlipwayError(f"status {response.status}: {answer['errors'][0]['message']}")
+    return answer
+
+
+def run(params: config.Params, *, root: Path = Path()) -> str:
+    """models/ → a bento and reports/package.json; exit 4 when it does not give the golden answers."""
+    root, started = root.resolve(), time.monotonic()
+    golden = files.read_json(root / GOLDEN)
+    bento = build(root, name=params.track.model)
+    with tempfile.TemporaryDirectory(dir=config.cache_home(root), prefix="serve-") as scratch:
+        home = Path(scratch)
+        with server.start(
+            bento.path, port=server.free_port(), home=home, root=root, log=home / "log"
+        ) as running:
+            ready = server.wait_ready(running)
+            found = replay(running.port, golden, tolerance=params.package.tolerance)
+    notes = {"bento": bento.tag, "path": bento.path.relative_to(root).as_posix(), "bento_sha256": bento.sha256,
+             "model_sha256": bento.model_sha256, "ready_seconds": round(ready, 2)}  # fmt: skip
+    verdict = Verdict(chapter="package", checks=[found], rows=len(golden), seconds=time.monotonic() - started,
+                      inputs={"model": bento.model_sha256}, notes=notes)  # fmt: skip
+    verdict.write(root / VERDICT)
+    verdict.enforce(hint="models/golden.json and models/model.onnx must come from one `make repro`")
+    return f"{bento.tag} gives all {len(golden)} golden answers, ready in {ready:.1f} s"
+
+
+def serve(params: config.Params, *, port: int, root: Path = Path()) -> str:
+    """Serve the packaged bento in the foreground until interrupted."""
+    root = root.resolve()
+    notes = files.read_json(root / VERDICT, hint="slipway package")["notes"]
+    path = root / notes["path"]
+    if not path.is_dir() or sha256(path) != notes["bento_sha256"]:
+        raise DataError(f"{path} is not the bento that was packaged", hint="slipway package")
+    home = config.cache_home(root) / f"serve-{port}"
+    with server.start(path, port=port, home=home, root=root, log=home / "log") as running:
+        server.wait_ready(running)
+        print(f"{notes['bento']} answers on {running.url} (Ctrl-C ends it)", file=sys.stderr)  # noqa: T201
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            running.process.wait()
+        except KeyboardInterrupt:
+            return f"{notes['bento']} stopped"
+    raise SlipwayError(
+        f"the server ended with exit code {running.process.returncode}", hint=f"see {running.log}"
+    )

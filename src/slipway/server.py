@@ -1,0 +1,153 @@
+"""A bento as processes of this machine: start, wait until it answers, stop without leaving anything behind."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from slipway import config
+from slipway.errors import ConfigError, SlipwayError
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `bentoml serve`; as a context manager it is stopped at the end of the block."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    home: Path
+    """Its own BENTOML_HOME: servers that share one wipe each other's metrics."""
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{HOST}:{self.port}"
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stop(self)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Server:
+    """Run `bentoml serve` on the folder `bento`, in the background; ConfigError when the port is in use.
+
+    `home` is its own scratch folder, `root` the project's, `log` gets what it says.
+    """
+    _free(port)
+    home.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        str(bento.resolve()),
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+    ]
+    environment = config.environment(
+        root,
+        BENTOML_HOME=str(home.resolve()),
+        PYTHONPATH=str(bento.resolve() / "src"),  # the bento's own code, not the project's
+        PYTHONDONTWRITEBYTECODE="1",  # the bento's hash is its identity: serving must add no file
+    )
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    return Server(process, port, home, log)
+
+
+def wait_ready(server: Server, seconds: float = 60.0) -> float:
+    """Return how long it took until it was ready; SlipwayError with the end of its log when it does not come up."""
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        if server.process.poll() is not None:
+            raise _failed(server, f"ended with exit code {server.process.returncode}")
+        if _ready(server.port):
+            return time.monotonic() - started
+        time.sleep(0.05)
+    raise _failed(server, f"was not ready after {seconds:g} s")
+
+
+def stop(server: Server, seconds: float = 15.0) -> None:
+    """End the server and all its processes: asked first, and after `seconds` made to. Safe to call twice."""
+    members = _members(server)
+    for signalled in (signal.SIGTERM, signal.SIGKILL):
+        for member in members:
+            with suppress(psutil.NoSuchProcess):
+                member.send_signal(signalled)
+        _, members = psutil.wait_procs(members, timeout=seconds)
+        members = list({*members, *_members(server)})  # a worker that was started meanwhile
+        if not members:
+            break
+    with suppress(subprocess.TimeoutExpired):
+        server.process.wait(timeout=seconds)
+
+
+def _members(server: Server) -> list[psutil.Process]:
+    """Supervisor and workers, found by their BENTOML_HOME: workers have sessions of their own, and outlive it."""
+    found, home = [], str(server.home.resolve())
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get("BENTOML_HOME") == home and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _ready(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} of {HOST} cannot be used: {error.strerror}", hint="choose another with --port"
+            ) from None
+
+
+def _failed(server: Server, what: str) -> SlipwayError:
+    tail = server.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+    stop(server)
+    return SlipwayError(
+        f"the server on port {server.port} {what}; its log ends:\n" + "\n".join(tail),
+        hint=f"see {server.log}",
+    )

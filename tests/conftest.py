@@ -1,0 +1,92 @@
+"""A small finished project (the bikes problem of tests/problems) for every test that needs one."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slipway import config
+
+HERE = Path(__file__).parent
+BIKES = HERE / "problems" / "bikes"
+STAGES = ("ingest", "features", "train", "export")
+Run = Callable[..., str]
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_configure() -> None:
+    """Programs that tests start must find the second problem too, wherever they run."""
+    folders = [str(HERE.parent / "src"), str(BIKES.parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+
+
+def _run(folder: Path, *words: str) -> str:
+    said = ""
+    with contextlib.chdir(folder):
+        params = config.load()
+        for word in words:  # imported when run: collecting the tests stays fast
+            said = importlib.import_module(f"slipway.{word}").run(params)
+    return said
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """`run(folder, "train", "export")`: the chapters in this process; the last one's sentence."""
+    return _run
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """`cli(folder, "train")`: `python -m slipway train` in `folder`, as a person types it."""
+
+    def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "slipway", *words]
+        return subprocess.run(
+            command, cwd=folder, env=config.environment(folder), capture_output=True, text=True, timeout=120
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def params() -> config.Params:
+    """The numbers of the bikes problem."""
+    return config.load(BIKES / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with nothing but params.yaml. Read only; take `bare_copy` to write."""
+    folder = tmp_path_factory.mktemp("bare") / "a b é"
+    folder.mkdir()
+    shutil.copy(BIKES / "params.yaml", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bikes project after ingest, features, train and export. Read only; take `project_copy` to write."""
+    folder = tmp_path_factory.mktemp("project") / "a b é"
+    shutil.copytree(bare, folder)
+    _run(folder, *STAGES)
+    return folder
+
+
+@pytest.fixture
+def bare_copy(bare: Path, tmp_path: Path) -> Path:
+    """A bare project of the test's own."""
+    return shutil.copytree(bare, tmp_path / "a b é")
+
+
+@pytest.fixture
+def project_copy(project: Path, tmp_path: Path) -> Path:
+    """A finished project of the test's own, to break."""
+    return shutil.copytree(project, tmp_path / "a b é")
