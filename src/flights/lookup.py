@@ -1,14 +1,14 @@
-"""The facts a live caller cannot know: a small SQLite file from the table, and a row of inputs from a question.
+"""The facts a live caller cannot know: a small SQLite file of the table, and a row of inputs for a question.
 
-The answers are the numbers of `flights.features`, for any moment of the last 60 days of the table.
-The service imports this module, so it needs no Polars until `write` is called.
+The answers are the numbers of `flights.features`, for any moment of the last 56 days of the table.
+The service imports this module, so nothing here needs Polars before `write` is called.
 """
 
 from __future__ import annotations
 
 import atexit
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -24,24 +24,39 @@ from slipway.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-DAYS = 60
-"""How many of the table's last days can be asked about."""
+DAYS = 56
+"""How many of the table's last days can be asked about: eight weeks keep the file below 5 MB."""
 NEW_YORK = ZoneInfo("America/New_York")
+EPOCH = date(1970, 1, 1)
 WEATHER = ("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+RATES = {
+    "rate_carrier": ["carrier", "origin"],
+    "rate_dest": ["dest"],
+    "rate_hour": ["origin", "hour"],
+    "rate_flight": ["flight"],
+}
+"""As in `flights.features`, which a service cannot import."""
 
-# All moments are whole minutes since 1970 UTC, all days whole days. Without rowids a table is its own index.
-SCHEMA = f"""
-PRAGMA page_size = 4096; PRAGMA journal_mode = OFF;
+# Moments are whole minutes and days whole days since 1970 UTC. WITHOUT ROWID a table is its own index,
+# and the index `departure` holds the columns of the primary key too.
+SCHEMA = """
+PRAGMA page_size = 4096;
 CREATE TABLE known (first INTEGER, last INTEGER);
-CREATE TABLE route (origin, carrier, dest, distance REAL, block REAL, PRIMARY KEY (origin, carrier, dest)) WITHOUT ROWID;
+CREATE TABLE route (origin, carrier, dest, distance REAL, block REAL,
+                    PRIMARY KEY (origin, carrier, dest)) WITHOUT ROWID;
 CREATE TABLE plane (tailnum PRIMARY KEY, year REAL, seats REAL) WITHOUT ROWID;
-CREATE TABLE weather (origin, at INTEGER, {", ".join(f"{name} REAL" for name in WEATHER)}, PRIMARY KEY (origin, at)) WITHOUT ROWID;
-CREATE TABLE flight (origin, sched INTEGER, flight, carrier, dest, tailnum, block INTEGER, left INTEGER, delay INTEGER,
-                     PRIMARY KEY (origin, sched, flight)) WITHOUT ROWID;
-CREATE INDEX departure ON flight (origin, left, carrier, delay) WHERE left IS NOT NULL;
+CREATE TABLE weather (origin, at INTEGER, temp REAL, dewp REAL, humid REAL, wind_speed REAL, wind_gust REAL,
+                      precip REAL, pressure REAL, visib REAL, PRIMARY KEY (origin, at)) WITHOUT ROWID;
+CREATE TABLE flight (origin, sched INTEGER, carrier, number INTEGER, dest, tailnum, block REAL, left INTEGER,
+                     PRIMARY KEY (origin, sched, carrier, number)) WITHOUT ROWID;
+CREATE INDEX departure ON flight (left) WHERE left IS NOT NULL;
 CREATE TABLE key (name PRIMARY KEY, id INTEGER) WITHOUT ROWID;
 CREATE TABLE daily (id INTEGER, day INTEGER, late INTEGER, n INTEGER, PRIMARY KEY (id, day)) WITHOUT ROWID;
 """
+
+
+def _text(description: str, example: str) -> Any:
+    return Field(default=None, min_length=1, max_length=16, description=description, examples=[example])
 
 
 class Question(BaseModel):
@@ -52,84 +67,74 @@ class Question(BaseModel):
     carrier: Carrier
     origin: Origin
     dest: Dest
-    sched_dep: Annotated[
-        datetime,
-        Field(description="scheduled departure; New York time unless it has an offset", examples=["2013-10-31T17:00"]),
-    ]
-    tailnum: Annotated[
-        str | None, Field(description="tail number; without it that of the timetable", examples=["N14228"])
-    ] = None
-    flight: Annotated[
-        str | None, Field(description="airline and number; without it that of the timetable", examples=["UA1545"])
-    ] = None
+    sched_dep: datetime = Field(
+        description="scheduled departure; New York time without an offset", examples=["2013-10-31T17:00"]
+    )
+    tailnum: Annotated[str | None, _text("tail number; without it the timetable's", "N14228")]
+    flight: Annotated[str | None, _text("airline and flight number; without it the timetable's", "UA1545")]
 
 
 def write(table: pl.DataFrame, path: Path) -> None:
-    """Make the SQLite file (about 4 MB) at `path`; the same table gives the same bytes."""
+    """Make the SQLite file (4.7 MB) at `path`; the same table gives the same bytes."""
+    path.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.executescript(SCHEMA)
+        base.execute("BEGIN")
+        for name, rows in _contents(table).items():
+            places = ", ".join("?" * rows.width)
+            base.executemany(f"INSERT INTO {name} VALUES ({places})", rows.iter_rows())  # noqa: S608
+        base.execute("COMMIT")
+        base.execute("VACUUM")
+
+
+def _contents(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Every table of SCHEMA, its columns and rows in a fixed order."""
     import polars as pl
 
     last: date = table["day"].max()  # type: ignore[assignment]
     first = last - timedelta(days=DAYS - 1)
-    start = pl.lit(datetime(first.year, first.month, first.day, tzinfo=NEW_YORK).astimezone(UTC)) - pl.duration(hours=4)
-    near = table.filter(pl.max_horizontal("sched_dep", "departed_at") >= start)
-    path.unlink(missing_ok=True)
-    with closing(sqlite3.connect(path, isolation_level=None)) as base:
-        base.executescript(SCHEMA + "BEGIN;")
-        _fill(base, "known", [(_day(first), _day(last))])
-        _fill(base, "route", table.group_by("origin", "carrier", "dest").agg(
-            pl.col("distance").last(), pl.col("block_minutes").median()).sort("origin", "carrier", "dest").rows())  # fmt: skip
-        planes = table.filter(pl.col("tailnum").is_not_null()).unique("tailnum").sort("tailnum")
-        _fill(base, "plane", planes.select("tailnum", "plane_year", "seats").rows())
-        weather = near.filter(pl.col("weather_at").is_not_null()).unique(["origin", "weather_at"])
-        _fill(base, "weather", weather.select("origin", _minute("weather_at"), *WEATHER).sort("origin", "weather_at").rows())
-        whole = [pl.col(name).cast(pl.Int64) for name in ("block_minutes", "dep_delay")]
-        flights = near.select(
-            "origin", _minute("sched_dep"), "flight", "carrier", "dest", "tailnum", whole[0], _minute("departed_at"), whole[1]
-        )
-        _fill(base, "flight", flights.sort("origin", "sched_dep", "flight").rows())
-        for name, rows in _daily(table.filter(pl.col("day") > first - timedelta(days=30))).items():
-            _fill(base, name, rows.rows())
-        base.executescript("COMMIT; VACUUM;")
+    midnight = datetime(first.year, first.month, first.day, tzinfo=NEW_YORK).astimezone(UTC)
+    # The first question is asked two hours before midnight and looks back two hours more.
+    near = table.filter(pl.max_horizontal("sched_dep", "departed_at") >= midnight - timedelta(hours=4))
+    route = table.group_by("origin", "carrier", "dest").agg(
+        pl.col("distance").median(), pl.col("block_minutes").median()
+    )
+    weather = near.filter(pl.col("weather_at").is_not_null()).unique(["origin", "weather_at"])
+    number = pl.col("flight").str.strip_prefix(pl.col("carrier")).cast(pl.Int64)
+    columns = ["origin", "sched_dep", "carrier", "flight", "dest", "tailnum", "block_minutes", "departed_at"]
+    flight = near.with_columns(number, _minute("sched_dep"), _minute("departed_at")).select(columns)
+    plane = table.filter(pl.col("tailnum").is_not_null()).unique("tailnum")
+    daily = _daily(table.filter(pl.col("day") >= first - timedelta(days=29)))
+    key = daily.select("name").unique().sort("name").with_row_index("id").select("name", "id")
+    return {
+        "known": pl.DataFrame({"first": [(first - EPOCH).days], "last": [(last - EPOCH).days]}),
+        "route": route.sort("origin", "carrier", "dest"),
+        "plane": plane.select("tailnum", "plane_year", "seats").sort("tailnum"),
+        "weather": weather.select("origin", _minute("weather_at"), *WEATHER).sort("origin", "weather_at"),
+        "flight": flight.sort("origin", "sched_dep", "carrier", "flight"),
+        "key": key,
+        "daily": daily.join(key, on="name").select("id", "day", "late", "n").sort("id", "day"),
+    }
 
 
-def _daily(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Late arrivals and arrivals by day, for every key that `flights.features` takes a rate by."""
+def _daily(table: pl.DataFrame) -> pl.DataFrame:
+    """`name`, `day`, `late`, `n`: late arrivals and arrivals by day for each key that a rate is taken by."""
     import polars as pl
 
     hour = pl.col("sched_dep").dt.convert_time_zone("America/New_York").dt.hour()
-    labelled = table.filter(pl.col("late").is_not_null()).with_columns(hour=hour)
-    counts = pl.concat(
-        labelled.group_by(name=pl.format(kind + " {}" * len(columns), *columns), day="day")
-        .agg(late=pl.col("late").sum().cast(pl.Int64), n=pl.len())
-        .with_columns(pl.col("day").cast(pl.Int32))
-        for kind, columns in RATES.items()
+    arrived = table.filter(pl.col("late").is_not_null()).with_columns(pl.col("day").cast(pl.Int32), hour=hour)
+    return pl.concat(
+        arrived.group_by("day", name=pl.concat_str(pl.lit(rate), *columns, separator=" ")).agg(
+            late=pl.col("late").sum().cast(pl.Int64), n=pl.len()
+        )
+        for rate, columns in RATES.items()
     )
-    key = counts.select(pl.col("name").unique().sort()).with_row_index("id").select("name", "id")
-    daily = counts.join(key, on="name").select("id", "day", "late", "n").sort("id", "day")
-    return {"key": key, "daily": daily}
-
-
-RATES = {
-    "rate_carrier": ["carrier", "origin"],
-    "rate_dest": ["dest"],
-    "rate_hour": ["origin", "hour"],
-    "rate_flight": ["flight"],
-}
 
 
 def _minute(name: str) -> pl.Expr:
     import polars as pl
 
     return pl.col(name).dt.epoch("s") // 60
-
-
-def _day(day: date) -> int:
-    return (day - date(1970, 1, 1)).days
-
-
-def _fill(base: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
-    if rows:
-        base.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
 
 
 @lru_cache(maxsize=8)
@@ -144,99 +149,102 @@ def answer(path: Path, question: Question) -> dict[str, Any]:
 
     DataError when the day or the route is not in the file, saying what is.
     """
-    moment = question.sched_dep
-    local = moment.replace(tzinfo=NEW_YORK) if moment.tzinfo is None else moment.astimezone(NEW_YORK)
-    sched = int(local.timestamp() // 60)
+    local = _local(question.sched_dep)
+    sched, day = int(local.timestamp() // 60), (local.date() - EPOCH).days
     try:
         base = _open(path.resolve())
-        _inside(base, local.date())
-        row = {"carrier": question.carrier, "origin": question.origin, "dest": question.dest}
+        _inside(base, day)
+        row: dict[str, Any] = question.model_dump(include={"carrier", "origin", "dest"})
         row |= {"weekday": float(local.isoweekday()), "minute": local.hour * 60.0 + local.minute}
         row |= _planned(base, question, sched)
         row |= _weather(base, question.origin, sched - 120)
         row |= _recent(base, question, sched)
-        row |= _rates(base, row | {"hour": local.hour}, _day(local.date()))
+        key = {**row, "hour": local.hour}
+        row |= {rate: _rate(base, [rate, *(key[name] for name in by)], day) for rate, by in RATES.items()}
     except sqlite3.Error as error:
         raise DataError(f"{path} cannot be asked: {error}", hint="run `make repro`") from None
     return {name: row[name] for name in Inputs.model_fields}
 
 
-def _inside(base: sqlite3.Connection, day: date) -> None:
+def _local(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=NEW_YORK)
+    try:
+        return moment.astimezone(NEW_YORK)
+    except OverflowError:  # the first or the last hours of the calendar
+        raise DataError(f"sched_dep is {moment}, which is no moment in New York") from None
+
+
+def _inside(base: sqlite3.Connection, day: int) -> None:
     first, last = base.execute("SELECT first, last FROM known").fetchone()
-    if not first <= _day(day) <= last:
-        begin, end = (date(1970, 1, 1) + timedelta(days=number) for number in (first, last))
-        raise DataError(f"sched_dep is on {day} in New York, known are the days from {begin} to {end}")
+    if not first <= day <= last:
+        asked, begin, end = (EPOCH + timedelta(days=number) for number in (day, first, last))
+        raise DataError(f"sched_dep is on {asked} in New York, known are the days from {begin} to {end}")
 
 
 def _planned(base: sqlite3.Connection, question: Question, sched: int) -> dict[str, Any]:
-    """Timetable and plane; for a flight that is not in the timetable the route's usual minutes."""
+    """Timetable and plane; a flight that is not in the timetable takes its route's usual minutes."""
     asked = (question.origin, question.carrier, question.dest)
-    route = base.execute("SELECT distance, block FROM route WHERE origin=? AND carrier=? AND dest=?", asked).fetchone()
+    query = "SELECT distance, block FROM route WHERE origin = ? AND carrier = ? AND dest = ?"
+    route = base.execute(query, asked).fetchone()
     if route is None:
         raise _unknown(base, question)
     planned = base.execute(
-        "SELECT block, flight, tailnum FROM flight WHERE origin=? AND sched=? AND carrier=? AND dest=? AND flight=ifnull(?, flight)",
-        (question.origin, sched, question.carrier, question.dest, question.flight),
-    ).fetchone() or (route[1], None, None)  # fmt: skip
-    tailnum = question.tailnum or planned[2]
-    plane = base.execute("SELECT year, seats FROM plane WHERE tailnum=?", (tailnum,)).fetchone() or (None, None)
-    return {
-        "distance": route[0], "block_minutes": float(planned[0]), "flight": question.flight or planned[1],
-        "plane_year": plane[0], "seats": plane[1],
-    }  # fmt: skip
+        "SELECT block, carrier || number AS name, tailnum FROM flight"
+        " WHERE origin = ? AND carrier = ? AND dest = ? AND sched = ? AND name = ifnull(?, name)",
+        (*asked, sched, question.flight),
+    ).fetchone()
+    block, flight, tailnum = planned or (route[1], None, None)
+    tailnum = question.tailnum or tailnum
+    plane = base.execute("SELECT year, seats FROM plane WHERE tailnum = ?", (tailnum,)).fetchone()
+    year, seats = plane or (None, None)
+    facts = {"distance": route[0], "block_minutes": block, "plane_year": year, "seats": seats}
+    return {**facts, "flight": question.flight or flight}
 
 
 def _unknown(base: sqlite3.Connection, question: Question) -> DataError:
+    """Which of origin, carrier and destination is not known, and what is."""
     given: list[str] = []
-    for name in ("origin", "carrier", "dest"):
-        where = "".join(f" AND {column}=?" for column in ("origin", "carrier")[: len(given)])
-        found = base.execute(f"SELECT DISTINCT {name} FROM route WHERE 1{where} ORDER BY 1", given).fetchall()  # noqa: S608
-        known, value = [text for (text,) in found], getattr(question, name)
+    for name, where in {"origin": "1", "carrier": "origin = ?", "dest": "origin = ? AND carrier = ?"}.items():
+        rows = base.execute(f"SELECT DISTINCT {name} FROM route WHERE {where} ORDER BY 1", given)  # noqa: S608
+        known, value = [text for (text,) in rows], getattr(question, name)
         if value not in known:
             break
         given.append(value)
-    after = f" for {' '.join(given)}" if given else ""
-    return DataError(f"{name} is {value!r}, known{after}: {', '.join(known)}")
+    among = f"known for {' '.join(given)}" if given else "known"
+    return DataError(f"{name} is {value!r}, {among}: {', '.join(known)}")
 
 
 def _weather(base: sqlite3.Connection, origin: str, asked: int) -> dict[str, Any]:
-    found = base.execute(
-        f"SELECT {', '.join(WEATHER)} FROM weather WHERE origin=? AND at BETWEEN ? AND ? ORDER BY at DESC LIMIT 1",  # noqa: S608
-        (origin, asked - 180, asked),
-    ).fetchone()
+    """The newest observation at `asked`, at most three hours old."""
+    query = f"SELECT {', '.join(WEATHER)} FROM weather WHERE origin = ? AND at BETWEEN ? AND ?"  # noqa: S608
+    found = base.execute(query + " ORDER BY at DESC LIMIT 1", (origin, asked - 180, asked)).fetchone()
     return dict(zip(WEATHER, found or [None] * len(WEATHER), strict=True))
 
 
 def _recent(base: sqlite3.Connection, question: Question, sched: int) -> dict[str, Any]:
     """Operations of the two hours before asking, and how busy the schedule is."""
     asked = sched - 120
-    window = {"origin": question.origin, "carrier": question.carrier, "after": asked - 120, "asked": asked, "sched": sched}
-
-    def one(query: str) -> tuple[Any, ...]:
-        row: tuple[Any, ...] = base.execute(query, window).fetchone()
-        return row
-
-    gone = "FROM flight WHERE left > :after AND left <= :asked AND origin"
-    departed, delay, share = one(f"SELECT count(*), avg(delay), avg(delay >= 15) {gone} = :origin")  # noqa: S608
-    (carrier,) = one(f"SELECT avg(delay) {gone} = :origin AND carrier = :carrier")  # noqa: S608
-    (city,) = one(f"SELECT avg(delay) {gone} IN (SELECT DISTINCT origin FROM route)")  # noqa: S608
-    due = "SELECT count(*) FROM flight WHERE origin = :origin AND sched"
-    (scheduled,) = one(f"{due} > :sched - 60 AND sched <= :sched")
-    (waiting,) = one(f"{due} > :after AND sched <= :asked AND ifnull(left, :asked + 1) > :asked")
-    return {
-        "scheduled": float(scheduled), "departed": float(departed), "waiting": float(waiting),
-        "delay": delay, "late_share": share, "delay_carrier": carrier, "delay_city": city,
-    }  # fmt: skip
+    given = {"origin": question.origin, "carrier": question.carrier, "after": asked - 120, "asked": asked}
+    query = """
+        SELECT count(*) FILTER (WHERE here) AS departed,
+               avg(delay) FILTER (WHERE here) AS delay,
+               avg(delay >= 15) FILTER (WHERE here) AS late_share,
+               avg(delay) FILTER (WHERE here AND carrier = :carrier) AS delay_carrier,
+               avg(delay) AS delay_city
+        FROM (SELECT left - sched AS delay, carrier, origin = :origin AS here
+              FROM flight WHERE left > :after AND left <= :asked)"""
+    found = base.execute(query, given)
+    row = dict(zip((column[0] for column in found.description), found.fetchone(), strict=True))
+    due = "SELECT count(*) FROM flight WHERE origin = :origin AND sched > :after AND sched <= :until"
+    (hour,) = base.execute(due, {**given, "after": sched - 60, "until": sched}).fetchone()
+    (waiting,) = base.execute(f"{due} AND ifnull(left > :until, 1)", {**given, "until": asked}).fetchone()
+    return row | {"departed": float(row["departed"]), "scheduled": float(hour), "waiting": float(waiting)}
 
 
-def _rates(base: sqlite3.Connection, row: dict[str, Any], day: int) -> dict[str, Any]:
-    """Share of late arrivals from 29 to 2 days before `day`, 28 days."""
-    def rate(kind: str, columns: Iterable[str]) -> float | None:
-        name = " ".join([kind, *(str(row[column]) for column in columns)])
-        (share,) = base.execute(
-            "SELECT sum(late) * 1.0 / sum(n) FROM key JOIN daily USING (id) WHERE name=? AND day > ? AND day <= ?",
-            (name, day - 30, day - 2),
-        ).fetchone()
-        return share  # type: ignore[no-any-return]
-
-    return {kind: rate(kind, columns) for kind, columns in RATES.items()}
+def _rate(base: sqlite3.Connection, key: Sequence[object], day: int) -> float | None:
+    """Share of late arrivals over 28 days, the newest two days before `day`."""
+    query = "SELECT sum(late) * 1.0 / sum(n) FROM key JOIN daily USING (id) WHERE name = ?"
+    window = (" ".join(map(str, key)), day - 29, day - 2)
+    share: float | None = base.execute(query + " AND day BETWEEN ? AND ?", window).fetchone()[0]
+    return share

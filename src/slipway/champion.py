@@ -48,7 +48,9 @@ def restore(revision: str, data: config.Data, *, root: Path) -> Champion:
         command = [str(python), "-m", "slipway", "evaluate", "--table", str((root / ingest.TABLE).resolve()),
                    "--until", str(data.until), "--test-days", str(data.test_days), "--out", str(out.resolve())]  # fmt: skip
         _call(command, tree, env, f"champion {revision[:12]} could not predict the challenger's rows")
-        champion = Champion(commit=revision, model_sha256=files.sha256(tree / FOLDER / "model.onnx"), rows=ingest.read(out))
+        champion = Champion(
+            commit=revision, model_sha256=files.sha256(tree / FOLDER / "model.onnx"), rows=ingest.read(out)
+        )
     out.unlink()
     return champion
 
@@ -56,7 +58,10 @@ def restore(revision: str, data: config.Data, *, root: Path) -> Champion:
 def _model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
     """Models of the worktree from the shared DVC cache, else by its own `dvc repro export`."""
     if not (tree / "dvc.lock").exists():
-        raise ConfigError(f"champion {tree.name}: its commit has no dvc.lock, so no model", hint="release a commit that has one")
+        raise ConfigError(
+            f"champion {tree.name}: its commit has no dvc.lock, so no model",
+            hint="release a commit that has one",
+        )
     dvc = [str(python), "-m", "dvc"]
     shared = git.output("rev-parse", "--path-format=absolute", "--git-common-dir", root=root)
     cache = cache_folder(root) or Path(shared).parent / ".dvc" / "cache"
@@ -64,7 +69,12 @@ def _model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
     found = subprocess.run([*dvc, "checkout", "-q", *(str(FOLDER / name) for name in WANTED)], cwd=tree, env=env,
                            capture_output=True, check=False)  # fmt: skip
     if found.returncode or not all((tree / FOLDER / name).exists() for name in WANTED):
-        _call([*dvc, "repro", "-q", "export"], tree, env, "the champion's model is not in DVC's cache and cannot be rebuilt")
+        _call(
+            [*dvc, "repro", "-q", "export"],
+            tree,
+            env,
+            "the champion's model is not in DVC's cache and cannot be rebuilt",
+        )
 
 
 def cache_folder(root: Path) -> Path | None:

@@ -66,9 +66,15 @@ def export() -> None:
 
 @app.command()
 def evaluate(
-    table: Annotated[Path | None, typer.Option(help="Another checkout's table: only write its rows with losses.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="With --table: end of the test window.", formats=["%Y-%m-%d"])] = None,
-    test_days: Annotated[int | None, typer.Option(help="With --table: days of the test window.", min=1)] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Another checkout's table: only write its rows with losses.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="With --table: end of the test window.", formats=["%Y-%m-%d"])
+    ] = None,
+    test_days: Annotated[
+        int | None, typer.Option(help="With --table: days of the test window.", min=1)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="With --table: where the rows go.")] = None,
 ) -> None:
     """Metrics, slices, plots and losses of the exported model on the test window."""
@@ -77,9 +83,13 @@ def evaluate(
     if table is None:
         return _chapter("evaluate", evaluate.run)
     if until is None or test_days is None or out is None:
-        raise ConfigError("evaluate --table needs --until, --test-days and --out with it", hint="slipway evaluate --help")
+        raise ConfigError(
+            "evaluate --table needs --until, --test-days and --out with it", hint="slipway evaluate --help"
+        )
     windows = {"data": config.Data(until=until.date(), test_days=test_days)}
-    _chapter("evaluate", lambda params: evaluate.replay(params.model_copy(update=windows), table=table, out=out))
+    _chapter(
+        "evaluate", lambda params: evaluate.replay(params.model_copy(update=windows), table=table, out=out)
+    )
 
 
 @app.command()
@@ -119,13 +129,15 @@ def serve(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) 
     """Serve the packaged bento until interrupted."""
     from slipway import package
 
-    package.serve(config.load(), port=port)
+    package.serve(port=port)
 
 
 @app.command()
 def load(
     host: Annotated[str, typer.Option(help="Where the service answers.")] = "http://127.0.0.1:3000",
-    of: Annotated[str | None, typer.Option(help="Hash of the bento or image under test, kept as evidence.")] = None,
+    of: Annotated[
+        str | None, typer.Option(help="Hash of the bento or image under test, kept as evidence.")
+    ] = None,
 ) -> None:
     """Locust drives, loadtests/slo.yaml judges; exit 4 when missed, 5 with too few requests."""
     from slipway import load
@@ -179,10 +191,15 @@ def loop(
     keep: Annotated[bool, typer.Option("--keep", help="Leave staging and production running.")] = False,
     target: Annotated[str, typer.Option(help="machine, or cluster.")] = "machine",
     port: Annotated[int | None, typer.Option(help="Production's port; staging gets the next one.")] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Only stop what an earlier --keep left running.")
+    ] = False,
 ) -> None:
     """The whole loop on this machine: one good pull request merged, one bad one refused."""
     from slipway import loop
 
+    if stop:
+        return talk.print(f"[bold]loop[/bold] {loop.stop(Path().resolve())} processes stopped")
     loop.run(config.load(), keep=keep, target=target, port=port)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -24,8 +26,11 @@ PATIENCE = 2.0
 """Seconds that any one question may take; all are asked at once."""
 FREE_GB = 2.0
 """What data, models, bentos and scratch clones of a loop take, with room to spare."""
-PORTS = (3000, 5000)
-"""What `slipway serve` and `make ui` listen on unless told otherwise; the loop takes any free ones."""
+PORTS = {3000: "slipway serve", 5000: "make ui"}
+"""Who listens where unless told otherwise; the loop takes any free ports."""
+IDENTITY = 'git config --global user.name "Your Name"; git config --global user.email you@example.org'
+REGISTRY = "docker run -d -p 5000:5000 --name registry registry:2; export REGISTRY=localhost:5000"
+ARGOCD = "https://github.com/argoproj/argo-cd/releases/latest/download/argocd-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,30 +45,26 @@ class Finding:
 
 
 def things(system: str, machine: str) -> list[tuple[str, bool, str, str]]:
-    """Name, whether `make loop` needs it, purpose, command; for an operating system as `platform` names it."""
-    binary = f"{system.lower()}-{'arm64' if machine in ('arm64', 'aarch64') else 'amd64'}"
+    """Name, whether `make loop` needs it, purpose, command; for a machine as `platform` names it."""
     mac = system == "Darwin"
     install = "brew install" if mac else "sudo apt-get install -y"
+    argocd = f"{ARGOCD}{system.lower()}-{'arm64' if machine in ('arm64', 'aarch64') else 'amd64'}"
+    kubectl = "brew install kubectl" if mac else "sudo snap install kubectl --classic"
     return [
         ("python", True, "everything", f"{install} {'python@3.13' if mac else 'python3 python3-venv'}"),
         ("git", True, "changes, releases, the ledger", f"{install} git"),
-        ("uv", True, "environments, locks", "make clean setup"),
+        ("uv", True, "environments and locks", "make clean setup"),
         ("dvc", True, "the pipeline", "make clean setup"),
-        ("disk", True, f"at least {FREE_GB:g} GB for data, models and clones", "make clean; dvc gc --workspace"),
-        ("loopback ports", True, "staging and production of this machine", "let programs listen on 127.0.0.1"),
-        ("git identity", False, "commits and releases of your own",
-         'git config --global user.name "Your Name"; git config --global user.email you@example.org'),
-        *((f"port {port}", False, what, f"stop what holds it: lsof -i :{port}; or name another: {verb}")
-          for port, what, verb in zip(PORTS, ("slipway serve", "make ui"), ("slipway serve --port", "make ui PORT="), strict=True)),
+        ("disk", True, f"data, models, clones: {FREE_GB:g} GB", ".venv/bin/dvc gc --workspace; make clean"),
+        ("loopback ports", True, "staging and production here", "let programs listen on 127.0.0.1"),
+        ("git identity", False, "commits and releases of your own", IDENTITY),
+        *((f"port {port}", False, who, f"lsof -i :{port}  # and stop it") for port, who in PORTS.items()),
         ("image builder", False, "the image of the service", f"{install} {'podman' if mac else 'buildah'}"),
-        ("registry", False, "images that a cluster pulls",
-         "docker run -d -p 5000:5000 --name registry registry:2; export REGISTRY=localhost:5000"),
-        ("kubectl", False, "a cluster", "brew install kubectl" if mac else "sudo snap install kubectl --classic"),
-        ("cluster", False, "make loop TARGET=cluster, make test-cluster", "kind create cluster; or export KUBECONFIG=…"),
-        ("argocd", False, "staging and production on a cluster",
-         f"curl -sSLo argocd https://github.com/argoproj/argo-cd/releases/latest/download/argocd-{binary}; "
-         "sudo install -m 755 argocd /usr/local/bin"),
-    ]  # fmt: skip
+        ("registry", False, "images that a cluster pulls", REGISTRY),
+        ("kubectl", False, "talking to a cluster", kubectl),
+        ("cluster", False, "make loop TARGET=cluster", "kind create cluster  # or: export KUBECONFIG=…"),
+        ("argocd", False, "staging and production there", f"sudo curl -fsSLo /usr/local/bin/argocd {argocd}"),
+    ]
 
 
 def examine(seen: Mapping[str, str | None], *, system: str, machine: str) -> list[Finding]:
@@ -76,37 +77,50 @@ def examine(seen: Mapping[str, str | None], *, system: str, machine: str) -> lis
 
 def look(root: Path, env: Mapping[str, str]) -> dict[str, str | None]:
     """Ask the machine, everything at once, with `env` as the environment of what is called."""
-    questions = {
+    questions: dict[str, Callable[[], str | None]] = {
         "python": lambda: platform.python_version() if sys.version_info >= (3, 11) else None,
-        "git": lambda: _said(["git", "--version"], env),
-        "uv": lambda: _said(["uv", "--version"], env),
-        "dvc": lambda: _said(["dvc", "--version"], env),
+        "git": lambda: _version(["git", "--version"], env),
+        "uv": lambda: _version(["uv", "--version"], env),
+        "dvc": lambda: _version(["dvc", "--version"], env),
         "disk": lambda: _disk(root),
-        "loopback ports": lambda: "free" if _free(0) else None,
+        "loopback ports": lambda: _free(0),
         "git identity": lambda: _identity(root, env),
-        **{f"port {port}": lambda port=port: "free" if _free(port) else None for port in PORTS},
         "image builder": lambda: _builder(env),
         "registry": lambda: _registry(env.get("REGISTRY", "")),
-        "kubectl": lambda: _said(["kubectl", "version", "--client"], env),
+        "kubectl": lambda: _version(["kubectl", "version", "--client"], env),
         "cluster": lambda: _cluster(env),
-        "argocd": lambda: _said(["argocd", "version", "--client", "--short"], env),
+        "argocd": lambda: _version(["argocd", "version", "--client", "--short"], env),
     }
     with ThreadPoolExecutor(len(questions)) as pool:
         answers = {name: pool.submit(question) for name, question in questions.items()}
-    return {name: answer.result() for name, answer in answers.items()}
+        ports = {f"port {port}": _free(port) for port in PORTS}
+    return {name: answer.result() for name, answer in answers.items()} | ports
 
 
 def _said(command: list[str], env: Mapping[str, str]) -> str | None:
-    """First line of what a program prints, None when it is missing, fails or takes too long."""
+    """What a program prints; None when it is missing, fails or takes too long."""
     where = shutil.which(command[0], path=env.get("PATH", ""))
     if where is None:
         return None
+    command = [where, *command[1:]]
     try:
-        done = subprocess.run([where, *command[1:]], env=dict(env), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, errors="replace", timeout=PATIENCE, check=False)  # fmt: skip
+        done = subprocess.run(
+            command,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
     except (subprocess.TimeoutExpired, OSError):
         return None
-    return next(iter(done.stdout.strip().splitlines()), "yes") if done.returncode == 0 else None
+    return done.stdout.decode(errors="replace").strip() or "yes" if done.returncode == 0 else None
+
+
+def _version(command: list[str], env: Mapping[str, str]) -> str | None:
+    said = _said(command, env)
+    found = re.search(r"\d+\.\d+(\.\d+)?", said) if said else None
+    return found.group() if found else said
 
 
 def _disk(root: Path) -> str | None:
@@ -114,76 +128,73 @@ def _disk(root: Path) -> str | None:
     return f"{free:.0f} GB free" if free >= FREE_GB else None
 
 
-def _free(port: int) -> bool:
+def _free(port: int) -> str | None:
     with socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind(("127.0.0.1", port))
         except OSError:
-            return False
-    return True
+            return None
+    return "free"
 
 
 def _identity(root: Path, env: Mapping[str, str]) -> str | None:
-    said = _said(["git", "-C", str(root), "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"], env)
-    return said.rsplit(">", 1)[0] + ">" if said else None
+    command = ["git", "-C", str(root), "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"]
+    said = _said(command, env)
+    return said.split(" <")[0] if said else None
 
 
 def _builder(env: Mapping[str, str]) -> str | None:
-    """docker and podman must answer from where they build; buildah needs nobody."""
-    for command in (["docker", "version", "--format", "docker {{.Server.Version}}"],
-                    ["podman", "version", "--format", "podman {{.Version}}"], ["buildah", "--version"]):  # fmt: skip
-        if said := _said(command, env):
-            return said
-    return None
+    """docker must have a server to build on; podman and buildah need nobody."""
+    commands = {
+        "docker": ["version", "--format", "{{.Server.Version}}"],
+        "podman": ["--version"],
+        "buildah": ["--version"],
+    }
+    found = ((name, _version([name, *rest], env)) for name, rest in commands.items())
+    return next((f"{name} {version}" for name, version in found if version), None)
 
 
 def _registry(address: str) -> str | None:
-    if not address:
-        return None
-    for scheme in ("http", "https"):
+    for scheme in ("http", "https") if address else ():
         try:
-            with urllib.request.urlopen(f"{scheme}://{address}/v2/", timeout=PATIENCE / 2):  # noqa: S310  # both are http
-                return address
+            urllib.request.urlopen(f"{scheme}://{address}/v2/", timeout=PATIENCE / 2).close()  # noqa: S310
         except urllib.error.HTTPError as error:
-            if error.code == 401:  # there, and wants a login
-                return address
+            error.close()
+            if error.code != 401:  # it is there, and wants a login
+                continue
         except (OSError, ValueError):
             continue
+        return address
     return None
 
 
 def _cluster(env: Mapping[str, str]) -> str | None:
-    said = _said(["kubectl", "get", "--raw", "/readyz", f"--request-timeout={PATIENCE:g}s"], env)
-    return (_said(["kubectl", "config", "current-context"], env) or "yes") if said else None
+    ready = _said(["kubectl", "get", "--raw", "/readyz", f"--request-timeout={PATIENCE:g}s"], env)
+    return _said(["kubectl", "config", "current-context"], env) if ready else None
 
 
-def table(findings: list[Finding]) -> Table:
-    """The findings as a table; what is missing carries its command."""
-    shown = Table(title="What is here", title_justify="left", show_lines=False)
-    for heading in ("thing", "found", "what for", "how to get it"):
-        shown.add_column(heading, overflow="fold")
+def show(findings: list[Finding], out: Console) -> None:
+    """The table, and under it a command a line (unbroken, to be copied) for whatever is missing."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("thing", "found", "what for"):
+        table.add_column(heading, overflow="fold")
     for one in findings:
         missing = "[red]missing[/red]" if one.needed else "[yellow]not here[/yellow]"
-        found = one.found.replace("[", r"\[") if one.found else missing
-        shown.add_row(
-            f"[bold]{one.name}[/bold]" if one.needed else one.name,
-            found,
-            one.purpose,
-            "" if one.found else one.get,
-        )
-    return shown
+        table.add_row(one.name, one.found.replace("[", r"\[") if one.found else missing, one.purpose)
+    out.print(table)
+    for one in findings:
+        if not one.found:
+            out.print(f"[bold]{one.name:<14}[/bold] {one.get}", soft_wrap=True)
 
 
-def run(root: Path = Path()) -> int:
-    """Print the table; 0 when all that `make loop` needs is there, else a ConfigError that names it."""
-    findings = examine(
-        look(root, config.environment(root.resolve())), system=platform.system(), machine=platform.machine()
-    )
-    Console(highlight=False).print(table(findings))
+def run(root: Path = Path(), env: Mapping[str, str] | None = None) -> int:
+    """Show what is here; 0 when all that `make loop` needs is, else a ConfigError that names what is not."""
+    seen = look(root, env or config.environment(root.resolve()))
+    findings = examine(seen, system=platform.system(), machine=platform.machine())
+    show(findings, Console(highlight=False))
     if missing := [one for one in findings if one.needed and not one.found]:
-        raise ConfigError(f"make loop needs {', '.join(one.name for one in missing)}", hint=missing[0].get)
-    Console(stderr=True).print(
-        "All that `make loop` needs is here; things in light print are for later chapters."
-    )
+        names = ", ".join(one.name for one in missing)
+        raise ConfigError(f"make loop needs {names}, which this machine lacks", hint=missing[0].get)
+    Console(stderr=True, highlight=False).print("All that `make loop` needs is here.")
     return 0

@@ -61,14 +61,20 @@ def judged(frame: pl.DataFrame, spec: problem.Problem, model: Model) -> pl.DataF
     target = frame[spec.target].cast(pl.Float64).to_numpy()
     prediction = model.frame(frame).astype(np.float64)
     return frame.select("row_id", "day", *spec.slices).with_columns(
-        target=pl.Series(target), prediction=pl.Series(prediction), loss=pl.Series(loss(spec.task, target, prediction))
+        target=pl.Series(target),
+        prediction=pl.Series(prediction),
+        loss=pl.Series(loss(spec.task, target, prediction)),
     )
 
 
 def measure(rows: pl.DataFrame, task: str, settings: config.Evaluate, seed: int) -> dict[str, Any]:
     """All metrics of the judged rows, with intervals by resampling whole days."""
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    found: dict[str, Any] = {"rows": len(rows), "days": rows["day"].n_unique(), "base_rate": float(target.mean())}
+    found: dict[str, Any] = {
+        "rows": len(rows),
+        "days": rows["day"].n_unique(),
+        "base_rate": float(target.mean()),
+    }
     known = metrics(task)
     if task == "binary" and len(np.unique(target)) < 2:
         known = {name: metric for name, metric in known.items() if name not in ("auc", "average_precision")}
@@ -124,7 +130,9 @@ def by_slice(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[d
     return found
 
 
-def importance(frame: pl.DataFrame, spec: problem.Problem, model: Model, rows: int, seed: int) -> list[dict[str, Any]]:
+def importance(
+    frame: pl.DataFrame, spec: problem.Problem, model: Model, rows: int, seed: int
+) -> list[dict[str, Any]]:
     """Increase of the mean loss when one input is shuffled, over a seeded sample of `rows` rows."""
     rng = np.random.default_rng(seed)
     sample = frame[np.sort(rng.choice(len(frame), min(rows, len(frame)), replace=False))]
@@ -138,7 +146,9 @@ def importance(frame: pl.DataFrame, spec: problem.Problem, model: Model, rows: i
     return sorted(found, key=lambda item: -float(item["importance"]))
 
 
-def plot_data(rows: pl.DataFrame, frame: pl.DataFrame, spec: problem.Problem, model: Model, params: config.Params) -> dict[str, Any]:
+def plot_data(
+    rows: pl.DataFrame, frame: pl.DataFrame, spec: problem.Problem, model: Model, params: config.Params
+) -> dict[str, Any]:
     """What the pictures show, by file name; committed, for `dvc plots` compares it between revisions."""
     counts, edges = np.histogram(rows["prediction"].to_numpy(), bins=25)
     middles = (edges[:-1] + edges[1:]) / 2
@@ -147,7 +157,9 @@ def plot_data(rows: pl.DataFrame, frame: pl.DataFrame, spec: problem.Problem, mo
         "reliability": reliability(rows),
         "slices": by_slice(rows, spec, settings.min_slice_rows),
         "importance": importance(frame, spec, model, settings.importance_rows, params.seed),
-        "predictions": [{"prediction": float(p), "rows": int(n)} for p, n in zip(middles, counts, strict=True)],
+        "predictions": [
+            {"prediction": float(p), "rows": int(n)} for p, n in zip(middles, counts, strict=True)
+        ],
     }
     return found | (_curves(rows) if spec.task == "binary" else {})
 

@@ -44,7 +44,13 @@ def paired(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) 
     means = (drawn @ sums) / (drawn @ counts)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
-    return Comparison(rows=len(rows), days=len(days), difference=float(sums.sum() / counts.sum()), low=float(low), high=float(high))
+    return Comparison(
+        rows=len(rows),
+        days=len(days),
+        difference=float(sums.sum() / counts.sum()),
+        low=float(low),
+        high=float(high),
+    )
 
 
 def _draw(days: int, resamples: int, seed: int) -> NDArray[np.int64]:
@@ -53,11 +59,17 @@ def _draw(days: int, resamples: int, seed: int) -> NDArray[np.int64]:
 
 def join(challenger: pl.DataFrame, reference: pl.DataFrame) -> tuple[pl.DataFrame, list[Check]]:
     """Rows of both by `row_id`, with `difference`; a row or a label that the two disagree about fails."""
-    both = challenger.join(reference.select("row_id", reference="loss", target_there="target"), on="row_id", maintain_order="left")
+    both = challenger.join(
+        reference.select("row_id", reference="loss", target_there="target"),
+        on="row_id",
+        maintain_order="left",
+    )
     lacking = len(reference) - len(both)
     disagree = both.filter(pl.col("target") != pl.col("target_there")).height
     checks = [
-        Check(name="rows of the champion that the challenger lacks", value=lacking, limit="0", ok=lacking == 0),
+        Check(
+            name="rows of the champion that the challenger lacks", value=lacking, limit="0", ok=lacking == 0
+        ),
         Check(name="rows whose label differs", value=disagree, limit="0", ok=disagree == 0),
     ]
     return both.with_columns(difference=pl.col("loss") - pl.col("reference")), checks
@@ -72,8 +84,18 @@ def compare(
     """
     enough = len(rows) >= limits.min_rows and rows["day"].n_unique() >= limits.min_days
     counts = [
-        Check(name="paired rows", value=len(rows), limit=f"≥ {limits.min_rows}", ok=len(rows) >= limits.min_rows or None),
-        Check(name="days", value=rows["day"].n_unique(), limit=f"≥ {limits.min_days}", ok=rows["day"].n_unique() >= limits.min_days or None),
+        Check(
+            name="paired rows",
+            value=len(rows),
+            limit=f"≥ {limits.min_rows}",
+            ok=len(rows) >= limits.min_rows or None,
+        ),
+        Check(
+            name="days",
+            value=rows["day"].n_unique(),
+            limit=f"≥ {limits.min_days}",
+            ok=rows["day"].n_unique() >= limits.min_days or None,
+        ),
     ]
     if not enough:
         return counts, [], False
@@ -92,7 +114,9 @@ def compare(
             table.append({"slice": name, "value": str(value), "rows": found.rows, "difference": found.difference,
                           "low": found.low, "high": found.high})  # fmt: skip
             if against == "champion":
-                checks.append(_slice_check(found, f"{metric} vs champion, {name}={value}", limits.slice_margin))
+                checks.append(
+                    _slice_check(found, f"{metric} vs champion, {name}={value}", limits.slice_margin)
+                )
     return checks, table, whole.high < 0
 
 
@@ -135,7 +159,9 @@ def base_limits(base: str, own: config.Judge, *, root: Path) -> tuple[config.Jud
     try:
         held = config.Judge.model_validate(before.get("judge"))
     except ValidationError as error:
-        raise ConfigError(f"params.yaml of the base {base[:12]} has a judge section this code cannot read: {error}") from None
+        raise ConfigError(
+            f"params.yaml of the base {base[:12]} has a judge section this code cannot read: {error}"
+        ) from None
     return held, limits, [row for row in changed if row not in limits]
 
 
@@ -143,7 +169,11 @@ def differences(before: Any, now: Any, key: str = "") -> list[str]:
     """Changed values by dotted key, as `key: old → new`."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         keys = list(dict.fromkeys([*before, *now]))
-        return [row for k in keys for row in differences(before.get(k), now.get(k), f"{key}.{k}" if key else str(k))]
+        return [
+            row
+            for k in keys
+            for row in differences(before.get(k), now.get(k), f"{key}.{k}" if key else str(k))
+        ]
     return [] if before == now else [f"{key}: {before} → {now}"]
 
 
@@ -164,7 +194,9 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     else:
         reference, against, rival_sha = mine.with_columns(loss=pl.col("dummy")), "dummy", None
     rows, checks = join(mine, reference)
-    found, table, better = compare(rows, limits=limits, slices=spec.slices, seed=params.seed, against=against, metric=metric)
+    found, table, better = compare(
+        rows, limits=limits, slices=spec.slices, seed=params.seed, against=against, metric=metric
+    )
     verdict = Verdict(
         chapter="judge",
         checks=[*checks, *found, *floors(measured, limits.floors)],
@@ -189,4 +221,6 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
 
 def _rival_metrics(rows: pl.DataFrame, task: str) -> dict[str, float]:
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    return {name: round(metric(target, prediction, None), 6) for name, metric in evaluate.metrics(task).items()}
+    return {
+        name: round(metric(target, prediction, None), 6) for name, metric in evaluate.metrics(task).items()
+    }

@@ -57,10 +57,14 @@ def parse(text: str, *, where: str) -> list[Line]:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the line"
             raise DataError(
-                f"{where}, line {number}: {field}: {first['msg']}", hint=f"restore the file: git log -p -- {where}"
+                f"{where}, line {number}: {field}: {first['msg']}",
+                hint=f"restore the file: git log -p -- {where}",
             ) from None
     if text and not text.endswith("\n"):
-        raise DataError(f"{where}: the last line has no end: it was cut off", hint=f"restore the file: git log -p -- {where}")
+        raise DataError(
+            f"{where}: the last line has no end: it was cut off",
+            hint=f"restore the file: git log -p -- {where}",
+        )
     return lines
 
 
@@ -92,7 +96,9 @@ def at(env: str, moment: datetime, root: Path = Path()) -> Line | None:
     if moment.tzinfo is None:
         raise ConfigError(f"--at {moment.isoformat()} has no time zone", hint="write 2026-03-04T12:00Z")
     name = path(env).as_posix()
-    commits = git.output("log", "--first-parent", "--format=%H %ct", "HEAD", "--", name, root=root).splitlines()
+    commits = git.output(
+        "log", "--first-parent", "--format=%H %ct", "HEAD", "--", name, root=root
+    ).splitlines()
     for commit, seconds in (row.split() for row in commits):
         if int(seconds) <= moment.timestamp():
             lines = read_at(env, commit, root)

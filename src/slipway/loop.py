@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
-from slipway import config, files, git, servers
+from slipway import config, files, git, package, server
 from slipway.errors import ConfigError, Refused, SlipwayError
 
 COMMITTED = ("dvc.lock", "params.yaml", "reports")
@@ -48,14 +49,17 @@ class Scene:
     ports: dict[str, int]
     act: str = ""
     steps: list[Step] = field(default_factory=list)
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    running: dict[str, server.Server] = field(default_factory=dict)
 
     def note(self, chapter: str, what: str, started: float, verdict: str = "") -> None:
         """Remember a step and say it."""
         seconds = time.monotonic() - started
         self.steps.append(Step(self.act, chapter, what, seconds, verdict))
         colour = {"pass": "green", "fail": "red", "unsure": "yellow"}.get(verdict, "default")
-        talk.print(f"  [bold]{chapter:<10}[/bold] {_plain(what)} [dim]{seconds:.1f} s[/dim] [{colour}]{verdict}[/{colour}]", soft_wrap=True)
+        talk.print(
+            f"  [bold]{chapter:<10}[/bold] {_plain(what)} [dim]{seconds:.1f} s[/dim] [{colour}]{verdict}[/{colour}]",
+            soft_wrap=True,
+        )
 
     def say(self, title: str) -> None:
         """Open an act."""
@@ -72,7 +76,9 @@ def chapter(scene: Scene, word: str, *args: str, code: int = 0) -> None:
     verdict = files.read_json(path)["verdict"] if word in VERDICTS and path.exists() else ""
     if done != code:
         raise _failed(f"`slipway {word}` ended with exit code {done}, expected {code}", said)
-    last = next((line for line in reversed(said) if line.startswith((f"{word} ", "error "))), said[-1] if said else "")
+    last = next(
+        (line for line in reversed(said) if line.startswith((f"{word} ", "error "))), said[-1] if said else ""
+    )
     scene.note(word, _short(last.removeprefix(f"{word} ").removeprefix("error ")), started, verdict)
 
 
@@ -98,13 +104,25 @@ def call(command: list[str], scene: Scene) -> tuple[int, list[str]]:
     try:
         said, _ = program.communicate()
     except BaseException:
-        servers.stop(program)
+        end(program)
         raise
     return program.returncode, [line for line in said.splitlines() if line.strip()]
 
 
+def end(program: subprocess.Popen[str], seconds: float = 5.0) -> None:
+    """End a program and its group: asked first, then made to."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(seconds)
+
+
 def _failed(what: str, said: list[str]) -> SlipwayError:
-    return ConfigError("loop: " + what + ":\n    " + "\n    ".join(said[-12:]), hint="run that verb by itself in .slipway/loop/work")
+    return ConfigError(
+        "loop: " + what + ":\n    " + "\n    ".join(said[-12:]),
+        hint="run that verb by itself in .slipway/loop/work",
+    )
 
 
 def _plain(text: str) -> str:
@@ -128,7 +146,9 @@ def alone(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError("another loop is running in this project", hint="wait for it, or stop it") from None
+            raise ConfigError(
+                "another loop is running in this project", hint="wait for it, or stop it"
+            ) from None
         yield
 
 
@@ -151,7 +171,6 @@ def prepare(root: Path, ports: dict[str, int]) -> Scene:
     """A bare remote and a clone of HEAD under .slipway/loop, sharing the project's DVC cache."""
     started = time.monotonic()
     home = config.cache_home(root) / "loop"
-    stop_kept(root)
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     work = home / "work"
@@ -160,16 +179,24 @@ def prepare(root: Path, ports: dict[str, int]) -> Scene:
     git.output("update-ref", "refs/heads/main", head, root=home / "remote.git")
     git.output("symbolic-ref", "HEAD", "refs/heads/main", root=home / "remote.git")
     git.output("clone", "-q", "-b", "main", str(home / "remote.git"), str(work), root=root)
-    for key, value in (("user.name", "Slipway loop"), ("user.email", "loop@slipway.invalid"), ("commit.gpgsign", "false")):
+    for key, value in (
+        ("user.name", "Slipway loop"),
+        ("user.email", "loop@slipway.invalid"),
+        ("commit.gpgsign", "false"),
+    ):
         git.output("config", key, value, root=work)
     cache = root / ".dvc" / "cache"
     (work / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
-    env = config.environment(work, MLFLOW_TRACKING_URI=config.tracking_uri(root), COLUMNS="400", PYTHONUNBUFFERED="1")
+    env = config.environment(
+        work, MLFLOW_TRACKING_URI=config.tracking_uri(root), COLUMNS="400", PYTHONUNBUFFERED="1"
+    )
     scene = Scene(root=root, work=work, env=env, ports=ports)
     scene.say("Prepare")
     scene.note("clone", f"{head[:12]} into .slipway/loop/work, with a bare remote beside it", started)
     if changed := git.dirty(root):
-        talk.print(f"  [yellow]note[/yellow] {len(changed)} changed files are not committed, so not part of this loop")
+        talk.print(
+            f"  [yellow]note[/yellow] {len(changed)} changed files are not committed, so not part of this loop"
+        )
     return scene
 
 
@@ -191,7 +218,10 @@ def patch(path: Path, values: dict[str, Any]) -> None:
         for parent in parents:
             place = place.get(parent) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:
-            raise ConfigError(f"params.yaml has no key {key}, which section loop wants to set", hint="edit `loop` in params.yaml")
+            raise ConfigError(
+                f"params.yaml has no key {key}, which section loop wants to set",
+                hint="edit `loop` in params.yaml",
+            )
         place[last] = value
     with files.whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
@@ -217,7 +247,15 @@ def merge(scene: Scene, branch: str, number: int, title: str) -> None:
     """What the merge button does."""
     started = time.monotonic()
     git.output("checkout", "-q", "main", root=scene.work)
-    git.output("merge", "-q", "--no-ff", "-m", f"Merge pull request #{number} from {branch}\n\n{title}", branch, root=scene.work)
+    git.output(
+        "merge",
+        "-q",
+        "--no-ff",
+        "-m",
+        f"Merge pull request #{number} from {branch}\n\n{title}",
+        branch,
+        root=scene.work,
+    )
     git.output("push", "-q", "origin", "main", root=scene.work)
     scene.note("merge", f"#{number} into main, {git.commit(root=scene.work)[:12]}", started)
 
@@ -228,7 +266,9 @@ def deliver(scene: Scene) -> None:
     chapter(scene, "release")
     bento = files.read_json(scene.work / "reports/package.json")["notes"]
     start(scene, "staging", bento)
-    chapter(scene, "load", "--host", f"http://127.0.0.1:{scene.ports['staging']}", "--of", bento["bento_sha256"])
+    chapter(
+        scene, "load", "--host", f"http://127.0.0.1:{scene.ports['staging']}", "--of", bento["bento_sha256"]
+    )
     chapter(scene, "promote")
     start(scene, "production", bento)
     git.output("push", "-q", "origin", "main", root=scene.work)
@@ -238,32 +278,38 @@ def start(scene: Scene, env: str, bento: dict[str, Any]) -> None:
     """Replace an environment's process by one that serves `bento`, ready."""
     started = time.monotonic()
     if env in scene.running:
-        servers.stop(scene.running.pop(env))
-    home = config.cache_home(scene.root) / "loop" / env
+        server.stop(scene.running.pop(env))
+    home, log = homes(scene.root)[env], homes(scene.root)[env] / "server.log"
     with talk.status(f"  {env} …"):
-        scene.running[env] = servers.start(scene.work / bento["path"], port=scene.ports[env], home=home, root=scene.work)
-        servers.wait_ready(scene.running[env], port=scene.ports[env], home=home)
+        scene.running[env] = server.start(
+            scene.work / bento["path"], port=scene.ports[env], home=home, root=scene.work, log=log
+        )
+        server.wait_ready(scene.running[env])
     scene.note("serve", f"{env} serves {bento['bento']} on port {scene.ports[env]}", started)
 
 
-def answer(scene: Scene, golden: list[dict[str, Any]]) -> None:
+def homes(root: Path) -> dict[str, Path]:
+    """The two environments of this machine: a scratch folder each, by which their processes are found."""
+    return {env: config.cache_home(root) / "loop" / env for env in ("staging", "production")}
+
+
+def answer(scene: Scene, golden: list[dict[str, Any]], tolerance: float) -> None:
     """Production answers golden requests of the model it should serve, with that model's numbers."""
     started = time.monotonic()
-    rows = [item["row"] for item in golden]
-    said = servers.post(scene.ports["production"], "/predict", rows)["predictions"]
-    worst = max(abs(a - item["prediction"]) for a, item in zip(said, golden, strict=True))
-    if worst > 1e-6:
-        raise Refused(f"loop: production's answers differ from its model's by {worst:g}, limit: 1e-06")
-    scene.note("serve", f"production answers {len(rows)} golden requests of its model, first: {said[0]:.3f}", started)
+    check = package.replay(scene.ports["production"], golden, tolerance=tolerance)
+    if not check.ok:
+        raise Refused(f"loop: production differs from its model by {check.value}, limit: {check.limit}")
+    first = golden[0]["prediction"]
+    scene.note(
+        "serve",
+        f"production answers {len(golden)} golden requests of its model, the first with {first:.3f}",
+        started,
+    )
 
 
-def stop_kept(root: Path) -> int:
-    """Stop the servers that an earlier `--keep` left running; how many."""
-    path = config.cache_home(root) / "loop" / "kept.json"
-    kept = files.read_json(path) if path.exists() else []
-    stopped = sum(servers.stop_group(one["pid"], one["command"]) for one in kept)
-    path.unlink(missing_ok=True)
-    return stopped
+def stop(root: Path) -> int:
+    """Stop the servers that an earlier `--keep` left running; how many processes there were."""
+    return sum(server.end(home) for home in homes(root).values())
 
 
 def story(scene: Scene, params: config.Params) -> None:
@@ -282,7 +328,7 @@ def story(scene: Scene, params: config.Params) -> None:
     golden = files.read_json(scene.work / "models/golden.json")
     merge(scene, branch, 1, params.loop.good.title)
     deliver(scene)
-    answer(scene, golden)
+    answer(scene, golden, params.package.tolerance)
     chapter(scene, "track")  # the alias `champion` follows production
     keep_report(scene, "good")
 
@@ -291,7 +337,7 @@ def story(scene: Scene, params: config.Params) -> None:
     chapter(scene, "judge", code=Refused.code)
     chapter(scene, "report")
     keep_report(scene, "bad")
-    answer(scene, golden)
+    answer(scene, golden, params.package.tolerance)
 
 
 def keep_report(scene: Scene, name: str) -> None:
@@ -313,7 +359,12 @@ def closing(scene: Scene, seconds: float, *, keep: bool) -> None:
     for step in scene.steps:
         if step.act != act:
             table.add_section()
-            table.add_row(f"[bold]{step.act.split(' ·')[0]}[/bold]", f"[bold]{_plain(step.act.split('· ')[-1])}[/bold]", "", "")
+            table.add_row(
+                f"[bold]{step.act.split(' ·')[0]}[/bold]",
+                f"[bold]{_plain(step.act.split('· ')[-1])}[/bold]",
+                "",
+                "",
+            )
             act = step.act
         table.add_row(step.chapter, _plain(step.what), f"{step.seconds:.1f}", step.verdict)
     out = Console(highlight=False)
@@ -321,7 +372,10 @@ def closing(scene: Scene, seconds: float, *, keep: bool) -> None:
     where = scene.root.name
     out.print(f"Report of the good change   {where}/.slipway/loop/report-good/report.html", soft_wrap=True)
     out.print(f"Report of the refused one   {where}/.slipway/loop/report-bad/report.html", soft_wrap=True)
-    out.print("Ledger                      git -C .slipway/loop/work show main:releases/production.jsonl", soft_wrap=True)
+    out.print(
+        "Ledger                      git -C .slipway/loop/work show main:releases/production.jsonl",
+        soft_wrap=True,
+    )
     out.print("MLflow                      make ui", soft_wrap=True)
     if keep:
         row = json.dumps(files.read_json(scene.work / "models/golden.json")[0]["row"])
@@ -332,21 +386,31 @@ def closing(scene: Scene, seconds: float, *, keep: bool) -> None:
         out.print("Endpoint                    stopped; `make loop ARGS=--keep` leaves it up", soft_wrap=True)
 
 
+def ports(wanted: int | None) -> dict[str, int]:
+    """Ports of production and staging: `wanted` and the next (ConfigError when in use), else free ones from 3000."""
+    if wanted is not None:
+        for port in (wanted, wanted + 1):
+            server.claim(port)
+        return {"production": wanted, "staging": wanted + 1}
+    free = (port for port in range(3000, 3100) if server.free(port))
+    return {"production": next(free), "staging": next(free)}
+
+
 def run(params: config.Params, *, keep: bool, target: str, port: int | None, root: Path = Path()) -> None:
     """Play the story; on any end, also an interrupt, no process and no lock stays (but `--keep`'s servers)."""
     if target != "machine":
-        raise ConfigError(f"target {target!r} is not built yet, this machine is the only one", hint="make loop")
+        raise ConfigError(
+            f"target {target!r} is not built yet, this machine is the only one", hint="make loop"
+        )
     root, started = root.resolve(), time.monotonic()
     with alone(config.cache_home(root)), interruptible():
-        free = servers.ports(port)
-        scene = prepare(root, {"production": free[0], "staging": free[1]})
+        stop(root)
+        scene = prepare(root, ports(port))
         try:
             story(scene, params)
-            if keep:
-                kept = [{"pid": one.pid, "command": "bentoml"} for one in scene.running.values()]
-                files.write_json(config.cache_home(root) / "loop" / "kept.json", kept)
-                scene.running.clear()
-        finally:
-            for one in scene.running.values():
-                servers.stop(one)
+        except BaseException:
+            stop(root)
+            raise
+        if not keep:
+            stop(root)
         closing(scene, time.monotonic() - started, keep=keep)

@@ -172,7 +172,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     return f"{bento.tag} gives all {len(golden)} golden answers, ready in {ready:.1f} s"
 
 
-def serve(params: config.Params, *, port: int, root: Path = Path()) -> str:
+def serve(*, port: int, root: Path = Path()) -> str:
     """Serve the packaged bento in the foreground until interrupted."""
     root = root.resolve()
     notes = files.read_json(root / VERDICT, hint="slipway package")["notes"]

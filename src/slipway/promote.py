@@ -17,29 +17,42 @@ def evidence(record: dict[str, Any], staged: ledger.Line) -> dict[str, Any]:
     of = record["inputs"].get("bento_sha256")
     if of != staged.identity:
         raise Refused(
-            f"promote: the load verdict is about {str(of)[:12]}, staging runs {staged.identity[:12]}", hint="slipway load"
+            f"promote: the load verdict is about {str(of)[:12]}, staging runs {staged.identity[:12]}",
+            hint="slipway load",
         )
     if record["verdict"] != "pass":
         error = Refused if record["verdict"] == "fail" else Unsure
-        raise error(f"promote: staging's load verdict is {record['verdict']}, limit: pass", hint="see reports/load.json")
+        raise error(
+            f"promote: staging's load verdict is {record['verdict']}, limit: pass",
+            hint="see reports/load.json",
+        )
     p95 = max((c["value"] for c in record["checks"] if "p95" in c["name"]), default=None)
     return {"load": record["verdict"], "p95_ms": p95, "requests": record["rows"], "of": of}
 
 
-def line(staged: ledger.Line, before: ledger.Line | None, *, at: datetime, proof: dict[str, Any]) -> ledger.Line:
+def line(
+    staged: ledger.Line, before: ledger.Line | None, *, at: datetime, proof: dict[str, Any]
+) -> ledger.Line:
     """Staging's line as production's next one."""
     update = {"at": at, "env": "production", "action": "promote", "evidence": proof,
               "supersedes": before.identity if before else None}  # fmt: skip
     return staged.model_copy(update=update)
 
 
-def refuse(staged: ledger.Line, lines: list[ledger.Line], *, at: datetime, max_age: timedelta, root: Path) -> None:
+def refuse(
+    staged: ledger.Line, lines: list[ledger.Line], *, at: datetime, max_age: timedelta, root: Path
+) -> None:
     """Refused when staging's release is too old, or older than what production runs."""
     if at - staged.at > max_age:
-        raise Refused(f"promote: staging's release is {(at - staged.at).days} days old, limit: {max_age.days}", hint="release again")
+        raise Refused(
+            f"promote: staging's release is {(at - staged.at).days} days old, limit: {max_age.days}",
+            hint="release again",
+        )
     for old in lines:
         if not git.contains(staged.commit, old.commit, root=root):
-            raise Refused(f"promote: {staged.commit[:12]} is no descendant of {old.commit[:12]}, which production already ran")
+            raise Refused(
+                f"promote: {staged.commit[:12]} is no descendant of {old.commit[:12]}, which production already ran"
+            )
 
 
 def run(params: config.Params, *, root: Path = Path()) -> str:
@@ -55,6 +68,8 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
         return f"production already has {before.bento}: nothing to promote"
     at = git.now()
     refuse(staged, lines, at=at, max_age=timedelta(days=params.release.max_evidence_age_days), root=root)
-    new = line(staged, before, at=at, proof=evidence(files.read_json(root / LOAD, hint="slipway load"), staged))
+    new = line(
+        staged, before, at=at, proof=evidence(files.read_json(root / LOAD, hint="slipway load"), staged)
+    )
     release.write(new, title=f"Promote {new.bento} to production", root=root)
     return f"production ← {new.bento}, load verdict {new.evidence['load'] if new.evidence else '?'}"

@@ -32,7 +32,10 @@ def refuse(new: ledger.Line, lines: list[ledger.Line], *, root: Path) -> None:
     for chapter in VERDICTS:
         word = new.verdicts.get(chapter)
         if word != "pass":
-            raise Refused(f"release: the verdict of {chapter} is {word or 'missing'}, limit: pass", hint=f"slipway {chapter}")
+            raise Refused(
+                f"release: the verdict of {chapter} is {word or 'missing'}, limit: pass",
+                hint=f"slipway {chapter}",
+            )
     for old in lines:
         if not git.contains(new.commit, old.commit, root=root):
             raise Refused(
@@ -59,7 +62,8 @@ def same_bytes(root: Path) -> dict[str, Any]:
     for what, sha, verb in (("packaged", bento["model_sha256"], "package"), ("judged", judged, "judge")):
         if sha != now:
             raise DataError(
-                f"release: the {what} model is {sha[:12]}, models/model.onnx is {now[:12]}", hint=f"slipway {verb}"
+                f"release: the {what} model is {sha[:12]}, models/model.onnx is {now[:12]}",
+                hint=f"slipway {verb}",
             )
     return bento
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from slipway import config
 from slipway.errors import ConfigError, SlipwayError
@@ -57,7 +57,7 @@ def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Serve
 
     `home` is its own scratch folder, `root` the project's, `log` gets what it says.
     """
-    _free(port)
+    claim(port)
     home.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [
@@ -99,25 +99,35 @@ def wait_ready(server: Server, seconds: float = 60.0) -> float:
 
 def stop(server: Server, seconds: float = 15.0) -> None:
     """End the server and all its processes: asked first, and after `seconds` made to. Safe to call twice."""
-    members = _members(server)
+    end(server.home, seconds)
+    with suppress(subprocess.TimeoutExpired):
+        server.process.wait(timeout=seconds)
+
+
+def end(home: Path, seconds: float = 15.0) -> int:
+    """End every process whose BENTOML_HOME is `home`, whoever started it; how many there were."""
+    members = _members(home)
+    count = len(members)
     for signalled in (signal.SIGTERM, signal.SIGKILL):
         for member in members:
             with suppress(psutil.NoSuchProcess):
                 member.send_signal(signalled)
         _, members = psutil.wait_procs(members, timeout=seconds)
-        members = list({*members, *_members(server)})  # a worker that was started meanwhile
+        members = list({*members, *_members(home)})  # a worker that was started meanwhile
         if not members:
             break
-    with suppress(subprocess.TimeoutExpired):
-        server.process.wait(timeout=seconds)
+    return count
 
 
-def _members(server: Server) -> list[psutil.Process]:
+def _members(home: Path) -> list[psutil.Process]:
     """Supervisor and workers, found by their BENTOML_HOME: workers have sessions of their own, and outlive it."""
-    found, home = [], str(server.home.resolve())
+    found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.environ().get("BENTOML_HOME") == home and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get("BENTOML_HOME") == str(home.resolve())
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
     return found
 
@@ -133,7 +143,17 @@ def _ready(port: int) -> bool:
         connection.close()
 
 
-def _free(port: int) -> None:
+def free(port: int) -> bool:
+    """Whether nobody holds the port."""
+    try:
+        claim(port)
+    except ConfigError:
+        return False
+    return True
+
+
+def claim(port: int) -> None:
+    """ConfigError when the port is in use, or not ours to use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

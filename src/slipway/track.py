@@ -56,7 +56,10 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
             client.set_registered_model_alias(params.track.model, "challenger", version)
             champion = _champion(client, params.track.model, experiment, root)
         except mlflow.exceptions.MlflowException as error:
-            raise ConfigError(f"MLflow at {uri}: {error}", hint="is the tracking server up? unset MLFLOW_TRACKING_URI for SQLite") from None
+            raise ConfigError(
+                f"MLflow at {uri}: {error}",
+                hint="is the tracking server up? unset MLFLOW_TRACKING_URI for SQLite",
+            ) from None
     shown = f", champion is version {champion}" if champion else ""
     return f"{'run written' if fresh else 'run was there'}: {run_id[:8]}, {params.track.model} version {version} is challenger{shown}"
 
@@ -119,9 +122,13 @@ def _version(client: Any, model: str, run_id: str) -> str:
     for version in client.search_model_versions(f"name = '{model}'"):
         if version.run_id == run_id:
             return str(version.version)
-    logged = client.search_logged_models([client.get_run(run_id).info.experiment_id], f"source_run_id = '{run_id}'")
+    logged = client.search_logged_models(
+        [client.get_run(run_id).info.experiment_id], f"source_run_id = '{run_id}'"
+    )
     place = logged[0].artifact_location if logged else f"runs:/{run_id}/model"
-    created = client.create_model_version(model, place, run_id, model_id=logged[0].model_id if logged else None)
+    created = client.create_model_version(
+        model, place, run_id, model_id=logged[0].model_id if logged else None
+    )
     assert isinstance(created, mlflow.entities.model_registry.ModelVersion)  # noqa: S101
     return str(created.version)
 

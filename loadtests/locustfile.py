@@ -1,0 +1,127 @@
+"""Sends requests on a schedule and keeps every sample; it measures only, `slipway load` judges.
+
+A latency counts from the moment when the request *should* have been sent: a server that stalls cannot
+hide behind a client that waits for it. Imports nothing of the project: locust is its own process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import FastHttpUser, events, task
+
+POOL = 500  # different bodies per endpoint
+OPTIONS = {"contract": "contract.json of the model", "plan": "JSON: seed, rate, seconds, users, shares",
+           "samples": "where the samples go"}  # fmt: skip
+
+
+@events.init_command_line_parser.add_listener
+def options(parser: Any) -> None:
+    """The options of this file beside Locust's own."""
+    for name, what in OPTIONS.items():
+        parser.add_argument(f"--{name}", required=True, help=what)
+
+
+class Plan:
+    """When each user sends what, from one seed."""
+
+    def __init__(self, given: dict[str, Any], contract: dict[str, Any], golden: list[dict[str, Any]]) -> None:
+        rng = random.Random(given["seed"])
+        self.users, self.seconds = given["users"], given["seconds"]
+        self.interval = self.users / given["rate"]
+        self.phases = [(user + rng.random()) * self.interval / self.users for user in range(self.users)]
+        self.endpoints, self.shares = list(given["shares"]), list(given["shares"].values())
+        self.bodies = {name: bodies(name, contract, golden, rng) for name in self.endpoints}
+        self.start = time.perf_counter() + 1.0  # by then all users are there
+        self.joined = 0
+        self.samples: list[tuple[str, float, float, bool]] = []
+
+
+def bodies(
+    endpoint: str, contract: dict[str, Any], golden: list[dict[str, Any]], rng: random.Random
+) -> list[bytes]:
+    """Bodies that keep the contract: its golden rows and random ones, or the questions of /ask."""
+    if endpoint.endswith("/ask"):
+        found = [row(contract["question"]["properties"], {}, rng) for _ in range(POOL)]
+    else:
+        known = contract["known"]
+        found = [each["row"] for each in golden[: POOL // 2]]
+        found += [row(contract["inputs"]["properties"], known, rng) for _ in range(POOL - len(found))]
+    return [json.dumps(each).encode() for each in found]
+
+
+def row(properties: dict[str, Any], known: dict[str, list[str]], rng: random.Random) -> dict[str, Any]:
+    """A random row: any number within the limits, any known category, null where it is allowed."""
+    return {name: value(node, known.get(name), rng) for name, node in properties.items()}
+
+
+def value(node: dict[str, Any], known: list[str] | None, rng: random.Random) -> Any:
+    """A random value that a JSON-schema node allows."""
+    kinds = node.get("anyOf", [node])
+    kind = next(each for each in kinds if each.get("type") != "null")
+    if len(kinds) > 1 and rng.random() < 0.1:
+        return None
+    if kind["type"] in ("number", "integer"):
+        low, high = kind.get("minimum", -1e6), kind.get("maximum", 1e6)
+        return rng.randint(int(low), int(high)) if kind["type"] == "integer" else rng.uniform(low, high)
+    return rng.choice(known or node.get("examples") or ["x" * max(1, kind.get("minLength", 1))])
+
+
+@events.test_start.add_listener
+def begin(environment: Any, **_: Any) -> None:
+    """Make the plan."""
+    given = environment.parsed_options
+    contract = Path(given.contract)
+    golden = contract.with_name("golden.json")
+    rows = json.loads(golden.read_text("utf-8")) if golden.exists() else []
+    environment.plan = Plan(json.loads(given.plan), json.loads(contract.read_text("utf-8")), rows)
+
+
+@events.quitting.add_listener
+def end(environment: Any, **_: Any) -> None:
+    """Write every sample: endpoint, intended moment in seconds, latency in milliseconds, ok."""
+    path = Path(environment.parsed_options.samples)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(json.dumps(environment.plan.samples), encoding="utf-8")
+    partial.replace(path)
+
+
+class Sender(FastHttpUser):
+    """One user: a phase of its own, one request at a time, never ahead of the schedule."""
+
+    connection_timeout = 5.0
+    network_timeout = 30.0
+
+    @task
+    def schedule(self) -> None:
+        """Send everything of this user's schedule, then nothing more."""
+        plan: Plan = self.environment.plan
+        number, plan.joined = plan.joined, plan.joined + 1
+        rng = random.Random(number)
+        after = plan.phases[number]
+        while after < plan.seconds:
+            gevent.sleep(max(0.0, plan.start + after - time.perf_counter()))
+            self.send(plan, rng.choices(plan.endpoints, plan.shares)[0], after, rng)
+            after += plan.interval
+        plan.joined -= 1
+        if not plan.joined:
+            gevent.spawn(self.environment.runner.quit)  # not from here: it ends this very greenlet
+        gevent.sleep(3600)
+
+    def send(self, plan: Plan, endpoint: str, after: float, rng: random.Random) -> None:
+        """One request; its latency counts from `after`, the moment it should have left."""
+        method, path = endpoint.split()
+        body = rng.choice(plan.bodies[endpoint])
+        sent = {"data": body, "headers": {"Content-Type": "application/json"}} if method == "POST" else {}
+        with self.client.request(method, path, catch_response=True, **sent) as response:
+            ok = response.status_code == 200
+            if not ok:
+                response.failure(f"status {response.status_code}")
+            latency = time.perf_counter() - plan.start - after
+            plan.samples.append((endpoint, round(after, 6), round(latency * 1000, 3), ok))

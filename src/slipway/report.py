@@ -1,0 +1,234 @@
+"""`report`: verdicts and metrics as Markdown (the pull request's comment) and as two self-contained pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from slipway import config, facts, files, page, plots
+from slipway.facts import Delta, Facts, number
+
+MARKDOWN = Path("reports/report.md")
+PAGE = Path("reports/report.html")
+DATA = Path("reports/data.html")
+MAX_BYTES = 60_000
+"""GitHub takes comments of 65,536 characters; the rest is for what the comment's writer adds."""
+MARKS = {"pass": "✅", "fail": "❌", "unsure": "❔"}
+MAX_ROWS = 40
+
+_SPECIAL = frozenset("&<>\"'`*_[]()|~#!{}$\\@")
+
+
+def markdown(given: Facts) -> str:
+    """The report as GitHub-flavoured Markdown of at most MAX_BYTES bytes; pure.
+
+    Above the fold: verdict with its reason, the metrics, changed limits. Folded: everything else.
+    """
+    top = [_verdict(given), _metrics(given), _limits(given), _stopped(given)]
+    sections = {
+        "what changed": _changes(given),
+        "gates": _gates(given),
+        "checks of the judge": _checks(given),
+        "slices": _slices(given),
+        "data quality": _quality(given),
+        "how to reproduce": _reproduce(given),
+    }
+    return _fit([part for part in top if part], {name: text for name, text in sections.items() if text})
+
+
+def _fit(top: Sequence[str], sections: dict[str, str]) -> str:
+    """Everything, or as much as fits and a line that names what does not: the largest sections go first."""
+    left: list[str] = []
+    while True:
+        note = (
+            [f"_Left out to stay below {MAX_BYTES:,} bytes: {', '.join(left)}. See `{PAGE}`._"]
+            if left
+            else []
+        )
+        text = "\n\n".join([*top, *sections.values(), *note]) + "\n"
+        if len(text.encode()) <= MAX_BYTES or not sections:
+            return text
+        left.append(max(sections, key=lambda name: len(sections[name].encode())))
+        del sections[left[-1]]
+
+
+def prose(value: object, limit: int = 160) -> str:
+    """Text from data or records that Markdown, HTML and GitHub (mentions, references, links) leave alone."""
+    shown = re.sub(r"(?<=[@#])|(?<=:)(?=//)|(?<=www)(?=\.)", "\u200b", plots.plain(value, limit))
+    return "".join(f"&#{ord(c)};" if c in _SPECIAL else c for c in shown)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table, its cells safe already; columns after the first that start with `>` are right-aligned."""
+    lines, found = [], list(rows)
+    for row in [head, *found[:MAX_ROWS]]:
+        lines.append("| " + " | ".join(cell.removeprefix(">") for cell in row) + " |")
+    lines.insert(1, "|" + "|".join("---:" if cell.startswith(">") else "---" for cell in head) + "|")
+    more = f"\n\n_{len(found) - MAX_ROWS} more in `{PAGE}`._" if len(found) > MAX_ROWS else ""
+    return "\n".join(lines) + more
+
+
+def fold(summary: str, body: str) -> str:
+    """A part that opens on a click; `summary` is plain text of this module or counted numbers."""
+    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def bar(share: float, width: int = 10) -> str:
+    """A horizontal bar of `width` characters for a share from 0 to 1, in eighths of a character."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
+
+
+def _verdict(given: Facts) -> str:
+    head = facts.headline(given)
+    why = "; ".join(prose(text) for text in head.why)
+    lines = [f"## {MARKS[head.word]} {prose(head.title)}", f"**{head.word}**: {why}"]
+    if title := given.contract.get("labels", {}).get("title"):
+        lines.append(f"{prose(title)} " + _context(given))
+    return "\n\n".join(lines)
+
+
+def _context(given: Facts) -> str:
+    """Which rows, of when, against whom."""
+    parts = [f"{number(given.metrics.get('rows'))} rows of {number(given.metrics.get('days'))} days"]
+    if window := given.judge.get("window"):
+        parts.append(f"{prose(window[0])} to before {prose(window[1])}")
+    if rival := facts.revision(given.judge.get("champion_commit")):
+        parts.append(f"champion of `{rival[:10]}`")
+    return " · ".join(parts)
+
+
+def _metrics(given: Facts) -> str:
+    found = facts.deltas(given)
+    rows = [
+        [prose(d.name), number(d.before), f"**{number(d.after)}**", change(d), _interval(d.low, d.high)]
+        for d in found
+    ]
+    return table(["metric", f">{given.against}", ">challenger", ">change", ">interval"], rows)
+
+
+def change(delta: Delta) -> str:
+    """An arrow for the direction, the size, and whether that is better or worse."""
+    if delta.change is None:
+        return "–"
+    if delta.better is None and number(delta.before) == number(delta.after):
+        return "= 0"
+    judged = "" if delta.better is None else " better" if delta.better else " **worse**"
+    return f"{'▲' if delta.change > 0 else '▼'} {number(abs(delta.change))}{judged}"
+
+
+def _interval(low: object, high: object, *, signed: bool = False) -> str:
+    return (
+        "–"
+        if low is None or high is None
+        else f"{number(low, signed=signed)} … {number(high, signed=signed)}"
+    )
+
+
+def _limits(given: Facts) -> str:
+    changed = given.judge.get("limits_changed") or []
+    if not changed:
+        return ""
+    lines = [
+        "> [!IMPORTANT]",
+        "> This change moves limits of the judge; it was judged by the limits of its base:",
+    ]
+    return "\n".join(lines + [f"> - {prose(row)}" for row in changed[:10]])
+
+
+def _stopped(given: Facts) -> str:
+    """The checks that stopped it, open to see, when there are more than the first line holds."""
+    rows = [c for record in given.gates.values() for c in record.get("checks", ()) if c.get("ok") is not True]
+    return table(CHECK_HEAD, [_check(row) for row in rows]) if len(rows) > 1 else ""
+
+
+CHECK_HEAD = ("check", ">value", ">interval", "limit", "")
+
+
+def _check(check: facts.Record) -> list[str]:
+    paired = check.get("low") is not None
+    mark = MARKS["pass" if check.get("ok") else "fail" if check.get("ok") is False else "unsure"]
+    value = prose(number(check.get("value"), signed=paired))
+    return [
+        prose(check.get("name")), value, _interval(check.get("low"), check.get("high"), signed=True),
+        prose(check.get("limit")), mark,
+    ]  # fmt: skip
+
+
+def _checks(given: Facts) -> str:
+    rows = given.gates.get("judge", {}).get("checks", ())
+    return fold(f"Judge: {len(rows)} checks", table(CHECK_HEAD, map(_check, rows))) if rows else ""
+
+
+def _gates(given: Facts) -> str:
+    rows = []
+    for chapter, record in given.gates.items():
+        first = next((prose(facts.sentence(check)) for check in record.get("checks", ())), "–")
+        seconds = f"{record['seconds']:.1f} s" if record.get("seconds") else "–"
+        mark = MARKS.get(str(record.get("verdict")), "❔")
+        rows.append([f"{mark} {chapter}", first, number(record.get("rows")), seconds])
+    names = " · ".join(row[0] for row in rows)
+    return fold(f"Gates: {names}", table(["gate", "its first check", ">rows", ">time"], rows)) if rows else ""
+
+
+def _changes(given: Facts) -> str:
+    """Parameters and data, before and after."""
+    changed = [f"- {prose(row)}" for row in given.judge.get("params_changed") or ()]
+    for name, pair in (given.judge.get("data") or {}).items():
+        shown = " → ".join(number(v) for v in pair) if isinstance(pair, list) else number(pair)
+        changed.append(f"- data, {prose(name)}: {prose(shown)}")
+    more = [f"- and {len(changed) - MAX_ROWS} more"] if len(changed) > MAX_ROWS else []
+    return fold(f"What changed: {len(changed)}", "\n".join(changed[:MAX_ROWS] + more)) if changed else ""
+
+
+def _slices(given: Facts) -> str:
+    rows = facts.slices(given)
+    worst = max((row["loss"] for row in rows), default=0.0) or 1.0
+    lines = []
+    for row in rows:
+        difference = "–" if row.get("difference") is None else number(row["difference"], signed=True)
+        judged = {True: "better", False: "**worse**", None: ""}[row["better"]]
+        lines.append([prose(f"{row['slice']} {row['value']}", 40), number(row["rows"]), number(row["target"]),
+                      f"`{bar(row['loss'] / worst):<10}` {number(row['loss'])}", difference, judged])  # fmt: skip
+    head = ["slice", ">rows", ">mean target", "mean loss", f">against {given.against}", ""]
+    return fold(f"Slices: {len(rows)}", table(head, lines)) if rows else ""
+
+
+def _quality(given: Facts) -> str:
+    faults = given.quality.get("faults") or []
+    rows = [
+        [
+            prose(f["source"]),
+            prose(f["column"]),
+            prose(f["what"]),
+            number(f["rows"]),
+            prose(number(f["worst"])),
+            prose(f["action"]),
+        ]
+        for f in faults
+    ]
+    head = ["source", "column", "fault", ">rows", ">worst", "what was done"]
+    span = f"{number(given.quality.get('rows'))} rows, {prose(given.quality.get('first'))} to {prose(given.quality.get('last'))}"
+    return fold(f"Data quality: {len(rows)} kinds of fault in {span}", table(head, rows)) if faults else ""
+
+
+def _reproduce(given: Facts) -> str:
+    lines = "\n".join(["```sh", *facts.commands(given), "```"])
+    hashes = ", ".join(
+        f"{name} `{value[:12]}`" for name, value in given.hashes.items() if facts.revision(value)
+    )
+    return fold("How to reproduce", lines + (f"\n\n{hashes}" if hashes else ""))
+
+
+def run(params: config.Params) -> str:  # noqa: ARG001 - every chapter is called alike
+    """The records in reports/ → report.md, report.html and data.html; a sentence of what was done."""
+    given = facts.read()
+    folder = Path("reports/pictures")
+    pictures = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.svg"))}
+    files.write_text(MARKDOWN, markdown(given))
+    files.write_text(PAGE, page.html(given, pictures))
+    days = plots.picture(plots.days, given.quality["days"], name="days") if given.quality.get("days") else ""
+    files.write_text(DATA, page.data(given, days))
+    head = facts.headline(given)
+    return f"{head.word}: {head.title.lower()}; see {PAGE}"
