@@ -14,12 +14,13 @@ from ruamel.yaml import YAML
 from slipway import cli
 
 ROOT = Path(__file__).resolve().parents[1]
-CHAPTERS = (
-    "ingest features train export evaluate track prove judge report package serve load release verify monitor retrain"
-).split()
+CHAPTERS = {
+    "ingest", "features", "train", "export", "evaluate", "track", "prove", "judge",
+    "report", "package", "serve", "load", "release", "verify", "monitor", "retrain",
+}  # fmt: skip
 BESIDE = {"loop", "doctor", "init", "replay", "drill", "promote"}
 """Verbs that are no chapter."""
-OTHER_TESTS = {"repository", "make", "cluster", "flights"}
+OTHER_TESTS = {"repository", "make", "cluster", "stages", "flights"}
 """Test files that belong to no one module of src/slipway."""
 GENERATED = re.compile(
     r"^(\.slipway|\.venv|\.dvc/cache|data|models|reports|releases|bentos)(/|$)|^mlflow\.db$"
@@ -63,156 +64,15 @@ def test_every_module_has_its_test_file() -> None:
 
 def test_chapters_and_verbs_are_one_to_one() -> None:
     assert {word for word in CHAPTERS if word in MODULES} - VERBS == set(), "chapters without a verb"
-    assert VERBS - set(CHAPTERS) - BESIDE == set(), "verbs outside the list of words"
+    assert CHAPTERS | BESIDE >= VERBS, "verbs outside the list of words"
     assert VERBS - set(MODULES) == set(), "verbs without a module"
 
 
 def test_stages_are_chapters_and_call_their_verb() -> None:
-    assert set(STAGES) <= set(CHAPTERS)
+    assert set(STAGES) <= CHAPTERS
     assert {name: stage["cmd"] for name, stage in STAGES.items()} == {
         name: f"python -m slipway {name}" for name in STAGES
     }
-
-
-# Stages declare what they read
-
-
-class Reach:
-    """What a stage's code reaches from `run`: first-party modules, and the sections of params it reads.
-
-    A module that is imported runs its top level; a function body counts only when it is called by name.
-    What `problem.load` gives is followed through the attributes that are read of it.
-    """
-
-    def __init__(self, stage: str, problem: str) -> None:
-        self.problem = f"{problem}.problem"
-        self.files: set[str] = set()
-        self.sections: set[str] = set()
-        self.read: set[str] = set()
-        self.seen: set[tuple[str, str]] = set()
-        self.module(f"slipway.{stage}")
-        self.name(f"slipway.{stage}", "run")
-        if "slipway.problem" in map(_module, self.files):
-            self.module(self.problem)
-            for field, value in _fields(self.problem).items():
-                if field in self.read:
-                    self.value(value)
-
-    def module(self, name: str) -> None:
-        path = _path(name)
-        if path is None or path in self.files:
-            return
-        self.files.add(path)
-        for statement in _tree(name).body:
-            if not isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.If):
-                self.code(name, statement)
-
-    def name(self, module: str, name: str) -> None:
-        if (module, name) in self.seen:
-            return
-        self.seen.add((module, name))
-        for statement in _tree(module).body:
-            if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name == name:
-                self.code(module, statement)
-
-    def value(self, value: ast.expr) -> None:
-        if isinstance(value, ast.Name):
-            self.name(self.problem, value.id)
-        elif isinstance(value, ast.Constant) and isinstance(value.value, str):
-            self.module(value.value)
-
-    def code(self, module: str, code: ast.stmt) -> None:
-        known = _imports(_tree(module)) | _imports(code)
-        for target, _ in _imports(code).values():
-            self.module(target)
-        for node in ast.walk(code):
-            if isinstance(node, ast.Name) and not _is_problem(code):
-                self.name(*known.get(node.id, (module, node.id)))
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                target, name = known.get(node.value.id, ("", ""))
-                if node.value.id == "params":
-                    self.sections.add(node.attr)
-                elif target and not name:
-                    self.name(target, node.attr)
-                else:
-                    self.read.add(node.attr)
-
-
-def _path(module: str) -> str | None:
-    path = ROOT / "src" / f"{module.replace('.', '/')}.py"
-    return path.relative_to(ROOT).as_posix() if path.exists() else None
-
-
-def _module(path: str) -> str:
-    return path.removeprefix("src/").removesuffix(".py").replace("/", ".")
-
-
-def _tree(module: str) -> ast.Module:
-    path = _path(module)
-    return ast.parse(text(ROOT / path) if path else "")
-
-
-def _imports(code: ast.AST) -> dict[str, tuple[str, str]]:
-    """First-party imports by local name: (module, "") or (module, name in it); not those for types only."""
-    found = {}
-    nodes = code.body if isinstance(code, ast.Module) else list(ast.walk(code))
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {(a.asname or a.name): (a.name, "") for a in node.names if _path(a.name)}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for a in node.names:
-                whole = _path(f"{node.module}.{a.name}")
-                if whole or _path(node.module):
-                    found[a.asname or a.name] = (
-                        (f"{node.module}.{a.name}", "") if whole else (node.module, a.name)
-                    )
-    return found
-
-
-def _is_problem(code: ast.AST) -> bool:
-    """`PROBLEM = Problem(…)` names every function of the problem; only those that are read count."""
-    return isinstance(code, ast.Assign) and any(
-        isinstance(t, ast.Name) and t.id == "PROBLEM" for t in code.targets
-    )
-
-
-def _fields(module: str) -> dict[str, ast.expr]:
-    call = next(s.value for s in _tree(module).body if _is_problem(s))  # type: ignore[attr-defined]
-    return {keyword.arg: keyword.value for keyword in call.keywords}
-
-
-PROBLEM = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["problem"]
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_stage_depends_on_all_code_it_reaches(stage: str) -> None:
-    assert Reach(stage, PROBLEM).files - set(STAGES[stage]["deps"]) == set()
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_stage_declares_all_params_it_reads(stage: str) -> None:
-    declared = {str(key).split(".")[0] for key in STAGES[stage]["params"]}
-    assert Reach(stage, PROBLEM).sections - declared == set()
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_declared_params_and_deps_exist(stage: str) -> None:
-    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for key in STAGES[stage]["params"]:
-        place = params
-        for part in key.split("."):
-            assert part in place, f"{key} is not in params.yaml"
-            place = place[part]
-    assert [
-        dep for dep in STAGES[stage]["deps"] if dep.startswith("src/") and not (ROOT / dep).exists()
-    ] == []
-
-
-def test_reach_sees_lazy_imports_and_params() -> None:
-    reach = Reach("ingest", "flights")
-    assert {"src/flights/ingest.py", "src/slipway/contract.py", "src/slipway/files.py"} <= reach.files
-    assert "src/flights/features.py" not in reach.files
-    assert {"problem", "data", "ingest"} <= reach.sections
 
 
 # Seams
@@ -227,18 +87,21 @@ def test_machinery_never_names_the_problem() -> None:
             assert not {name.split(".")[0] for name in names} & problems, f"{path.name} imports the problem"
 
 
+OS = {"os.environ", "os.getenv", "os.environb"}
+
+
 def test_only_config_reads_the_environment() -> None:
     for name, path in MODULES.items():
         reads = [
             n
             for n in ast.walk(ast.parse(text(path)))
-            if isinstance(n, ast.Attribute) and n.attr in ("environ", "getenv")
+            if isinstance(n, ast.Attribute) and ast.unparse(n) in OS
         ]
         assert name == "config" or not reads, f"{name} reads the environment"
 
 
 @pytest.mark.parametrize(
-    "path", [*MODULES.values(), *(ROOT / "src").glob("*/*.py")], ids=lambda p: f"{p.parent.name}.{p.stem}"
+    "path", sorted((ROOT / "src").glob("*/*.py")), ids=lambda p: f"{p.parent.name}.{p.stem}"
 )
 def test_modules_stay_short(path: Path) -> None:
     assert len(text(path).splitlines()) <= 250
@@ -297,11 +160,10 @@ def test_no_gate_is_propped_open() -> None:
 def test_root_files_say_what_they_are_for() -> None:
     for path in tracked():
         if path.parent == ROOT and path.name not in ("LICENSE", "dvc.lock") and path.suffix != ".json":
-            words = [line for line in text(path).splitlines() if line.strip()][:2]
-            assert words and words[0].startswith(("#", "<!--", '"""')), f"{path.name} opens without a comment"
-            assert len(" ".join(words if path.suffix == ".md" else words[:1]).split()) >= 5, (
-                f"{path.name} does not say what it is for"
-            )
+            lines = [line for line in text(path).splitlines() if line.strip()]
+            said = " ".join(lines[: 2 if path.suffix == ".md" else 1])
+            assert said.startswith(("#", "<!--", '"""')), f"{path.name} opens without a comment"
+            assert len(said.split()) >= 5, f"{path.name} does not say what it is for"
 
 
 def test_no_file_knows_this_machine_or_an_index() -> None:

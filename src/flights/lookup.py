@@ -68,7 +68,8 @@ class Question(BaseModel):
     origin: Origin
     dest: Dest
     sched_dep: datetime = Field(
-        description="scheduled departure; New York time without an offset", examples=["2013-10-31T17:00"]
+        description="scheduled departure; without an offset it is New York time",
+        examples=["2013-10-31T17:00:00-04:00"],
     )
     tailnum: Annotated[str | None, _text("tail number; without it the timetable's", "N14228")]
     flight: Annotated[str | None, _text("airline and flight number; without it the timetable's", "UA1545")]

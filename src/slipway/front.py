@@ -135,7 +135,8 @@ class Front:
             body = await self._patience.body(receive, own.max_body_bytes)
             if not body.strip():
                 raise refusal(400, "the body is empty", limit="a JSON object, or a list of them")
-            answer = await asyncio.to_thread(work, body) if len(body) > LARGE else work(body)
+            large = len(body) > LARGE and path == "/predict"
+            answer = await asyncio.to_thread(work, body) if large else work(body)
         except BadRequest as error:
             status, answer, headers = error.status, orjson.dumps(error.document()), error.headers
         except ConnectionResetError:

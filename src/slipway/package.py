@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from slipway.verdict import Check, Verdict
 
 VERDICT = Path("reports/package.json")
 GOLDEN = Path("models/golden.json")
+BENTOFILE = "bentofile.yaml"
 DATED = ("bento.yaml", "README.md")
 """The two files of a bento that hold its time and version; all others are its content."""
 UNWANTED = (".joblib", ".pkl", ".parquet", ".csv")
@@ -54,7 +56,7 @@ def build(root: Path, *, name: str) -> Bento:
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=config.cache_home(root), prefix="build-") as scratch:
         made = _bentoml_build(root, name=name, home=Path(scratch))
-        check(made, wanted(root))
+        check(made, [name.removeprefix("src/") for name in wanted(root)])
         sha, version = sha256(made), sha256(made)[:12]
         if not (store / version).exists():
             _name(made, version)
@@ -70,24 +72,26 @@ def build(root: Path, *, name: str) -> Bento:
 
 
 def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "bentoml",
-        "build",
-        "--name",
-        name,
-        "--version",
-        "new",
-        "--output",
-        "tag",
-    ]
-    environment = config.environment(root, BENTOML_HOME=str(home))
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    """Build from a copy of just the wanted files, in a folder of the system's.
+
+    BentoML refuses a path with a hidden folder anywhere in it, and would walk the whole project.
+    """
+    command = [sys.executable, "-m", "bentoml", "build", "--name", name, "--version", "new", "--output", "tag"]
+    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+        context = Path(scratch).resolve()
+        for wish in (BENTOFILE, *wanted(root)):
+            if not (root / wish).is_file():
+                raise DataError(f"{wish}, named in {BENTOFILE}, does not exist", hint="run `make repro`")
+            (context / wish).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / wish, context / wish)
+        environment = config.environment(context, BENTOML_HOME=str(home))
+        done = subprocess.run(
+            command, cwd=context, env=environment, capture_output=True, text=True, check=False
+        )
     made = home / "bentos" / name / "new"
     if done.returncode or not made.is_dir():
         raise ConfigError(
-            f"bentoml build failed:\n{(done.stdout + done.stderr).strip()[-2000:]}", hint="see bentofile.yaml"
+            f"bentoml build failed:\n{(done.stdout + done.stderr).strip()[-2000:]}", hint=f"see {BENTOFILE}"
         )
     return made
 
@@ -101,9 +105,9 @@ def _name(made: Path, version: str) -> None:
 
 
 def wanted(root: Path) -> list[str]:
-    """The files that bentofile.yaml names, as they are called inside the bento's `src`."""
-    described = YAML(typ="safe").load((root / "bentofile.yaml").read_text(encoding="utf-8"))
-    return [str(name).removeprefix("src/") for name in described["include"]]
+    """The files that bentofile.yaml names."""
+    described = YAML(typ="safe").load((root / BENTOFILE).read_text(encoding="utf-8"))
+    return [str(name) for name in described["include"]]
 
 
 def check(bento: Path, names: Sequence[str]) -> None:

@@ -69,6 +69,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + more
 
 
+def figure(value: object, *, signed: bool = False) -> str:
+    """A number of a record, safe even where the record holds something else."""
+    return prose(number(value, signed=signed), 40)
+
+
 def fold(summary: str, body: str) -> str:
     """A part that opens on a click; `summary` is plain text of this module or counted numbers."""
     return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
@@ -91,7 +96,7 @@ def _verdict(given: Facts) -> str:
 
 def _context(given: Facts) -> str:
     """Which rows, of when, against whom."""
-    parts = [f"{number(given.metrics.get('rows'))} rows of {number(given.metrics.get('days'))} days"]
+    parts = [f"{figure(given.metrics.get('rows'))} rows of {figure(given.metrics.get('days'))} days"]
     if window := given.judge.get("window"):
         parts.append(f"{prose(window[0])} to before {prose(window[1])}")
     if rival := facts.revision(given.judge.get("champion_commit")):
@@ -102,7 +107,7 @@ def _context(given: Facts) -> str:
 def _metrics(given: Facts) -> str:
     found = facts.deltas(given)
     rows = [
-        [prose(d.name), number(d.before), f"**{number(d.after)}**", change(d), _interval(d.low, d.high)]
+        [prose(d.name), figure(d.before), f"**{figure(d.after)}**", change(d), _interval(d.low, d.high)]
         for d in found
     ]
     return table(["metric", f">{given.against}", ">challenger", ">change", ">interval"], rows)
@@ -115,14 +120,14 @@ def change(delta: Delta) -> str:
     if delta.better is None and number(delta.before) == number(delta.after):
         return "= 0"
     judged = "" if delta.better is None else " better" if delta.better else " **worse**"
-    return f"{'▲' if delta.change > 0 else '▼'} {number(abs(delta.change))}{judged}"
+    return f"{'▲' if delta.change > 0 else '▼'} {figure(abs(delta.change))}{judged}"
 
 
 def _interval(low: object, high: object, *, signed: bool = False) -> str:
     return (
         "–"
         if low is None or high is None
-        else f"{number(low, signed=signed)} … {number(high, signed=signed)}"
+        else f"{figure(low, signed=signed)} … {figure(high, signed=signed)}"
     )
 
 
@@ -149,7 +154,7 @@ CHECK_HEAD = ("check", ">value", ">interval", "limit", "")
 def _check(check: facts.Record) -> list[str]:
     paired = check.get("low") is not None
     mark = MARKS["pass" if check.get("ok") else "fail" if check.get("ok") is False else "unsure"]
-    value = prose(number(check.get("value"), signed=paired))
+    value = figure(check.get("value"), signed=paired)
     return [
         prose(check.get("name")), value, _interval(check.get("low"), check.get("high"), signed=True),
         prose(check.get("limit")), mark,
@@ -164,19 +169,22 @@ def _checks(given: Facts) -> str:
 def _gates(given: Facts) -> str:
     rows = []
     for chapter, record in given.gates.items():
-        first = next((prose(facts.sentence(check)) for check in record.get("checks", ())), "–")
+        checks = sorted(record.get("checks", ()), key=lambda c: (c.get("ok") is True, c.get("low") is None))
+        first = prose(facts.sentence(checks[0])) if checks else "–"  # what stopped it, else what it compared
         seconds = f"{record['seconds']:.1f} s" if record.get("seconds") else "–"
         mark = MARKS.get(str(record.get("verdict")), "❔")
-        rows.append([f"{mark} {chapter}", first, number(record.get("rows")), seconds])
+        rows.append([f"{mark} {chapter}", first, figure(record.get("rows")), seconds])
     names = " · ".join(row[0] for row in rows)
-    return fold(f"Gates: {names}", table(["gate", "its first check", ">rows", ">time"], rows)) if rows else ""
+    return (
+        fold(f"Gates: {names}", table(["gate", "what it says first", ">rows", ">time"], rows)) if rows else ""
+    )
 
 
 def _changes(given: Facts) -> str:
     """Parameters and data, before and after."""
     changed = [f"- {prose(row)}" for row in given.judge.get("params_changed") or ()]
     for name, pair in (given.judge.get("data") or {}).items():
-        shown = " → ".join(number(v) for v in pair) if isinstance(pair, list) else number(pair)
+        shown = " → ".join(figure(v) for v in pair) if isinstance(pair, list) else figure(pair)
         changed.append(f"- data, {prose(name)}: {prose(shown)}")
     more = [f"- and {len(changed) - MAX_ROWS} more"] if len(changed) > MAX_ROWS else []
     return fold(f"What changed: {len(changed)}", "\n".join(changed[:MAX_ROWS] + more)) if changed else ""
@@ -187,29 +195,23 @@ def _slices(given: Facts) -> str:
     worst = max((row["loss"] for row in rows), default=0.0) or 1.0
     lines = []
     for row in rows:
-        difference = "–" if row.get("difference") is None else number(row["difference"], signed=True)
+        loss = f"`{bar(row['loss'] / worst):<10}` {figure(row['loss'])}"
         judged = {True: "better", False: "**worse**", None: ""}[row["better"]]
-        lines.append([prose(f"{row['slice']} {row['value']}", 40), number(row["rows"]), number(row["target"]),
-                      f"`{bar(row['loss'] / worst):<10}` {number(row['loss'])}", difference, judged])  # fmt: skip
+        name = prose(f"{row['slice']} {row['value']}", 40)
+        difference = figure(row.get("difference"), signed=True)
+        lines.append([name, figure(row["rows"]), figure(row["target"]), loss, difference, judged])
     head = ["slice", ">rows", ">mean target", "mean loss", f">against {given.against}", ""]
     return fold(f"Slices: {len(rows)}", table(head, lines)) if rows else ""
 
 
 def _quality(given: Facts) -> str:
-    faults = given.quality.get("faults") or []
-    rows = [
-        [
-            prose(f["source"]),
-            prose(f["column"]),
-            prose(f["what"]),
-            number(f["rows"]),
-            prose(number(f["worst"])),
-            prose(f["action"]),
-        ]
-        for f in faults
-    ]
+    faults, seen = given.quality.get("faults") or [], given.quality
+    rows = []
+    for fault in faults:
+        where = [prose(fault[name]) for name in ("source", "column", "what")]
+        rows.append([*where, figure(fault["rows"]), figure(fault["worst"]), prose(fault["action"])])
     head = ["source", "column", "fault", ">rows", ">worst", "what was done"]
-    span = f"{number(given.quality.get('rows'))} rows, {prose(given.quality.get('first'))} to {prose(given.quality.get('last'))}"
+    span = f"{figure(seen.get('rows'))} rows, {prose(seen.get('first'))} to {prose(seen.get('last'))}"
     return fold(f"Data quality: {len(rows)} kinds of fault in {span}", table(head, rows)) if faults else ""
 
 

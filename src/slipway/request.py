@@ -130,18 +130,19 @@ def _sentence(error: Any, properties: Mapping[str, Any], *, single: bool) -> dic
     loc = (0, *error["loc"]) if single else error["loc"]
     row, name = (loc[0] if loc else None), (str(loc[1])[:100] if len(loc) > 1 else None)
     where = name if single or row is None else f"row {row}: {name}"
-    value = None if error["type"] == "missing" else shown(error["input"])
+    given = error["input"]
+    value = None if error["type"] == "missing" else shown(given)
+    told = "null" if value is None else repr(value) if isinstance(given, str) else str(value)
     if name is None:
         what = "the body" if single or row is None else f"row {row}"
         allowed = "at least one row" if error["type"] == "too_short" else "a JSON object, or a list of them"
-        message = f"{what} is {value}, limit: {allowed}"
+        message = f"{what} is {told}, limit: {allowed}"
     elif error["type"] == "extra_forbidden":
         allowed = f"the fields of the contract: {', '.join(properties)}"
         message = f"{where} is no field of the contract"
     else:
         allowed = limit(properties[name]) if name in properties else str(error["msg"])
-        message = f"{where} is {'missing' if error['type'] == 'missing' else value!r}, limit: {allowed}"
-        message = message.replace("is 'missing'", "is missing").replace("is None", "is null")
+        message = f"{where} is {'missing' if error['type'] == 'missing' else told}, limit: {allowed}"
     return {"row": row, "field": name, "value": value, "limit": allowed, "message": message}
 
 
@@ -153,7 +154,7 @@ def shown(value: Any) -> Any:
         case int() | float() if -1e15 < value < 1e15:
             return value
         case int() | float():  # infinities, NaN and numbers of a thousand digits
-            return "NaN" if value != value else f"{'-' if value < 0 else ''}a huge number"
+            return "NaN" if value != value else f"{'minus ' if value < 0 else ''}a huge number"
         case str():
             return value if len(value) <= 100 else value[:100] + "…"
         case list():

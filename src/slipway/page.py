@@ -1,0 +1,77 @@
+"""The report and the data page as HTML: one file each, no script, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import ChainableUndefined, Environment, PackageLoader
+from markupsafe import Markup
+
+from slipway import facts, plots
+from slipway.facts import Delta, Facts, number
+
+ORDER = ("reliability", "predictions", "roc", "precision_recall", "slices", "importance")
+"""The pictures of the report, two a row."""
+
+
+def html(given: Facts, pictures: Mapping[str, str]) -> str:
+    """The report as one page; `pictures` are SVG texts by name. Pure."""
+    deltas = facts.deltas(given)
+    rows = facts.slices(given)
+    overall = facts.compared(given)[:1]
+    margin = max(
+        (abs(v) for row in [*rows, *overall] for v in (row.get("low"), row.get("high")) if v), default=1.0
+    )
+    return _render(
+        "report.html.j2",
+        facts=given,
+        head=facts.headline(given),
+        cards=[(delta, _span(delta)) for delta in deltas],
+        slices=[(row, _around_zero(row, margin)) for row in rows],
+        overall=[
+            (check, _around_zero({**check, "difference": check.get("value")}, margin)) for check in overall
+        ],
+        pictures=[Markup(pictures[name]) for name in ORDER if name in pictures],  # noqa: S704 - drawn by plots
+        commands=facts.commands(given),
+    )
+
+
+def data(given: Facts, days: str) -> str:
+    """The table's page: faults, every column with its distribution, and `days`, an SVG text. Pure."""
+    return _render("data.html.j2", facts=given, quality=given.quality, days=Markup(days))  # noqa: S704 - as above
+
+
+def _render(name: str, **values: Any) -> str:
+    """A template with everything that is not a drawing escaped; what a record lacks is shown as nothing."""
+    env = Environment(loader=PackageLoader("slipway"), autoescape=True, undefined=ChainableUndefined,
+                      trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    env.filters |= {
+        "number": number,
+        "plain": lambda value: plots.plain(value, 200),
+        "sentence": facts.sentence,
+    }
+    palette = Markup(plots.css())  # noqa: S704 - constants
+    return env.get_template(name).render(palette=palette, **values) + "\n"
+
+
+def _span(delta: Delta) -> dict[str, float] | None:
+    """Where interval, value and reference stand on a card's line, in percent of its width."""
+    if delta.low is None or delta.high is None:
+        return None
+    known = [v for v in (delta.low, delta.high, delta.after, delta.before) if v is not None]
+    low, width = min(known), (max(known) - min(known)) or 1.0
+
+    def at(value: float) -> float:
+        return round(4 + 92 * (value - low) / width, 2)
+
+    span = {"left": at(delta.low), "width": at(delta.high) - at(delta.low), "dot": at(delta.after)}
+    return span | ({"before": at(delta.before)} if delta.before is not None else {})
+
+
+def _around_zero(row: Mapping[str, Any], margin: float) -> dict[str, float] | None:
+    """Where a difference and its interval stand on a line with zero in the middle, in percent."""
+    if row.get("low") is None or row.get("high") is None or row.get("difference") is None:
+        return None
+    left, dot, right = (round(50 + 48 * row[name] / margin, 2) for name in ("low", "difference", "high"))
+    return {"left": left, "width": right - left, "dot": dot}
