@@ -10,6 +10,8 @@ export DVC_SITE_CACHE_DIR := $(CURDIR)/.slipway/dvc
 export DVC_GLOBAL_CONFIG_DIR := $(CURDIR)/.slipway/dvc
 export MPLCONFIGDIR := $(CURDIR)/.slipway/matplotlib
 export DVC_NO_ANALYTICS := 1
+export PYTHONUTF8 := 1
+export OMP_WAIT_POLICY := PASSIVE
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
@@ -80,7 +82,7 @@ compile = for group in dev pipeline serve load; do \
 	test "$$python" || { echo "make $(OLD)" >&2; exit 2; }; \
 	"$$python" -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $$python $(BARE)" >&2; exit 2; }; \
 	echo "setting up .venv with $$("$$python" --version) …" >&2; \
-	"$$python" -m venv --clear .venv; \
+	rm -rf .venv; "$$python" -m venv .venv; \
 	sed -n '/^uv==/,/# via/p' $< > .venv/uv.txt; \
 	$(PY) -m pip install -q --no-deps --require-hashes -r .venv/uv.txt; \
 	.venv/bin/uv pip install -q --python $(PY) --require-hashes -r $<; \

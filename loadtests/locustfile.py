@@ -43,9 +43,7 @@ class Plan:
         self.samples: list[tuple[str, float, float, bool]] = []
 
 
-def bodies(
-    endpoint: str, contract: dict[str, Any], golden: list[dict[str, Any]], rng: random.Random
-) -> list[bytes]:
+def bodies(endpoint: str, contract: dict[str, Any], golden: list[dict[str, Any]], rng: random.Random) -> list[bytes]:
     """Bodies that keep the contract: its golden rows and random ones, or the questions of /ask."""
     if endpoint.endswith("/ask"):
         found = [row(contract["question"]["properties"], {}, rng) for _ in range(POOL)]
@@ -79,13 +77,18 @@ def begin(environment: Any, **_: Any) -> None:
     given = environment.parsed_options
     contract = Path(given.contract)
     golden = contract.with_name("golden.json")
-    rows = json.loads(golden.read_text("utf-8")) if golden.exists() else []
-    environment.plan = Plan(json.loads(given.plan), json.loads(contract.read_text("utf-8")), rows)
+    try:
+        rows = json.loads(golden.read_text("utf-8")) if golden.exists() else []
+        environment.plan = Plan(json.loads(given.plan), json.loads(contract.read_text("utf-8")), rows)
+    except (OSError, ValueError, KeyError) as error:  # any other exception Locust would only log, and go on
+        raise SystemExit(f"no requests can be made from {contract.parent}: {error!r}") from None
 
 
 @events.quitting.add_listener
 def end(environment: Any, **_: Any) -> None:
     """Write every sample: endpoint, intended moment in seconds, latency in milliseconds, ok."""
+    if not hasattr(environment, "plan"):
+        return
     path = Path(environment.parsed_options.samples)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     partial.write_text(json.dumps(environment.plan.samples), encoding="utf-8")

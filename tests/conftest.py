@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ def pytest_configure() -> None:
     """Programs that tests start must find the second problem too, wherever they run."""
     folders = [str(HERE.parent / "src"), str(BIKES.parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores: more threads only wait
 
 
 def _run(folder: Path, *words: str) -> str:
@@ -90,3 +91,30 @@ def bare_copy(bare: Path, tmp_path: Path) -> Path:
 def project_copy(project: Path, tmp_path: Path) -> Path:
     """A finished project of the test's own, to break."""
     return shutil.copytree(project, tmp_path / "a b é")
+
+
+@pytest.fixture(scope="session")
+def packable(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bikes project with code, bentofile and a lookup beside it. Read only, but for its reports and bentos."""
+    from serving import packable
+
+    return packable(project, tmp_path_factory.mktemp("packable") / "a b é")
+
+
+@pytest.fixture(scope="session")
+def bento(packable: Path) -> Path:
+    """The folder of its bento."""
+    from slipway import package
+
+    return package.build(packable, name="bikes").path
+
+
+@pytest.fixture(scope="session")
+def served(bento: Path, packable: Path) -> Iterator[int]:
+    """A real server of that bento; its port."""
+    from slipway import server
+
+    home = packable / ".slipway" / "served"
+    with server.start(bento, port=server.free_port(), home=home, root=packable, log=home / "log") as running:
+        server.wait_ready(running)
+        yield running.port

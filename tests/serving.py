@@ -1,18 +1,13 @@
-"""A bento of the bikes problem, built once, for the tests of the serving half."""
+"""What the bikes project lacks to be packaged: the code, a bentofile, and a lookup for /ask."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from pathlib import Path
 
-import pytest
-
-from slipway import config, package
-
 ROOT = Path(__file__).parent.parent
-LOOKUP = '''
+LOOKUP = """
 from typing import Annotated, Any
 from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,10 +24,10 @@ def answer(path: Path, question: Question) -> dict[str, Any]:
         raise DataError("nothing is known of 3 o'clock", hint="ask about another hour")
     return {"station": question.station, "weekday": 5, "hour": question.hour, "temp": None,
             "recent": 21 if question.hour else 999, "yesterday": None}
-'''
+"""
 
 
-def project_with_bento(project: Path, folder: Path) -> Path:
+def packable(project: Path, folder: Path) -> Path:
     """A copy of the finished project that can be packaged: with the code, a bentofile, and a lookup `seen`."""
     shutil.copytree(project, folder)
     for name in ("src/slipway", "requirements"):
@@ -48,10 +43,3 @@ def project_with_bento(project: Path, folder: Path) -> Path:
                 "required": ["station", "hour"], "type": "object", "additionalProperties": False}  # fmt: skip
     contract.write_text(json.dumps(found | {"lookup": "seen", "question": question}), "utf-8")
     return folder
-
-
-def packaged(project: Path, folder: Path) -> str:
-    """Package it; the sentence of `package`."""
-    project_with_bento(project, folder)
-    with contextlib.chdir(folder):
-        return package.run(config.load())

@@ -69,6 +69,13 @@ def test_loop_needs_nothing_beyond_setup() -> None:
     assert not [name for name in needed if not seen[name]]
 
 
+def test_doctor_shows_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.run() == 0
+    said = capsys.readouterr()
+    assert "what for" in said.out
+    assert "All that `make loop` needs is here" in said.err
+
+
 def test_program_says_its_version(tmp_path: Path) -> None:
     assert found("dvc", program(tmp_path / "bin", "dvc", "echo DVC version: 3.67.1"), tmp_path) == "3.67.1"
 

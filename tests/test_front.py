@@ -39,7 +39,7 @@ class Echo:
         self.counted.append((path, status))
 
 
-async def behind(scope: Any, receive: Any, send: Any) -> None:
+async def behind(_scope: Any, _receive: Any, send: Any) -> None:
     """BentoML's place: it answers everything that the front leaves."""
     await send({"type": "http.response.start", "status": 404, "headers": []})
     await send({"type": "http.response.body", "body": b"behind"})
@@ -101,8 +101,16 @@ def test_a_large_body_is_answered_in_a_thread(engine: Echo) -> None:
         ({"body": (b"wrong",)}, 422, "wrong"),
         ({"body": (b"bug",)}, 500, "the service failed; its log says why"),
         ({"body": (b"x" * 150_000,) * 3}, 413, "the body has 300,000 bytes or more, limit: 200,000"),
-        ({"headers": {"content-length": "20000000"}}, 413, "the body has 20,000,000 bytes or more, limit: 200,000"),
-        ({"headers": {"content-type": "text/plain"}}, 415, "content-type is text/plain, limit: application/json"),
+        (
+            {"headers": {"content-length": "20000000"}},
+            413,
+            "the body has 20,000,000 bytes or more, limit: 200,000",
+        ),
+        (
+            {"headers": {"content-type": "text/plain"}},
+            415,
+            "content-type is text/plain, limit: application/json",
+        ),
         ({"method": "GET"}, 405, "/predict is asked by POST, not GET"),
         ({"path": "/metrics"}, 405, "/metrics is read by GET, not POST"),
         ({"body": (b"begun",), "end": None}, 408, "the body did not arrive within 0.1 s"),
@@ -153,9 +161,7 @@ def test_one_timer_watches_all_bodies() -> None:
         async def fast() -> Any:
             return {"type": "http.request", "body": b"x"}
 
-        return await asyncio.gather(
-            *(patience.body(each, 10) for each in (slow, fast, slow)), return_exceptions=True
-        )
+        return await asyncio.gather(*(patience.body(each, 10) for each in (slow, fast, slow)), return_exceptions=True)
 
     first, second, third = asyncio.run(many())
     assert (first.status, second, third.status) == (408, b"x", 408)

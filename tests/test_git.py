@@ -11,7 +11,11 @@ from slipway.errors import ConfigError
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    for args in (["init", "-q", "-b", "main"], ["config", "user.name", "A"], ["config", "user.email", "a@example.org"]):
+    for args in (
+        ["init", "-q", "-b", "main"],
+        ["config", "user.name", "A"],
+        ["config", "user.email", "a@example.org"],
+    ):
         subprocess.run(["git", *args], cwd=tmp_path, check=True)
     (tmp_path / "file").write_text("one\n")
     git.output("add", "file", root=tmp_path)

@@ -49,7 +49,9 @@ def test_worse_model_fails_overall_check_only():
 
 def test_model_worse_in_one_slice_fails_there():
     worse = losses().with_columns(loss=pl.col("loss") + pl.when(pl.col("place") == "north").then(0.1).otherwise(-0.2))
-    assert [name for name, ok in verdict(worse, losses()).items() if ok is False] == ["log_loss vs champion, place=north"]
+    assert [name for name, ok in verdict(worse, losses()).items() if ok is False] == [
+        "log_loss vs champion, place=north"
+    ]
 
 
 def test_better_model_is_called_better():

@@ -12,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+OWN = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "UV_CACHE_DIR", "PIP_CACHE_DIR")
+"""What a surrounding make, or the machine, has set."""
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
@@ -32,9 +35,7 @@ def python(folder: Path, script: str) -> Path:
 
 
 def make(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    keep = {
-        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
-    }
+    keep = {name: value for name, value in os.environ.items() if name not in OWN}
     return subprocess.run(
         ["make", *words],
         cwd=folder,
@@ -96,8 +97,17 @@ def test_killed_setup_starts_over(copy: Path) -> None:
     assert "needs Python" in make(copy, "setup", f"PYTHON={python(copy, 'exit 1')}").stderr
 
 
+def test_setup_never_clears_what_a_link_leads_to(copy: Path) -> None:
+    (copy / "shared").mkdir()
+    (copy / "shared/kept").touch()
+    (copy / ".venv").symlink_to(copy / "shared")
+    said = make(copy, "setup", f"PYTHON={python(copy, 'echo $0')}")
+    assert said.returncode == 2  # that interpreter makes no environment
+    assert (copy / "shared/kept").exists()
+
+
 def test_broken_venv_leaves_no_stamp(copy: Path) -> None:
-    script = 'case "$*" in *_base_executable*) echo "$0";; *venv\\ --clear*) exit 3;; esac'
+    script = 'case "$*" in *_base_executable*) echo "$0";; *-m\\ venv*) exit 3;; esac'
     said = make(copy, "setup", f"PYTHON={python(copy, script)}")
     assert said.returncode == 2
     assert not (copy / ".venv/ready").exists()

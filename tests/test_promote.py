@@ -13,7 +13,12 @@ NOW = datetime(2026, 3, 8, tzinfo=UTC)
 
 def record(**changes: object) -> dict[str, object]:
     checks = [{"name": "POST /predict p95_ms", "value": 7.1}]
-    return {"verdict": "pass", "inputs": {"bento_sha256": f"{5:064x}"}, "rows": 2400, "checks": checks} | changes
+    return {
+        "verdict": "pass",
+        "inputs": {"bento_sha256": f"{5:064x}"},
+        "rows": 2400,
+        "checks": checks,
+    } | changes
 
 
 def test_evidence_quotes_the_load_verdict():
@@ -34,7 +39,12 @@ def test_only_a_pass_is_evidence(word, error):
 
 def test_production_line_is_stagings_with_evidence():
     new = promote.line(line(5, env="staging"), line(1), at=NOW, proof={"load": "pass"})
-    assert (new.env, new.action, new.bento, new.supersedes) == ("production", "promote", "bikes:5", f"{1:064x}")
+    assert (new.env, new.action, new.bento, new.supersedes) == (
+        "production",
+        "promote",
+        "bikes:5",
+        f"{1:064x}",
+    )
 
 
 def test_old_release_is_not_promoted(repository):  # noqa: F811

@@ -22,9 +22,7 @@ BESIDE = {"loop", "doctor", "init", "replay", "drill", "promote"}
 """Verbs that are no chapter."""
 OTHER_TESTS = {"repository", "make", "cluster", "stages", "flights"}
 """Test files that belong to no one module of src/slipway."""
-GENERATED = re.compile(
-    r"^(\.slipway|\.venv|\.dvc/cache|data|models|reports|releases|bentos)(/|$)|^mlflow\.db$"
-)
+GENERATED = re.compile(r"^(\.slipway|\.venv|\.dvc/cache|data|models|reports|releases|bentos)(/|$)|^mlflow\.db$")
 
 MODULES = {path.stem: path for path in (ROOT / "src/slipway").glob("*.py") if not path.stem.startswith("__")}
 VERBS = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
@@ -92,17 +90,11 @@ OS = {"os.environ", "os.getenv", "os.environb"}
 
 def test_only_config_reads_the_environment() -> None:
     for name, path in MODULES.items():
-        reads = [
-            n
-            for n in ast.walk(ast.parse(text(path)))
-            if isinstance(n, ast.Attribute) and ast.unparse(n) in OS
-        ]
+        reads = [n for n in ast.walk(ast.parse(text(path))) if isinstance(n, ast.Attribute) and ast.unparse(n) in OS]
         assert name == "config" or not reads, f"{name} reads the environment"
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "src").glob("*/*.py")), ids=lambda p: f"{p.parent.name}.{p.stem}"
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "src").glob("*/*.py")), ids=lambda p: f"{p.parent.name}.{p.stem}")
 def test_modules_stay_short(path: Path) -> None:
     assert len(text(path).splitlines()) <= 250
 
@@ -119,13 +111,9 @@ def test_makefile_has_few_verbs_that_describe_themselves() -> None:
 def test_lock_is_hashed_and_names_no_index(lock: Path) -> None:
     blocks = re.split(r"^(?=[a-z0-9])", text(lock), flags=re.M | re.I)
     assert blocks[0] == ""
-    assert [
-        block.split()[0] for block in blocks[1:] if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)
-    ] == []
+    assert [block.split()[0] for block in blocks[1:] if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)] == []
     assert (
-        re.findall(
-            r"^\s*-[-\w].*$|://|file:|#.*\s/\S+", re.sub(r"^    --hash=.*$", "", text(lock), flags=re.M), re.M
-        )
+        re.findall(r"^\s*-[-\w].*$|://|file:|#.*\s/\S+", re.sub(r"^    --hash=.*$", "", text(lock), flags=re.M), re.M)
         == []
     )
 
@@ -177,9 +165,7 @@ def test_no_file_knows_this_machine_or_an_index() -> None:
     for path in tracked():
         said = text(path)
         assert not machine.search(said), f"{path.relative_to(ROOT)}: {machine.search(said)}"
-        assert [host for host in hosts if host in said] == [], (
-            f"{path.relative_to(ROOT)} names a package index"
-        )
+        assert [host for host in hosts if host in said] == [], f"{path.relative_to(ROOT)} names a package index"
 
 
 # The README is true
@@ -198,19 +184,13 @@ def test_readme_is_short() -> None:
 
 
 def test_readme_commands_exist() -> None:
-    said = [
-        (word, verb) for line in CODE for word, verb in re.findall(r"\b(make|slipway) ([a-z][a-z-]*)", line)
-    ]
+    said = [(word, verb) for line in CODE for word, verb in re.findall(r"\b(make|slipway) ([a-z][a-z-]*)", line)]
     assert said
-    assert [
-        f"{word} {verb}" for word, verb in said if verb not in (targets() if word == "make" else VERBS)
-    ] == []
+    assert [f"{word} {verb}" for word, verb in said if verb not in (targets() if word == "make" else VERBS)] == []
 
 
 def test_readme_paths_exist() -> None:
-    paths = {
-        part.rstrip("/") for line in CODE for part in re.findall(r"(?<![\w/:.<>-])[\w.-]+/[\w./-]*", line)
-    }
+    paths = {part.rstrip("/") for line in CODE for part in re.findall(r"(?<![\w/:.<>-])[\w.-]+/[\w./-]*", line)}
     wrong = [path for path in sorted(paths) if not (ROOT / path).exists() and not GENERATED.match(path)]
     assert [path for path in wrong if Path(path).parts[0] in {p.name for p in ROOT.iterdir()}] == []
     links = re.findall(r"\]\(([^)#:]+)\)", README)

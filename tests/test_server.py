@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -31,7 +32,7 @@ def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     running = start(tmp_path / "bento", tmp_path, server.free_port())
     with pytest.raises(SlipwayError, match=r"ended with exit code 1; its log ends:\n(.*\n)*.*bento"):
         server.wait_ready(running)
-    assert not server._members(running)
+    assert not server._members(running.home)
 
 
 def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
 
 
 def test_stopping_ends_workers_whose_supervisor_was_killed(own: server.Server) -> None:
-    members = server._members(own)
+    members = server._members(own.home)
     assert len(members) >= 2
     own.process.kill()
     own.process.wait()
@@ -53,8 +54,8 @@ def test_stopping_ends_workers_whose_supervisor_was_killed(own: server.Server) -
 
 
 @pytest.fixture
-def own(bento: Path, tmp_path: Path) -> server.Server:
+def own(bento: Path, tmp_path: Path) -> Iterator[server.Server]:
     """A ready server of this test's own."""
-    running = start(bento, tmp_path, server.free_port())
-    server.wait_ready(running)
-    return running
+    with start(bento, tmp_path, server.free_port()) as running:
+        server.wait_ready(running)
+        yield running

@@ -102,17 +102,13 @@ def _imports(code: ast.AST) -> dict[str, tuple[str, str]]:
             for a in node.names:
                 whole = _path(f"{node.module}.{a.name}")
                 if whole or _path(node.module):
-                    found[a.asname or a.name] = (
-                        (f"{node.module}.{a.name}", "") if whole else (node.module, a.name)
-                    )
+                    found[a.asname or a.name] = (f"{node.module}.{a.name}", "") if whole else (node.module, a.name)
     return found
 
 
 def _is_problem(code: ast.AST) -> bool:
     """`PROBLEM = Problem(…)` names every function of the problem; only those that are read count."""
-    return isinstance(code, ast.Assign) and any(
-        isinstance(t, ast.Name) and t.id == "PROBLEM" for t in code.targets
-    )
+    return isinstance(code, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "PROBLEM" for t in code.targets)
 
 
 def _fields(module: str) -> dict[str, ast.expr]:
@@ -138,9 +134,7 @@ def test_declared_params_and_deps_exist(stage: str) -> None:
         for part in key.split("."):
             assert part in place, f"{key} is not in params.yaml"
             place = place[part]
-    assert [
-        dep for dep in STAGES[stage]["deps"] if dep.startswith("src/") and not (ROOT / dep).exists()
-    ] == []
+    assert [dep for dep in STAGES[stage]["deps"] if dep.startswith("src/") and not (ROOT / dep).exists()] == []
 
 
 def test_reach_sees_lazy_imports_and_params() -> None:

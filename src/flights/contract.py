@@ -94,13 +94,19 @@ class Inputs(BaseModel):
     precip: Precip
     pressure: Pressure
     visib: Visib
-    scheduled: Annotated[float, _number(0, 500, "flights", "scheduled from the origin in the hour before departure", 25)]
+    scheduled: Annotated[
+        float, _number(0, 500, "flights", "scheduled from the origin in the hour before departure", 25)
+    ]
     departed: Annotated[float, _number(0, 500, "flights", "left the origin in the two hours before asking", 48)]
     delay: Annotated[float | None, _recent("mean departure delay at the origin", 14.0)]
     delay_carrier: Annotated[float | None, _recent("mean departure delay of the airline at the origin", 11.0)]
     delay_city: Annotated[float | None, _recent("mean departure delay at the three airports", 12.5)]
-    late_share: Annotated[float | None, _number(0, 1, "share", "left 15 or more minutes late, origin, last two hours", 0.2)]
-    waiting: Annotated[float, _number(0, 500, "flights", "of the origin due in the last two hours and still not gone", 6)]
+    late_share: Annotated[
+        float | None, _number(0, 1, "share", "left 15 or more minutes late, origin, last two hours", 0.2)
+    ]
+    waiting: Annotated[
+        float, _number(0, 500, "flights", "of the origin due in the last two hours and still not gone", 6)
+    ]
     rate_carrier: Annotated[float | None, _rate("of the airline at the origin")]
     rate_dest: Annotated[float | None, _rate("to the destination")]
     rate_hour: Annotated[float | None, _rate("of the hour at the origin")]

@@ -44,7 +44,12 @@ def features(table: pl.DataFrame) -> pl.DataFrame:
 def _recent(frame: pl.DataFrame) -> pl.DataFrame:
     """Operations seen in the two hours before asking, and how busy the schedule is."""
     gone = frame.filter(pl.col("departed_at").is_not_null()).select(
-        "origin", "carrier", "city", at="departed_at", delay="dep_delay", late15=(pl.col("dep_delay") >= 15).cast(pl.Float64)
+        "origin",
+        "carrier",
+        "city",
+        at="departed_at",
+        delay="dep_delay",
+        late15=(pl.col("dep_delay") >= 15).cast(pl.Float64),
     )
     asked, before = pl.col("asked"), pl.col("asked") - RECENT
     values = ("delay", "late15")
@@ -80,7 +85,12 @@ def _mean(sums: pl.DataFrame, value: str) -> pl.Series:
 
 
 def _between(
-    frame: pl.DataFrame, events: pl.DataFrame, by: Sequence[str], after: pl.Expr, until: pl.Expr, values: Sequence[str] = ()
+    frame: pl.DataFrame,
+    events: pl.DataFrame,
+    by: Sequence[str],
+    after: pl.Expr,
+    until: pl.Expr,
+    values: Sequence[str] = (),
 ) -> pl.DataFrame:
     """For each row of `frame`, count (`n`) and sum `values` of the events of its group with after < at ≤ until."""
     running = (

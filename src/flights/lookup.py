@@ -29,13 +29,12 @@ DAYS = 56
 NEW_YORK = ZoneInfo("America/New_York")
 EPOCH = date(1970, 1, 1)
 WEATHER = ("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib")
-RATES = {
+RATES = {  # as in flights.features, which a service cannot import
     "rate_carrier": ["carrier", "origin"],
     "rate_dest": ["dest"],
     "rate_hour": ["origin", "hour"],
     "rate_flight": ["flight"],
 }
-"""As in `flights.features`, which a service cannot import."""
 
 # Moments are whole minutes and days whole days since 1970 UTC. WITHOUT ROWID a table is its own index,
 # and the index `departure` holds the columns of the primary key too.
@@ -184,7 +183,7 @@ def _inside(base: sqlite3.Connection, day: int) -> None:
 
 
 def _planned(base: sqlite3.Connection, question: Question, sched: int) -> dict[str, Any]:
-    """Timetable and plane; a flight that is not in the timetable takes its route's usual minutes."""
+    """Timetable (of two flights in one minute the lower number) and plane; outside it the route's usual minutes."""
     asked = (question.origin, question.carrier, question.dest)
     query = "SELECT distance, block FROM route WHERE origin = ? AND carrier = ? AND dest = ?"
     route = base.execute(query, asked).fetchone()

@@ -30,6 +30,8 @@ def estimator(
         return Pipeline([("columns", columns), ("model", HistGradientBoostingClassifier(random_state=seed, **options))])
     if name == "logistic":
         scaled = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-        columns = ColumnTransformer([("categories", make_pipeline(encoder, StandardScaler()), texts), ("numbers", scaled, values)])
+        columns = ColumnTransformer(
+            [("categories", make_pipeline(encoder, StandardScaler()), texts), ("numbers", scaled, values)]
+        )
         return Pipeline([("columns", columns), ("model", LogisticRegression(random_state=seed, **options))])
     raise KeyError(name)

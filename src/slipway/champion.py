@@ -63,9 +63,7 @@ def _model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
             hint="release a commit that has one",
         )
     dvc = [str(python), "-m", "dvc"]
-    shared = git.output("rev-parse", "--path-format=absolute", "--git-common-dir", root=root)
-    cache = cache_folder(root) or Path(shared).parent / ".dvc" / "cache"
-    _call([*dvc, "config", "--local", "cache.dir", str(cache)], tree, env, "DVC's cache could not be shared")
+    share_cache(tree, cache_folder(root))
     found = subprocess.run([*dvc, "checkout", "-q", *(str(FOLDER / name) for name in WANTED)], cwd=tree, env=env,
                            capture_output=True, check=False)  # fmt: skip
     if found.returncode or not all((tree / FOLDER / name).exists() for name in WANTED):
@@ -77,15 +75,20 @@ def _model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
         )
 
 
-def cache_folder(root: Path) -> Path | None:
-    """DVC's cache as `.dvc/config.local` sets it; None when it is the default."""
+def share_cache(tree: Path, cache: Path) -> None:
+    """Let another checkout use `cache`; written as a file, for `dvc config` takes a second to say the same."""
+    files.write_text(tree / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
+
+
+def cache_folder(root: Path) -> Path:
+    """DVC's cache: what `.dvc/config.local` says, else the one beside it."""
     local = root / ".dvc" / "config.local"
     if local.exists():
         for row in local.read_text(encoding="utf-8").splitlines():
             key, _, value = row.partition("=")
             if key.strip() == "dir":
                 return (local.parent / value.strip()).resolve()
-    return None
+    return root / ".dvc" / "cache"
 
 
 def interpreter(tree: Path, root: Path) -> Path:

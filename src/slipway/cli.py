@@ -72,9 +72,7 @@ def evaluate(
     until: Annotated[
         datetime | None, typer.Option(help="With --table: end of the test window.", formats=["%Y-%m-%d"])
     ] = None,
-    test_days: Annotated[
-        int | None, typer.Option(help="With --table: days of the test window.", min=1)
-    ] = None,
+    test_days: Annotated[int | None, typer.Option(help="With --table: days of the test window.", min=1)] = None,
     out: Annotated[Path | None, typer.Option(help="With --table: where the rows go.")] = None,
 ) -> None:
     """Metrics, slices, plots and losses of the exported model on the test window."""
@@ -87,9 +85,7 @@ def evaluate(
             "evaluate --table needs --until, --test-days and --out with it", hint="slipway evaluate --help"
         )
     windows = {"data": config.Data(until=until.date(), test_days=test_days)}
-    _chapter(
-        "evaluate", lambda params: evaluate.replay(params.model_copy(update=windows), table=table, out=out)
-    )
+    _chapter("evaluate", lambda params: evaluate.replay(params.model_copy(update=windows), table=table, out=out))
 
 
 @app.command()
@@ -135,9 +131,7 @@ def serve(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) 
 @app.command()
 def load(
     host: Annotated[str, typer.Option(help="Where the service answers.")] = "http://127.0.0.1:3000",
-    of: Annotated[
-        str | None, typer.Option(help="Hash of the bento or image under test, kept as evidence.")
-    ] = None,
+    of: Annotated[str | None, typer.Option(help="Hash of the bento or image under test, kept as evidence.")] = None,
 ) -> None:
     """Locust drives, loadtests/slo.yaml judges; exit 4 when missed, 5 with too few requests."""
     from slipway import load
@@ -174,8 +168,8 @@ def release_log(
         moment = datetime.fromisoformat(at)
     except ValueError:
         raise ConfigError(f"--at {at!r} is no moment", hint="write 2026-03-04T12:00Z") from None
-    line = ledger.at(env, moment)
-    print(line.model_dump_json() if line else "null")  # noqa: T201
+    held = ledger.at(env, moment)
+    print(held.model_dump_json() if held else "null")  # noqa: T201
 
 
 @app.command()
@@ -191,15 +185,13 @@ def loop(
     keep: Annotated[bool, typer.Option("--keep", help="Leave staging and production running.")] = False,
     target: Annotated[str, typer.Option(help="machine, or cluster.")] = "machine",
     port: Annotated[int | None, typer.Option(help="Production's port; staging gets the next one.")] = None,
-    stop: Annotated[
-        bool, typer.Option("--stop", help="Only stop what an earlier --keep left running.")
-    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Only stop what an earlier --keep left running.")] = False,
 ) -> None:
     """The whole loop on this machine: one good pull request merged, one bad one refused."""
-    from slipway import loop
+    from slipway import loop, scene
 
     if stop:
-        return talk.print(f"[bold]loop[/bold] {loop.stop(Path().resolve())} processes stopped")
+        return talk.print(f"[bold]loop[/bold] {scene.stop(Path().resolve())} processes stopped")
     loop.run(config.load(), keep=keep, target=target, port=port)
 
 

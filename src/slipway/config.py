@@ -158,9 +158,14 @@ def load(path: Path = Path("params.yaml")) -> Params:
     try:
         raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist here ({Path.cwd()})", hint="run this in the project's folder") from None
+        raise ConfigError(
+            f"{path} does not exist here ({Path.cwd()})", hint="run this in the project's folder"
+        ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
+    if isinstance(raw, dict) and isinstance(raw.get("data"), dict) and isinstance(raw["data"].get("until"), date):
+        until = raw["data"]["until"]  # DVC takes no YAML date as a parameter, and says so less kindly
+        raise ConfigError(f"{path}: data.until is a bare date, limit: a text", hint=f'write it in quotes: "{until}"')
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
@@ -198,6 +203,8 @@ def environment(root: Path, **extra: str) -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(home / "dvc"),
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
+        "PYTHONUTF8": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "ORT_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",

@@ -58,7 +58,9 @@ def _kind(name: str, annotation: Any) -> tuple[Kind, bool]:
     kinds: dict[Any, Kind] = {str: "category", float: "number", int: "number", datetime: "time"}
     found = [part for part in parts if part is not type(None)]
     if len(found) != 1 or found[0] not in kinds:
-        raise TypeError(f"contract field {name}: {annotation} is not str, float, int or datetime, or one of them | None")
+        raise TypeError(
+            f"contract field {name}: {annotation} is not str, float, int or datetime, or one of them | None"
+        )
     return kinds[found[0]], type(None) in parts
 
 
@@ -77,7 +79,11 @@ def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     absent = [c.name for c in columns(model) if c.name not in frame.columns]
     if absent:
         raise DataError(f"{where}: column {', '.join(absent)} is missing; it has {', '.join(frame.columns)}")
-    dtypes: dict[Kind, Any] = {"category": pl.String, "number": (pl.Float32, pl.Float64), "time": pl.Datetime("us", "UTC")}
+    dtypes: dict[Kind, Any] = {
+        "category": pl.String,
+        "number": (pl.Float32, pl.Float64),
+        "time": pl.Datetime("us", "UTC"),
+    }
     schema, wrong = {}, []
     for column in columns(model):
         dtype, wanted = frame.schema[column.name], dtypes[column.kind]

@@ -130,9 +130,7 @@ def by_slice(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[d
     return found
 
 
-def importance(
-    frame: pl.DataFrame, spec: problem.Problem, model: Model, rows: int, seed: int
-) -> list[dict[str, Any]]:
+def importance(frame: pl.DataFrame, spec: problem.Problem, model: Model, rows: int, seed: int) -> list[dict[str, Any]]:
     """Increase of the mean loss when one input is shuffled, over a seeded sample of `rows` rows."""
     rng = np.random.default_rng(seed)
     sample = frame[np.sort(rng.choice(len(frame), min(rows, len(frame)), replace=False))]
@@ -157,9 +155,7 @@ def plot_data(
         "reliability": reliability(rows),
         "slices": by_slice(rows, spec, settings.min_slice_rows),
         "importance": importance(frame, spec, model, settings.importance_rows, params.seed),
-        "predictions": [
-            {"prediction": float(p), "rows": int(n)} for p, n in zip(middles, counts, strict=True)
-        ],
+        "predictions": [{"prediction": float(p), "rows": int(n)} for p, n in zip(middles, counts, strict=True)],
     }
     return found | (_curves(rows) if spec.task == "binary" else {})
 
@@ -217,8 +213,8 @@ def run(params: config.Params) -> str:
     verdict = Verdict(chapter="evaluate", checks=[check], rows=len(rows))
     verdict.write(VERDICT)
     verdict.enforce(hint="raise data.test_days or lower evaluate.min_rows in params.yaml")
-    shown = "auc" if spec.task == "binary" else "r2"
-    return f"{len(rows):,} rows, {shown} {found[shown]:.4f}, {HEADLINE[spec.task]} {found[HEADLINE[spec.task]]:.4f} (dummy {dummy.mean():.4f})"
+    shown, main = "auc" if spec.task == "binary" else "r2", HEADLINE[spec.task]
+    return f"{len(rows):,} rows, {shown} {found[shown]:.4f}, {main} {found[main]:.4f}, dummy {dummy.mean():.4f}"
 
 
 def replay(params: config.Params, *, table: Path, out: Path) -> str:

@@ -66,7 +66,9 @@ def _rounded(pipeline: Pipeline) -> Pipeline:
 def expected(pipeline: Pipeline, frame: pl.DataFrame, spec: problem.Problem) -> NDArray[np.float64]:
     """What scikit-learn itself answers, in the meaning of the exported output."""
     given = train.inputs(frame, spec)
-    result: NDArray[np.float64] = pipeline.predict_proba(given)[:, 1] if spec.task == "binary" else pipeline.predict(given)
+    result: NDArray[np.float64] = (
+        pipeline.predict_proba(given)[:, 1] if spec.task == "binary" else pipeline.predict(given)
+    )
     return result
 
 
@@ -79,7 +81,9 @@ def parity(reference: NDArray[np.float64], exported: NDArray[np.float32], tolera
     return Check(name="parity with scikit-learn", value=shown, limit=f"≤ {tolerance:g}", ok=bool(worst <= tolerance))
 
 
-def document(spec: problem.Problem, params: config.Params, seen: pl.DataFrame, tested: NDArray[np.float32]) -> dict[str, Any]:
+def document(
+    spec: problem.Problem, params: config.Params, seen: pl.DataFrame, tested: NDArray[np.float32]
+) -> dict[str, Any]:
     """`models/contract.json`: what a caller may send, what is known, and how predictions are spread."""
     categories = contract.names(spec.inputs, "category")
     counts, edges = np.histogram(tested, bins=20, range=(0.0, 1.0) if spec.task == "binary" else None)
@@ -116,7 +120,9 @@ def run(params: config.Params) -> str:
     try:
         pipeline = joblib.load(train.MODEL)
     except (OSError, EOFError, ValueError, KeyError) as error:
-        raise DataError(f"{train.MODEL} cannot be read: {error}", hint=f"remove {train.MODEL} and run `make repro`") from None
+        raise DataError(
+            f"{train.MODEL} cannot be read: {error}", hint=f"remove {train.MODEL} and run `make repro`"
+        ) from None
     frame = ingest.read(features.FRAME)
     seen, test = train.window(frame, params.data, "train"), train.window(frame, params.data, "test")
     with files.whole(FOLDER / "model.onnx") as partial:
@@ -135,5 +141,7 @@ def run(params: config.Params) -> str:
     verdict.write(VERDICT)
     if verdict.word != "pass":  # a graph that disagrees must not stay to be served
         (FOLDER / "model.onnx").unlink()
-    verdict.enforce(hint="a known trap: native categorical_features of HistGradientBoosting; encode them in the Pipeline")
+    verdict.enforce(
+        hint="a known trap: native categorical_features of HistGradientBoosting; encode them in the Pipeline"
+    )
     return f"{len(test):,} rows agree with scikit-learn, largest difference {check.value:.1e}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -14,16 +15,10 @@ from slipway.errors import ConfigError
 GATES = ("export", "evaluate", "prove", "judge", "package", "load")
 """The chapters that write a verdict, in the order of the loop."""
 NAMES = {
-    "log_loss": "log loss",
-    "squared_error": "squared error",
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "brier": "Brier score",
-    "calibration_error": "calibration error",
-    "mae": "mean absolute error",
-    "rmse": "root mean squared error",
-    "r2": "R²",
-}
+    "log_loss": "log loss", "auc": "AUC", "average_precision": "average precision", "brier": "Brier score",
+    "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²",
+    "squared_error": "squared error", "calibration_error": "calibration error",
+}  # fmt: skip
 """The metrics that are known, in the order in which a report shows them."""
 HIGHER = {"auc", "average_precision", "r2"}
 """Metrics of which more is better; of all other known ones less is."""
@@ -55,9 +50,23 @@ class Facts:
         return notes
 
     @property
+    def window(self) -> str:
+        """The first and the last day of the test window; empty when nobody says."""
+        first, until = self.judge.get("window") or ("", "")
+        try:
+            return f"{date.fromisoformat(first)} to {date.fromisoformat(until) - timedelta(days=1)}"
+        except (TypeError, ValueError):
+            return ""
+
+    @property
     def against(self) -> str:
         """What the challenger was compared with, as a page calls it."""
-        return "dummy baseline" if self.judge.get("against") == "dummy" else "champion"
+        return "champion" if self.reference else "dummy baseline"
+
+    @property
+    def reference(self) -> Record:
+        """The champion's metrics; empty when there is none, or nobody asked."""
+        return (self.judge.get("metrics") or {}).get("champion") or {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +93,16 @@ class Delta:
     def change(self) -> float | None:
         """After minus before."""
         return None if self.before is None else self.after - self.before
+
+    @property
+    def words(self) -> str:
+        """An arrow for the direction, the size, and whether that is better or worse."""
+        if self.before is None or self.change is None:
+            return "–"
+        if number(self.before) == number(self.after):
+            return "as before"
+        judged = "" if self.better is None else " better" if self.better else " worse"
+        return f"{'▲' if self.change > 0 else '▼'} {number(abs(self.change))}{judged}"
 
 
 def read(root: Path = Path()) -> Facts:
@@ -120,16 +139,10 @@ def headline(facts: Facts) -> Headline:
         return Headline(word="unsure", title="Judged another model", why=[why])
     words = {chapter: str(record.get("verdict")) for chapter, record in facts.gates.items()}
     for word, wanted in (("fail", False), ("unsure", None)):
-        if stopped := [chapter for chapter, said in words.items() if said == word]:
-            found = [
-                c
-                for chapter in stopped
-                for c in facts.gates[chapter].get("checks", ())
-                if c.get("ok") is wanted
-            ]
-            return Headline(
-                word=word, title=_refusal(facts, word, stopped), why=_few([sentence(c) for c in found])
-            )
+        if stopped := [chapter for chapter, found in words.items() if found == word]:
+            found = [c for chapter in stopped for c in facts.gates[chapter].get("checks", ()) if c.get("ok") is wanted]
+            said = [sentence(check) for check in found] or ["nothing was measured"]
+            return Headline(word=word, title=_refusal(facts, word, stopped), why=said)
     if set(words.values()) != {"pass"}:
         return Headline(word="unsure", title="Cannot tell", why=["a record holds no verdict"])
     title = f"{'Better' if facts.judge.get('better') else 'Not worse'} than the {facts.against}"
@@ -142,11 +155,6 @@ def _refusal(facts: Facts, word: str, stopped: Sequence[str]) -> str:
         told = f"worse than the {facts.against}" if worse else "not shown to be good enough"
         return f"Refused: {told}" if word == "fail" else "Cannot tell: too little was measured"
     return f"{'Refused' if word == 'fail' else 'Cannot tell'} by {', '.join(stopped)}"
-
-
-def _few(sentences: Sequence[str], limit: int = 3) -> list[str]:
-    more = [f"and {len(sentences) - limit} more"] if len(sentences) > limit else []
-    return [*sentences[:limit], *more] or ["nothing was measured"]
 
 
 def compared(facts: Facts) -> list[Record]:
@@ -165,9 +173,7 @@ def sentence(check: Record) -> str:
 
 def deltas(facts: Facts) -> list[Delta]:
     """Every metric with its reference: the champion's, or the dummy's where there is no champion."""
-    reference = (facts.judge.get("metrics") or {}).get("champion")
-    if not reference:
-        reference = facts.metrics.get("dummy") or {}
+    reference = facts.reference or facts.metrics.get("dummy") or {}
     intervals = facts.metrics.get("intervals") or {}
     found = []
     for name in [*NAMES, *(n for n in facts.metrics if n not in NAMES and n not in COUNTS)]:
@@ -211,8 +217,9 @@ def number(value: object, *, signed: bool = False) -> str:
     elif 0 < size < 5e-4:
         text = f"{size:.1e}".replace("e-0", "e-")
     else:
-        digits = sum(size < edge for edge in (1000, 100, 10, 1))
-        text = f"{size:,.{digits}f}"
+        text = f"{size:,.{sum(size < edge for edge in (1000, 100, 10, 1))}f}"
+        if size >= 1 or not size:
+            text = text.rstrip("0").rstrip(".") if "." in text else text
     sign = "−" if value < 0 else "+" if signed and value else ""
     return sign + text
 

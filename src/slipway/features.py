@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ def features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def blind(spec: problem.Problem, table: pl.DataFrame, moment: object, seed: int) -> pl.DataFrame:
+def blind(spec: problem.Problem, table: pl.DataFrame, moment: datetime, seed: int) -> pl.DataFrame:
     """The table as it might be, had everything that became known after `moment` come out differently.
 
     Numbers learned later are replaced by others, texts by another text; moments later than `moment` move on.
@@ -35,13 +35,13 @@ def blind(spec: problem.Problem, table: pl.DataFrame, moment: object, seed: int)
     changed = []
     for column, known in spec.known_at.items():
         later = (pl.col(known) > moment).fill_null(True)
-        values = table[column]
+        values, other = table[column], pl.lit(None)
         if values.dtype.is_temporal():
-            other = pl.col(column) + pl.duration(hours=pl.Series(rng.integers(1, 9, len(table))))
+            other = pl.col(column) + pl.duration(hours=pl.lit(pl.Series(rng.integers(1, 9, len(table)))))
         elif values.dtype == pl.String:
             other = pl.lit("leak")
         else:
-            other = pl.Series(rng.permutation(values.to_numpy())).fill_nan(None).cast(values.dtype)
+            other = pl.lit(pl.Series(rng.permutation(values.to_numpy())).fill_nan(None).cast(values.dtype))
         changed.append(pl.when(later).then(other).otherwise(pl.col(column)).alias(column))
     return table.with_columns(changed)
 
@@ -55,7 +55,8 @@ def leaks(spec: problem.Problem, table: pl.DataFrame, *, moments: int, seed: int
     times = table[spec.time].sort()
     found: set[str] = set()
     for number in range(moments):
-        moment = times[int(len(times) * (number + 1) / (moments + 1))]
+        # Where one prediction is asked for, so that what comes between asking and event is after the moment.
+        moment = times[int(len(times) * (number + 1) / (moments + 1))] - horizon
         near = table.filter(pl.col(spec.time).is_between(moment - HISTORY, moment + 2 * horizon + timedelta(days=1)))
         honest, other = spec.features(near), spec.features(blind(spec, near, moment, seed + number))
         asked = pl.col(spec.time) - horizon

@@ -102,9 +102,7 @@ async def _whole(receive: Receive, most: int) -> bytes:
 
 
 def _too_large(size: int, most: int) -> BadRequest:
-    return refusal(
-        413, f"the body has {size:,} bytes or more, limit: {most:,}", limit=f"{most} bytes", value=size
-    )
+    return refusal(413, f"the body has {size:,} bytes or more, limit: {most:,}", limit=f"{most} bytes", value=size)
 
 
 class Front:
@@ -152,9 +150,7 @@ class Front:
 
     async def _get(self, path: str, scope: Scope, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            error = refusal(
-                405, f"{path} is read by GET, not {scope['method']}", limit="GET", allow="GET, HEAD"
-            )
+            error = refusal(405, f"{path} is read by GET, not {scope['method']}", limit="GET", allow="GET, HEAD")
             await _respond(send, 405, orjson.dumps(error.document()), JSON, error.headers)
         elif path == "/metrics":
             await _respond(send, 200, self._engine().metrics(), CONTENT_TYPE_LATEST.encode())
@@ -165,22 +161,16 @@ class Front:
 def _acceptable(scope: Scope, most: int) -> None:
     """Refuse by method and headers, before the body is read."""
     if scope["method"] != "POST":
-        raise refusal(
-            405, f"{scope['path']} is asked by POST, not {scope['method']}", limit="POST", allow="POST"
-        )
+        raise refusal(405, f"{scope['path']} is asked by POST, not {scope['method']}", limit="POST", allow="POST")
     for name, value in scope["headers"]:
         if name == b"content-type" and value.split(b";")[0].strip().lower() != JSON:
             text = value.decode("latin-1")[:100]
-            raise refusal(
-                415, f"content-type is {text}, limit: application/json", limit="application/json", value=text
-            )
+            raise refusal(415, f"content-type is {text}, limit: application/json", limit="application/json", value=text)
         if name == b"content-length" and int(value) > most:
             raise _too_large(int(value), most)
 
 
-async def _respond(
-    send: Send, status: int, body: bytes, kind: bytes, extra: dict[str, str] | None = None
-) -> None:
+async def _respond(send: Send, status: int, body: bytes, kind: bytes, extra: dict[str, str] | None = None) -> None:
     headers: list[tuple[bytes, bytes]] = [
         (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ def output(*args: str, root: Path = Path(), strip: bool = True) -> str:
     done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise ConfigError(f"git {args[0]}: {said[-1] if said else f'exit code {done.returncode}'}", hint="see `git status`")
+        raise ConfigError(
+            f"git {args[0]}: {said[-1] if said else f'exit code {done.returncode}'}", hint="see `git status`"
+        )
     return done.stdout.strip() if strip else done.stdout
 
 
@@ -26,7 +29,9 @@ def commit(revision: str = "HEAD", *, root: Path = Path()) -> str:
     try:
         return output("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", root=root)
     except ConfigError:
-        raise ConfigError(f"revision {revision!r} does not exist in this repository", hint="git fetch; git branch -a") from None
+        raise ConfigError(
+            f"revision {revision!r} does not exist in this repository", hint="git fetch; git branch -a"
+        ) from None
 
 
 def base(wanted: str | None, *, root: Path = Path()) -> str:
@@ -48,7 +53,9 @@ def contains(descendant: str, ancestor: str, *, root: Path = Path()) -> bool:
 
 def dirty(root: Path = Path()) -> list[str]:
     """Tracked files with changes that are not committed."""
-    return [row[3:] for row in output("status", "--porcelain", "--untracked-files=no", root=root, strip=False).splitlines()]
+    return [
+        row[3:] for row in output("status", "--porcelain", "--untracked-files=no", root=root, strip=False).splitlines()
+    ]
 
 
 def file_at(revision: str, name: str, *, root: Path = Path()) -> str | None:
@@ -88,6 +95,13 @@ def clean(root: Path = Path(), *, leave: str) -> None:
     if changed := [name for name in dirty(root) if not name.startswith(leave)]:
         shown = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
         raise ConfigError(f"{len(changed)} tracked files are not committed: {shown}", hint="git commit, or git stash")
+
+
+def pull_request(root: Path = Path()) -> int | None:
+    """The number of the pull request that HEAD merged, by its subject (merge or squash); None for another commit."""
+    subject = output("log", "-1", "--format=%s", root=root)
+    found = re.match(r"Merge pull request #(\d+) ", subject) or re.search(r" \(#(\d+)\)$", subject)
+    return int(found[1]) if found else None
 
 
 def now() -> datetime:

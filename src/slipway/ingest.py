@@ -21,7 +21,9 @@ def read(path: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is no readable parquet file: {error}", hint=f"remove {path} and run `make repro`") from None
+        raise DataError(
+            f"{path} is no readable parquet file: {error}", hint=f"remove {path} and run `make repro`"
+        ) from None
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
@@ -47,8 +49,11 @@ def sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
 def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
     """The rows before `data.until`: what comes later does not exist yet."""
     rows = table.filter(pl.col("day") < data.until)
-    first, last = table["day"].min(), table["day"].max()
-    if not rows.filter(pl.col("day") >= data.test_from).height or not rows.filter(pl.col("day") < data.test_from).height:
+    first, last = str(table["day"].min()), str(table["day"].max())
+    if (
+        not rows.filter(pl.col("day") >= data.test_from).height
+        or not rows.filter(pl.col("day") < data.test_from).height
+    ):
         raise ConfigError(
             f"data.until {data.until} with test_days {data.test_days} leaves a window empty: "
             f"the sources reach from {first} to {last}, the test window would start {data.test_from}",
@@ -60,10 +65,10 @@ def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
 def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.Fault]]:
     """The checked table of all rows before `data.until`, and the faults found in the sources."""
     table, faults = spec.ingest(sources(spec, params.ingest.sources))
-    table = known(table, params.data)
     for needed in ("row_id", "day"):
         if needed not in table.columns:
             raise DataError(f"problem {spec.name}: the table has no column {needed}")
+    table = known(table, params.data)
     if doubled := len(table) - table["row_id"].n_unique():
         raise DataError(f"problem {spec.name}: {doubled} row_ids stand twice, limit: every row_id once")
     contract.check(spec.table, table, where="data/table.parquet")
@@ -100,6 +105,8 @@ def _column(table: pl.DataFrame, column: contract.Column) -> dict[str, object]:
         counts = dict(zip(bins.to_series(0), bins["count"], strict=True))
         middle = [float(values.quantile(q) or 0.0) for q in (0.05, 0.5, 0.95)]
         shown |= {"low": low, "high": high, "quantiles": middle, "counts": [counts.get(i, 0) for i in range(20)]}
+    elif column.kind == "time":
+        shown |= {"first": str(values.min()), "last": str(values.max())}
     elif column.kind == "category":
         top = values.value_counts().sort(["count", column.name], descending=[True, False]).drop_nulls().head(10)
         shown |= {"top": {str(k): int(n) for k, n in zip(top[column.name], top["count"], strict=True)}}

@@ -67,9 +67,7 @@ def join(challenger: pl.DataFrame, reference: pl.DataFrame) -> tuple[pl.DataFram
     lacking = len(reference) - len(both)
     disagree = both.filter(pl.col("target") != pl.col("target_there")).height
     checks = [
-        Check(
-            name="rows of the champion that the challenger lacks", value=lacking, limit="0", ok=lacking == 0
-        ),
+        Check(name="rows of the champion that the challenger lacks", value=lacking, limit="0", ok=lacking == 0),
         Check(name="rows whose label differs", value=disagree, limit="0", ok=disagree == 0),
     ]
     return both.with_columns(difference=pl.col("loss") - pl.col("reference")), checks
@@ -114,9 +112,7 @@ def compare(
             table.append({"slice": name, "value": str(value), "rows": found.rows, "difference": found.difference,
                           "low": found.low, "high": found.high})  # fmt: skip
             if against == "champion":
-                checks.append(
-                    _slice_check(found, f"{metric} vs champion, {name}={value}", limits.slice_margin)
-                )
+                checks.append(_slice_check(found, f"{metric} vs champion, {name}={value}", limits.slice_margin))
     return checks, table, whole.high < 0
 
 
@@ -134,13 +130,10 @@ def floors(measured: Mapping[str, Any], limits: Mapping[str, config.Floor]) -> l
     checks = []
     for name, floor in limits.items():
         value = measured.get(name)
-        for bound, word, kept in (
-            (floor.at_least, "≥", lambda v, b: v >= b),
-            (floor.at_most, "≤", lambda v, b: v <= b),
-        ):
+        for bound, word in ((floor.at_least, "≥"), (floor.at_most, "≤")):
             if bound is not None:
-                checks.append(Check(name=f"{name} floor", value=value, limit=f"{word} {bound:g}",
-                                    ok=None if value is None else bool(kept(value, bound))))  # fmt: skip
+                kept = None if value is None else bool(value >= bound if word == "≥" else value <= bound)
+                checks.append(Check(name=f"{name} floor", value=value, limit=f"{word} {bound:g}", ok=kept))
     return checks
 
 
@@ -169,11 +162,7 @@ def differences(before: Any, now: Any, key: str = "") -> list[str]:
     """Changed values by dotted key, as `key: old → new`."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         keys = list(dict.fromkeys([*before, *now]))
-        return [
-            row
-            for k in keys
-            for row in differences(before.get(k), now.get(k), f"{key}.{k}" if key else str(k))
-        ]
+        return [row for k in keys for row in differences(before.get(k), now.get(k), f"{key}.{k}" if key else str(k))]
     return [] if before == now else [f"{key}: {before} → {now}"]
 
 
@@ -221,6 +210,6 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
 
 def _rival_metrics(rows: pl.DataFrame, task: str) -> dict[str, float]:
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    return {
-        name: round(metric(target, prediction, None), 6) for name, metric in evaluate.metrics(task).items()
-    }
+    found = {name: metric(target, prediction, None) for name, metric in evaluate.metrics(task).items()}
+    found["calibration_error"] = evaluate.calibration_error(evaluate.reliability(rows))
+    return {name: round(value, 6) for name, value in found.items()}

@@ -96,9 +96,7 @@ def at(env: str, moment: datetime, root: Path = Path()) -> Line | None:
     if moment.tzinfo is None:
         raise ConfigError(f"--at {moment.isoformat()} has no time zone", hint="write 2026-03-04T12:00Z")
     name = path(env).as_posix()
-    commits = git.output(
-        "log", "--first-parent", "--format=%H %ct", "HEAD", "--", name, root=root
-    ).splitlines()
+    commits = git.output("log", "--first-parent", "--format=%H %ct", "HEAD", "--", name, root=root).splitlines()
     for commit, seconds in (row.split() for row in commits):
         if int(seconds) <= moment.timestamp():
             lines = read_at(env, commit, root)

@@ -57,9 +57,7 @@ class Slo(Section):
     seconds: Positive
     users: Annotated[int, Field(gt=0)]
     achieved_ratio_at_least: Annotated[float, Field(gt=0, le=1)]
-    endpoints: Annotated[
-        dict[Annotated[str, Field(pattern=r"^(GET|POST) /\S*$")], Endpoint], Field(min_length=1)
-    ]
+    endpoints: Annotated[dict[Annotated[str, Field(pattern=r"^(GET|POST) /\S*$")], Endpoint], Field(min_length=1)]
 
 
 class Sample(NamedTuple):
@@ -82,9 +80,7 @@ def slo(path: Path = SLO) -> Slo:
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     except ValidationError as error:
-        text = "; ".join(
-            f"{'.'.join(map(str, e['loc']))} is {e['input']!r}: {e['msg']}" for e in error.errors()
-        )
+        text = "; ".join(f"{'.'.join(map(str, e['loc']))} is {e['input']!r}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {text}", hint=f"edit {path}") from None
 
 
@@ -102,9 +98,7 @@ def judge(samples: Sequence[Sample], slo: Slo, *, of: str | None = None, seconds
     checks = [_achieved(samples, slo)]
     for name, limits in slo.endpoints.items():
         checks += _endpoint(name, [sample for sample in samples if sample.endpoint == name], limits)
-    return Verdict(
-        chapter="load", checks=checks, rows=len(samples), seconds=seconds, inputs={"bento_sha256": of}
-    )
+    return Verdict(chapter="load", checks=checks, rows=len(samples), seconds=seconds, inputs={"bento_sha256": of})
 
 
 def _achieved(samples: Sequence[Sample], slo: Slo) -> Check:
@@ -203,9 +197,7 @@ def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
     root, started = root.resolve(), time.monotonic()
     objective = slo(root / SLO)
     if not (root / CONTRACT).exists():
-        raise ConfigError(
-            f"{CONTRACT} does not exist: the requests are made from it", hint="run `make repro`"
-        )
+        raise ConfigError(f"{CONTRACT} does not exist: the requests are made from it", hint="run `make repro`")
     verdict = judge(measure(objective, host, root=root), objective, of=of, seconds=time.monotonic() - started)
     verdict.write(root / VERDICT)
     verdict.enforce(hint=f"see {VERDICT} and {SLO}")

@@ -52,7 +52,9 @@ class Model:
         """Predictions for rows as mappings from input name to value; None is missing."""
         categories = np.array([[row[n] or "" for n in self.categories] for row in rows], dtype=object)
         numbers = np.array([[row[n] for n in self.numbers] for row in rows], dtype=np.float32)
-        return self.predict(categories.reshape(len(rows), -1), numbers.reshape(len(rows), -1))
+        return self.predict(
+            categories.reshape(len(rows), len(self.categories)), numbers.reshape(len(rows), len(self.numbers))
+        )
 
     def frame(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         """Predictions for a frame that has all the inputs, in its row order."""

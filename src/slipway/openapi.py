@@ -44,43 +44,57 @@ def document(contract: Mapping[str, Any], *, version: str) -> dict[str, Any]:
     question, inputs = contract.get("question"), contract["inputs"]
     title = contract["labels"].get("title", contract["problem"])
     prediction = {"type": "number", "description": _meaning(contract)}
-    rows = {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": contract["limits"]["max_rows"],
-        "items": _ref("Inputs"),
-    }
-    one = {"type": "object", "required": ["prediction"], "properties": {"prediction": prediction}}
-    many = {"type": "object", "required": ["predictions"],
-            "properties": {"predictions": {"type": "array", "items": prediction}}}  # fmt: skip
-    example = contract["example"]
-    examples = {
-        "one": {"summary": "one row", "value": example},
-        "many": {"summary": "two rows", "value": [example] * 2},
-    }
-    paths = {
-        "/predict": {"post": _post(
-            "Predict one row, or many", {"anyOf": [_ref("Inputs"), rows]}, {"anyOf": [one, many]}, examples=examples,
-            text="One object is answered with `prediction`, a list of objects with `predictions` in the same order. "
-                 "An unknown category is answered and counted.")},
-        "/metrics": {"get": _get("Metrics of this process, for Prometheus", "text/plain")},
-        "/livez": {"get": _get("Answers while the process lives", "text/plain")},
-        "/readyz": {"get": _get("Answers once the model has answered", "text/plain")},
-    }  # fmt: skip
     schemas: dict[str, Any] = {"Inputs": inputs, "Error": ERROR, "Errors": ERRORS}
+    paths: dict[str, Any] = {"/predict": {"post": _predict(contract, prediction)}}
     if question:
         schemas["Question"] = question
-        asked = {"type": "object", "required": ["prediction", "inputs"],
-                 "properties": {"prediction": prediction, "inputs": _ref("Inputs")}}  # fmt: skip
-        examples = _examples(question)
-        paths["/ask"] = {"post": _post("Ask as a person would", _ref("Question"), asked, examples=examples,
-                                       text="What a caller cannot know is looked up; the inputs used are returned.")}  # fmt: skip
+        paths["/ask"] = {"post": _ask(question, prediction)}
+    paths |= {
+        "/metrics": {"get": _get("Metrics of the service, for Prometheus")},
+        "/livez": {"get": _get("Answers while the process lives")},
+        "/readyz": {"get": _get("Answers once the model has answered")},
+    }
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version, "description": _about(contract)},
+        "info": {"title": title, "version": version, "description": _about(title, contract)},
         "paths": paths,
         "components": {"schemas": schemas},
     }
+
+
+def _predict(contract: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
+    most, example = contract["limits"]["max_rows"], contract["example"]
+    rows = {"type": "array", "minItems": 1, "maxItems": most, "items": _ref("Inputs")}
+    return _post(
+        "Predict one row, or many",
+        "One object is answered with `prediction`, a list of objects with `predictions` in the same order. "
+        "An unknown category is answered, and counted.",
+        asked={"anyOf": [_ref("Inputs"), rows]},
+        answered={
+            "anyOf": [
+                _object(prediction=prediction),
+                _object(predictions={"type": "array", "items": prediction}),
+            ]
+        },
+        examples={
+            "one": {"summary": "one row", "value": example},
+            "many": {"summary": "two rows", "value": [example] * 2},
+        },
+    )
+
+
+def _ask(question: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
+    return _post(
+        "Ask as a person would",
+        "What a caller cannot know is looked up; the inputs used are returned.",
+        asked=_ref("Question"),
+        answered=_object(prediction=prediction, inputs=_ref("Inputs")),
+        examples=_examples(question),
+    )
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -94,34 +108,35 @@ def _meaning(contract: Mapping[str, Any]) -> str:
     return f"{contract['target']}, {labels.get('unit', '')}".strip(", ")
 
 
-def _about(contract: Mapping[str, Any]) -> str:
+def _about(title: str, contract: Mapping[str, Any]) -> str:
     limits = contract["limits"]
-    return (f"{contract['inputs'].get('description', '')} Trained on what was known before {contract['data']['test_from']}. "
-            f"At most {limits['max_rows']:,} rows and {limits['max_body_bytes']:,} bytes in one request.")  # fmt: skip
+    return (  # the title again, because the page's style sheet hides it
+        f"## {title}\n{contract['inputs'].get('description', '')} "
+        f"Trained on what was known before {contract['data']['test_from']}. "
+        f"At most {limits['max_rows']:,} rows and {limits['max_body_bytes']:,} bytes in one request."
+    )
 
 
 def _examples(schema: Mapping[str, Any]) -> dict[str, Any]:
-    values = {
-        name: node["examples"][0] for name, node in schema["properties"].items() if node.get("examples")
-    }
+    values = {name: node["examples"][0] for name, node in schema["properties"].items() if node.get("examples")}
     return {"one": {"value": values}} if set(schema.get("required", ())) <= set(values) else {}
 
 
-def _post(summary: str, asked: Any, answered: Any, *, examples: Any, text: str) -> dict[str, Any]:
-    errors = {status: {"description": why, "content": {"application/json": {"schema": _ref("Errors")}}}
-              for status, why in STATUSES.items()}  # fmt: skip
+def _post(summary: str, text: str, *, asked: Any, answered: Any, examples: Any) -> dict[str, Any]:
+    errors = {
+        status: {"description": why, "content": {"application/json": {"schema": _ref("Errors")}}}
+        for status, why in STATUSES.items()
+    }
     given = {"schema": asked, **({"examples": examples} if examples else {})}
+    well = {"description": "the prediction", "content": {"application/json": {"schema": answered}}}
     return {
         "summary": summary,
         "description": text,
         "requestBody": {"required": True, "content": {"application/json": given}},
-        "responses": {
-            "200": {"description": "the prediction", "content": {"application/json": {"schema": answered}}},
-            **errors,
-        },
+        "responses": {"200": well, **errors},
     }
 
 
-def _get(summary: str, kind: str) -> dict[str, Any]:
-    answer = {"description": "well", "content": {kind: {"schema": {"type": "string"}}}}
+def _get(summary: str) -> dict[str, Any]:
+    answer = {"description": "well", "content": {"text/plain": {"schema": {"type": "string"}}}}
     return {"summary": summary, "responses": {"200": answer}}

@@ -85,9 +85,7 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
             (context / wish).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / wish, context / wish)
         environment = config.environment(context, BENTOML_HOME=str(home))
-        done = subprocess.run(
-            command, cwd=context, env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=context, env=environment, capture_output=True, text=True, check=False)
     made = home / "bentos" / name / "new"
     if done.returncode or not made.is_dir():
         raise ConfigError(
@@ -99,9 +97,7 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
 def _name(made: Path, version: str) -> None:
     """Give a bento that was built as version "new" its version, in the one place that holds it."""
     record = made / "bento.yaml"
-    record.write_text(
-        re.sub(r"(?m)^version: new$", f"version: {version}", record.read_text("utf-8")), "utf-8"
-    )
+    record.write_text(re.sub(r"(?m)^version: new$", f"version: {version}", record.read_text("utf-8")), "utf-8")
 
 
 def wanted(root: Path) -> list[str]:
@@ -122,9 +118,7 @@ def check(bento: Path, names: Sequence[str]) -> None:
         )
     there = [path.relative_to(inside).as_posix() for path in inside.rglob("*") if path.is_file()]
     if unwanted := [name for name in there if name.endswith(UNWANTED) or name == "params.yaml"]:
-        raise ConfigError(
-            f"the bento holds {', '.join(unwanted)}, which is never served", hint="edit bentofile.yaml"
-        )
+        raise ConfigError(f"the bento holds {', '.join(unwanted)}, which is never served", hint="edit bentofile.yaml")
 
 
 def replay(port: int, golden: Sequence[dict[str, Any]], *, tolerance: float) -> Check:
@@ -162,9 +156,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     bento = build(root, name=params.track.model)
     with tempfile.TemporaryDirectory(dir=config.cache_home(root), prefix="serve-") as scratch:
         home = Path(scratch)
-        with server.start(
-            bento.path, port=server.free_port(), home=home, root=root, log=home / "log"
-        ) as running:
+        with server.start(bento.path, port=server.free_port(), home=home, root=root, log=home / "log") as running:
             ready = server.wait_ready(running)
             found = replay(running.port, golden, tolerance=params.package.tolerance)
     notes = {"bento": bento.tag, "path": bento.path.relative_to(root).as_posix(), "bento_sha256": bento.sha256,
@@ -192,6 +184,4 @@ def serve(*, port: int, root: Path = Path()) -> str:
             running.process.wait()
         except KeyboardInterrupt:
             return f"{notes['bento']} stopped"
-    raise SlipwayError(
-        f"the server ended with exit code {running.process.returncode}", hint=f"see {running.log}"
-    )
+    raise SlipwayError(f"the server ended with exit code {running.process.returncode}", hint=f"see {running.log}")

@@ -20,18 +20,14 @@ def html(given: Facts, pictures: Mapping[str, str]) -> str:
     deltas = facts.deltas(given)
     rows = facts.slices(given)
     overall = facts.compared(given)[:1]
-    margin = max(
-        (abs(v) for row in [*rows, *overall] for v in (row.get("low"), row.get("high")) if v), default=1.0
-    )
+    margin = max((abs(v) for row in [*rows, *overall] for v in (row.get("low"), row.get("high")) if v), default=1.0)
     return _render(
         "report.html.j2",
         facts=given,
         head=facts.headline(given),
         cards=[(delta, _span(delta)) for delta in deltas],
         slices=[(row, _around_zero(row, margin)) for row in rows],
-        overall=[
-            (check, _around_zero({**check, "difference": check.get("value")}, margin)) for check in overall
-        ],
+        overall=[(check, _around_zero({**check, "difference": check.get("value")}, margin)) for check in overall],
         pictures=[Markup(pictures[name]) for name in ORDER if name in pictures],  # noqa: S704 - drawn by plots
         commands=facts.commands(given),
     )
@@ -59,14 +55,13 @@ def _span(delta: Delta) -> dict[str, float] | None:
     """Where interval, value and reference stand on a card's line, in percent of its width."""
     if delta.low is None or delta.high is None:
         return None
-    known = [v for v in (delta.low, delta.high, delta.after, delta.before) if v is not None]
-    low, width = min(known), (max(known) - min(known)) or 1.0
+    low, width = delta.low, (delta.high - delta.low) or 1.0
 
-    def at(value: float) -> float:
-        return round(4 + 92 * (value - low) / width, 2)
+    def at(value: float) -> float:  # what lies far outside is shown at the end
+        return round(min(max(15 + 70 * (value - low) / width, 1), 99), 2)
 
-    span = {"left": at(delta.low), "width": at(delta.high) - at(delta.low), "dot": at(delta.after)}
-    return span | ({"before": at(delta.before)} if delta.before is not None else {})
+    span = {"left": at(delta.low), "width": round(at(delta.high) - at(delta.low), 2), "dot": at(delta.after)}
+    return span | ({"tick": at(delta.before)} if delta.before is not None else {})
 
 
 def _around_zero(row: Mapping[str, Any], margin: float) -> dict[str, float] | None:
@@ -74,4 +69,4 @@ def _around_zero(row: Mapping[str, Any], margin: float) -> dict[str, float] | No
     if row.get("low") is None or row.get("high") is None or row.get("difference") is None:
         return None
     left, dot, right = (round(50 + 48 * row[name] / margin, 2) for name in ("low", "difference", "high"))
-    return {"left": left, "width": right - left, "dot": dot}
+    return {"left": left, "width": round(right - left, 2), "dot": dot, "tick": 50}

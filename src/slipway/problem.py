@@ -70,7 +70,9 @@ def load(name: str) -> Problem:
     except ModuleNotFoundError as error:
         if error.name not in (name, f"{name}.problem"):
             raise
-        raise ConfigError(f"problem {name!r} has no module {name}.problem", hint="set `problem` in params.yaml") from None
+        raise ConfigError(
+            f"problem {name!r} has no module {name}.problem", hint="set `problem` in params.yaml"
+        ) from None
     if not isinstance(found, Problem):
         raise ConfigError(f"{name}.problem.PROBLEM is a {type(found).__name__}, not a Problem")
     return found

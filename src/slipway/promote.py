@@ -30,18 +30,14 @@ def evidence(record: dict[str, Any], staged: ledger.Line) -> dict[str, Any]:
     return {"load": record["verdict"], "p95_ms": p95, "requests": record["rows"], "of": of}
 
 
-def line(
-    staged: ledger.Line, before: ledger.Line | None, *, at: datetime, proof: dict[str, Any]
-) -> ledger.Line:
+def line(staged: ledger.Line, before: ledger.Line | None, *, at: datetime, proof: dict[str, Any]) -> ledger.Line:
     """Staging's line as production's next one."""
     update = {"at": at, "env": "production", "action": "promote", "evidence": proof,
               "supersedes": before.identity if before else None}  # fmt: skip
     return staged.model_copy(update=update)
 
 
-def refuse(
-    staged: ledger.Line, lines: list[ledger.Line], *, at: datetime, max_age: timedelta, root: Path
-) -> None:
+def refuse(staged: ledger.Line, lines: list[ledger.Line], *, at: datetime, max_age: timedelta, root: Path) -> None:
     """Refused when staging's release is too old, or older than what production runs."""
     if at - staged.at > max_age:
         raise Refused(
@@ -68,8 +64,6 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
         return f"production already has {before.bento}: nothing to promote"
     at = git.now()
     refuse(staged, lines, at=at, max_age=timedelta(days=params.release.max_evidence_age_days), root=root)
-    new = line(
-        staged, before, at=at, proof=evidence(files.read_json(root / LOAD, hint="slipway load"), staged)
-    )
+    new = line(staged, before, at=at, proof=evidence(files.read_json(root / LOAD, hint="slipway load"), staged))
     release.write(new, title=f"Promote {new.bento} to production", root=root)
     return f"production ← {new.bento}, load verdict {new.evidence['load'] if new.evidence else '?'}"

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from slipway import config, evaluate, files, git, ledger, track
+from slipway import config, files, git, ledger
 from slipway.errors import DataError, Refused
 
 VERDICTS = ("export", "evaluate", "judge", "package")
@@ -16,12 +16,13 @@ VERDICTS = ("export", "evaluate", "judge", "package")
 def line(
     *, env: str, at: datetime, bento: Mapping[str, Any], commit: str, before: ledger.Line | None,
     metrics: Mapping[str, Any], verdicts: Mapping[str, str], run: str | None, hashes: Mapping[str, str],
+    pull_request: int | None = None,
 ) -> ledger.Line:  # fmt: skip
     """The new line of `env`; a pure function of what is known at the moment `at` (UTC)."""
     return ledger.Line.model_validate({
         "at": at, "env": env, "action": "release", "image": bento.get("image"), "bento": bento["bento"],
         "bento_sha256": bento["bento_sha256"], "model_sha256": bento["model_sha256"], **hashes, "commit": commit,
-        "pull_request": None, "mlflow_run": run, "verdicts": dict(verdicts), "evidence": None,
+        "pull_request": pull_request, "mlflow_run": run, "verdicts": dict(verdicts), "evidence": None,
         "metrics": {k: v for k, v in metrics.items() if isinstance(v, float)},
         "supersedes": before.identity if before else None,
     })  # fmt: skip
@@ -68,6 +69,13 @@ def same_bytes(root: Path) -> dict[str, Any]:
     return bento
 
 
+def tracked(lock: str, root: Path) -> str | None:
+    """The MLflow run of this dvc.lock as `track` wrote it down; None when it was not tracked here."""
+    path = root / "reports/track.json"
+    record = files.read_json(path) if path.exists() else {}
+    return str(record["run"]) if record.get("lock_sha256") == lock else None
+
+
 def write(new: ledger.Line, *, title: str, root: Path) -> str:
     """Append and commit; the seam where the overlay's digest is bumped in the same commit. Returns the commit."""
     changed = [ledger.append(new, root)]
@@ -77,7 +85,7 @@ def write(new: ledger.Line, *, title: str, root: Path) -> str:
     return git.commit(root=root)
 
 
-def run(params: config.Params, *, root: Path = Path()) -> str:
+def run(_: config.Params, *, root: Path = Path()) -> str:
     """reports/package.json → a line in releases/staging.jsonl and its commit; nothing when staging has it already."""
     root = root.resolve()
     git.identity(root)
@@ -86,11 +94,11 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     before = ledger.newest(lines)
     if before and before.bento_sha256 == bento["bento_sha256"]:
         return f"staging already has {before.bento}: nothing to release"
-    lock = files.sha256(root / track.LOCK)
-    hashes = {"lock_sha256": lock, "data_sha256": track.data_sha256(root)}
+    lock = files.sha256(root / "dvc.lock")
+    hashes = {"lock_sha256": lock, "data_sha256": files.sha256(root / "data/table.parquet")}
     new = line(env="staging", at=git.now(), bento=bento, commit=git.commit(root=root), before=before,
-               metrics=files.read_json(root / evaluate.METRICS), verdicts=verdicts(root),
-               run=track.run_of(lock, params, root), hashes=hashes)  # fmt: skip
+               metrics=files.read_json(root / "reports/metrics.json"), verdicts=verdicts(root),
+               run=tracked(lock, root), hashes=hashes, pull_request=git.pull_request(root))  # fmt: skip
     refuse(new, lines, root=root)
     write(new, title=f"Release {new.bento} to staging", root=root)
     return f"staging ← {new.bento}"

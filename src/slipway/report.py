@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from slipway import config, facts, files, page, plots
-from slipway.facts import Delta, Facts, number
+from slipway.facts import Facts, number
 
 MARKDOWN = Path("reports/report.md")
 PAGE = Path("reports/report.html")
@@ -41,11 +41,7 @@ def _fit(top: Sequence[str], sections: dict[str, str]) -> str:
     """Everything, or as much as fits and a line that names what does not: the largest sections go first."""
     left: list[str] = []
     while True:
-        note = (
-            [f"_Left out to stay below {MAX_BYTES:,} bytes: {', '.join(left)}. See `{PAGE}`._"]
-            if left
-            else []
-        )
+        note = [f"_Left out to stay below {MAX_BYTES:,} bytes: {', '.join(left)}. See `{PAGE}`._"] if left else []
         text = "\n\n".join([*top, *sections.values(), *note]) + "\n"
         if len(text.encode()) <= MAX_BYTES or not sections:
             return text
@@ -59,13 +55,13 @@ def prose(value: object, limit: int = 160) -> str:
     return "".join(f"&#{ord(c)};" if c in _SPECIAL else c for c in shown)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, its cells safe already; columns after the first that start with `>` are right-aligned."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], limit: int = MAX_ROWS) -> str:
+    """A table of at most `limit` rows, its cells safe already; `>` before a head aligns its column right."""
     lines, found = [], list(rows)
-    for row in [head, *found[:MAX_ROWS]]:
+    for row in [head, *found[:limit]]:
         lines.append("| " + " | ".join(cell.removeprefix(">") for cell in row) + " |")
     lines.insert(1, "|" + "|".join("---:" if cell.startswith(">") else "---" for cell in head) + "|")
-    more = f"\n\n_{len(found) - MAX_ROWS} more in `{PAGE}`._" if len(found) > MAX_ROWS else ""
+    more = f"\n\n_{len(found) - limit} more in `{PAGE}`._" if len(found) > limit else ""
     return "\n".join(lines) + more
 
 
@@ -87,7 +83,7 @@ def bar(share: float, width: int = 10) -> str:
 
 def _verdict(given: Facts) -> str:
     head = facts.headline(given)
-    why = "; ".join(prose(text) for text in head.why)
+    why = prose(head.why[0]) + (f"; and {len(head.why) - 1} more, below" if len(head.why) > 1 else "")
     lines = [f"## {MARKS[head.word]} {prose(head.title)}", f"**{head.word}**: {why}"]
     if title := given.contract.get("labels", {}).get("title"):
         lines.append(f"{prose(title)} " + _context(given))
@@ -97,8 +93,8 @@ def _verdict(given: Facts) -> str:
 def _context(given: Facts) -> str:
     """Which rows, of when, against whom."""
     parts = [f"{figure(given.metrics.get('rows'))} rows of {figure(given.metrics.get('days'))} days"]
-    if window := given.judge.get("window"):
-        parts.append(f"{prose(window[0])} to before {prose(window[1])}")
+    if given.window:
+        parts.append(given.window)
     if rival := facts.revision(given.judge.get("champion_commit")):
         parts.append(f"champion of `{rival[:10]}`")
     return " · ".join(parts)
@@ -107,28 +103,20 @@ def _context(given: Facts) -> str:
 def _metrics(given: Facts) -> str:
     found = facts.deltas(given)
     rows = [
-        [prose(d.name), figure(d.before), f"**{figure(d.after)}**", change(d), _interval(d.low, d.high)]
+        [
+            prose(d.name),
+            figure(d.before),
+            f"**{figure(d.after)}**",
+            d.words.replace("worse", "**worse**"),
+            _interval(d.low, d.high),
+        ]
         for d in found
     ]
     return table(["metric", f">{given.against}", ">challenger", ">change", ">interval"], rows)
 
 
-def change(delta: Delta) -> str:
-    """An arrow for the direction, the size, and whether that is better or worse."""
-    if delta.change is None:
-        return "–"
-    if delta.better is None and number(delta.before) == number(delta.after):
-        return "= 0"
-    judged = "" if delta.better is None else " better" if delta.better else " **worse**"
-    return f"{'▲' if delta.change > 0 else '▼'} {figure(abs(delta.change))}{judged}"
-
-
 def _interval(low: object, high: object, *, signed: bool = False) -> str:
-    return (
-        "–"
-        if low is None or high is None
-        else f"{figure(low, signed=signed)} … {figure(high, signed=signed)}"
-    )
+    return "–" if low is None or high is None else f"{figure(low, signed=signed)} … {figure(high, signed=signed)}"
 
 
 def _limits(given: Facts) -> str:
@@ -145,7 +133,7 @@ def _limits(given: Facts) -> str:
 def _stopped(given: Facts) -> str:
     """The checks that stopped it, open to see, when there are more than the first line holds."""
     rows = [c for record in given.gates.values() for c in record.get("checks", ()) if c.get("ok") is not True]
-    return table(CHECK_HEAD, [_check(row) for row in rows]) if len(rows) > 1 else ""
+    return table(CHECK_HEAD, map(_check, rows), limit=5) if len(rows) > 1 else ""
 
 
 CHECK_HEAD = ("check", ">value", ">interval", "limit", "")
@@ -175,9 +163,7 @@ def _gates(given: Facts) -> str:
         mark = MARKS.get(str(record.get("verdict")), "❔")
         rows.append([f"{mark} {chapter}", first, figure(record.get("rows")), seconds])
     names = " · ".join(row[0] for row in rows)
-    return (
-        fold(f"Gates: {names}", table(["gate", "what it says first", ">rows", ">time"], rows)) if rows else ""
-    )
+    return fold(f"Gates: {names}", table(["gate", "what it says first", ">rows", ">time"], rows)) if rows else ""
 
 
 def _changes(given: Facts) -> str:
@@ -217,9 +203,7 @@ def _quality(given: Facts) -> str:
 
 def _reproduce(given: Facts) -> str:
     lines = "\n".join(["```sh", *facts.commands(given), "```"])
-    hashes = ", ".join(
-        f"{name} `{value[:12]}`" for name, value in given.hashes.items() if facts.revision(value)
-    )
+    hashes = ", ".join(f"{name} `{value[:12]}`" for name, value in given.hashes.items() if facts.revision(value))
     return fold("How to reproduce", lines + (f"\n\n{hashes}" if hashes else ""))
 
 

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 @dataclass
-class BadRequest(Exception):  # noqa: N818 it is the name of the HTTP status
+class BadRequest(Exception):
     """A request that is answered with `status` and `errors`, each {row, field, value, limit, message}."""
 
     status: int
@@ -37,9 +37,7 @@ class BadRequest(Exception):  # noqa: N818 it is the name of the HTTP status
         return {"errors": self.errors, **({"more": self.more} if self.more else {})}
 
 
-def refusal(
-    status: int, message: str, *, limit: str | None = None, value: Any = None, **headers: str
-) -> BadRequest:
+def refusal(status: int, message: str, *, limit: str | None = None, value: Any = None, **headers: str) -> BadRequest:
     """A BadRequest about the request as a whole."""
     error = {"row": None, "field": None, "value": value, "limit": limit, "message": message}
     return BadRequest(status, [error], headers=headers)
@@ -99,7 +97,8 @@ def limit(node: Mapping[str, Any]) -> str:
     """What a JSON-schema node allows, in words: "-40 to 130 °F, or null"."""
     kind, nullable = _kind(node)
     if kind.get("type") == "string":
-        text = f"a text of {kind.get('minLength', 0)} to {kind.get('maxLength', 'any number of')} characters"
+        least, most = kind.get("minLength", 0), kind.get("maxLength")
+        text = f"a text of {least} to {most} characters" if most is not None else "a text"
         text = {"date-time": "a moment like 2013-06-01T15:00:00Z"}.get(kind.get("format", ""), text)
     else:
         low, high = kind.get("minimum", -FLOAT32_MAX), kind.get("maximum", FLOAT32_MAX)

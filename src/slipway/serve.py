@@ -31,22 +31,26 @@ class Meters:
 
     def __init__(self, contract: dict[str, Any], model_sha256: str) -> None:
         self._own = own = CollectorRegistry()
-        self.seconds = Histogram(
-            "slipway_request_seconds", "Time to answer", ["route"], buckets=BOUNDS, registry=own
-        )
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self.seconds = Histogram("slipway_request_seconds", "Time to answer", ["route"], buckets=BOUNDS, registry=own)
         self.requests = Counter("slipway_requests", "Requests answered", ["route", "status"], registry=own)
-        self.unknown = Counter(
-            "slipway_unknown_categories", "Values never trained on", ["column"], registry=own
-        )
+        self.unknown = Counter("slipway_unknown_categories", "Values never trained on", ["column"], registry=own)
         edges = contract["reference"]["edges"]  # of the predictions on the test window, to compare with
-        self.predictions = Histogram(
-            "slipway_prediction", "Predictions", buckets=sorted(set(edges)), registry=own
-        )
+        self.predictions = Histogram("slipway_prediction", "Predictions", buckets=sorted(set(edges)), registry=own)
         labels = ["problem", "until", "model_sha256"]
         info = Gauge("slipway_model_info", "The model served", labels, registry=own, multiprocess_mode="max")
         info.labels(contract["problem"], contract["data"]["until"], model_sha256).set(1)
         for column in contract["categories"]:
             self.unknown.labels(column)
+
+    def count(self, route: str, status: int, seconds: float) -> None:
+        """One request; the children are kept, for to find one by its labels costs more than to count."""
+        found = self._children.get((route, status))
+        if found is None:
+            found = self.requests.labels(route, str(status)), self.seconds.labels(route)
+            self._children[route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def text(self) -> bytes:
         """All workers' numbers; this process's where it is the only one."""
@@ -102,8 +106,7 @@ class Engine:
 
     def count(self, path: str, status: int, seconds: float) -> None:
         """One request to `path` was answered after `seconds`."""
-        self._meters.requests.labels(path, str(status)).inc()
-        self._meters.seconds.labels(path).observe(seconds)
+        self._meters.count(path, status, seconds)
 
     def _answers(self, rows: list[Row]) -> list[float]:
         for name, known in self._known.items():

@@ -14,6 +14,7 @@ from slipway.errors import ConfigError
 from slipway.model import FOLDER, Model
 
 LOCK = Path("dvc.lock")
+RECORD = Path("reports/track.json")
 
 
 @contextlib.contextmanager
@@ -48,10 +49,10 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
         mlflow.set_tracking_uri(uri)
         client = mlflow.MlflowClient()
         try:
-            experiment = _experiment(client, params.track.experiment, root, local=uri.startswith("sqlite:"))
+            experiment = _experiment(client, params.track.experiment, uri)
             run_id, fresh = _find(client, experiment, lock), False
             if run_id is None:
-                run_id, fresh = _write(client, experiment, params, lock, root), True
+                run_id, fresh = _write(experiment, params, lock, root), True
             version = _version(client, params.track.model, run_id)
             client.set_registered_model_alias(params.track.model, "challenger", version)
             champion = _champion(client, params.track.model, experiment, root)
@@ -60,15 +61,21 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
                 f"MLflow at {uri}: {error}",
                 hint="is the tracking server up? unset MLFLOW_TRACKING_URI for SQLite",
             ) from None
+    files.write_json(
+        root / RECORD, {"run": run_id, "lock_sha256": lock, "model": params.track.model, "version": version}
+    )
     shown = f", champion is version {champion}" if champion else ""
-    return f"{'run written' if fresh else 'run was there'}: {run_id[:8]}, {params.track.model} version {version} is challenger{shown}"
+    was = "written" if fresh else "was there"
+    return f"run {run_id[:8]} {was}, {params.track.model} version {version} is challenger{shown}"
 
 
-def _experiment(client: Any, name: str, root: Path, *, local: bool) -> str:
+def _experiment(client: Any, name: str, uri: str) -> str:
+    """The experiment's id; with the embedded store its artifacts lie beside the database."""
     found = client.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    place = (root / "mlartifacts").as_uri() if local else None
+    database = Path(uri.removeprefix("sqlite:///"))
+    place = (database.parent / "mlartifacts").as_uri() if uri.startswith("sqlite:///") else None
     return str(client.create_experiment(name, artifact_location=place))
 
 
@@ -83,13 +90,13 @@ def _find(client: Any, experiment: str, lock: str) -> str | None:
     return found
 
 
-def _write(client: Any, experiment: str, params: config.Params, lock: str, root: Path) -> str:
+def _write(experiment: str, params: config.Params, lock: str, root: Path) -> str:
     """Parameters, metrics, plots, model with signature; FINISHED is set last, so a half-written run is known."""
     import mlflow
     import onnx
 
     measured = files.read_json(root / evaluate.METRICS)
-    tags = {"lock_sha256": lock, "commit": git.commit(root=root), "data_sha256": data_sha256(root),
+    tags = {"lock_sha256": lock, "commit": git.commit(root=root), "data_sha256": files.sha256(root / "data/table.parquet"),
             "model_sha256": files.sha256(root / FOLDER / "model.onnx"), "problem": params.problem}  # fmt: skip
     with mlflow.start_run(experiment_id=experiment, run_name=f"lock {lock[:8]}", tags=tags) as run:
         mlflow.log_params({k: str(v)[:500] for k, v in flat(params.model_dump(mode="json")).items()})
@@ -117,20 +124,10 @@ def _version(client: Any, model: str, run_id: str) -> str:
     """The registered version of a run, registered once."""
     import mlflow
 
-    if not client.search_registered_models(f"name = '{model}'"):
-        client.create_registered_model(model)
     for version in client.search_model_versions(f"name = '{model}'"):
         if version.run_id == run_id:
             return str(version.version)
-    logged = client.search_logged_models(
-        [client.get_run(run_id).info.experiment_id], f"source_run_id = '{run_id}'"
-    )
-    place = logged[0].artifact_location if logged else f"runs:/{run_id}/model"
-    created = client.create_model_version(
-        model, place, run_id, model_id=logged[0].model_id if logged else None
-    )
-    assert isinstance(created, mlflow.entities.model_registry.ModelVersion)  # noqa: S101
-    return str(created.version)
+    return str(mlflow.register_model(f"runs:/{run_id}/model", model).version)
 
 
 def _champion(client: Any, model: str, experiment: str, root: Path) -> str | None:
@@ -142,22 +139,3 @@ def _champion(client: Any, model: str, experiment: str, root: Path) -> str | Non
     version = _version(client, model, run_id)
     client.set_registered_model_alias(model, "champion", version)
     return version
-
-
-def run_of(lock: str, params: config.Params, root: Path = Path()) -> str | None:
-    """The id of the finished run of a dvc.lock, None when there is none (or no store)."""
-    root = root.resolve()
-    uri = config.tracking_uri(root)
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
-        return None
-    with _quiet():
-        import mlflow
-
-        client = mlflow.MlflowClient(uri)
-        found = client.get_experiment_by_name(params.track.experiment)
-        return _find(client, found.experiment_id, lock) if found else None
-
-
-def data_sha256(root: Path) -> str:
-    """The hash of the table that the model was made from."""
-    return files.sha256(root / "data" / "table.parquet")

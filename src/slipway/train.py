@@ -23,8 +23,10 @@ def inputs(frame: pl.DataFrame, spec: problem.Problem) -> pl.DataFrame:
 def window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.DataFrame:
     """The rows of the "train" or the "test" window; an empty one is a DataError."""
     day = pl.col("day")
-    first, last = frame["day"].min(), frame["day"].max()
-    rows = frame.filter(day < data.test_from if which == "train" else day.is_between(data.test_from, data.until, closed="left"))
+    first, last = str(frame["day"].min()), str(frame["day"].max())
+    rows = frame.filter(
+        day < data.test_from if which == "train" else day.is_between(data.test_from, data.until, closed="left")
+    )
     if not len(rows):
         raise DataError(
             f"the {which} window is empty: the data reaches from {first} to {last}, "
@@ -40,10 +42,16 @@ def train(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> 
     categories, numbers = contract.names(spec.inputs, "category"), contract.names(spec.inputs, "number")
     try:
         pipeline = spec.estimator(
-            chosen.estimator, chosen.estimators[chosen.estimator], categories=categories, numbers=numbers, seed=params.seed
+            chosen.estimator,
+            chosen.estimators[chosen.estimator],
+            categories=categories,
+            numbers=numbers,
+            seed=params.seed,
         )
     except (KeyError, TypeError) as error:
-        raise ConfigError(f"train.estimator {chosen.estimator!r} cannot be made: {error}", hint="edit params.yaml") from None
+        raise ConfigError(
+            f"train.estimator {chosen.estimator!r} cannot be made: {error}", hint="edit params.yaml"
+        ) from None
     rows = window(frame, params.data, "train")
     try:
         return pipeline.fit(inputs(rows, spec), rows[spec.target].to_numpy())

@@ -11,6 +11,8 @@ from slipway import files
 from slipway.errors import Refused, Unsure
 
 Word = Literal["pass", "fail", "unsure"]
+SAID = 3
+"""How many broken checks a message names; the record has them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,8 @@ class Verdict:
             return
         wanted = False if self.word == "fail" else None
         lines = [sentence(check) for check in self.checks if check.ok is wanted] or ["nothing was measured"]
+        if len(lines) > SAID:
+            lines[SAID:] = [f"and {len(lines) - SAID} more in reports/{self.chapter}.json"]
         error = Refused if self.word == "fail" else Unsure
         raise error(f"{self.chapter}: {self.word}: " + "; ".join(lines), hint=hint)
 

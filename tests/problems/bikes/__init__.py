@@ -1,1 +1,1 @@
-"""The second problem: how many bikes are hired in two hours? A regression on tiny data; it proves the seam."""
+"""The second problem: how many bikes are hired in two hours? A regression on tiny data."""

@@ -23,9 +23,10 @@ def ingest(folder: Path) -> tuple[pl.DataFrame, list[Fault]]:
         row_id=pl.format("{}-{}", pl.col("start").dt.strftime("%Y-%m-%dT%H"), "station"),
         day=pl.col("start").dt.date(),
     )
+    stuck = unique.filter(pl.col("hires") >= 9999)
     return table.sort("start", "station"), [
         _fault("temp", "below -50 °C", unique.filter(pl.col("temp") <= -50), "set to missing"),
-        _fault("hires", "the counter is stuck", unique.filter(pl.col("hires") >= 9999), "set to missing, not trained on"),
+        _fault("hires", "the counter is stuck", stuck, "set to missing, not trained on"),
         Fault(source="bikes.csv", column="start", what="the same slot twice", rows=len(raw) - len(unique),
               worst=None, action="kept the first"),
     ]  # fmt: skip

@@ -1,0 +1,60 @@
+"""Small records in the real formats, for the tests of facts, report and page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway.facts import Facts
+from slipway.verdict import Check, Verdict
+
+BINARY: dict[str, Any] = {
+    "rows": 1000, "days": 30, "base_rate": 0.2, "log_loss": 0.42, "auc": 0.71, "brier": 0.13,
+    "intervals": {"auc": {"low": 0.69, "high": 0.73}}, "dummy": {"log_loss": 0.5, "prediction": 0.2},
+}  # fmt: skip
+REGRESSION: dict[str, Any] = {
+    "rows": 500, "days": 28, "base_rate": 30.0, "mae": 3.3, "rmse": 4.4, "r2": 0.94, "squared_error": 19.2,
+    "intervals": {}, "dummy": {"squared_error": 342.2, "prediction": 30.1},
+}  # fmt: skip
+RELIABILITY = [{"predicted": i / 10, "observed": i / 11, "rows": 9} for i in range(10)]
+CHAMPION = {"log_loss": 0.43, "auc": 0.72, "brier": 0.13}
+QUALITY: dict[str, Any] = {
+    "rows": 9000, "first": "2013-01-01", "last": "2013-10-31",
+    "faults": [{"source": "weather.csv", "column": "wind_speed", "what": "faster than 150 mph", "rows": 1,
+                "worst": 1048.4, "action": "set to missing"}],
+    "columns": [
+        {"name": "carrier", "kind": "category", "unit": "", "description": "airline", "missing": 0.0,
+         "distinct": 2, "top": {"UA": 5, "AA": 4}},
+        {"name": "year", "kind": "number", "unit": "year", "description": "built", "missing": 0.17,
+         "distinct": 3, "low": 1956.0, "high": 2013.0, "quantiles": [1990.0, 2002.0, 2012.0],
+         "counts": [1, 0, 8]},
+        {"name": "at", "kind": "time", "unit": "", "description": "when", "missing": 0.0, "distinct": 9},
+    ],
+    "days": {"day": ["2013-01-01", "2013-01-02"], "rows": [4, 5], "target": [0.2, None]},
+}  # fmt: skip
+
+
+def judged(*, value: float = -0.01, low: float = -0.02, high: float = -0.005, ok: bool | None = True,
+           value_of_slice: str = "UA", **notes: Any) -> dict[str, Any]:  # fmt: skip
+    """A record of the judge with one comparison and one slice."""
+    checks = [
+        Check(name="paired rows", value=1000, limit="≥ 500", ok=True),
+        Check(name="log_loss vs champion", value=value, low=low, high=high, limit="high < 0.003", ok=ok),
+    ]
+    known: dict[str, Any] = {
+        "against": "champion", "base": "a" * 40, "champion_commit": "b" * 40, "better": high < 0, "days": 30,
+        "window": ["2013-10-02", "2013-11-01"], "metrics": {"challenger": BINARY, "champion": CHAMPION},
+        "slices": [{"slice": "carrier", "value": value_of_slice, "rows": 400,
+                    "difference": 0.02, "low": 0.01, "high": 0.03}],
+        "limits_changed": [], "params_changed": ["data.until: 2013-10-01 → 2013-11-01"],
+    }  # fmt: skip
+    return Verdict(chapter="judge", checks=checks, rows=1000, seconds=1.3, notes=known | notes).record()
+
+
+def facts(*, judge: dict[str, Any] | None = None, **other: Any) -> Facts:
+    """Facts of a binary problem; the judge passes unless told otherwise."""
+    return Facts(**({
+        "metrics": BINARY, "gates": {"judge": judge or judged()}, "quality": QUALITY,
+        "contract": {"problem": "flights", "labels": {"title": "Late?"}},
+        "slices": [{"slice": "carrier", "value": "UA", "rows": 400, "target": 0.2, "loss": 0.4, "auc": 0.7}],
+        "hashes": {"model": "c" * 64}, "commit": "d" * 40,
+    } | other))  # fmt: skip

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slipway import champion, config, git, ledger
+from slipway.errors import ConfigError, Unsure
+from story import repository
+from test_ledger import line
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository without any cache whose production runs its first commit."""
+    folder = repository(tmp_path_factory.mktemp("champion") / "a b é")
+    command = [sys.executable, "-m", "dvc", "repro", "-q"]
+    subprocess.run(command, cwd=folder, env=config.environment(folder), check=True)
+    git.output("add", "dvc.lock", "reports", root=folder)
+    git.output("commit", "-q", "-m", "Lock", root=folder)
+    ledger.append(line(1, commit=git.commit(root=folder)), folder)
+    git.output("add", "releases", root=folder)
+    git.output("commit", "-q", "-m", "Release", root=folder)
+    return folder
+
+
+def test_source_is_productions_commit(released):
+    assert champion.source("HEAD", released) == git.commit("HEAD~1", root=released)
+    assert champion.source("HEAD~1", released) is None
+
+
+def test_champion_predicts_the_challengers_rows(released, params):
+    found = champion.restore(git.commit("HEAD~1", root=released), params.data, root=released)
+    assert found.rows.columns[:2] == ["row_id", "day"]
+    assert params.data.test_from <= found.rows["day"].min() <= found.rows["day"].max() < params.data.until
+    assert git.output("worktree", "list", root=released).count("\n") == 0
+
+
+def test_lost_model_is_rebuilt_by_its_own_pipeline(released, params):
+    cache = champion.cache_folder(released)
+    moved = cache.rename(cache.with_name("gone"))
+    try:
+        found = champion.restore(git.commit("HEAD~1", root=released), params.data, root=released)
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+        moved.rename(cache)
+    assert len(found.rows) > 400
+
+
+def test_commit_without_a_lock_is_no_champion(released, params):
+    with pytest.raises(ConfigError, match=r"its commit has no dvc\.lock"):
+        champion.restore(git.commit("HEAD~2", root=released), params.data, root=released)
+
+
+def test_champion_that_cannot_predict_leaves_it_unsure(released):
+    nothing = config.Data(until="1999-01-01", test_days=3)
+    with pytest.raises(Unsure, match="could not predict the challenger's rows"):
+        champion.restore(git.commit("HEAD~1", root=released), nothing, root=released)
+
+
+def test_equal_locks_need_no_environment_of_their_own(released):
+    assert champion.interpreter(released, released) == Path(sys.executable)
+
+
+def test_shared_cache_is_found_again(tmp_path):
+    assert champion.cache_folder(tmp_path) == tmp_path / ".dvc/cache"
+    champion.share_cache(tmp_path, tmp_path / "a b é")
+    assert champion.cache_folder(tmp_path) == tmp_path / "a b é"

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slipway import cli as command
+from slipway import ledger
+from test_ledger import line
+
+WORDS = ("ingest", "features", "train", "export", "evaluate", "track", "judge", "report", "package", "serve", "load",
+         "release", "promote", "loop", "doctor")  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_verb_says_what_it_does(word, cli, bare):
+    done = cli(bare, word, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout.strip().splitlines()) > 3
+
+
+def test_list_of_verbs_is_complete(cli, bare):
+    listed = cli(bare, "--help").stdout
+    assert all(f" {word} " in listed for word in WORDS)
+    assert {info.name or info.callback.__name__ for info in command.app.registered_commands} <= set(WORDS)
+
+
+def test_verb_outside_a_project_says_where_to_go(cli, tmp_path):
+    done = cli(tmp_path, "train")
+    assert done.returncode == 2
+    assert "params.yaml does not exist here" in done.stderr
+    assert "next: run this in the project's folder" in done.stderr
+
+
+def test_data_error_ends_in_three_and_names_the_next_step(cli, bare_copy):
+    done = cli(bare_copy, "train")
+    assert done.returncode == 3
+    assert "data/features.parquet does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bug_keeps_its_traceback(cli, bare_copy):
+    (bare_copy / "data").mkdir()
+    (bare_copy / "data/features.parquet").mkdir()
+    done = cli(bare_copy, "train")
+    assert done.returncode in (1, 3)
+
+
+def test_results_go_to_stdout_and_talk_to_stderr(cli, bare_copy):
+    ledger.append(line(1), bare_copy)
+    done = cli(bare_copy, "release", "log")
+    assert json.loads(done.stdout)["bento"] == "bikes:1"
+    assert done.stderr == ""
+
+
+def test_moment_that_is_none_is_refused(cli, bare_copy):
+    done = cli(bare_copy, "release", "log", "--at", "yesterday")
+    assert done.returncode == 2
+    assert "--at 'yesterday' is no moment" in done.stderr
+
+
+def test_square_brackets_in_a_message_are_kept(cli, bare_copy):
+    text = (bare_copy / "params.yaml").read_text().replace("seed: 7", "seed: '[bold]'")
+    (bare_copy / "params.yaml").write_text(text)
+    assert "[bold]" in cli(bare_copy, "train").stderr

@@ -1,0 +1,199 @@
+"""The load gate: the judge in tables, and the measurement against a small server that may stall or fail."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from slipway import files, load
+from slipway.errors import ConfigError, Refused, Unsure
+from slipway.load import Endpoint, Sample, Slo
+
+ROOT = Path(__file__).parent.parent
+PREDICT = "POST /predict"
+LIMITS = Endpoint(
+    share=1, min_requests=100, errors_at_most=0.01, p50_ms_at_most=20, p95_ms_at_most=50, p99_ms_at_most=90
+)
+SLO = Slo(rate=100, seconds=2, users=4, achieved_ratio_at_least=0.95, endpoints={PREDICT: LIMITS})
+
+
+def samples(
+    count: int = 200, *, slow: int = 0, failed: int = 0, ms: float = 5.0, slow_ms: float = 80.0
+) -> list[Sample]:
+    """A run of `count` requests, the first `slow` of them slow, the last `failed` of them failed."""
+    return [
+        Sample(PREDICT, number / 100, slow_ms if number < slow else ms, number < count - failed)
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "word", "because"),
+    [
+        (samples(), "pass", None),
+        (samples(slow=9), "pass", None),
+        (samples(slow=11), "fail", "POST /predict p95_ms is 80"),
+        (samples(slow=3, slow_ms=120), "fail", "POST /predict p99_ms is 120"),
+        (samples(ms=30), "fail", "POST /predict p50_ms is 30"),
+        (samples(failed=3), "fail", "POST /predict errors is 0.015, limit: ≤ 0.01 of the requests"),
+        (samples(failed=200), "fail", "POST /predict errors is 1"),
+        (samples(99), "unsure", "POST /predict requests is 99, limit: ≥ 100"),
+        (samples(180), "unsure", "achieved rate is 0.9, limit: ≥ 0.95 of 100 requests/s"),
+        (samples(99, slow=99), "unsure", "POST /predict requests is 99"),
+        ([], "unsure", "POST /predict requests is 0, limit: ≥ 100"),
+        ([Sample("GET /else", s.intended, 1, True) for s in samples()], "unsure", "POST /predict requests is 0"),
+    ],
+)
+def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> None:
+    verdict = load.judge(given, SLO, of="abc")
+    assert (verdict.word, verdict.inputs) == (word, {"bento_sha256": "abc"})
+    if because:
+        with pytest.raises((Refused, Unsure)) as caught:
+            verdict.enforce()
+        assert because in str(caught.value)
+        assert caught.value.code == {"fail": 4, "unsure": 5}[word]
+
+
+def test_each_endpoint_is_judged_alone() -> None:
+    both = Slo(**SLO.model_dump(exclude={"endpoints"}), endpoints={PREDICT: LIMITS, "POST /ask": LIMITS})
+    given = samples() + [Sample("POST /ask", s.intended, 500, True) for s in samples()]
+    wrong = [check.name for check in load.judge(given, both).checks if check.ok is False]
+    assert wrong == ["POST /ask p50_ms", "POST /ask p95_ms", "POST /ask p99_ms"]
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 2.0), (0.95, 4.0), (0.25, 1.0), (1.0, 4.0)])
+def test_percentile_is_a_value_that_was_measured(share: float, value: float) -> None:
+    assert load.percentile([4.0, 1.0, 3.0, 2.0], share) == value
+    assert load.percentile([], share) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("rate: 300", "rate: -1"), "rate is -1: Input should be greater than 0"),
+        (("users: 16", "users: 16\nmore: 1"), "more is 1: Extra inputs are not permitted"),
+        (("POST /predict", "predict"), "String should match pattern"),
+        (("rate: 300", "rate: ["), "is not YAML"),
+    ],
+)
+def test_a_wrong_objective_is_a_wrong_setting(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    (tmp_path / "slo.yaml").write_text((ROOT / load.SLO).read_text("utf-8").replace(*change), "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load.slo(tmp_path / "slo.yaml")
+    assert says in str(caught.value)
+
+
+def test_the_projects_objective_is_valid() -> None:
+    assert PREDICT in load.slo(ROOT / load.SLO).endpoints
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers at once; from the moment `stall` on it holds every answer back for a second, once."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    status = 200
+    stall = float("inf")
+    bodies: list[bytes]
+
+    def do_POST(self) -> None:
+        """One prediction."""
+        self.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+        if type(self).stall < time.monotonic() < type(self).stall + 1:
+            time.sleep(type(self).stall + 1 - time.monotonic())
+        self.send_response(self.status)
+        self.send_header("content-length", "18")
+        self.end_headers()
+        self.wfile.write(b'{"prediction":0.5}')
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def handler() -> type[Handler]:
+    """A handler class of the test's own, to set."""
+    return type("Own", (Handler,), {"bodies": []})
+
+
+@pytest.fixture
+def host(handler: type[Handler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as local:
+        local.daemon_threads = True
+        thread = threading.Thread(target=local.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{local.server_port}"
+        local.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def folder(project: Path, tmp_path: Path) -> Path:
+    """A project with a short and easy objective."""
+    (tmp_path / "models").mkdir()
+    for name in ("contract.json", "golden.json"):
+        (tmp_path / "models" / name).symlink_to(project / "models" / name)
+    (tmp_path / "loadtests").mkdir()
+    (tmp_path / load.LOCUSTFILE).symlink_to(ROOT / load.LOCUSTFILE)
+    objective = {"rate": 60, "seconds": 2, "users": 4, "achieved_ratio_at_least": 0.5,
+                 "endpoints": {PREDICT: {"share": 1, "min_requests": 100, "errors_at_most": 0.01,
+                                         "p95_ms_at_most": 400, "p99_ms_at_most": 5000}}}  # fmt: skip
+    files.write_json(tmp_path / load.SLO, objective)
+    return tmp_path
+
+
+def test_load_measures_and_judges(host: str, handler: type[Handler], folder: Path) -> None:
+    assert "120 requests at 60/s" in load.run(host, of="abc", root=folder)
+    record = files.read_json(folder / load.VERDICT)
+    assert (record["verdict"], record["rows"], record["inputs"]) == ("pass", 120, {"bento_sha256": "abc"})
+    rows = [json.loads(body) for body in handler.bodies]
+    properties = files.read_json(folder / load.CONTRACT)["inputs"]["properties"]
+    assert all(set(row) == set(properties) for row in rows)
+    assert len({json.dumps(row) for row in rows}) > 50
+
+
+def test_a_stall_counts_from_the_intended_moment(host: str, handler: type[Handler], folder: Path) -> None:
+    def stall_when_asked() -> None:
+        while not handler.bodies:
+            time.sleep(0.01)
+        handler.stall = time.monotonic() + 0.5
+
+    watch = threading.Thread(target=stall_when_asked)
+    watch.start()
+    with pytest.raises(Refused, match=r"POST /predict p95_ms is \d+"):
+        load.run(host, root=folder)
+    watch.join()
+    found = {check["name"]: check["value"] for check in files.read_json(folder / load.VERDICT)["checks"]}
+    # Four senders wait for one answer each: measured from the sending, 4 of 120 requests would be slow.
+    assert found["POST /predict p95_ms"] > 600
+
+
+def test_errors_of_the_service_are_red(host: str, handler: type[Handler], folder: Path) -> None:
+    handler.status = 500
+    with pytest.raises(Refused, match=r"POST /predict errors is 1, limit: ≤ 0.01 of the requests"):
+        load.run(host, root=folder)
+
+
+def test_nobody_there_is_never_a_pass(folder: Path) -> None:
+    with pytest.raises(Refused, match=r"POST /predict errors is 1"):
+        load.run("http://127.0.0.1:9", root=folder)
+
+
+def test_a_generator_that_fails_is_unsure(folder: Path) -> None:
+    (folder / "models/golden.json").unlink()
+    (folder / "models/golden.json").write_text("broken")
+    with pytest.raises(Unsure, match=r"locust kept no samples; it said"):
+        load.run("http://127.0.0.1:9", root=folder)
+    assert not (folder / load.VERDICT).exists()
+
+
+def test_without_a_contract_there_is_nothing_to_send(folder: Path) -> None:
+    (folder / load.CONTRACT).unlink()
+    with pytest.raises(ConfigError, match=r"contract.json does not exist"):
+        load.run("http://127.0.0.1:9", root=folder)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from reporting import QUALITY, REGRESSION, facts, judged
+from slipway import config, files, report
+from slipway.facts import Facts
+from slipway.verdict import Check, Verdict
+
+HOSTILE = [
+    "a|b", "`code`", "<script>alert(1)</script>", "**bold** _i_", "[x](http://evil)", "![x](http://evil)",
+    "two\nlines", "@someone", "owner/repo#12", "https://evil.example", "www.evil.example", "</details>",
+    "a\u202eb", "&lt;b&gt;", "$x$", "\\|",
+]  # fmt: skip
+
+
+def rendered(text: str) -> str:
+    return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+
+
+@pytest.mark.parametrize(
+    ("judge", "first"),
+    [
+        (judged(), "## ✅ Better than the champion"),
+        (judged(value=0.05, low=0.03, high=0.07, ok=False), "## ❌ Refused: worse than the champion"),
+        (judged(ok=None), "## ❔ Cannot tell: too little was measured"),
+    ],
+)
+def test_the_verdict_comes_first(judge: dict[str, Any], first: str):
+    assert report.markdown(facts(judge=judge)).splitlines()[0] == first
+
+
+def test_the_headline_numbers_stand_above_the_fold():
+    above = report.markdown(facts()).split("<details>")[0]
+    assert "| log loss | 0.4300 | **0.4200** | ▼ 0.0100 better | – |" in above
+    assert "| AUC | 0.7200 | **0.7100** | ▼ 0.0100 **worse** | 0.6900 … 0.7300 |" in above
+    assert "2013-10-02 to 2013-10-31" in above
+    assert len(above.splitlines()) < 20
+
+
+def test_changed_limits_stand_above_the_fold():
+    above = report.markdown(facts(judge=judged(limits_changed=["judge.margin: 0.003 → 0.1"]))).split("<details>")[0]
+    assert "> - judge.margin: 0.003 → 0.1" in above
+
+
+def test_many_failed_checks_are_shortened_above_the_fold():
+    checks = [Check(name=f"slice {i}", value=0.5, low=0.4, high=0.6, limit="< 0.1", ok=False) for i in range(30)]
+    text = report.markdown(facts(judge=Verdict(chapter="judge", checks=checks).record()))
+    assert "and 29 more, below" in text
+    assert "25 more in `reports/report.html`" in text.split("<details>")[0]
+
+
+def test_the_impossible_wind_shows_up_once():
+    assert report.markdown(facts()).count("1,048") == 1
+
+
+def test_everything_else_is_folded():
+    text = report.markdown(facts())
+    for summary in (
+        "What changed: 1",
+        "Gates: ✅ judge",
+        "Judge: 2 checks",
+        "Slices: 1",
+        "Data quality: 1",
+        "How to reproduce",
+    ):
+        assert f"<details><summary>{summary}" in text
+    assert text.count("<details>") == text.count("</details>")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_of_the_data_cannot_break_out(text: str):
+    row = {"slice": "carrier", "value": text, "rows": 400, "target": 0.2, "loss": 0.4}
+    given = facts(
+        slices=[row],
+        judge=judged(value_of_slice=text, params_changed=[text], limits_changed=[text], data={text: [1, text]}),
+        contract={"labels": {"title": text}},
+        quality=QUALITY | {"faults": [{**QUALITY["faults"][0], "column": text, "worst": text}]},
+    )
+    page = rendered(report.markdown(given))
+    plain = rendered(report.markdown(facts(judge=judged(limits_changed=["x"], data={"x": 1}))))
+    for mark in (
+        "<table",
+        "<tr",
+        "<td",
+        "<details",
+        "</details>",
+        "<p>",
+        "<li>",
+        "<code",
+        "<h2",
+        "<strong",
+        "<em",
+    ):
+        assert page.count(mark) == plain.count(mark), mark
+    assert "<script" not in page
+    assert "<a " not in page
+    assert "<img" not in page
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("@all", "@\u200ball"),
+        ("#12", "#\u200b12"),
+        ("https://x", "https:\u200b//x"),
+        ("www.x", "www\u200b.x"),
+        ("a\u202eb", "a�b"),
+    ],
+)
+def test_mentions_references_and_links_are_cut(text: str, shown: str):
+    assert shown in rendered(report.prose(text))
+
+
+def test_a_long_text_is_cut_with_a_mark():
+    assert report.prose("x" * 500) == "x" * 159 + "…"
+
+
+def test_a_long_report_is_cut_and_says_so():
+    nasty = "|" * 500
+    many = [{"slice": nasty, "value": str(i) + nasty, "rows": 9, "target": 0.1, "loss": 0.4} for i in range(400)]
+    faults = [{**QUALITY["faults"][0], **dict.fromkeys(("source", "column", "what", "action"), nasty)}] * 400
+    given = facts(slices=many, quality=QUALITY | {"faults": faults}, judge=judged(params_changed=[nasty] * 400))
+    text = report.markdown(given)
+    assert len(text.encode()) <= report.MAX_BYTES
+    assert "Left out to stay below 60,000 bytes: data quality" in text
+    assert text.startswith("## ✅")
+
+
+def test_a_long_table_says_how_much_is_missing():
+    rows = [{"slice": "dest", "value": str(i), "rows": 9, "target": 0.1, "loss": 0.4} for i in range(100)]
+    assert "_60 more in `reports/report.html`._" in report.markdown(facts(slices=rows))
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0, ""), (0.5, "█████"), (1, "█" * 10), (2, "█" * 10), (0.06, "▋")])
+def test_a_bar_has_eighths(share: float, shown: str):
+    assert report.bar(share) == shown
+
+
+def test_a_regression_without_records_is_reported():
+    text = report.markdown(Facts(metrics=REGRESSION))
+    assert text.startswith("## ❔ Not judged yet")
+    assert "| squared error | 342.2 | **19.2** | ▼ 323 better | – |" in text
+    assert "AUC" not in text
+
+
+def test_the_chapter_writes_all_three(project: Path, tmp_path: Path, run: Callable[..., str], params: config.Params):
+    folder = shutil.copytree(project, tmp_path / "a b é")
+    run(folder, "evaluate")
+    assert run(folder, "report").startswith("unsure: not judged yet")
+    for name in ("report.md", "report.html", "data.html"):
+        assert (folder / "reports" / name).stat().st_size > 500
+    before = (folder / "reports/report.html").read_bytes()
+    with contextlib.chdir(folder):
+        files.write_json(Path("reports/judge.json"), judged())
+        assert report.run(params).startswith("pass: better than the champion")
+    assert (folder / "reports/report.html").read_bytes() != before

@@ -1,0 +1,159 @@
+"""The real service from a real bento, over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway import config, files
+from slipway.server import HOST
+
+ROW = {"station": "park", "weekday": 5, "hour": 14, "temp": 16.0, "recent": 21, "yesterday": None}
+HEAVY = ("sklearn", "pandas", "skl2onnx", "joblib", "polars", "onnx", "pandera", "ruamel", "mlflow")
+
+
+def send(port: int, body: Any, path: str = "/predict", method: str = "POST", **headers: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(HOST, port, timeout=20)
+    given = {"content-type": "application/json"} | {name.replace("_", "-"): v for name, v in headers.items()}
+    connection.request(method, path, body if isinstance(body, bytes | None) else json.dumps(body), given)
+    response = connection.getresponse()
+    text = response.read()
+    connection.close()
+    return response.status, json.loads(text) if "json" in response.headers["content-type"] else text.decode()
+
+
+def metric(port: int, line: str) -> float:
+    found = re.search(rf"(?m)^{re.escape(line)} (\S+)$", send(port, None, "/metrics", "GET")[1])
+    return float(found[1]) if found else 0.0
+
+
+def test_one_row_and_many_are_answered_alike(served: int) -> None:
+    status, one = send(served, ROW)
+    assert (status, list(one)) == (200, ["prediction"])
+    assert send(served, [ROW, ROW]) == (200, {"predictions": [one["prediction"]] * 2})
+
+
+def test_golden_answers_come_back_to_the_bit(served: int, project: Path) -> None:
+    golden = files.read_json(project / "models/golden.json")
+    answer = send(served, [each["row"] for each in golden])[1]
+    assert answer["predictions"] == [each["prediction"] for each in golden]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400), (b"not json", 400), (b'{"a":', 400), (b"\xff", 400), (b"[" * 100_000, 400),
+        (b"3", 422), (b"[]", 422), ({}, 422), (ROW | {"hour": "14"}, 422), (ROW | {"more": 1}, 422),
+        (ROW | {"hour": None}, 422), (ROW | {"temp": None}, 200), (ROW | {"hour": 10**400}, 422),
+        (ROW | {"temp": float("nan")}, 422), (ROW | {"temp": float("-inf")}, 422), (ROW | {"temp": 1e308}, 422),
+        ([ROW] * 500, 200), ([ROW] * 10_000, 413), (b"[" + b" " * 20_000_000 + b"]", 413),
+    ],
+    ids=lambda given: repr(given)[:24],
+)  # fmt: skip
+def test_bad_input_is_refused_in_words(served: int, body: Any, status: int) -> None:
+    found, answer = send(served, body)
+    assert found == status
+    if status != 200:
+        assert answer["errors"][0]["message"]
+
+
+def test_a_body_in_chunks_over_the_limit_is_refused(served: int) -> None:
+    connection = http.client.HTTPConnection(HOST, served, timeout=20)
+    connection.request("POST", "/predict", iter([b" " * 50_000] * 8), {"content-type": "application/json"})
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_a_body_that_stops_arriving_times_out(served: int) -> None:
+    with socket.create_connection((HOST, served), timeout=20) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ({"method": "GET"}, 405), ({"method": "DELETE", "path": "/ask"}, 405),
+        ({"method": "POST", "path": "/metrics"}, 405), ({"content_type": "text/csv"}, 415),
+    ],
+)  # fmt: skip
+def test_method_and_content_type_are_checked(served: int, request_: dict[str, Any], status: int) -> None:
+    found, answer = send(served, b"{}", **request_)
+    assert (found, len(answer["errors"])) == (status, 1)
+
+
+def test_an_unknown_category_is_answered_and_counted(served: int) -> None:
+    line = 'slipway_unknown_categories_total{column="station"}'
+    before = metric(served, line)
+    assert send(served, [ROW, ROW | {"station": "moon"}])[0] == 200
+    assert metric(served, line) == before + 1
+
+
+def test_metrics_count_statuses_latencies_and_predictions(served: int) -> None:
+    lines = (
+        'slipway_requests_total{route="/predict",status="200"}',
+        'slipway_request_seconds_count{route="/predict"}',
+        "slipway_prediction_count",
+    )
+    before = [metric(served, line) for line in lines]
+    send(served, [ROW] * 3)
+    assert [metric(served, line) for line in lines] == [before[0] + 1, before[1] + 1, before[2] + 3]
+    assert 'slipway_model_info{model_sha256="' in send(served, None, "/metrics", "GET")[1]
+
+
+def test_unknown_paths_make_no_labels(served: int) -> None:
+    assert send(served, None, "/no/such/path", "GET")[0] == 404
+    assert "such" not in send(served, None, "/metrics", "GET")[1]
+
+
+def test_probes_answer(served: int) -> None:
+    assert [send(served, None, path, "GET")[0] for path in ("/livez", "/readyz", "/")] == [200, 200, 200]
+
+
+def test_the_examples_of_the_document_work(served: int) -> None:
+    document = send(served, None, "/docs.json", "GET")[1]
+    for path, answers in (("/predict", 2), ("/ask", 1)):
+        given = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"]
+        assert [send(served, each["value"], path)[0] for each in given.values()] == [200] * answers
+
+
+def test_a_question_is_answered_with_the_inputs_used(served: int) -> None:
+    status, answer = send(served, {"station": "park", "hour": 14}, "/ask")
+    assert (status, answer["inputs"]["recent"]) == (200, 21)
+    assert answer["prediction"] == send(served, answer["inputs"])[1]["prediction"]
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ({"station": "park", "hour": 99}, "hour is 99, limit: 0 to 23, a whole number"),
+        ({"station": "park"}, "hour is missing, limit: 0 to 23, a whole number"),
+        ({"station": "park", "hour": 3}, "nothing is known of 3 o'clock"),
+        ({"station": "park", "hour": 0}, "recent is 999, limit: 0 to 500 bikes, or null"),
+    ],
+)
+def test_a_question_without_an_answer_is_refused(served: int, question: dict[str, Any], says: str) -> None:
+    status, answer = send(served, question, "/ask")
+    assert (status, answer["errors"][0]["message"]) == (422, says)
+
+
+def test_serving_imports_nothing_of_the_pipeline(bento: Path) -> None:
+    code = "import sys, slipway.serve; slipway.serve.engine().warm(); print(*sys.modules)"
+    environment = config.environment(bento, PYTHONPATH=str(bento / "src"), PYTHONDONTWRITEBYTECODE="1")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=bento / "src",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {name.split(".")[0] for name in done.stdout.split()} & set(HEAVY)
