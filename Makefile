@@ -3,6 +3,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup loop test check repro lock ui bench doctor test-cluster clean
 
+# Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
+unexport PYTHONDONTWRITEBYTECODE
 # Tools keep out of the home folder and send nothing out; the same list stands in src/slipway/config.py.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export BENTOML_HOME := $(CURDIR)/.slipway/bentoml

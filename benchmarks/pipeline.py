@@ -27,7 +27,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from slipway import config, evaluate, export, features, ingest, judge, problem, train
+from slipway import config, export, features, ingest, judge, metrics, problem, train
 from slipway.errors import Refused
 from slipway.verdict import Check, Verdict
 
@@ -200,7 +200,7 @@ def auc() -> list[Check]:
 def fit(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> float:
     pipeline = train.train(frame, params, spec)
     test = train.window(frame, params.data, "test")
-    return evaluate.metrics("binary")["auc"](test[spec.target].to_numpy(), export.expected(pipeline, test, spec), None)
+    return metrics.auc(test[spec.target].to_numpy(), export.expected(pipeline, test, spec))
 
 
 def shuffled(frame: pl.DataFrame, params: config.Params) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import joblib
 import numpy as np
 import polars as pl
 
-from slipway import config, evaluate, export, features, files, ingest, plots, problem, train
+from slipway import config, evaluate, export, features, files, ingest, metrics, plots, problem, train
 from slipway.model import FOLDER, Model
 from slipway.verdict import Verdict
 
@@ -42,7 +42,7 @@ def main() -> None:
 
     rows = evaluate.judged(test, spec, model)
     guess = np.full(len(rows), float(seen[spec.target].mean()))
-    dummy = evaluate.loss(spec.task, rows["target"].to_numpy(), guess)
+    dummy = metrics.loss(spec.task, rows["target"].to_numpy(), guess)
     rows = rows.with_columns(dummy=pl.Series(dummy))
     found = evaluate.measure(rows, spec.task, params.evaluate, params.seed)
     for name, data in evaluate.plot_data(rows, test, spec, model, params).items():

@@ -3,10 +3,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_ledger import line, repository  # noqa: F401
 
 from slipway import git, promote
 from slipway.errors import Refused, Unsure
+from test_ledger import line, repository  # noqa: F401
 
 NOW = datetime(2026, 3, 8, tzinfo=UTC)
 

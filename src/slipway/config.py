@@ -194,8 +194,10 @@ def environment(root: Path, **extra: str) -> dict[str, str]:
     """
     home = cache_home(root)
     path = [str(root / "src"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    # Without cached bytecode every process would compile its libraries again.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **os.environ,
+        **inherited,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
         "BENTOML_HOME": str(home / "bentoml"),

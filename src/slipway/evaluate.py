@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from slipway import config, features, files, ingest, problem, train
+from slipway import config, features, files, ingest, metrics, problem, train
 from slipway.model import Model
 from slipway.verdict import Check, Verdict
 
@@ -22,39 +22,6 @@ VERDICT = Path("reports/evaluate.json")
 HEADLINE = {"binary": "log_loss", "regression": "squared_error"}
 """The loss that is compared, by task; its mean is the metric of that name."""
 
-Floats = NDArray[np.float64]
-Metric = Callable[[Floats, Floats, "Floats | None"], float]
-
-
-def loss(task: str, target: Floats, prediction: Floats) -> Floats:
-    """Per-row loss: log loss in nats (probabilities clipped at 1e-7), or the squared error."""
-    if task == "regression":
-        return np.square(target - prediction)
-    p = np.clip(prediction, 1e-7, 1 - 1e-7)
-    return np.asarray(-(target * np.log(p) + (1 - target) * np.log1p(-p)))
-
-
-def metrics(task: str) -> dict[str, Metric]:
-    """The metrics of a task by name, each a function of target, prediction and row weights."""
-    from sklearn import metrics as m
-
-    def mean_loss(t: Floats, p: Floats, w: Floats | None) -> float:
-        return float(np.average(loss(task, t, p), weights=w))
-
-    if task == "regression":
-        return {
-            "squared_error": mean_loss,
-            "mae": lambda t, p, w: float(m.mean_absolute_error(t, p, sample_weight=w)),
-            "rmse": lambda t, p, w: float(np.sqrt(mean_loss(t, p, w))),
-            "r2": lambda t, p, w: float(m.r2_score(t, p, sample_weight=w)),
-        }
-    return {
-        "log_loss": mean_loss,
-        "auc": lambda t, p, w: float(m.roc_auc_score(t, p, sample_weight=w)),
-        "average_precision": lambda t, p, w: float(m.average_precision_score(t, p, sample_weight=w)),
-        "brier": lambda t, p, w: float(np.average(np.square(t - p), weights=w)),
-    }
-
 
 def judged(frame: pl.DataFrame, spec: problem.Problem, model: Model) -> pl.DataFrame:
     """Row by row: `row_id`, `day`, slices, `target`, `prediction`, `loss`; in the order of `frame`."""
@@ -63,7 +30,7 @@ def judged(frame: pl.DataFrame, spec: problem.Problem, model: Model) -> pl.DataF
     return frame.select("row_id", "day", *spec.slices).with_columns(
         target=pl.Series(target),
         prediction=pl.Series(prediction),
-        loss=pl.Series(loss(spec.task, target, prediction)),
+        loss=pl.Series(metrics.loss(spec.task, target, prediction)),
     )
 
 
@@ -75,7 +42,7 @@ def measure(rows: pl.DataFrame, task: str, settings: config.Evaluate, seed: int)
         "days": rows["day"].n_unique(),
         "base_rate": float(target.mean()),
     }
-    known = metrics(task)
+    known = metrics.named(task)
     if task == "binary" and len(np.unique(target)) < 2:
         known = {name: metric for name, metric in known.items() if name not in ("auc", "average_precision")}
     found |= {name: metric(target, prediction, None) for name, metric in known.items()}
@@ -124,7 +91,7 @@ def by_slice(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[d
             if len(part) < min_rows:
                 continue
             both = spec.task == "binary" and len(np.unique(target)) == 2
-            auc = round(metrics("binary")["auc"](target, prediction, None), 6) if both else None
+            auc = round(metrics.auc(target, prediction), 6) if both else None
             found.append({"slice": name, "value": str(value), "rows": len(part), "target": float(target.mean()),
                           "loss": float(part["loss"].mean()), "auc": auc})  # type: ignore[arg-type]  # fmt: skip
     return found
@@ -162,14 +129,12 @@ def plot_data(
 
 def _curves(rows: pl.DataFrame, points: int = 101) -> dict[str, Any]:
     """ROC and precision–recall, thinned to `points` points each."""
-    from sklearn.metrics import precision_recall_curve, roc_curve
-
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    fpr, tpr, _ = roc_curve(target, prediction)
-    precision, recall, _ = precision_recall_curve(target, prediction)
+    fpr, tpr = metrics.roc(target, prediction)
+    recall, precision = metrics.precision_recall(target, prediction)
     grid = np.linspace(0, 1, points)
     roc = zip(grid, np.interp(grid, fpr, tpr), strict=True)
-    pr = zip(grid, np.interp(grid, recall[::-1], precision[::-1]), strict=True)
+    pr = zip(grid, np.interp(grid, recall, precision), strict=True)
     return {
         "roc": [{"false_positive_rate": float(x), "true_positive_rate": float(y)} for x, y in roc],
         "precision_recall": [{"recall": float(x), "precision": float(y)} for x, y in pr],
@@ -201,7 +166,7 @@ def run(params: config.Params) -> str:
     rows = judged(test, spec, model)
     check = enough(rows, params.evaluate)
     guess = np.full(len(rows), float(seen[spec.target].mean()))  # type: ignore[arg-type]
-    dummy = loss(spec.task, rows["target"].to_numpy(), guess)
+    dummy = metrics.loss(spec.task, rows["target"].to_numpy(), guess)
     rows = rows.with_columns(dummy=pl.Series(dummy))
     found = measure(rows, spec.task, params.evaluate, params.seed)
     found["dummy"] = {HEADLINE[spec.task]: float(dummy.mean()), "prediction": float(guess[0])}

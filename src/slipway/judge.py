@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from slipway import champion, config, evaluate, files, git, ingest, problem
+from slipway import champion, config, evaluate, files, git, ingest, metrics, problem
 from slipway.errors import ConfigError
 from slipway.model import FOLDER
 from slipway.verdict import Check, Verdict
@@ -210,6 +210,6 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
 
 def _rival_metrics(rows: pl.DataFrame, task: str) -> dict[str, float]:
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    found = {name: metric(target, prediction, None) for name, metric in evaluate.metrics(task).items()}
+    found = {name: metric(target, prediction, None) for name, metric in metrics.named(task).items()}
     found["calibration_error"] = evaluate.calibration_error(evaluate.reliability(rows))
     return {name: round(value, 6) for name, value in found.items()}

@@ -75,7 +75,6 @@ def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Serve
         root,
         BENTOML_HOME=str(home.resolve()),
         PYTHONPATH=str(bento.resolve() / "src"),  # the bento's own code, not the project's
-        PYTHONDONTWRITEBYTECODE="1",  # the bento's hash is its identity: serving must add no file
     )
     with log.open("ab") as out:
         process = subprocess.Popen(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import joblib
 import polars as pl
-from sklearn.pipeline import Pipeline
 
 from slipway import config, contract, files, ingest, problem
 from slipway.errors import ConfigError, DataError
+
+if TYPE_CHECKING:  # evaluate and judge need `window` and no scikit-learn
+    from sklearn.pipeline import Pipeline
 
 MODEL = Path("models/model.joblib")
 
@@ -61,6 +63,8 @@ def train(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> 
 
 def run(params: config.Params) -> str:
     """data/features.parquet → models/model.joblib; a sentence of what was done."""
+    import joblib
+
     spec = problem.load(params.problem)
     frame = ingest.read(Path("data/features.parquet"))
     pipeline = train(frame, params, spec)

@@ -1,0 +1,91 @@
+"""Metrics of both tasks, weighted, in NumPy alone.
+
+scikit-learn has them too and is the reference in the tests; importing it takes longer than every metric of
+a pull request together, and each chapter is a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Metric = Callable[[Floats, Floats, "Floats | None"], float]
+"""Of target, prediction and row weights (None: all 1), each [rows]."""
+
+
+def loss(task: str, target: Floats, prediction: Floats) -> Floats:
+    """Per-row loss: log loss in nats (probabilities clipped at 1e-7), or the squared error."""
+    if task == "regression":
+        return np.square(target - prediction)
+    p = np.clip(prediction, 1e-7, 1 - 1e-7)
+    return np.asarray(-(target * np.log(p) + (1 - target) * np.log1p(-p)))
+
+
+def by_threshold(target: Floats, prediction: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
+    """Weight of positives and of negatives at each different prediction, highest first."""
+    w = np.ones_like(target) if weights is None else weights
+    order = np.argsort(-prediction, kind="stable")
+    starts = np.flatnonzero(np.diff(prediction[order], prepend=np.inf))
+    positive = np.add.reduceat((w * target)[order], starts)
+    return positive, np.add.reduceat(w[order], starts) - positive
+
+
+def auc(target: Floats, prediction: Floats, weights: Floats | None = None) -> float:
+    """Chance that a positive row is ranked above a negative one; ties count half."""
+    positive, negative = by_threshold(target, prediction, weights)
+    above = np.cumsum(positive) - positive / 2
+    return float(np.sum(negative * above) / (positive.sum() * negative.sum()))
+
+
+def average_precision(target: Floats, prediction: Floats, weights: Floats | None = None) -> float:
+    """Mean precision over the steps of recall."""
+    positive, negative = by_threshold(target, prediction, weights)
+    found = np.cumsum(positive)
+    # Where no row has weight yet nothing was found either, and the term is 0.
+    precision = found / np.maximum(found + np.cumsum(negative), 1e-300)
+    return float(np.sum(positive * precision) / found[-1])
+
+
+def roc(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
+    """False and true positive rate at every threshold, from (0, 0) to (1, 1)."""
+    positive, negative = by_threshold(target, prediction, None)
+    return _share(negative), _share(positive)
+
+
+def precision_recall(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
+    """Recall, rising from 0, and the precision at it."""
+    positive, negative = by_threshold(target, prediction, None)
+    found = np.cumsum(positive)
+    precision = found / (found + np.cumsum(negative))
+    return _share(positive), np.concatenate([precision[:1], precision])
+
+
+def _share(steps: Floats) -> Floats:
+    return np.concatenate([[0.0], np.cumsum(steps) / steps.sum()])
+
+
+def r2(target: Floats, prediction: Floats, weights: Floats | None = None) -> float:
+    """Share of the target's variance that the prediction explains."""
+    spread = np.average(np.square(target - np.average(target, weights=weights)), weights=weights)
+    return float(1 - np.average(np.square(target - prediction), weights=weights) / spread)
+
+
+def named(task: str) -> dict[str, Metric]:
+    """The metrics of a task by name; the first is the mean of the loss that is judged."""
+
+    def mean_loss(t: Floats, p: Floats, w: Floats | None) -> float:
+        return float(np.average(loss(task, t, p), weights=w))
+
+    def mean_error(t: Floats, p: Floats, w: Floats | None) -> float:
+        return float(np.average(np.abs(t - p), weights=w))
+
+    def brier(t: Floats, p: Floats, w: Floats | None) -> float:
+        return float(np.average(np.square(t - p), weights=w))
+
+    if task == "regression":
+        root = {"rmse": lambda t, p, w: float(np.sqrt(mean_loss(t, p, w)))}
+        return {"squared_error": mean_loss, "mae": mean_error, **root, "r2": r2}
+    return {"log_loss": mean_loss, "auc": auc, "average_precision": average_precision, "brier": brier}
