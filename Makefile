@@ -39,7 +39,7 @@ loop: setup ## the whole loop on this machine (TARGET=cluster, ARGS=--keep)
 	@$(PY) -m slipway loop $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 test: setup ## all tests that need no cluster, with branch coverage
-	@$(PY) -m pytest -n 2 -m "not cluster" --cov --cov-report=term $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadscope -m "not cluster" --cov --cov-report=term $(ARGS)
 
 check: setup ## format, lint, types, and locks that are current
 	@$(PY) -m ruff format --check

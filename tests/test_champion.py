@@ -65,6 +65,26 @@ def test_equal_locks_need_no_environment_of_their_own(released):
     assert champion.interpreter(released, released) == Path(sys.executable)
 
 
+def test_other_locks_get_an_environment_once(released, tmp_path):
+    (tmp_path / "requirements").mkdir()
+    for lock in champion.LOCKS:
+        (tmp_path / lock).touch()
+    python = champion.interpreter(tmp_path, released)
+    assert python.is_relative_to(config.cache_home(released) / "environments")
+    said = subprocess.run([python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
+    assert Path(said.stdout.strip()) == python.parent.parent
+    before = python.lstat().st_mtime_ns
+    assert champion.interpreter(tmp_path, released).lstat().st_mtime_ns == before
+
+
+def test_lock_that_cannot_be_installed_leaves_it_unsure(released, tmp_path):
+    (tmp_path / "requirements").mkdir()
+    for lock in champion.LOCKS:
+        (tmp_path / lock).write_text("no lock at all ===")
+    with pytest.raises(Unsure, match="own environment cannot be installed"):
+        champion.interpreter(tmp_path, released)
+
+
 def test_shared_cache_is_found_again(tmp_path):
     assert champion.cache_folder(tmp_path) == tmp_path / ".dvc/cache"
     champion.share_cache(tmp_path, tmp_path / "a b é")

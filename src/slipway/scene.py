@@ -148,6 +148,8 @@ def program(scene: Scene, command: list[str]) -> Any:
     try:
         yield one
     finally:
+        if one.stdout:
+            one.stdout.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
             if one.poll() is None:
                 with contextlib.suppress(ProcessLookupError):

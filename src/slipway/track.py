@@ -44,11 +44,12 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     lock = files.sha256(root / LOCK)
     with _quiet():
         import mlflow
+        from sqlalchemy.exc import SQLAlchemyError
 
         uri = config.tracking_uri(root)
         mlflow.set_tracking_uri(uri)
-        client = mlflow.MlflowClient()
         try:
+            client = mlflow.MlflowClient()
             experiment = _experiment(client, params.track.experiment, uri)
             run_id, fresh = _find(client, experiment, lock), False
             if run_id is None:
@@ -56,9 +57,9 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
             version = _version(client, params.track.model, run_id)
             client.set_registered_model_alias(params.track.model, "challenger", version)
             champion = _champion(client, params.track.model, experiment, root)
-        except mlflow.exceptions.MlflowException as error:
+        except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
             raise ConfigError(
-                f"MLflow at {uri}: {error}",
+                f"MLflow at {uri}: {str(error).splitlines()[0]}",
                 hint="is the tracking server up? unset MLFLOW_TRACKING_URI for SQLite",
             ) from None
     files.write_json(
