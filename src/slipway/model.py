@@ -23,13 +23,16 @@ FOLDER = Path("models")
 
 
 class Model:
-    """`contract` is `models/contract.json`; `categories` and `numbers` name the columns of the two inputs."""
+    """`contract` is `models/contract.json`; `categories` and `numbers` name the columns of the two inputs.
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    `graph` is another graph than the folder's: one that has not yet earned its name.
+    """
+
+    def __init__(self, folder: Path = FOLDER, *, graph: Path | None = None) -> None:
         self.contract: dict[str, Any] = files.read_json(folder / "contract.json")
         self.categories: list[str] = self.contract["categories"]
         self.numbers: list[str] = self.contract["numbers"]
-        path = folder / "model.onnx"
+        path = graph or folder / "model.onnx"
         if not path.exists():
             raise DataError(f"{path} does not exist", hint="run `make repro`")
         options = ort.SessionOptions()
