@@ -7,7 +7,7 @@ import pytest
 
 from reporting import REGRESSION, facts, judged
 from slipway.errors import DataError
-from slipway.facts import Facts, commands, deltas, headline, number, read, sentence, slices
+from slipway.facts import Facts, commands, delivered, deltas, headline, number, read, sentence, slices
 from slipway.verdict import Check, Verdict
 
 
@@ -118,3 +118,16 @@ def test_only_the_metrics_must_be_there(tmp_path: Path):
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/metrics.json").write_text(json.dumps({"rows": 3}))
     assert read(tmp_path) == Facts(metrics={"rows": 3}, slices=[])
+
+
+@pytest.mark.parametrize(
+    ("model", "of", "kept"),
+    [("m", "b", ["judge", "package", "load"]), ("m", "other", ["judge", "package"]), ("other", "b", ["judge"])],
+)
+def test_package_and_load_of_another_model_are_left_out(model, of, kept):
+    gates = {
+        "judge": {},
+        "package": {"inputs": {"model": model}, "notes": {"bento_sha256": "b"}},
+        "load": {"inputs": {"bento_sha256": of}},
+    }
+    assert list(delivered(gates, "m")) == kept

@@ -117,15 +117,27 @@ def read(root: Path = Path()) -> Facts:
         commit = git.commit(root=root)
     except ConfigError:  # no repository, or no commit yet: the report says so by naming none
         commit = None
+    hashes = {name: files.sha256(path) for name, path in hashed.items() if path.exists()}
+    gates = {word: found for word in GATES if (found := record(reports / f"{word}.json", None))}
     return Facts(
         metrics=files.read_json(reports / "metrics.json"),
-        gates={word: found for word in GATES if (found := record(reports / f"{word}.json", None))},
+        gates=delivered(gates, hashes.get("model")),
         quality=record(reports / "quality.json", {}),
         contract=record(root / "models/contract.json", {}),
         slices=record(reports / "plots/slices.json", []),
-        hashes={name: files.sha256(path) for name, path in hashed.items() if path.exists()},
+        hashes=hashes,
         commit=commit,
     )
+
+
+def delivered(gates: Mapping[str, Record], model: str | None) -> dict[str, Record]:
+    """The gates without a package and a load test of another model: an earlier release's say nothing of this one."""
+    package, load = gates.get("package", {}), gates.get("load", {})
+    packaged = (package.get("inputs") or {}).get("model") == model
+    bento = (package.get("notes") or {}).get("bento_sha256")
+    loaded = packaged and (load.get("inputs") or {}).get("bento_sha256") == bento
+    said = {"package": packaged, "load": loaded}
+    return {word: gate for word, gate in gates.items() if said.get(word, True)}
 
 
 def headline(facts: Facts) -> Headline:
