@@ -134,9 +134,8 @@ def delivered(gates: Mapping[str, Record], model: str | None) -> dict[str, Recor
     """The gates without a package and a load test of another model: an earlier release's say nothing of this one."""
     package, load = gates.get("package", {}), gates.get("load", {})
     packaged = (package.get("inputs") or {}).get("model") == model
-    bento = (package.get("notes") or {}).get("bento_sha256")
-    loaded = packaged and (load.get("inputs") or {}).get("bento_sha256") == bento
-    said = {"package": packaged, "load": loaded}
+    loaded = (load.get("inputs") or {}).get("bento_sha256") == (package.get("notes") or {}).get("bento_sha256")
+    said = {"package": packaged, "load": packaged and loaded}
     return {word: gate for word, gate in gates.items() if said.get(word, True)}
 
 
