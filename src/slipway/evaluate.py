@@ -160,6 +160,7 @@ def run(params: config.Params) -> str:
     """The exported model on the test window → metrics, plots, losses; exit 5 with too few rows."""
     from slipway import plots
 
+    problem.warm("matplotlib.figure")
     spec, model = problem.load(params.problem), Model()
     frame = ingest.read(features.FRAME)
     test, seen = train.window(frame, params.data, "test"), train.window(frame, params.data, "train")

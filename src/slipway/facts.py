@@ -115,8 +115,8 @@ def read(root: Path = Path()) -> Facts:
     hashed = {"lock": root / "dvc.lock", "data": root / "data/table.parquet", "model": model}
     try:
         commit = git.commit(root=root)
-    except ConfigError:  # no repository, or no commit yet: the report says so by naming none
-        commit = None
+    except ConfigError:
+        commit = None  # no repository, or no commit yet: the report names none
     hashes = {name: files.sha256(path) for name, path in hashed.items() if path.exists()}
     gates = {word: found for word in GATES if (found := record(reports / f"{word}.json", None))}
     return Facts(
@@ -135,8 +135,8 @@ def delivered(gates: Mapping[str, Record], model: str | None) -> dict[str, Recor
     package, load = gates.get("package", {}), gates.get("load", {})
     packaged = (package.get("inputs") or {}).get("model") == model
     loaded = (load.get("inputs") or {}).get("bento_sha256") == (package.get("notes") or {}).get("bento_sha256")
-    said = {"package": packaged, "load": packaged and loaded}
-    return {word: gate for word, gate in gates.items() if said.get(word, True)}
+    fresh = {"package": packaged, "load": packaged and loaded}
+    return {word: gate for word, gate in gates.items() if fresh.get(word, True)}
 
 
 def headline(facts: Facts) -> Headline:
@@ -231,8 +231,7 @@ def number(value: object, *, signed: bool = False) -> str:
         text = f"{size:,.{sum(size < edge for edge in (1000, 100, 10, 1))}f}"
         if size >= 1 or not size:
             text = text.rstrip("0").rstrip(".") if "." in text else text
-    sign = "−" if value < 0 else "+" if signed and value else ""
-    return sign + text
+    return ("−" if value < 0 else "+" if signed and value else "") + text
 
 
 def revision(value: object) -> str | None:

@@ -71,6 +71,7 @@ def leaks(spec: problem.Problem, table: pl.DataFrame, *, moments: int, seed: int
 
 def run(params: config.Params) -> str:
     """data/table.parquet → data/features.parquet; a leak is a DataError that names the inputs."""
+    problem.warm("pandera.polars")
     spec = problem.load(params.problem)
     table = ingest.read(ingest.TABLE)
     frame = features(spec, table)

@@ -115,6 +115,7 @@ def _column(table: pl.DataFrame, column: contract.Column) -> dict[str, object]:
 
 def run(params: config.Params) -> str:
     """Sources → data/table.parquet and reports/quality.json; a sentence of what was done."""
+    problem.warm("pandera.polars")
     spec = problem.load(params.problem)
     table, faults = ingest(spec, params)
     write(table, TABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,11 @@ class Problem:
     """Module with `Question`, `write(table, path)` and `answer(path, question)`; imports the standard library only."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """How to call things on pages: `title`, `positive`, `unit`."""
+
+
+def warm(module: str) -> None:
+    """Load a slow library beside the work that comes before its use; the import then finds it there, or waits."""
+    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
 def load(name: str) -> Problem:
