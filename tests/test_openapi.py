@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ def test_with_a_lookup_the_question_is_described(contract: Any) -> None:
     question = {"type": "object", "required": ["day"], "properties": {"day": {"type": "string"}}}
     document = openapi.document({**contract, "question": question}, version="1")
     assert document["components"]["schemas"]["Question"] == question
+    assert "404" in document["paths"]["/ask"]["post"]["responses"]
     assert "examples" not in document["paths"]["/ask"]["post"]["requestBody"]["content"]["application/json"]
 
 
@@ -57,3 +60,11 @@ def test_the_prediction_is_explained(contract: Any, task: str, meaning: str) -> 
     labels = {"positive": "late", "unit": "bikes"}
     document = openapi.document({**contract, "task": task, "labels": labels}, version="1")
     assert meaning in json.dumps(document["paths"]["/predict"]["post"]["responses"]["200"])
+
+
+def test_schemathesis_finds_no_violation(served: int, tmp_path: Path) -> None:
+    """No 5xx, no undocumented status, no answer outside its schema, no invalid request accepted."""
+    command = [Path(sys.executable).with_name("schemathesis"), "run", f"http://127.0.0.1:{served}/docs.json"]
+    options = ["--max-examples", "15", "--seed", "1", "--no-color", "--generation-database", "none"]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -100,9 +100,9 @@ def test_json_of_another_shape_is_refused_in_words(reader: Reader, body: bytes) 
     assert error.errors[0]["field"] is None
 
 
-def test_too_many_rows_are_too_large(reader: Reader) -> None:
+def test_too_many_rows_are_refused(reader: Reader) -> None:
     error = refused(reader, b"[" + b",".join([with_()] * 501) + b"]")
-    assert error.status == 413
+    assert error.status == 422
     assert error.errors[0]["message"] == "the body has 501 rows, limit: 500"
 
 

@@ -33,9 +33,9 @@ STATUSES = {
     "400": "the body is empty or no JSON",
     "405": "not by this method",
     "408": "the body stopped arriving",
-    "413": "too many bytes or rows",
+    "413": "too many bytes",
     "415": "the content type is not application/json",
-    "422": "a value breaks the contract: field, value and limit are named",
+    "422": "too many rows, or a value breaks the contract: field, value and limit are named",
 }
 
 
@@ -90,6 +90,7 @@ def _ask(question: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
         asked=_ref("Question"),
         answered=_object(prediction=prediction, inputs=_ref("Inputs")),
         examples=_examples(question),
+        also={"404": "the question is well put, and nothing the model could use is known of it"},
     )
 
 
@@ -122,10 +123,12 @@ def _examples(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"one": {"value": values}} if set(schema.get("required", ())) <= set(values) else {}
 
 
-def _post(summary: str, text: str, *, asked: Any, answered: Any, examples: Any) -> dict[str, Any]:
+def _post(
+    summary: str, text: str, *, asked: Any, answered: Any, examples: Any, also: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     errors = {
         status: {"description": why, "content": {"application/json": {"schema": _ref("Errors")}}}
-        for status, why in STATUSES.items()
+        for status, why in {**STATUSES, **(also or {})}.items()
     }
     given = {"schema": asked, **({"examples": examples} if examples else {})}
     well = {"description": "the prediction", "content": {"application/json": {"schema": answered}}}

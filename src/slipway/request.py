@@ -56,7 +56,7 @@ class Reader:
         self._many: TypeAdapter[list[Row]] = TypeAdapter(rows)
 
     def read(self, body: bytes) -> tuple[list[Row], bool]:
-        """The rows of a JSON body, and whether it was one object; BadRequest 400, 413 or 422."""
+        """The rows of a JSON body, and whether it was one object; BadRequest 400 or 422."""
         single = not body.lstrip(b" \t\r\n").startswith(b"[")
         try:
             if single:
@@ -108,7 +108,7 @@ def limit(node: Mapping[str, Any]) -> str:
 
 
 def explain(error: ValidationError, properties: Mapping[str, Any], *, single: bool) -> BadRequest:
-    """A ValidationError as the answer: 400 for what is no JSON, 413 for too many rows, else 422."""
+    """A ValidationError as the answer: 400 for what is no JSON, else 422."""
     count = error.error_count()
     if count > COUNTED:
         return BadRequest(
@@ -120,7 +120,7 @@ def explain(error: ValidationError, properties: Mapping[str, Any], *, single: bo
         return refusal(400, first["msg"], limit="a JSON object, or a list of them")
     if first["type"] == "too_long" and not first["loc"]:
         rows, most = first["ctx"]["actual_length"], first["ctx"]["max_length"]
-        return refusal(413, f"the body has {rows} rows, limit: {most}", limit=f"{most} rows", value=rows)
+        return refusal(422, f"the body has {rows} rows, limit: {most}", limit=f"{most} rows", value=rows)
     shown = [_sentence(each, properties, single=single) for each in found[:LISTED]]
     return BadRequest(422, shown, count - len(shown))
 

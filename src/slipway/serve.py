@@ -20,7 +20,7 @@ from slipway import files, openapi
 from slipway.errors import DataError
 from slipway.front import Front
 from slipway.model import FOLDER, Model
-from slipway.request import Reader, Row, explain, refusal
+from slipway.request import BadRequest, Reader, Row, explain, refusal
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 """Of the latency histogram in seconds; the limits of loadtests/slo.yaml are among them."""
@@ -97,7 +97,9 @@ class Engine:
         try:
             row = self._reader.check(self._lookup.answer(FOLDER / "lookup.sqlite", question))
         except DataError as error:
-            raise refusal(422, str(error), limit=error.hint or None) from None
+            raise refusal(404, str(error), limit=error.hint or None) from None
+        except BadRequest as error:  # what was looked up breaks the contract: no fault of who asks
+            raise BadRequest(404, error.errors) from None
         return orjson.dumps({"prediction": self._answers([row])[0], "inputs": row})
 
     def metrics(self) -> bytes:
