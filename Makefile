@@ -41,19 +41,22 @@ loop: setup ## the whole loop on this machine (TARGET=cluster, ARGS=--keep)
 test: setup ## all tests that need no cluster, with branch coverage
 	@$(PY) -m pytest -n 2 --dist loadscope -m "not cluster" --cov --cov-report=term $(ARGS)
 
-check: setup ## format, lint, types, and locks that are current
+check: setup ## format, lint, types, and locks and generated docs that are current
 	@$(PY) -m ruff format --check
 	@$(PY) -m ruff check
 	@$(PY) -m mypy
 	@rm -rf .slipway/locks && mkdir -p .slipway/locks && cp -R pyproject.toml requirements .slipway/locks
 	@cd .slipway/locks/requirements && { $(compile); } || { echo "$(OFFLINE)" >&2; exit 2; }
 	@diff -r requirements .slipway/locks/requirements || { echo "locks: not what pyproject.toml asks for; run: make lock" >&2; exit 2; }
+	@$(commands) .slipway/commands.md >/dev/null
+	@diff docs/commands.md .slipway/commands.md || { echo "docs/commands.md: not what the commands say; run: make lock" >&2; exit 2; }
 
 repro: setup ## run the stages of dvc.yaml whose inputs changed
 	@$(PY) -m dvc repro $(ARGS)
 
-lock: setup ## pin what pyproject.toml asks for (ARGS=--upgrade for the newest)
+lock: setup ## generate anew: locks (ARGS=--upgrade for the newest) and docs/commands.md
 	@cd requirements && $(compile)
+	@$(commands) docs/commands.md >/dev/null
 
 ui: setup ## open MLflow's pages on this machine (PORT=5000)
 	@$(PY) -m mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --port $(or $(PORT),5000)
@@ -69,6 +72,8 @@ test-cluster: setup ## the tests that need a cluster, a registry and an image bu
 
 clean: ## remove the environment, caches and scratch; data, models and DVC's cache stay
 	rm -rf .venv .slipway .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+
+commands = $(PY) -m typer slipway.cli utils docs --name slipway --title Commands --output
 
 # dev holds every group; the others are constrained by it, so that all four agree.
 compile = for group in dev pipeline serve load; do \
