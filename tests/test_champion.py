@@ -51,8 +51,16 @@ def test_lost_model_is_rebuilt_by_its_own_pipeline(released, params):
 
 
 def test_commit_without_a_lock_is_no_champion(released, params):
-    with pytest.raises(ConfigError, match=r"its commit has no dvc\.lock"):
-        champion.restore(git.commit("HEAD~2", root=released), params.data, root=released)
+    first = git.commit("HEAD~2", root=released)
+    with pytest.raises(ConfigError, match=rf"champion {first[:12]}: its commit has no dvc\.lock"):
+        champion.restore(first, params.data, root=released)
+
+
+def test_shallow_clone_without_productions_commit_says_what_to_fetch(released, tmp_path):
+    git.output("clone", "-q", "--depth", "1", released.as_uri(), str(tmp_path / "shallow"), root=tmp_path)
+    with pytest.raises(ConfigError, match="is not in this clone") as error:
+        champion.source("HEAD", tmp_path / "shallow")
+    assert "--unshallow" in error.value.hint
 
 
 def test_champion_that_cannot_predict_leaves_it_unsure(released):

@@ -8,7 +8,7 @@ from slipway import cli as command
 from slipway import git, ledger
 from test_ledger import line
 
-WORDS = ("ingest", "features", "train", "export", "evaluate", "track", "judge", "report", "package", "serve", "load",
+WORDS = ("ingest", "features", "train", "export", "evaluate", "track", "prove", "judge", "report", "package", "serve", "load",
          "release", "promote", "loop", "doctor")  # fmt: skip
 
 

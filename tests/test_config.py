@@ -37,7 +37,13 @@ def test_the_project_s_own_params_load() -> None:
         ("  test_days: 28\n", "", "key data.test_days is missing"),
         ("test_days: 28", "test_days: 0", "data.test_days is 0: Input should be greater than 0"),
         ("test_days: 28", "test_days: many", "data.test_days is 'many'"),
+        (
+            "test_days: 28",
+            "test_days: 900000",
+            "data: test_days is 900000: no calendar reaches so far before 2021-06-14",
+        ),
         ('until: "2021-06-14"', "until: soon", "data.until is 'soon'"),
+        ("problem: bikes", 'problem: ""', "problem is ''"),
         ("confidence: 0.95", "confidence: 95", "evaluate.confidence is 95"),
         ("tolerance: 1.0e-4 #", "tolerance: .nan #", "export.tolerance is nan"),
         (
@@ -68,6 +74,11 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ConfigError):
         config.load(tmp_path / "params.yaml")
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        config.load(tmp_path)
 
 
 def test_a_missing_file_says_where_to_run(tmp_path: Path, cli: Cli) -> None:

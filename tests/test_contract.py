@@ -14,7 +14,7 @@ from slipway.errors import DataError
 
 
 class Boat(BaseModel):
-    name: Annotated[str, Field(examples=["Ida"])]
+    name: Annotated[str, Field(min_length=2, max_length=8, examples=["Ida"])]
     length: Annotated[float, Field(ge=1, le=30, examples=[9], json_schema_extra={"unit": "metres"})]
     age: Annotated[float | None, Field(ge=0, le=99)] = None
     launched: datetime
@@ -67,6 +67,8 @@ def test_a_frame_that_keeps_the_contract_passes() -> None:
             "column age is NaN or infinite on 1 rows, limit: a finite number or null",
         ),
         ({"length": ["9", "12"]}, "column length has type String, the contract says number"),
+        ({"name": ["", "Eos"]}, "column name is '' (the first of 1 rows), limit: 2 to 8 characters"),
+        ({"name": ["Ida", "Andromeda"]}, "column name is 'Andromeda' (the first of 1 rows), limit: 2 to 8 characters"),
         ({"name": [1.0, 2.0]}, "column name has type Float64, the contract says category"),
         ({"launched": [NOON.date(), NOON.date()]}, "column launched has type Date, the contract says time"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from slipway import config, evaluate, files, metrics
+from slipway import config, evaluate, files, ingest, metrics
 
 SETTINGS = config.Evaluate(min_rows=10, resamples=20, confidence=0.9, min_slice_rows=5, importance_rows=50)
 
@@ -94,3 +94,11 @@ def test_replay_needs_its_options_together(project_copy, cli):
     done = cli(project_copy, "evaluate", "--table", "data/table.parquet")
     assert done.returncode == 2
     assert "needs --until" in done.stderr
+
+
+def test_a_frame_that_lost_a_column_ends_in_exit_code_3(project_copy, cli):
+    path = project_copy / "data/features.parquet"
+    ingest.write(ingest.read(path).drop("temp"), path)
+    said = cli(project_copy, "evaluate")
+    assert said.returncode == 3
+    assert "data/features.parquet: column temp is missing" in said.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -113,7 +114,7 @@ def test_two_exports_give_the_same_bytes(project: Path, project_copy: Path, run:
         assert (project_copy / "models" / name).read_bytes() == (project / "models" / name).read_bytes()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model"])
+@pytest.mark.parametrize("content", [b"", b"not a model", pickle.dumps("x" * 999)[:300]])
 def test_a_broken_model_file_is_named(project_copy: Path, run: Run, content: bytes) -> None:
     (project_copy / train.MODEL).write_bytes(content)
     with pytest.raises(DataError, match=r"models/model\.joblib cannot be read") as caught:

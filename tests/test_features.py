@@ -103,3 +103,11 @@ def test_blind_changes_only_what_came_later(table: pl.DataFrame) -> None:
     assert not other.filter(~known)["hires"].equals(table.filter(~known)["hires"])
     assert other.filter(~known)["counted_at"].gt(table.filter(~known)["counted_at"]).all()
     assert other.select("row_id", "start", "station").equals(table.select("row_id", "start", "station"))
+
+
+def test_a_table_that_lost_a_column_ends_in_exit_code_3(project_copy: Path, cli: Cli) -> None:
+    table = ingest.read(project_copy / ingest.TABLE)
+    ingest.write(table.drop("temp"), project_copy / ingest.TABLE)
+    said = cli(project_copy, "features")
+    assert said.returncode == 3
+    assert "data/table.parquet: column temp is missing" in said.stderr

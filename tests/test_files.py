@@ -11,7 +11,7 @@ import pytest
 
 from conftest import Run
 from slipway import config, files
-from slipway.errors import DataError
+from slipway.errors import ConfigError, DataError
 
 OUTPUTS = {
     "ingest": ["data/table.parquet", "reports/quality.json"],
@@ -30,6 +30,14 @@ pathlib.Path.replace = replace
 from slipway.cli import main
 main()
 """
+
+
+def test_a_folder_where_a_file_lies_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert files.folder(tmp_path / "new").is_dir()
+    with pytest.raises(ConfigError, match="file cannot be made a folder: File exists") as error:
+        files.folder(tmp_path / "file")
+    assert error.value.hint == f"remove {tmp_path / 'file'}"
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:

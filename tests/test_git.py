@@ -28,6 +28,20 @@ def test_missing_revision_is_named(repository):
         git.commit("nowhere", root=repository)
 
 
+@pytest.mark.parametrize("ask", [lambda root: git.commit(root=root), lambda root: git.base(None, root=root)])
+def test_folder_without_repository_is_named(tmp_path, ask):
+    with pytest.raises(ConfigError, match="is in no Git repository") as error:
+        ask(tmp_path)
+    assert error.value.hint.startswith("git init")
+
+
+def test_repository_without_commit_says_so(tmp_path):
+    git.output("init", "-q", root=tmp_path)
+    with pytest.raises(ConfigError, match="revision 'HEAD' does not exist") as error:
+        git.commit(root=tmp_path)
+    assert error.value.hint == "commit something first"
+
+
 def test_base_without_any_main_asks_for_one(repository):
     git.output("branch", "-m", "other", root=repository)
     with pytest.raises(ConfigError, match="neither origin/main nor main"):

@@ -86,6 +86,14 @@ def test_a_changed_source_ends_in_exit_code_3(bare_copy: Path, cli: Cli) -> None
     assert not (bare_copy / "data").exists()
 
 
+@pytest.mark.parametrize(("old", "new"), [("temp", "warmth"), (",7.6,", ",mild,")])
+def test_a_source_of_another_shape_is_refused(tmp_path: Path, params: config.Params, old: str, new: str) -> None:
+    spec, params = changed(old, new, tmp_path, params)
+    with pytest.raises(DataError, match="problem bikes: its sources are not as its ingest expects them: ") as caught:
+        ingest.ingest(spec, params)  # type: ignore[arg-type]
+    assert "compare the files in" in caught.value.hint
+
+
 def test_an_absent_source_is_named(tmp_path: Path, params: config.Params) -> None:
     with pytest.raises(DataError, match=r"source file bikes\.csv is not in"):
         ingest.ingest(replace(PROBLEM, sources=lambda: tmp_path), params)

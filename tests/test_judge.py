@@ -91,6 +91,15 @@ def test_floor_is_kept_broken_or_unknown(value, ok):
     assert [check.ok for check in judge.floors({"auc": value}, LIMITS.floors)] == [ok]
 
 
+def test_losses_of_another_model_are_not_judged(project_copy, run, cli):
+    run(project_copy, "evaluate")
+    assert judge.evaluated(project_copy)
+    (project_copy / "models/model.onnx").write_bytes(b"another")
+    done = cli(project_copy, "judge")
+    assert done.returncode == 3
+    assert "losses.parquet is about model" in done.stderr
+
+
 def test_changed_parameters_are_named_by_dotted_key():
     before, now = {"judge": {"margin": 0.01}, "seed": 1}, {"judge": {"margin": 0.5}, "seed": 1, "new": 2}
     assert judge.differences(before, now) == ["judge.margin: 0.01 → 0.5", "new: None → 2"]

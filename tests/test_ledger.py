@@ -96,3 +96,8 @@ def test_at_without_time_zone_is_refused(repository):
 def test_ledger_is_read_at_a_revision(repository):
     assert [found.bento for found in ledger.read_at("production", "HEAD~1", repository)] == ["bikes:1"]
     assert ledger.read_at("staging", "HEAD", repository) == []
+
+
+def test_unknown_environment_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="environment 'moon' is not one of staging, production"):
+        ledger.read("moon", tmp_path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slipway import config, git, ledger, loop, server
+from slipway import config, git, ledger, loop, scene, server
 from slipway.errors import ConfigError
 from story import repository
 
@@ -115,6 +115,18 @@ def test_interrupted_loop_leaves_no_process_and_no_lock(tmp_path):
     assert processes(folder) == []
     with loop.alone(config.cache_home(folder)):
         pass
+
+
+def test_what_a_killed_loop_left_is_stopped(tmp_path):
+    stage = scene.prepare(repository(tmp_path / "killed"), {})
+    code = [sys.executable, "-c", "import time; time.sleep(60)"]
+    orphan = subprocess.Popen(code, cwd=stage.work, env=stage.env, start_new_session=True)
+    bystander = subprocess.Popen(code, env=config.environment(stage.root), start_new_session=True)
+    assert scene.stop(stage.root) == 1
+    assert bystander.poll() is None
+    bystander.kill()
+    for one in (orphan, bystander):
+        assert one.wait(5) is not None
 
 
 def test_second_loop_in_one_project_is_refused(tmp_path):

@@ -49,6 +49,15 @@ def test_a_missing_graph_says_the_next_command(project_copy: Path) -> None:
     assert caught.value.hint == "run `make repro`"
 
 
+@pytest.mark.parametrize("length", [0, 300])
+def test_a_truncated_graph_says_the_next_command(project_copy: Path, length: int) -> None:
+    graph = project_copy / "models/model.onnx"
+    graph.write_bytes(graph.read_bytes()[:length])
+    with pytest.raises(DataError, match=r"model\.onnx is no readable ONNX graph") as caught:
+        Model(project_copy / "models")
+    assert caught.value.hint.endswith("and run `make repro`")
+
+
 def test_a_missing_contract_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"contract\.json does not exist"):
         Model(tmp_path)

@@ -27,6 +27,11 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
 
 
+def test_a_port_that_cannot_be_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"port 65536 of 127\.0\.0\.1 cannot be used: limit: 0 to 65535"):
+        start(tmp_path, tmp_path, 65536)
+
+
 def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     (tmp_path / "bento").mkdir()
     running = start(tmp_path / "bento", tmp_path, server.free_port())

@@ -106,3 +106,8 @@ def test_a_bug_in_a_problem_is_not_called_a_setting(frame: pl.DataFrame, params:
 
 def test_the_model_file_is_a_pipeline(project: Path) -> None:
     assert [name for name, _ in joblib.load(project / train.MODEL).steps] == ["columns", "model"]
+
+
+def test_a_frame_with_another_type_is_refused(frame: pl.DataFrame, params: config.Params) -> None:
+    with pytest.raises(DataError, match="column temp has type String, the contract says number"):
+        train.train(frame.with_columns(pl.col("temp").cast(pl.String)), params, PROBLEM)

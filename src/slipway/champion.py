@@ -30,7 +30,15 @@ class Champion:
 def source(base: str, root: Path = Path()) -> str | None:
     """The source commit of the last production line at `base`; None when nothing was released yet."""
     line = ledger.newest(ledger.read_at("production", base, root))
-    return git.commit(line.commit, root=root) if line else None
+    if line is None:
+        return None
+    try:
+        return git.commit(line.commit, root=root)
+    except ConfigError:
+        raise ConfigError(
+            f"production runs the model of commit {line.commit[:12]}, which is not in this clone",
+            hint="git fetch --unshallow, or git fetch origin main",
+        ) from None
 
 
 def restore(revision: str, data: config.Data, *, root: Path) -> Champion:
@@ -59,7 +67,7 @@ def _model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
     """Models of the worktree from the shared DVC cache, else by its own `dvc repro export`."""
     if not (tree / "dvc.lock").exists():
         raise ConfigError(
-            f"champion {tree.name}: its commit has no dvc.lock, so no model",
+            f"champion {git.commit(root=tree)[:12]}: its commit has no dvc.lock, so no model",
             hint="release a commit that has one",
         )
     dvc = [str(python), "-m", "dvc"]

@@ -97,6 +97,14 @@ def track() -> None:
 
 
 @app.command()
+def prove(base: Base = None) -> None:
+    """The committed dvc.lock, metrics and plots against what the pipeline gives; exit 4 when not, 5 when unsure."""
+    from slipway import prove
+
+    _chapter("prove", lambda params: prove.run(params, base=base))
+
+
+@app.command()
 def judge(base: Base = None) -> None:
     """Challenger against what production runs, on the same rows; exit 4 when worse, 5 when unsure."""
     from slipway import judge

@@ -31,6 +31,12 @@ class Data(Section):
     until: date
     test_days: Count
 
+    @model_validator(mode="after")
+    def _possible(self) -> Data:
+        if self.test_days >= self.until.toordinal():
+            raise ValueError(f"test_days is {self.test_days}: no calendar reaches so far before {self.until}")
+        return self
+
     @property
     def test_from(self) -> date:
         """First day of the test window; training data ends the day before."""
@@ -88,6 +94,14 @@ class Floor(Section):
     at_most: float | None = None
 
 
+class Prove(Section):
+    """What another processor's floating point may change: golden answers, metrics, plot data; relative above one."""
+
+    golden: Annotated[float, Field(gt=0)]
+    metrics: Annotated[float, Field(gt=0)]
+    plots: Annotated[float, Field(gt=0)]
+
+
 class Judge(Section):
     """Non-inferiority in units of mean loss, overall and by slice; what is too little to judge; floors."""
 
@@ -138,7 +152,7 @@ class Loop(Section):
 class Params(Section):
     """The whole of params.yaml."""
 
-    problem: str
+    problem: Annotated[str, Field(min_length=1)]
     seed: int
     data: Data
     ingest: Ingest
@@ -146,6 +160,7 @@ class Params(Section):
     train: Train
     export: Export
     evaluate: Evaluate
+    prove: Prove
     judge: Judge
     track: Track
     package: Package
@@ -161,6 +176,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
         raise ConfigError(
             f"{path} does not exist here ({Path.cwd()})", hint="run this in the project's folder"
         ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if isinstance(raw, dict) and isinstance(raw.get("data"), dict) and isinstance(raw["data"].get("until"), date):
@@ -179,6 +196,8 @@ def _sentence(error: Any) -> str:
             return f"unknown key {key} (value {error['input']!r})"
         case "missing":
             return f"key {key} is missing"
+        case "value_error":
+            return f"{key}: {error['ctx']['error']}"
         case _:
             return f"{key} is {error['input']!r}: {error['msg']}"
 

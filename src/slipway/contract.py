@@ -64,8 +64,26 @@ def _kind(name: str, annotation: Any) -> tuple[Kind, bool]:
     return kinds[found[0]], type(None) in parts
 
 
-def _bound(info: FieldInfo, which: Literal["ge", "le"]) -> float | None:
+def _bound(info: FieldInfo, which: str) -> float | None:
     return next((float(v) for m in info.metadata if (v := getattr(m, which, None)) is not None), None)
+
+
+def typed(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
+    """Check that `frame` has the columns of `model` with their types; DataError names what is missing or wrong."""
+    import polars as pl
+
+    absent = [c.name for c in columns(model) if c.name not in frame.columns]
+    if absent:
+        raise DataError(f"{where}: column {', '.join(absent)} is missing; it has {', '.join(frame.columns)}")
+    dtypes: dict[Kind, tuple[Any, ...]] = {
+        "category": (pl.String,),
+        "number": (pl.Float32, pl.Float64),
+        "time": (pl.Datetime("us", "UTC"),),
+    }
+    found = [(column, frame.schema[column.name]) for column in columns(model)]
+    if wrong := [(column, dtype) for column, dtype in found if dtype not in dtypes[column.kind]]:
+        told = (f"column {column.name} has type {dtype}, the contract says {column.kind}" for column, dtype in wrong)
+        raise DataError(f"{where}: " + "; ".join(told))
 
 
 def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
@@ -76,31 +94,35 @@ def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     import pandera.polars as pa
     import polars as pl
 
-    absent = [c.name for c in columns(model) if c.name not in frame.columns]
-    if absent:
-        raise DataError(f"{where}: column {', '.join(absent)} is missing; it has {', '.join(frame.columns)}")
-    dtypes: dict[Kind, Any] = {
-        "category": pl.String,
-        "number": (pl.Float32, pl.Float64),
-        "time": pl.Datetime("us", "UTC"),
-    }
-    schema, wrong = {}, []
+    typed(model, frame, where=where)
+    if long := _lengths(model, frame):
+        raise DataError(f"{where}: " + "; ".join(long))
+    schema = {}
     for column in columns(model):
-        dtype, wanted = frame.schema[column.name], dtypes[column.kind]
-        if dtype not in (wanted if isinstance(wanted, tuple) else (wanted,)):
-            wrong.append(f"column {column.name} has type {dtype}, the contract says {column.kind}")
-            continue
         checks = [pa.Check.ge(column.low)] if column.low is not None else []
         checks += [pa.Check.le(column.high)] if column.high is not None else []
         if column.kind == "number":
             checks.append(pa.Check(lambda data: data.lazyframe.select(pl.col(data.key).is_finite()), name="finite"))
-        schema[column.name] = pa.Column(dtype, checks=checks, nullable=column.nullable)
-    if wrong:
-        raise DataError(f"{where}: " + "; ".join(wrong))
+        schema[column.name] = pa.Column(frame.schema[column.name], checks=checks, nullable=column.nullable)
     try:
         pa.DataFrameSchema(schema).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
         raise DataError(f"{where}: " + "; ".join(_breaches(model, frame, error.failure_cases))) from None
+
+
+def _lengths(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
+    """Texts that are shorter or longer than the contract says, as sentences; the service would refuse them."""
+    sentences = []
+    for name in names(model, "category"):
+        info = model.model_fields[name]
+        least, most = (_bound(info, which) for which in ("min_length", "max_length"))
+        lengths = frame.get_column(name).str.len_chars()
+        outside = ~lengths.is_between(least or 0, float("inf") if most is None else most).fill_null(True)
+        if count := int(outside.sum()):
+            first = frame.get_column(name).filter(outside)[0]
+            limit = f"{_text(least)} to {_text(most)} characters"
+            sentences.append(f"column {name} is {first[:40]!r} (the first of {count} rows), limit: {limit}")
+    return sentences
 
 
 def _breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[str]:

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from slipway import config, features, files, ingest, metrics, problem, train
-from slipway.model import Model
+from slipway import config, contract, features, files, ingest, metrics, problem, train
+from slipway.model import FOLDER, Model
 from slipway.verdict import Check, Verdict
 
 METRICS = Path("reports/metrics.json")
@@ -163,6 +163,7 @@ def run(params: config.Params) -> str:
     problem.warm("matplotlib.figure")
     spec, model = problem.load(params.problem), Model()
     frame = ingest.read(features.FRAME)
+    contract.typed(spec.inputs, frame, where=str(features.FRAME))
     test, seen = train.window(frame, params.data, "test"), train.window(frame, params.data, "train")
     rows = judged(test, spec, model)
     check = enough(rows, params.evaluate)
@@ -176,7 +177,8 @@ def run(params: config.Params) -> str:
     files.write_json(METRICS, rounded(found))
     ingest.write(rows, LOSSES)
     plots.draw(PLOTS, PICTURES)
-    verdict = Verdict(chapter="evaluate", checks=[check], rows=len(rows))
+    inputs = {"model": files.sha256(FOLDER / "model.onnx")}
+    verdict = Verdict(chapter="evaluate", checks=[check], rows=len(rows), inputs=inputs)
     verdict.write(VERDICT)
     verdict.enforce(hint="raise data.test_days or lower evaluate.min_rows in params.yaml")
     shown, main = "auc" if spec.task == "binary" else "r2", HEADLINE[spec.task]

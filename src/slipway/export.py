@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def run(params: config.Params) -> str:
     spec = problem.load(params.problem)
     try:
         pipeline = joblib.load(train.MODEL)
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
         raise DataError(
             f"{train.MODEL} cannot be read: {error}", hint=f"remove {train.MODEL} and run `make repro`"
         ) from None

@@ -74,6 +74,7 @@ def run(params: config.Params) -> str:
     problem.warm("pandera.polars")
     spec = problem.load(params.problem)
     table = ingest.read(ingest.TABLE)
+    contract.typed(spec.table, table, where=str(ingest.TABLE))
     frame = features(spec, table)
     if leaking := leaks(spec, table, moments=params.features.leak_moments, seed=params.seed):
         raise DataError(

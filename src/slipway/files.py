@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slipway.errors import DataError
+from slipway.errors import ConfigError, DataError
 
 
 @contextmanager
@@ -23,6 +23,15 @@ def whole(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def folder(path: Path) -> Path:
+    """Make the folder `path` when it is not there; ConfigError when it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be made a folder: {error.strerror}", hint=f"remove {path}") from None
+    return path
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,11 +13,17 @@ from pathlib import Path
 from slipway.errors import ConfigError
 
 
+class NoRepository(ConfigError):
+    """The folder is in no Git repository."""
+
+
 def output(*args: str, root: Path = Path(), strip: bool = True) -> str:
     """What `git ARGS` prints in `root`; ConfigError with Git's own words when it fails."""
     done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
+        if "not a git repository" in done.stderr:
+            raise NoRepository(f"{root.resolve()} is in no Git repository", hint="git init; git add -A; git commit")
         raise ConfigError(
             f"git {args[0]}: {said[-1] if said else f'exit code {done.returncode}'}", hint="see `git status`"
         )
@@ -28,10 +34,11 @@ def commit(revision: str = "HEAD", *, root: Path = Path()) -> str:
     """The full hash of a revision; ConfigError when there is no such commit."""
     try:
         return output("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", root=root)
+    except NoRepository:
+        raise
     except ConfigError:
-        raise ConfigError(
-            f"revision {revision!r} does not exist in this repository", hint="git fetch; git branch -a"
-        ) from None
+        hint = "commit something first" if revision == "HEAD" else "git fetch; git branch -a"
+        raise ConfigError(f"revision {revision!r} does not exist in this repository", hint=hint) from None
 
 
 def base(wanted: str | None, *, root: Path = Path()) -> str:
@@ -39,6 +46,8 @@ def base(wanted: str | None, *, root: Path = Path()) -> str:
     for revision in [wanted] if wanted else ["origin/main", "main"]:
         try:
             return commit(revision, root=root)
+        except NoRepository:
+            raise
         except ConfigError:
             if wanted:
                 raise

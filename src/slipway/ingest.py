@@ -64,7 +64,15 @@ def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
 
 def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.Fault]]:
     """The checked table of all rows before `data.until`, and the faults found in the sources."""
-    table, faults = spec.ingest(sources(spec, params.ingest.sources))
+    folder = sources(spec, params.ingest.sources)
+    try:
+        table, faults = spec.ingest(folder)
+    except pl.exceptions.PolarsError as error:
+        first = str(error).splitlines()[0]
+        raise DataError(
+            f"problem {spec.name}: its sources are not as its ingest expects them: {first}",
+            hint=f"compare the files in {folder} with {spec.name}/ingest.py",
+        ) from error
     for needed in ("row_id", "day"):
         if needed not in table.columns:
             raise DataError(f"problem {spec.name}: the table has no column {needed}")

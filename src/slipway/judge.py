@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from slipway import champion, config, evaluate, files, git, ingest, metrics, problem
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, DataError
 from slipway.model import FOLDER
 from slipway.verdict import Check, Verdict
 
@@ -166,11 +166,24 @@ def differences(before: Any, now: Any, key: str = "") -> list[str]:
     return [] if before == now else [f"{key}: {before} → {now}"]
 
 
+def evaluated(root: Path) -> str:
+    """The hash of the model; DataError unless reports/losses.parquet was made by this very model."""
+    model = files.sha256(root / FOLDER / "model.onnx") if (root / FOLDER / "model.onnx").exists() else "missing"
+    told = str(files.read_json(root / evaluate.VERDICT)["inputs"].get("model"))
+    if told != model:
+        raise DataError(
+            f"judge: reports/losses.parquet is about model {told[:12]}, models/model.onnx is {model[:12]}",
+            hint="run `make repro`",
+        )
+    return model
+
+
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
     """Judge reports/losses.parquet → reports/judge.json; exit 4 when worse, 5 when it cannot tell."""
     started = time.monotonic()
     root = root.resolve()
     spec = problem.load(params.problem)
+    challenger = evaluated(root)
     mine = ingest.read(root / evaluate.LOSSES)
     measured = files.read_json(root / evaluate.METRICS)
     commit = git.base(base, root=root)
@@ -191,7 +204,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         checks=[*checks, *found, *floors(measured, limits.floors)],
         rows=len(rows),
         seconds=time.monotonic() - started,
-        inputs={"challenger": files.sha256(root / FOLDER / "model.onnx"), "champion": rival_sha},
+        inputs={"challenger": challenger, "champion": rival_sha},
         notes={
             "against": against, "base": commit, "champion_commit": source, "better": better,
             "days": rows["day"].n_unique(), "window": [str(params.data.test_from), str(params.data.until)],

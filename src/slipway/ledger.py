@@ -13,6 +13,8 @@ from slipway import files, git
 from slipway.errors import ConfigError, DataError
 from slipway.verdict import Word
 
+ENVIRONMENTS = ("staging", "production")
+
 
 class Line(BaseModel):
     """What an environment runs since `at`. `commit` is the source commit; `image` is null on this machine."""
@@ -43,7 +45,9 @@ class Line(BaseModel):
 
 
 def path(env: str, root: Path = Path()) -> Path:
-    """Where the ledger of an environment is."""
+    """Where the ledger of an environment is; ConfigError when there is no such environment."""
+    if env not in ENVIRONMENTS:
+        raise ConfigError(f"environment {env!r} is not one of {', '.join(ENVIRONMENTS)}")
     return root / "releases" / f"{env}.jsonl"
 
 

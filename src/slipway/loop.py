@@ -176,8 +176,7 @@ def example(schema: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def alone(home: Path) -> Iterator[None]:
     """One loop at a time; the lock is the kernel's and dies with the process."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "loop.lock").open("w") as file:
+    with (files.folder(home) / "loop.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -81,7 +81,7 @@ def prepare(root: Path, ports: dict[str, int]) -> Scene:
     """A bare remote and a clone of HEAD, sharing the project's DVC cache; an earlier loop's are removed."""
     scene, started = Scene(root=root, ports=ports), time.monotonic()
     shutil.rmtree(scene.home, ignore_errors=True)
-    scene.home.mkdir(parents=True)
+    files.folder(scene.home)
     head, remote = git.commit(root=root), scene.home / "remote.git"
     git.output("clone", "-q", "--bare", str(root), str(remote), root=root)
     git.output("update-ref", "refs/heads/main", head, root=remote)
@@ -196,8 +196,10 @@ def packaged(scene: Scene) -> dict[str, Any]:
 
 
 def stop(root: Path) -> int:
-    """Stop every server of the loop, also those that `--keep` left; how many processes there were."""
-    return sum(server.end(config.cache_home(root) / "loop" / env) for env in ENVIRONMENTS)
+    """Stop all that runs in the loop's folder: servers, also those that `--keep` left, and what a killed loop
+    had started; how many processes there were.
+    """
+    return server.end(config.cache_home(root) / "loop")
 
 
 def patch(path: Path, values: dict[str, Any]) -> None:

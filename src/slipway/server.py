@@ -104,7 +104,7 @@ def stop(server: Server, seconds: float = 15.0) -> None:
 
 
 def end(home: Path, seconds: float = 15.0) -> int:
-    """End every process whose BENTOML_HOME is `home`, whoever started it; how many there were."""
+    """End every process whose BENTOML_HOME is `home` or a folder in it, whoever started it; how many there were."""
     members = _members(home)
     count = len(members)
     for signalled in (signal.SIGTERM, signal.SIGKILL):
@@ -120,13 +120,11 @@ def end(home: Path, seconds: float = 15.0) -> int:
 
 def _members(home: Path) -> list[psutil.Process]:
     """Supervisor and workers, found by their BENTOML_HOME: workers have sessions of their own, and outlive it."""
-    found = []
+    found, wanted = [], home.resolve()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if (
-                process.environ().get("BENTOML_HOME") == str(home.resolve())
-                and process.status() != psutil.STATUS_ZOMBIE
-            ):
+            own = process.environ().get("BENTOML_HOME")
+            if own and Path(own).is_relative_to(wanted) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -157,9 +155,10 @@ def claim(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else "limit: 0 to 65535"
             raise ConfigError(
-                f"port {port} of {HOST} cannot be used: {error.strerror}", hint="choose another with --port"
+                f"port {port} of {HOST} cannot be used: {why}", hint="choose another with --port"
             ) from None
 
 

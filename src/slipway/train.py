@@ -18,6 +18,7 @@ MODEL = Path("models/model.joblib")
 
 def inputs(frame: pl.DataFrame, spec: problem.Problem) -> pl.DataFrame:
     """The columns the model is given, categories first; a missing category is the empty text."""
+    contract.typed(spec.inputs, frame, where="data/features.parquet")
     categories, numbers = contract.names(spec.inputs, "category"), contract.names(spec.inputs, "number")
     return frame.select(pl.col(categories).fill_null(""), pl.col(numbers).cast(pl.Float32))
 

@@ -1,0 +1,205 @@
+"""`prove`: a committed dvc.lock is a claim. Is it what this commit's pipeline gives?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from slipway import champion, claim, config, evaluate, files, git
+from slipway.claim import Claim
+from slipway.errors import ConfigError, Unsure
+from slipway.model import FOLDER, Model
+from slipway.track import LOCK
+from slipway.verdict import Check, Verdict
+
+VERDICT = Path("reports/prove.json")
+IN_GIT = "outputs in Git"
+AWAY = ("deleted", "not in cache")
+"""What `dvc status` says of outputs that are not here: nothing about the lock."""
+RED = "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock reports, commit with code and params"
+BLIND = "`dvc pull` brings what dvc.lock names; or run `make repro` here, and commit dvc.lock and reports"
+
+
+def stale(said: Iterable[Any], made: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What `dvc status` says of one stage → its inputs and its outputs that differ from the lock.
+
+    What is `made` and merely absent is neither; `changed command` is an input.
+    """
+    inputs: list[str] = []
+    outputs: list[str] = []
+    for entry in said:
+        if not isinstance(entry, Mapping):
+            inputs.append(str(entry))
+            continue
+        for kind, changes in entry.items():
+            rows = [
+                f"{key} {what}" for key, what in claim.leaves(changes).items() if what not in AWAY or key not in made
+            ]
+            (outputs if kind == "changed outs" else inputs).extend(rows)
+    return inputs, outputs
+
+
+def current(claimed: Claim, status: Mapping[str, Any], *, frozen: Iterable[str], made: Iterable[str]) -> list[Check]:
+    """A check a stage: its command, parameters and files, and the outputs in Git, are those of its lock."""
+    checks = []
+    for name in sorted({*claimed.stages, *status}):
+        inputs, outputs = stale(status.get(name, ()), made)
+        inputs += ["frozen, so DVC does not look"] if name in frozen else []
+        checks.append(claim.named(f"stage {name} since dvc.lock", inputs, "nothing changed; else `make repro`, commit"))
+        if outputs:
+            limit = "as `make repro` wrote it, by its md5 in dvc.lock; `make repro`, commit"
+            checks.append(claim.named(f"stage {name}, {IN_GIT}", outputs, limit))
+    return checks
+
+
+def golden(name: str, answers: tuple[NDArray[Any], NDArray[Any]] | None, tolerance: float) -> Check:
+    """The largest difference between golden answers and the model's; None when there are none, NaN fails."""
+    limit = f"off by ≤ {tolerance:g}; `make repro`, commit"
+    if answers is None or not len(answers[0]):
+        return Check(name=name, value=None, limit=limit, ok=None)
+    wanted, found = answers
+    worst = float(np.max(np.abs(found - wanted) / np.maximum(1.0, np.abs(wanted))))
+    return Check(name=name, value=worst if np.isfinite(worst) else str(worst), limit=limit, ok=bool(worst <= tolerance))
+
+
+def tolerances(base: str, own: config.Prove, root: Path) -> config.Prove:
+    """Those of the base commit, so that no change is proven by its own; `own` when the base has none yet."""
+    text = git.file_at(base, "params.yaml", root=root)
+    found = (YAML(typ="safe").load(text) or {}).get("prove") if text else None
+    try:
+        return config.Prove.model_validate(found) if found else own
+    except ValidationError as error:
+        raise ConfigError(
+            f"params.yaml of the base {base[:12]}: this code cannot read section prove: {error}"
+        ) from None
+
+
+def _cached(cache: Path, md5: str) -> Path | None:
+    """The bytes of a hash in DVC's cache; None when they are not there, or are others."""
+    path = cache / "files" / "md5" / md5[:2] / md5[2:]
+    if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) or not path.is_file():
+        return None
+    return path if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5[:32] else None
+
+
+def _dvc(tree: Path, *args: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *args], cwd=tree, env=config.environment(tree),
+                          capture_output=True, text=True, encoding="utf-8", check=False)  # fmt: skip
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        raise Unsure(f"`dvc {' '.join(args)}` fails: {said}")
+    return done.stdout
+
+
+def _replay(folder: Path, rows: Any, graph: Path | None = None) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    try:
+        wanted = np.array([row["prediction"] for row in rows], dtype=np.float64)
+        return wanted, Model(folder, graph=graph).rows([row["row"] for row in rows])
+    except Exception:  # ONNX Runtime's errors share no class; whatever it is, there are no answers to judge
+        return None
+
+
+def models(tree: Path, cache: Path, claimed: Claim, given: Claim, limits: config.Prove) -> list[Check]:
+    """The rebuilt model against the claimed golden answers; and what else has other bytes, by its values."""
+    checks, places, wanted = [], {}, (FOLDER / "golden.json").as_posix()
+    for path, md5 in claim.moved(claimed, given).items():
+        places[path] = place = _cached(cache, md5)
+        shown = "in DVC's cache" if place else f"md5 {md5}, not in DVC's cache"
+        checks.append(Check(name=f"{path} of dvc.lock", value=shown, limit="in DVC's cache, to be compared; `dvc pull`",
+                            ok=True if place else None))  # fmt: skip
+        suffix = Path(path).suffix
+        if place and path != wanted and suffix in (".json", ".parquet"):
+            wrong = claim.differences(claim.content(place, suffix), claim.content(tree / path, suffix), limits.plots)
+            checks.append(
+                claim.named(f"{path} against the pipeline", wrong, f"off by ≤ {limits.plots:g}; `make repro`, commit")
+            )
+    source = places.get(wanted, tree / wanted)
+    rows = claim.content(source) if source else None
+    checks.append(golden("golden answers of the model", _replay(tree / FOLDER, rows), limits.golden))
+    if graph := places.get((FOLDER / "model.onnx").as_posix()):
+        checks.append(
+            golden("golden answers of the model in dvc.lock", _replay(tree / FOLDER, rows, graph), limits.golden)
+        )
+    return checks
+
+
+def _committed(root: Path, claimed: Claim, limits: config.Prove) -> Check:
+    """What the pipeline reads and gives is, in the working tree, as in the commit."""
+    deps = {dep["path"] for stage in claimed.stages.values() for dep in stage.get("deps", ())}
+    read = {"dvc.yaml", "params.yaml", *deps}
+    changed = [f"{name} not committed" for name in git.dirty(root) if read & {name, *map(str, Path(name).parents)}]
+    found = claim.compare(claimed, claim.read(root), limits, who="the working tree")
+    return claim.named("working tree against the commit", changed + [f"{c.name}: {c.value}" for c in found if not c.ok],
+                       "equal; `make repro`, commit")  # fmt: skip
+
+
+def _stages(tree: Path, claimed: Claim) -> list[Check]:
+    """Each stage of the untouched commit against its own lock, and none of them frozen."""
+    status = json.loads(_dvc(tree, "status", "--json"))  # refuses a broken dvc.yaml, so what follows need not
+    pipeline = tree / "dvc.yaml"
+    written = YAML(typ="safe").load(pipeline.read_text(encoding="utf-8"))["stages"] if pipeline.exists() else {}
+    frozen = [name for name in claimed.stages if written.get(name.split("@")[0], {}).get("frozen")]
+    made = {path for name in claimed.stages for path in claim.outs(claimed, name)}
+    return current(claimed, status, frozen=frozen, made=made)
+
+
+def _rebuild(tree: Path) -> Claim:
+    """What the pipeline gives: data stages run anew, model stages from DVC's run cache or run.
+
+    Without the lock and what Git keeps, so that nothing of the claim can stand in for its own proof.
+    """
+    (tree / LOCK).unlink()
+    (tree / evaluate.METRICS).unlink(missing_ok=True)
+    shutil.rmtree(tree / evaluate.PLOTS, ignore_errors=True)
+    _dvc(tree, "repro", "--no-run-cache", *claim.DATA)
+    _dvc(tree, "repro")
+    return claim.read(tree)
+
+
+def checks(root: Path, tree: Path, limits: config.Prove) -> list[Check]:
+    """All checks of the commit checked out at `tree`; what is not current or not committed is not rebuilt."""
+    claimed = claim.read(tree)
+    if not claimed.stages:
+        return [claim.named("dvc.lock of the commit", ["absent or no lock"], "there; `make repro`, commit")]
+    cache = champion.cache_folder(root)
+    champion.share_cache(tree, cache)
+    found = [_committed(root, claimed, limits), *_stages(tree, claimed)]
+    edited = [name for name in claim.KEPT for check in found if name in str(check.value)]
+    if not all(check.ok or check.name.endswith(IN_GIT) for check in found):
+        return found
+    given = _rebuild(tree)
+    found += claim.compare(claimed, given, limits, who="the pipeline", edited=edited)
+    return [*found, *models(tree, cache, claimed, given, limits)]
+
+
+def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
+    """Prove HEAD's dvc.lock, metrics and plots → reports/prove.json; exit 4 when they are not so, 5 when unsure."""
+    started, root = time.monotonic(), root.resolve()
+    head, against = git.commit(root=root), git.base(base, root=root)
+    limits = tolerances(against, params.prove, root)
+    with git.worktree(head, config.cache_home(root) / "prove", root=root) as tree:
+        lock, model = tree / LOCK, tree / FOLDER / "model.onnx"
+        inputs = {"commit": head, "lock": files.sha256(lock) if lock.is_file() else None}
+        try:
+            found = checks(root, tree, limits)
+        except Unsure as error:  # recorded too, or an older verdict would stand
+            found = [Check(name="the pipeline in a checkout of the commit", value=str(error), limit="runs", ok=None)]
+        inputs["model"] = files.sha256(model) if model.is_file() else None
+    verdict = Verdict(chapter="prove", checks=found, seconds=time.monotonic() - started, inputs=inputs,
+                      notes={"base": against, "next": RED})  # fmt: skip
+    verdict.write(root / VERDICT)
+    verdict.enforce(hint=RED if verdict.word == "fail" else BLIND)
+    return f"dvc.lock of {head[:12]} is what its pipeline gives: {len(found)} checks"
