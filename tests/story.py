@@ -36,9 +36,14 @@ def repository(folder: Path) -> Path:
     return folder
 
 
-def commit(folder: Path) -> None:
+def begin(folder: Path) -> None:
+    """An empty repository with an author, deaf to the machine's hooks."""
     git.output("init", "-q", "-b", "main", root=folder)
     for key, value in (("user.name", "A Tester"), ("user.email", "a@example.org"), ("core.hooksPath", "/dev/null")):
         git.output("config", key, value, root=folder)
+
+
+def commit(folder: Path) -> None:
+    begin(folder)
     git.output("add", "-A", root=folder)
     git.output("commit", "-q", "-m", "A project of its own", root=folder)

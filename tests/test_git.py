@@ -1,22 +1,17 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from slipway import git
 from slipway.errors import ConfigError
+from story import begin
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    for args in (
-        ["init", "-q", "-b", "main"],
-        ["config", "user.name", "A"],
-        ["config", "user.email", "a@example.org"],
-    ):
-        subprocess.run(["git", *args], cwd=tmp_path, check=True)
+    begin(tmp_path)
     (tmp_path / "file").write_text("one\n")
     git.output("add", "file", root=tmp_path)
     git.output("commit", "-q", "-m", "One", root=tmp_path)

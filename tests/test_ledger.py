@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from slipway import git, ledger
 from slipway.errors import ConfigError, DataError
+from story import begin
 
 
 def line(number: int, env: str = "production", **changes: object) -> ledger.Line:
@@ -23,21 +25,16 @@ def line(number: int, env: str = "production", **changes: object) -> ledger.Line
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """Two releases, committed on the 1st and the 5th of March."""
-    for args in (
-        ["init", "-q", "-b", "main"],
-        ["config", "user.name", "A"],
-        ["config", "user.email", "a@example.org"],
-    ):
-        subprocess.run(["git", *args], cwd=tmp_path, check=True)
+    begin(tmp_path)
     for day in (1, 5):
         ledger.append(line(day), tmp_path)
         git.output("add", "releases", root=tmp_path)
-        env = {"GIT_COMMITTER_DATE": f"2026-03-0{day}T12:00:00Z"}
+        env = os.environ | {"GIT_COMMITTER_DATE": f"2026-03-0{day}T12:00:00Z"}
         subprocess.run(
             ["git", "commit", "-q", "-m", str(day)],
             cwd=tmp_path,
             check=True,
-            env={**env, "PATH": "/usr/bin:/bin"},
+            env=env,
         )
     return tmp_path
 

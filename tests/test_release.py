@@ -8,6 +8,7 @@ import pytest
 
 from slipway import git, ledger, promote, release
 from slipway.errors import ConfigError, DataError, Refused
+from story import begin
 from test_ledger import line as ledger_line
 from test_ledger import repository  # noqa: F401
 
@@ -34,9 +35,7 @@ def packaged(tmp_path: Path) -> Path:
     records["package"]["notes"] = BENTO | {"model_sha256": sha}
     for name, record in (records | {"metrics": {"auc": 0.7}}).items():
         (tmp_path / f"reports/{name}.json").write_text(json.dumps(record))
-    git.output("init", "-q", "-b", "main", root=tmp_path)
-    for key, value in (("user.name", "A"), ("user.email", "a@example.org")):
-        git.output("config", key, value, root=tmp_path)
+    begin(tmp_path)
     git.output("add", "dvc.lock", root=tmp_path)
     git.output("commit", "-q", "-m", "Better features (#12)", root=tmp_path)
     return tmp_path

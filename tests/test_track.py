@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from slipway import config, files, git, ledger, track
+from story import begin
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +25,7 @@ def tracked(project: Path, run, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = shutil.copytree(project, tmp_path_factory.mktemp("track") / "a b é")
     run(folder, "evaluate")
     (folder / "dvc.lock").write_text("one")
-    git.output("init", "-q", "-b", "main", root=folder)
-    for key, value in (("user.name", "A"), ("user.email", "a@example.org")):
-        git.output("config", key, value, root=folder)
+    begin(folder)
     git.output("add", "dvc.lock", root=folder)
     git.output("commit", "-q", "-m", "One", root=folder)
     return folder
