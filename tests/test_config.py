@@ -115,8 +115,3 @@ def test_tracking_is_a_file_in_the_project_unless_told(tmp_path: Path, monkeypat
     assert config.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert config.tracking_uri(tmp_path) == "http://127.0.0.1:5000"
-
-
-def test_programs_are_looked_for_beside_this_python() -> None:
-    assert config.on_path("pytest") == str(Path(sys.executable).parent / "pytest")
-    assert config.on_path("no-such-program") is None

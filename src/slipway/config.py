@@ -237,11 +237,3 @@ def environment(root: Path, **extra: str) -> dict[str, str]:
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or the SQLite file in the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
-
-
-def on_path(program: str) -> str | None:
-    """Where `program` is, looking beside this Python first; None when it is nowhere."""
-    import shutil
-
-    beside = Path(sys.executable).parent / program
-    return str(beside) if beside.exists() else shutil.which(program)

@@ -60,9 +60,7 @@ def measure(rows: pl.DataFrame, task: str, settings: config.Evaluate, seed: int)
 def day_weights(rows: pl.DataFrame, resamples: int, seed: int) -> NDArray[np.float64]:
     """[resamples, rows]: how often each row's day was drawn when as many days are drawn with replacement."""
     day = rows["day"].rank("dense").to_numpy().astype(int) - 1
-    days = int(day.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=resamples)
-    return drawn[:, day].astype(np.float64)
+    return metrics.draw_days(int(day.max()) + 1, resamples, seed)[:, day].astype(np.float64)
 
 
 def reliability(rows: pl.DataFrame, bins: int = 10) -> list[dict[str, float]]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
@@ -40,7 +39,7 @@ def paired(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) 
     """
     days = rows.group_by("day").agg(pl.col("difference").sum(), rows=pl.len()).sort("day")
     sums, counts = days["difference"].to_numpy(), days["rows"].to_numpy()
-    drawn = _draw(len(days), resamples, seed)
+    drawn = metrics.draw_days(len(days), resamples, seed)
     means = (drawn @ sums) / (drawn @ counts)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
@@ -51,10 +50,6 @@ def paired(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) 
         low=float(low),
         high=float(high),
     )
-
-
-def _draw(days: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=resamples)
 
 
 def join(challenger: pl.DataFrame, reference: pl.DataFrame) -> tuple[pl.DataFrame, list[Check]]:
@@ -80,7 +75,7 @@ def compare(
 
     Against the dummy the challenger must be better; against a champion not worse than the margin.
     """
-    enough = len(rows) >= limits.min_rows and rows["day"].n_unique() >= limits.min_days
+    days = rows["day"].n_unique()
     counts = [
         Check(
             name="paired rows",
@@ -90,12 +85,12 @@ def compare(
         ),
         Check(
             name="days",
-            value=rows["day"].n_unique(),
+            value=days,
             limit=f"≥ {limits.min_days}",
-            ok=rows["day"].n_unique() >= limits.min_days or None,
+            ok=days >= limits.min_days or None,
         ),
     ]
-    if not enough:
+    if not all(check.ok for check in counts):
         return counts, [], False
     whole = paired(rows, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
     margin = limits.margin if against == "champion" else 0.0

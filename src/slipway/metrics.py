@@ -24,6 +24,11 @@ def loss(task: str, target: Floats, prediction: Floats) -> Floats:
     return np.asarray(-(target * np.log(p) + (1 - target) * np.log1p(-p)))
 
 
+def draw_days(days: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """[resamples, days]: how often each day is drawn when as many days are drawn with replacement."""
+    return np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=resamples)
+
+
 def by_threshold(target: Floats, prediction: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
     """Weight of positives and of negatives at each different prediction, highest first."""
     w = np.ones_like(target) if weights is None else weights

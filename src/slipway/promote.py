@@ -44,11 +44,7 @@ def refuse(staged: ledger.Line, lines: list[ledger.Line], *, at: datetime, max_a
             f"promote: staging's release is {(at - staged.at).days} days old, limit: {max_age.days}",
             hint="release again",
         )
-    for old in lines:
-        if not git.contains(staged.commit, old.commit, root=root):
-            raise Refused(
-                f"promote: {staged.commit[:12]} is no descendant of {old.commit[:12]}, which production already ran"
-            )
+    release.forward(staged.commit, lines, chapter="promote", root=root)
 
 
 def run(params: config.Params, *, root: Path = Path()) -> str:

@@ -37,10 +37,15 @@ def refuse(new: ledger.Line, lines: list[ledger.Line], *, root: Path) -> None:
                 f"release: the verdict of {chapter} is {word or 'missing'}, limit: pass",
                 hint=f"slipway {chapter}",
             )
+    forward(new.commit, lines, chapter="release", root=root)
+
+
+def forward(commit: str, lines: list[ledger.Line], *, chapter: str, root: Path) -> None:
+    """Refused when `commit` is older than, or beside, one that the environment of `lines` already ran."""
     for old in lines:
-        if not git.contains(new.commit, old.commit, root=root):
+        if not git.contains(commit, old.commit, root=root):
             raise Refused(
-                f"release: commit {new.commit[:12]} is no descendant of {old.commit[:12]}, which {new.env} already ran",
+                f"{chapter}: commit {commit[:12]} is no descendant of {old.commit[:12]}, which {old.env} already ran",
                 hint="release from the tip of main",
             )
 
