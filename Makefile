@@ -5,7 +5,7 @@ SHELL := /bin/sh
 
 # Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
-# Tools keep out of the home folder and send nothing out; the same list stands in src/slipway/config.py.
+# Tools keep out of the home folder and send nothing out; the same list stands in src/slipway/environment.py.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export BENTOML_HOME := $(CURDIR)/.slipway/bentoml
 export DVC_SITE_CACHE_DIR := $(CURDIR)/.slipway/dvc

@@ -27,12 +27,12 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from slipway import config, export, features, ingest, judge, metrics, problem, train
+from slipway import config, environment, export, features, ingest, judge, metrics, problem, train
 from slipway.errors import Refused
 from slipway.verdict import Check, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORD = config.cache_home(ROOT) / "bench.json"
+RECORD = environment.cache_home(ROOT) / "bench.json"
 YEAR_END = date(2014, 1, 1)
 talk = Console(stderr=True, highlight=False)
 
@@ -45,7 +45,7 @@ def at_most(name: str, value: float, limit: float | None, unit: str = "") -> Che
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A copy of what the pipeline reads: no data, no models, no cache."""
-    home = config.cache_home(ROOT)
+    home = environment.cache_home(ROOT)
     home.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home, prefix="bench-") as name:
         folder = Path(name)
@@ -62,7 +62,7 @@ def scratch() -> Iterator[Path]:
 def seconds(command: list[str], folder: Path) -> float:
     started = time.perf_counter()
     done = subprocess.run(
-        command, cwd=folder, env=config.environment(folder), capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment.programs(folder), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return time.perf_counter() - started
@@ -126,7 +126,7 @@ def build() -> list[Check]:
         ingest.write(year()[1], path)
         done = subprocess.run(
             [sys.executable, __file__, "--features", str(path)],
-            env=config.environment(ROOT),
+            env=environment.programs(ROOT),
             capture_output=True,
             check=True,
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway import config
+from slipway import config, environment
 
 HERE = Path(__file__).parent
 BIKES = HERE / "problems" / "bikes"
@@ -51,7 +51,7 @@ def cli() -> Cli:
     def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "slipway", *words]
         return subprocess.run(
-            command, cwd=folder, env=config.environment(folder), capture_output=True, text=True, timeout=120
+            command, cwd=folder, env=environment.programs(folder), capture_output=True, text=True, timeout=120
         )
 
     return call

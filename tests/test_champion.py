@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway import champion, config, git, ledger
+from slipway import champion, config, environment, git, ledger
 from slipway.errors import ConfigError, Unsure
 from story import repository
 from test_ledger import line
@@ -18,7 +18,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository without any cache whose production runs its first commit."""
     folder = repository(tmp_path_factory.mktemp("champion") / "a b é")
     command = [sys.executable, "-m", "dvc", "repro", "-q"]
-    subprocess.run(command, cwd=folder, env=config.environment(folder), check=True)
+    subprocess.run(command, cwd=folder, env=environment.programs(folder), check=True)
     git.output("add", "dvc.lock", "reports", root=folder)
     git.output("commit", "-q", "-m", "Lock", root=folder)
     ledger.append(line(1, commit=git.commit(root=folder)), folder)
@@ -78,7 +78,7 @@ def test_other_locks_get_an_environment_once(released, tmp_path):
     for lock in champion.LOCKS:
         (tmp_path / lock).touch()
     python = champion.interpreter(tmp_path, released)
-    assert python.is_relative_to(config.cache_home(released) / "environments")
+    assert python.is_relative_to(environment.cache_home(released) / "environments")
     said = subprocess.run([python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
     assert Path(said.stdout.strip()) == python.parent.parent
     before = python.lstat().st_mtime_ns

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from slipway import config, doctor, files, package
+from slipway import config, doctor, environment, files, package
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +33,7 @@ def call(*command: str, given: str | None = None, timeout: float = 600) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def seen() -> dict[str, str | None]:
     """What doctor sees. Without a cluster these tests fail: skipped in silence they would look green."""
-    found = doctor.look(ROOT, config.environment(ROOT))
+    found = doctor.look(ROOT, environment.programs(ROOT))
     for name in ("kubectl", "cluster", "registry"):
         if not found[name]:
             pytest.fail(f"no {name} in reach; `make doctor` says how to get one, KUBECONFIG and REGISTRY name it")

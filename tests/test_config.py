@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -99,19 +98,3 @@ def test_a_wrong_key_ends_in_exit_code_2(bare_copy: Path, cli: Cli) -> None:
 def test_params_cannot_be_changed(params: config.Params) -> None:
     with pytest.raises(ValueError, match="frozen"):
         params.data.until = date(2022, 1, 1)  # type: ignore[misc]
-
-
-def test_programs_keep_their_homes_inside_the_project(tmp_path: Path) -> None:
-    environment = config.environment(tmp_path, EXTRA="yes")
-    assert environment["BENTOML_HOME"].startswith(str(tmp_path))
-    assert environment["DVC_SITE_CACHE_DIR"].startswith(str(tmp_path))
-    assert environment["PATH"].startswith(str(Path(sys.executable).parent))
-    assert environment["PYTHONPATH"].startswith(str(tmp_path / "src"))
-    assert environment["EXTRA"] == "yes"
-
-
-def test_tracking_is_a_file_in_the_project_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert config.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert config.tracking_uri(tmp_path) == "http://127.0.0.1:5000"

@@ -13,7 +13,7 @@ import pytest
 from bikes.problem import PROBLEM
 
 from conftest import Cli, Run
-from slipway import config, export, features, files, ingest, train
+from slipway import environment, export, features, files, ingest, train
 from slipway.errors import DataError
 from slipway.model import Model
 
@@ -131,8 +131,8 @@ def test_a_missing_model_file_is_named(project_copy: Path, run: Run) -> None:
 def test_graph_is_the_same_whatever_the_hash_seed(project_copy):
     made = set()
     for seed in range(4):
-        environment = config.environment(project_copy, PYTHONHASHSEED=str(seed))
+        env = environment.programs(project_copy, PYTHONHASHSEED=str(seed))
         command = [sys.executable, "-m", "slipway", "export"]
-        subprocess.run(command, cwd=project_copy, env=environment, check=True, capture_output=True)
+        subprocess.run(command, cwd=project_copy, env=env, check=True, capture_output=True)
         made.add(files.sha256(project_copy / "models/model.onnx"))
     assert len(made) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
-from slipway import config, files
+from slipway import environment, files
 from slipway.errors import ConfigError, DataError
 
 OUTPUTS = {
@@ -105,7 +105,7 @@ def test_a_killed_stage_leaves_nothing_half_and_the_next_run_completes(
     for name in OUTPUTS[stage]:
         (project_copy / name).unlink()
     command = [sys.executable, "-c", KILLED, stage, str(renames)]
-    killed = subprocess.run(command, cwd=project_copy, env=config.environment(project_copy), timeout=120)
+    killed = subprocess.run(command, cwd=project_copy, env=environment.programs(project_copy), timeout=120)
     assert killed.returncode == -signal.SIGKILL
     left = made(project_copy)
     assert left.items() < whole.items()

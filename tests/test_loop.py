@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slipway import config, git, ledger, loop, scene, server
+from slipway import environment, git, ledger, loop, scene, server
 from slipway.errors import ConfigError
 from story import repository
 
@@ -25,10 +25,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, sub
     (folder / "params.yaml").write_text(text + "# not committed\n")
     command = [sys.executable, "-m", "slipway", "loop", "--keep"]
     done = subprocess.run(
-        command, cwd=folder, env=config.environment(folder), capture_output=True, text=True, timeout=300
+        command, cwd=folder, env=environment.programs(folder), capture_output=True, text=True, timeout=300
     )
     yield folder, done
-    subprocess.run([*command[:-1], "--stop"], cwd=folder, env=config.environment(folder), check=True)
+    subprocess.run([*command[:-1], "--stop"], cwd=folder, env=environment.programs(folder), check=True)
     assert processes(folder) == []
 
 
@@ -103,7 +103,7 @@ def test_champion_alias_follows_production(played):
 def test_interrupted_loop_leaves_no_process_and_no_lock(tmp_path):
     folder = repository(tmp_path / "stopped")
     command = [sys.executable, "-m", "slipway", "loop"]
-    running = subprocess.Popen(command, cwd=folder, env=config.environment(folder), stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, cwd=folder, env=environment.programs(folder), stderr=subprocess.PIPE, text=True)
     assert running.stderr
     for line in running.stderr:
         if "staging serves" in line:
@@ -113,7 +113,7 @@ def test_interrupted_loop_leaves_no_process_and_no_lock(tmp_path):
     assert running.wait(60) == 130
     running.stderr.close()
     assert processes(folder) == []
-    with loop.alone(config.cache_home(folder)):
+    with loop.alone(environment.cache_home(folder)):
         pass
 
 
@@ -121,7 +121,7 @@ def test_what_a_killed_loop_left_is_stopped(tmp_path):
     stage = scene.prepare(repository(tmp_path / "killed"), {})
     code = [sys.executable, "-c", "import time; time.sleep(60)"]
     orphan = subprocess.Popen(code, cwd=stage.work, env=stage.env, start_new_session=True)
-    bystander = subprocess.Popen(code, env=config.environment(stage.root), start_new_session=True)
+    bystander = subprocess.Popen(code, env=environment.programs(stage.root), start_new_session=True)
     assert scene.stop(stage.root) == 1
     assert bystander.poll() is None
     bystander.kill()

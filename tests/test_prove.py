@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slipway import champion, claim, config, files, git, prove
+from slipway import champion, claim, config, environment, files, git, prove
 from slipway.claim import Claim
 from slipway.errors import ConfigError, Refused, Unsure
 from slipway.verdict import Check, sentence
@@ -28,7 +28,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bikes problem with its lock, metrics and plots as the pipeline made them, committed. Read only."""
     folder = repository(tmp_path_factory.mktemp("prove") / "a b é")
     command = [sys.executable, "-m", "dvc", "repro", "-q"]
-    subprocess.run(command, cwd=folder, env=config.environment(folder), check=True)
+    subprocess.run(command, cwd=folder, env=environment.programs(folder), check=True)
     return commit(folder)
 
 

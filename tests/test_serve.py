@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from slipway import config, files
+from slipway import environment, files
 from slipway.server import HOST
 
 ROW = {"station": "park", "weekday": 5, "hour": 14, "temp": 16.0, "recent": 21, "yesterday": None}
@@ -147,11 +147,11 @@ def test_a_question_without_an_answer_is_refused(served: int, question: dict[str
 
 def test_serving_imports_nothing_of_the_pipeline(bento: Path) -> None:
     code = "import sys, slipway.serve; slipway.serve.engine().warm(); print(*sys.modules)"
-    environment = config.environment(bento, PYTHONPATH=str(bento / "src"), PYTHONDONTWRITEBYTECODE="1")
+    env = environment.programs(bento, PYTHONPATH=str(bento / "src"), PYTHONDONTWRITEBYTECODE="1")
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=bento / "src",
-        env=environment,
+        env=env,
         capture_output=True,
         text=True,
         check=True,

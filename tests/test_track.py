@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway import config, files, git, ledger, track
+from slipway import environment, files, git, ledger, track
 from story import begin
 
 
@@ -35,7 +35,7 @@ def client(folder: Path):
     with track._quiet():
         import mlflow
 
-        return mlflow.MlflowClient(config.tracking_uri(folder))
+        return mlflow.MlflowClient(environment.tracking_uri(folder))
 
 
 def runs(folder: Path) -> list:
@@ -65,7 +65,7 @@ def test_registered_model_answers_with_its_signature(tracked, params):
     with track._quiet():
         import mlflow
 
-        mlflow.set_tracking_uri(config.tracking_uri(tracked))
+        mlflow.set_tracking_uri(environment.tracking_uri(tracked))
         info = mlflow.models.get_model_info("models:/bikes@challenger")
     assert [given.name for given in info.signature.inputs] == ["categories", "numbers"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from slipway import config, files, git, ingest, ledger
+from slipway import config, environment, files, git, ingest, ledger
 from slipway.errors import ConfigError, Unsure
 from slipway.model import FOLDER
 
@@ -47,10 +47,10 @@ def restore(revision: str, data: config.Data, *, root: Path) -> Champion:
     The model comes from DVC's cache, or is rebuilt by the champion's own pipeline when the cache lacks it.
     Unsure when it can neither be found nor rebuilt: a champion is never assumed.
     """
-    out = config.cache_home(root) / "champion.parquet"
-    with git.worktree(revision, config.cache_home(root) / "champion", root=root) as tree:
+    out = environment.cache_home(root) / "champion.parquet"
+    with git.worktree(revision, environment.cache_home(root) / "champion", root=root) as tree:
         python = interpreter(tree, root)
-        env = config.environment(tree, PATH=f"{python.parent}:{config.environment(tree)['PATH']}")
+        env = environment.programs(tree, PATH=f"{python.parent}:{environment.programs(tree)['PATH']}")
         _model(tree, root, python, env)
         # The windows are the challenger's: neither model has seen its test rows.
         command = [str(python), "-m", "slipway", "evaluate", "--table", str((root / ingest.TABLE).resolve()),
@@ -104,11 +104,11 @@ def interpreter(tree: Path, root: Path) -> Path:
     if all(_bytes(tree / lock) == _bytes(root / lock) for lock in LOCKS):
         return Path(sys.executable)
     name = hashlib.sha256(b"".join(_bytes(tree / lock) for lock in LOCKS)).hexdigest()[:16]
-    home = config.cache_home(root) / "environments" / name
+    home = environment.cache_home(root) / "environments" / name
     python = home / "bin" / "python"
     if not (home / "complete").exists():
         uv = [sys.executable, "-m", "uv"]
-        env = config.environment(root)
+        env = environment.programs(root)
         what = "the champion's own environment cannot be installed"
         _call([*uv, "venv", "-q", "--clear", "--python", sys.executable, str(home)], root, env, what)
         locks = [part for lock in LOCKS for part in ("-r", str(tree / lock))]

@@ -1,9 +1,7 @@
-"""params.yaml and the environment: this module is the only reader of both."""
+"""params.yaml: this module is its only reader, and every number of the project is there."""
 
 from __future__ import annotations
 
-import os
-import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -115,6 +113,15 @@ class Judge(Section):
     floors: dict[str, Floor]
 
 
+class Comment(Section):
+    """Whose comment is ours, the largest report taken from a run, and how patient with the forge."""
+
+    author: Annotated[str, Field(min_length=1)]
+    max_bytes: Count
+    attempts: Count
+    timeout_seconds: Annotated[float, Field(gt=0)]
+
+
 class Track(Section):
     """Names in MLflow."""
 
@@ -162,6 +169,7 @@ class Params(Section):
     evaluate: Evaluate
     prove: Prove
     judge: Judge
+    comment: Comment
     track: Track
     package: Package
     release: Release
@@ -200,40 +208,3 @@ def _sentence(error: Any) -> str:
             return f"{key}: {error['ctx']['error']}"
         case _:
             return f"{key} is {error['input']!r}: {error['msg']}"
-
-
-def cache_home(root: Path) -> Path:
-    """The project's own scratch folder: everything tools would else write to the home folder."""
-    return root / ".slipway"
-
-
-def environment(root: Path, **extra: str) -> dict[str, str]:
-    """The environment for programs started from `root`: this Python first on PATH, `root`'s code first
-    on its path, no telemetry, and each tool's home inside the project (a home folder may be read-only).
-    """
-    home = cache_home(root)
-    path = [str(root / "src"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    # Without cached bytecode every process would compile its libraries again.
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {
-        **inherited,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
-        "BENTOML_HOME": str(home / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "DVC_NO_ANALYTICS": "1",
-        "DVC_SITE_CACHE_DIR": str(home / "dvc"),
-        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
-        "PYTHONUTF8": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "ORT_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-        "MPLCONFIGDIR": str(home / "matplotlib"),
-        **extra,
-    }
-
-
-def tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite file in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"

@@ -19,7 +19,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from slipway import config
+from slipway import environment
 from slipway.errors import ConfigError
 
 PATIENCE = 2.0
@@ -190,7 +190,7 @@ def show(findings: list[Finding], out: Console) -> None:
 
 def run(root: Path = Path(), env: Mapping[str, str] | None = None) -> int:
     """Show what is here; 0 when all that `make loop` needs is, else a ConfigError that names what is not."""
-    seen = look(root, env or config.environment(root.resolve()))
+    seen = look(root, env or environment.programs(root.resolve()))
     findings = examine(seen, system=platform.system(), machine=platform.machine())
     show(findings, Console(highlight=False))
     if missing := [one for one in findings if one.needed and not one.found]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway import config
+from slipway import environment
 from slipway.errors import ConfigError, Unsure
 from slipway.verdict import Check, Verdict
 
@@ -155,7 +155,7 @@ def measure(slo: Slo, host: str, *, root: Path, seed: int = 0) -> list[Sample]:
             process = subprocess.Popen(
                 command,
                 cwd=scratch,
-                env=config.environment(root),
+                env=environment.programs(root),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from slipway import config, files, git, package, server
+from slipway import config, environment, files, git, package, server
 from slipway.errors import ConfigError, Refused
 from slipway.scene import (
     COLOURS,
@@ -214,7 +214,7 @@ def run(params: config.Params, *, keep: bool, target: str, port: int | None, roo
     if target != "machine":
         raise ConfigError(f"target {target!r} cannot be delivered to yet, this machine can", hint="make loop")
     root, started = root.resolve(), time.monotonic()
-    with alone(config.cache_home(root)), interruptible():
+    with alone(environment.cache_home(root)), interruptible():
         stop(root)
         kept = False
         try:

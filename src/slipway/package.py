@@ -18,7 +18,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from slipway import config, files, server
+from slipway import config, environment, files, server
 from slipway.errors import ConfigError, DataError, SlipwayError
 from slipway.verdict import Check, Verdict
 
@@ -52,9 +52,9 @@ def build(root: Path, *, name: str) -> Bento:
 
     ConfigError when bentofile.yaml is wrong or names a file that is missing, DataError when the model is missing.
     """
-    store = config.cache_home(root) / "bentoml" / "bentos" / name
+    store = environment.cache_home(root) / "bentoml" / "bentos" / name
     store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=config.cache_home(root), prefix="build-") as scratch:
+    with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="build-") as scratch:
         made = _bentoml_build(root, name=name, home=Path(scratch))
         check(made, [name.removeprefix("src/") for name in wanted(root)])
         sha, version = sha256(made), sha256(made)[:12]
@@ -84,8 +84,8 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
                 raise DataError(f"{wish}, named in {BENTOFILE}, does not exist", hint="run `make repro`")
             (context / wish).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / wish, context / wish)
-        environment = config.environment(context, BENTOML_HOME=str(home))
-        done = subprocess.run(command, cwd=context, env=environment, capture_output=True, text=True, check=False)
+        env = environment.programs(context, BENTOML_HOME=str(home))
+        done = subprocess.run(command, cwd=context, env=env, capture_output=True, text=True, check=False)
     made = home / "bentos" / name / "new"
     if done.returncode or not made.is_dir():
         raise ConfigError(
@@ -154,7 +154,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     root, started = root.resolve(), time.monotonic()
     golden = files.read_json(root / GOLDEN)
     bento = build(root, name=params.track.model)
-    with tempfile.TemporaryDirectory(dir=config.cache_home(root), prefix="serve-") as scratch:
+    with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="serve-") as scratch:
         home = Path(scratch)
         with server.start(bento.path, port=server.free_port(), home=home, root=root, log=home / "log") as running:
             ready = server.wait_ready(running)
@@ -175,7 +175,7 @@ def serve(*, port: int, root: Path = Path()) -> str:
     path = root / notes["path"]
     if not path.is_dir() or sha256(path) != notes["bento_sha256"]:
         raise DataError(f"{path} is not the bento that was packaged", hint="slipway package")
-    home = config.cache_home(root) / f"serve-{port}"
+    home = environment.cache_home(root) / f"serve-{port}"
     with server.start(path, port=port, home=home, root=root, log=home / "log") as running:
         server.wait_ready(running)
         print(f"{notes['bento']} answers on {running.url} (Ctrl-C ends it)", file=sys.stderr)  # noqa: T201

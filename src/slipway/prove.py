@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from slipway import champion, claim, config, evaluate, files, git
+from slipway import champion, claim, config, environment, evaluate, files, git
 from slipway.claim import Claim
 from slipway.errors import ConfigError, Unsure
 from slipway.model import FOLDER, Model
@@ -96,7 +96,7 @@ def _cached(cache: Path, md5: str) -> Path | None:
 
 
 def _dvc(tree: Path, *args: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *args], cwd=tree, env=config.environment(tree),
+    done = subprocess.run([sys.executable, "-m", "dvc", *args], cwd=tree, env=environment.programs(tree),
                           capture_output=True, text=True, encoding="utf-8", check=False)  # fmt: skip
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
@@ -190,7 +190,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     started, root = time.monotonic(), root.resolve()
     head, against = git.commit(root=root), git.base(base, root=root)
     limits = tolerances(against, params.prove, root)
-    with git.worktree(head, config.cache_home(root) / "prove", root=root) as tree:
+    with git.worktree(head, environment.cache_home(root) / "prove", root=root) as tree:
         lock, model = tree / LOCK, tree / FOLDER / "model.onnx"
         inputs = {"commit": head, "lock": files.sha256(lock) if lock.is_file() else None}
         try:

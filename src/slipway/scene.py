@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from ruamel.yaml import YAML
 
-from slipway import champion, config, files, git, server
+from slipway import champion, environment, files, git, server
 from slipway.errors import ConfigError, SlipwayError
 
 STAGES = ("ingest", "features", "train", "export", "evaluate")
@@ -53,7 +53,7 @@ class Scene:
     @property
     def home(self) -> Path:
         """Where everything of the loop lies."""
-        return config.cache_home(self.root) / "loop"
+        return environment.cache_home(self.root) / "loop"
 
     @property
     def work(self) -> Path:
@@ -63,7 +63,7 @@ class Scene:
     @property
     def env(self) -> dict[str, str]:
         """The environment of programs in the clone; MLflow is the project's own."""
-        return config.environment(self.work, MLFLOW_TRACKING_URI=config.tracking_uri(self.root), COLUMNS="1000")
+        return environment.programs(self.work, MLFLOW_TRACKING_URI=environment.tracking_uri(self.root), COLUMNS="1000")
 
     def say(self, title: str) -> None:
         """Open an act."""
@@ -199,7 +199,7 @@ def stop(root: Path) -> int:
     """Stop all that runs in the loop's folder: servers, also those that `--keep` left, and what a killed loop
     had started; how many processes there were.
     """
-    return server.end(config.cache_home(root) / "loop")
+    return server.end(environment.cache_home(root) / "loop")
 
 
 def patch(path: Path, values: dict[str, Any]) -> None:

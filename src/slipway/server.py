@@ -15,7 +15,7 @@ from types import TracebackType
 
 import psutil  # type: ignore[import-untyped]
 
-from slipway import config
+from slipway import environment
 from slipway.errors import ConfigError, SlipwayError
 
 HOST = "127.0.0.1"
@@ -71,14 +71,14 @@ def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Serve
         "--port",
         str(port),
     ]
-    environment = config.environment(
+    env = environment.programs(
         root,
         BENTOML_HOME=str(home.resolve()),
         PYTHONPATH=str(bento.resolve() / "src"),  # the bento's own code, not the project's
     )
     with log.open("ab") as out:
         process = subprocess.Popen(
-            command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            command, cwd=home, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
     return Server(process, port, home, log)

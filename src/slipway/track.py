@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slipway import config, evaluate, files, git, ledger
+from slipway import config, environment, evaluate, files, git, ledger
 from slipway.errors import ConfigError
 from slipway.model import FOLDER, Model
 
@@ -46,7 +46,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
         import mlflow
         from sqlalchemy.exc import SQLAlchemyError
 
-        uri = config.tracking_uri(root)
+        uri = environment.tracking_uri(root)
         mlflow.set_tracking_uri(uri)
         try:
             client = mlflow.MlflowClient()

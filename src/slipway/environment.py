@@ -1,0 +1,44 @@
+"""The environment: this module is its only reader, and says what programs started from here see of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def cache_home(root: Path) -> Path:
+    """The project's own scratch folder: everything tools would else write to the home folder."""
+    return root / ".slipway"
+
+
+def programs(root: Path, **extra: str) -> dict[str, str]:
+    """The environment for programs started from `root`: this Python first on PATH, `root`'s code first
+    on its path, no telemetry, and each tool's home inside the project (a home folder may be read-only).
+    """
+    home = cache_home(root)
+    path = [str(root / "src"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    # Without cached bytecode every process would compile its libraries again.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {
+        **inherited,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
+        "BENTOML_HOME": str(home / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(home / "dvc"),
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
+        "PYTHONUTF8": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "MPLCONFIGDIR": str(home / "matplotlib"),
+        **extra,
+    }
+
+
+def tracking_uri(root: Path) -> str:
+    """MLFLOW_TRACKING_URI, or the SQLite file in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
