@@ -16,6 +16,14 @@ REGRESSION: dict[str, Any] = {
     "intervals": {}, "dummy": {"squared_error": 342.2, "prediction": 30.1},
 }  # fmt: skip
 RELIABILITY = [{"predicted": i / 10, "observed": i / 11, "rows": 9} for i in range(10)]
+DATA: dict[str, Any] = {
+    "train": [{"rows": 8000, "first": "2013-01-01", "last": "2013-09-01"},
+              {"rows": 9000, "first": "2013-01-01", "last": "2013-10-01"}],
+    "inputs": [{"input": "carrier", "train": 0.01, "test": 0.02, "missing": [0.0, 0.0]},
+               {"input": "year", "train": 0.4, "test": 1.5, "missing": [0.17, 0.2]},
+               {"input": "new", "train": None, "test": 0.1, "missing": None}],
+    "gone": ["old"], "prediction": {"mean": [0.2, 0.25], "shift": 0.03},
+}  # fmt: skip
 CHAMPION = {"log_loss": 0.43, "auc": 0.72, "brier": 0.13}
 QUALITY: dict[str, Any] = {
     "rows": 9000, "first": "2013-01-01", "last": "2013-10-31",
@@ -45,7 +53,7 @@ def judged(*, value: float = -0.01, low: float = -0.02, high: float = -0.005, ok
         "window": ["2013-10-02", "2013-11-01"], "metrics": {"challenger": BINARY, "champion": CHAMPION},
         "slices": [{"slice": "carrier", "value": value_of_slice, "rows": 400,
                     "difference": 0.02, "low": 0.01, "high": 0.03}],
-        "limits_changed": [], "params_changed": ["data.until: 2013-10-01 → 2013-11-01"],
+        "limits_changed": [], "params_changed": ["data.until: 2013-10-01 → 2013-11-01"], "data": DATA,
     }  # fmt: skip
     return Verdict(chapter="judge", checks=checks, rows=1000, seconds=1.3, notes=known | notes).record()
 

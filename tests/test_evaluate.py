@@ -8,7 +8,9 @@ import pytest
 
 from slipway import config, evaluate, files, ingest, metrics
 
-SETTINGS = config.Evaluate(min_rows=10, resamples=20, confidence=0.9, min_slice_rows=5, importance_rows=50)
+SETTINGS = config.Evaluate(
+    min_rows=10, resamples=20, confidence=0.9, min_slice_rows=5, importance_rows=50, bins=5, sample_rows=100
+)
 
 
 def rows(count: int = 400) -> pl.DataFrame:

@@ -98,8 +98,3 @@ def test_losses_of_another_model_are_not_judged(project_copy, run, cli):
     done = cli(project_copy, "judge")
     assert done.returncode == 3
     assert "losses.parquet is about model" in done.stderr
-
-
-def test_changed_parameters_are_named_by_dotted_key():
-    before, now = {"judge": {"margin": 0.01}, "seed": 1}, {"judge": {"margin": 0.5}, "seed": 1, "new": 2}
-    assert judge.differences(before, now) == ["judge.margin: 0.01 → 0.5", "new: None → 2"]

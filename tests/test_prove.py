@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slipway import champion, claim, config, environment, files, git, prove
+from slipway import champion, claim, config, environment, evaluate, files, git, prove
 from slipway.claim import Claim
-from slipway.errors import ConfigError, Refused, Unsure
+from slipway.errors import Refused, Unsure
 from slipway.verdict import Check, sentence
 from story import repository
 
@@ -193,17 +193,30 @@ def test_rounding_of_another_processor_is_no_difference(copy, honest):
     assert [name for name, check in models(copy, honest).items() if not check.ok] == []
 
 
-def test_hash_of_a_model_that_nobody_has_leaves_it_unsure(copy, honest):
-    relock(copy, "models/model.onnx")
+def test_model_of_another_processor_rests_on_the_golden_answers_in_git(copy, honest):
+    for path in ("models/model.onnx", "models/golden.json"):
+        relock(copy, path)
+    found = models(copy, honest)
+    assert [name for name, check in found.items() if not check.ok] == []
+    assert found["models/model.onnx of dvc.lock"].value == f"md5 {NOBODYS}, not in DVC's cache"
+    (copy / evaluate.GOLDEN).unlink()
     check = models(copy, honest)["models/model.onnx of dvc.lock"]
     assert check.ok is None
-    assert sentence(check) == (
-        f"models/model.onnx of dvc.lock is md5 {NOBODYS}, not in DVC's cache, limit: in DVC's cache, to be compared; `dvc pull`"
-    )
+    assert "limit: there, or its answers in reports/plots/golden.json" in sentence(check)
+
+
+def test_golden_answers_in_git_have_their_own_tolerance(copy, honest):
+    answers = files.read_json(copy / evaluate.GOLDEN)
+    answers[0]["prediction"] *= 1 + 1e-4  # a plot may be off by so much
+    files.write_json(copy / evaluate.GOLDEN, answers)
+    limits = config.load(copy / "params.yaml").prove
+    found = claim.compare(claim.read(copy), claim.read(honest), limits, who="the pipeline")
+    assert [check.name for check in found if not check.ok] == ["reports/plots/golden.json against the pipeline"]
 
 
 def test_bytes_in_the_cache_that_are_others_leave_it_unsure(copy, honest):
     relock(copy, "models/model.onnx")
+    (copy / evaluate.GOLDEN).unlink()
     place = champion.cache_folder(copy) / "files/md5" / NOBODYS[:2] / NOBODYS[2:]
     place.parent.mkdir()
     place.write_text("no model")
@@ -258,16 +271,6 @@ def test_stage_without_a_lock_is_asked_too():
 )
 def test_golden_answers_are_kept_to_the_tolerance(answers, ok):
     assert prove.golden("golden", answers, 1e-5).ok is ok
-
-
-def test_change_is_not_proven_by_its_own_tolerances(copy):
-    own = config.Prove(golden=9, metrics=9, plots=9)
-    assert prove.tolerances("HEAD", own, copy) == config.load(copy / "params.yaml").prove
-    (copy / "params.yaml").write_text("prove: {golden: 0}\n")
-    with pytest.raises(ConfigError, match="this code cannot read section prove"):
-        prove.tolerances(git.commit(root=commit(copy)), own, copy)
-    (copy / "params.yaml").write_text("seed: 1\n")
-    assert prove.tolerances(git.commit(root=commit(copy)), own, copy) == own
 
 
 def test_record_is_json_with_what_to_run(honest):

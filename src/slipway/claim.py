@@ -103,7 +103,7 @@ def compare(claimed: Claim, given: Claim, limits: config.Prove, *, who: str, edi
             named(f"dvc.lock, stage {name}, against {who}", differences(ours, theirs), "equal; `make repro`, commit")
         )
     for name in sorted({*claimed.kept, *given.kept}):
-        tolerance = limits.metrics if name == KEPT[0] else limits.plots
+        tolerance = {KEPT[0]: limits.metrics, evaluate.GOLDEN.as_posix(): limits.golden}.get(name, limits.plots)
         if name.startswith(tuple(edited)):
             tolerance = 0.0
         wrong = differences(claimed.kept.get(name, "absent"), given.kept.get(name, "absent"), tolerance)

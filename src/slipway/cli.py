@@ -121,6 +121,14 @@ def report() -> None:
 
 
 @app.command()
+def review(base: Base = None) -> None:
+    """All that a pull request is asked: prove, repro, judge, report; ends with the worst of their exit codes."""
+    from slipway import review
+
+    _chapter("review", lambda params: review.run(params, base=base))
+
+
+@app.command()
 def package() -> None:
     """Model, contract and service → a bento; golden requests replayed through it."""
     from slipway import package

@@ -76,13 +76,18 @@ class Export(Section):
 
 
 class Evaluate(Section):
-    """Fewer rows than `min_rows`: unsure. `resamples` of whole days give the intervals."""
+    """Fewer rows than `min_rows`: unsure. `resamples` of whole days give the intervals.
+
+    Inputs are described in `bins` groups, seen in about `sample_rows` rows.
+    """
 
     min_rows: Count
     resamples: Count
     confidence: Share
     min_slice_rows: Count
     importance_rows: Count
+    bins: Annotated[int, Field(ge=2)]
+    sample_rows: Count
 
 
 class Floor(Section):

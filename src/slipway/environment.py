@@ -42,3 +42,9 @@ def programs(root: Path, **extra: str) -> dict[str, str]:
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or the SQLite file in the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
+
+
+def step_summary() -> Path | None:
+    """Where a workflow's step writes the Markdown of its run's page; None outside of a workflow."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(path) if path else None

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from slipway import config, contract, features, files, ingest, metrics, problem, train
+from slipway import config, contract, features, files, ingest, metrics, problem, reference, train
 from slipway.model import FOLDER, Model
 from slipway.verdict import Check, Verdict
 
@@ -18,6 +18,8 @@ METRICS = Path("reports/metrics.json")
 LOSSES = Path("reports/losses.parquet")
 PLOTS = Path("reports/plots")
 PICTURES = Path("reports/pictures")
+GOLDEN = PLOTS / "golden.json"
+"""Answers to the golden requests, in Git: models of other bytes are compared by them."""
 VERDICT = Path("reports/evaluate.json")
 HEADLINE = {"binary": "log_loss", "regression": "squared_error"}
 """The loss that is compared, by task; its mean is the metric of that name."""
@@ -125,6 +127,12 @@ def plot_data(
     return found | (_curves(rows) if spec.task == "binary" else {})
 
 
+def golden(model: Model) -> list[dict[str, Any]]:
+    """What the model answers to the golden requests, in their order."""
+    rows = [each["row"] for each in files.read_json(FOLDER / "golden.json")]
+    return [{"request": at, "prediction": round(float(p), 9)} for at, p in enumerate(model.rows(rows))]
+
+
 def _curves(rows: pl.DataFrame, points: int = 101) -> dict[str, Any]:
     """ROC and precision–recall, thinned to `points` points each."""
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
@@ -169,9 +177,14 @@ def run(params: config.Params) -> str:
     dummy = metrics.loss(spec.task, rows["target"].to_numpy(), guess)
     rows = rows.with_columns(dummy=pl.Series(dummy))
     found = measure(rows, spec.task, params.evaluate, params.seed)
+    found["train"] = reference.window(seen)
     found["dummy"] = {HEADLINE[spec.task]: float(dummy.mean()), "prediction": float(guess[0])}
     for name, data in plot_data(rows, test, spec, model, params).items():
         files.write_json(PLOTS / f"{name}.json", rounded(data))
+    settings = params.evaluate
+    known = reference.describe(seen, model.categories, model.numbers, bins=settings.bins, rows=settings.sample_rows)
+    files.write_json(reference.PATH, known)
+    files.write_json(GOLDEN, golden(model))
     files.write_json(METRICS, rounded(found))
     ingest.write(rows, LOSSES)
     plots.draw(PLOTS, PICTURES)

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
-from ruamel.yaml import YAML
 
-from slipway import champion, config, evaluate, files, git, ingest, metrics, problem
-from slipway.errors import ConfigError, DataError
+from slipway import champion, change, config, evaluate, features, files, git, ingest, metrics, problem, reference, train
+from slipway.errors import DataError
 from slipway.model import FOLDER
 from slipway.verdict import Check, Verdict
 
@@ -132,35 +130,6 @@ def floors(measured: Mapping[str, Any], limits: Mapping[str, config.Floor]) -> l
     return checks
 
 
-def base_limits(base: str, own: config.Judge, *, root: Path) -> tuple[config.Judge, list[str], list[str]]:
-    """The limits of the base commit, which hold, and what differs: in limits, and in other parameters.
-
-    A change that loosens its own margins is judged by the old ones.
-    """
-    text = git.file_at(base, "params.yaml", root=root)
-    if text is None:
-        return own, [], []
-    before = YAML(typ="safe").load(text) or {}
-    now = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
-    changed = differences(before, now)
-    limits = [row for row in changed if row.startswith("judge.")]
-    try:
-        held = config.Judge.model_validate(before.get("judge"))
-    except ValidationError as error:
-        raise ConfigError(
-            f"params.yaml of the base {base[:12]} has a judge section this code cannot read: {error}"
-        ) from None
-    return held, limits, [row for row in changed if row not in limits]
-
-
-def differences(before: Any, now: Any, key: str = "") -> list[str]:
-    """Changed values by dotted key, as `key: old → new`."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        keys = list(dict.fromkeys([*before, *now]))
-        return [row for k in keys for row in differences(before.get(k), now.get(k), f"{key}.{k}" if key else str(k))]
-    return [] if before == now else [f"{key}: {before} → {now}"]
-
-
 def evaluated(root: Path) -> str:
     """The hash of the model; DataError unless reports/losses.parquet was made by this very model."""
     model = files.sha256(root / FOLDER / "model.onnx") if (root / FOLDER / "model.onnx").exists() else "missing"
@@ -173,6 +142,20 @@ def evaluated(root: Path) -> str:
     return model
 
 
+def data(
+    base: str, mine: pl.DataFrame, theirs: pl.DataFrame | None, params: config.Params, *, root: Path
+) -> dict[str, Any]:
+    """What the data is against the base's, and the predictions of the same rows against the champion's."""
+    frame, settings = ingest.read(root / features.FRAME), params.evaluate
+    seen, test = train.window(frame, params.data, "train"), train.window(frame, params.data, "test")
+    found = change.data(base, seen, test, rows=settings.sample_rows, root=root)
+    if theirs is not None:
+        both = mine.join(theirs.select("row_id", there="prediction"), on="row_id")
+        before, after = both["there"].to_numpy(), both["prediction"].to_numpy()
+        found["prediction"] = reference.predictions(before, after, settings.bins)
+    return found
+
+
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
     """Judge reports/losses.parquet → reports/judge.json; exit 4 when worse, 5 when it cannot tell."""
     started = time.monotonic()
@@ -182,15 +165,16 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     mine = ingest.read(root / evaluate.LOSSES)
     measured = files.read_json(root / evaluate.METRICS)
     commit = git.base(base, root=root)
-    limits, limits_changed, params_changed = base_limits(commit, params.judge, root=root)
+    limits = change.held(commit, "judge", params.judge, root=root)
+    limits_changed, params_changed = change.parameters(commit, root=root)
     source = champion.source(commit, root)
     metric = evaluate.HEADLINE[spec.task]
     if source:
         rival = champion.restore(source, params.data, root=root)
-        reference, against, rival_sha = rival.rows, "champion", rival.model_sha256
+        theirs, against, rival_sha = rival.rows, "champion", rival.model_sha256
     else:
-        reference, against, rival_sha = mine.with_columns(loss=pl.col("dummy")), "dummy", None
-    rows, checks = join(mine, reference)
+        theirs, against, rival_sha = mine.with_columns(loss=pl.col("dummy")), "dummy", None
+    rows, checks = join(mine, theirs)
     found, table, better = compare(
         rows, limits=limits, slices=spec.slices, seed=params.seed, against=against, metric=metric
     )
@@ -203,8 +187,9 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         notes={
             "against": against, "base": commit, "champion_commit": source, "better": better,
             "days": rows["day"].n_unique(), "window": [str(params.data.test_from), str(params.data.until)],
-            "metrics": {"challenger": measured, "champion": _rival_metrics(reference, spec.task) if source else None},
+            "metrics": {"challenger": measured, "champion": _rival_metrics(theirs, spec.task) if source else None},
             "slices": table, "limits_changed": limits_changed, "params_changed": params_changed,
+            "data": data(commit, mine, theirs if source else None, params, root=root),
         },
     )  # fmt: skip
     verdict.write(root / VERDICT)

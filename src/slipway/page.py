@@ -8,8 +8,9 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markupsafe import Markup
 
-from slipway import facts, plots
-from slipway.facts import Delta, Facts, number
+from slipway import facts, plots, views
+from slipway.facts import Facts
+from slipway.views import Delta, number
 
 ORDER = ("reliability", "predictions", "roc", "precision_recall", "slices", "importance")
 """The pictures of the report, two a row."""
@@ -17,14 +18,14 @@ ORDER = ("reliability", "predictions", "roc", "precision_recall", "slices", "imp
 
 def html(given: Facts, pictures: Mapping[str, str]) -> str:
     """The report as one page; `pictures` are SVG texts by name. Pure."""
-    deltas = facts.deltas(given)
-    rows = facts.slices(given)
-    overall = facts.compared(given)[:1]
+    deltas = views.deltas(given)
+    rows = views.slices(given)
+    overall = views.compared(given)[:1]
     margin = max((abs(v) for row in [*rows, *overall] for v in (row.get("low"), row.get("high")) if v), default=1.0)
     return _render(
         "report.html.j2",
         facts=given,
-        head=facts.headline(given),
+        head=views.headline(given),
         cards=[(delta, _span(delta)) for delta in deltas],
         slices=[(row, _around_zero(row, margin)) for row in rows],
         overall=[(check, _around_zero({**check, "difference": check.get("value")}, margin)) for check in overall],
@@ -45,7 +46,7 @@ def _render(name: str, **values: Any) -> str:
     env.filters |= {
         "number": number,
         "plain": lambda value: plots.plain(value, 200),
-        "sentence": facts.sentence,
+        "sentence": views.sentence,
     }
     palette = Markup(plots.css())  # noqa: S704 - constants
     return env.get_template(name).render(palette=palette, **values) + "\n"

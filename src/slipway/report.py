@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from slipway import config, facts, files, page, plots
-from slipway.facts import Facts, number
+from slipway import config, facts, files, page, plots, views
+from slipway.facts import Facts
+from slipway.markup import MARKS, MAX_ROWS, PAGE, bar, figure, fold, prose, table
 
 MARKDOWN = Path("reports/report.md")
-PAGE = Path("reports/report.html")
+RECORD = Path("reports/facts.json")
 DATA = Path("reports/data.html")
 MAX_BYTES = 60_000
 """GitHub takes comments of 65,536 characters; the rest is for what the comment's writer adds."""
-MARKS = {"pass": "✅", "fail": "❌", "unsure": "❔"}
-MAX_ROWS = 40
-
-_SPECIAL = frozenset("&<>\"'`*_[]()|~#!{}$\\@")
 
 
 def markdown(given: Facts) -> str:
@@ -27,7 +24,8 @@ def markdown(given: Facts) -> str:
     """
     top = [_verdict(given), _metrics(given), _limits(given), _stopped(given)]
     sections = {
-        "what changed": _changes(given),
+        "parameters changed": _changes(given),
+        "data": _data(given),
         "gates": _gates(given),
         "checks of the judge": _checks(given),
         "slices": _slices(given),
@@ -49,40 +47,8 @@ def _fit(top: Sequence[str], sections: dict[str, str]) -> str:
         del sections[left[-1]]
 
 
-def prose(value: object, limit: int = 160) -> str:
-    """Text from data or records that Markdown, HTML and GitHub (mentions, references, links) leave alone."""
-    shown = re.sub(r"(?<=[@#])|(?<=:)(?=//)|(?<=www)(?=\.)", "\u200b", plots.plain(value, limit))
-    return "".join(f"&#{ord(c)};" if c in _SPECIAL else c for c in shown)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], limit: int = MAX_ROWS) -> str:
-    """A table of at most `limit` rows, its cells safe already; `>` before a head aligns its column right."""
-    lines, found = [], list(rows)
-    for row in [head, *found[:limit]]:
-        lines.append("| " + " | ".join(cell.removeprefix(">") for cell in row) + " |")
-    lines.insert(1, "|" + "|".join("---:" if cell.startswith(">") else "---" for cell in head) + "|")
-    more = f"\n\n_{len(found) - limit} more in `{PAGE}`._" if len(found) > limit else ""
-    return "\n".join(lines) + more
-
-
-def figure(value: object, *, signed: bool = False) -> str:
-    """A number of a record, safe even where the record holds something else."""
-    return prose(number(value, signed=signed), 40)
-
-
-def fold(summary: str, body: str) -> str:
-    """A part that opens on a click; `summary` is plain text of this module or counted numbers."""
-    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
-
-
-def bar(share: float, width: int = 10) -> str:
-    """A horizontal bar of `width` characters for a share from 0 to 1, in eighths of a character."""
-    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
-    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
-
-
 def _verdict(given: Facts) -> str:
-    head = facts.headline(given)
+    head = views.headline(given)
     why = prose(head.why[0]) + (f"; and {len(head.why) - 1} more, below" if len(head.why) > 1 else "")
     lines = [f"## {MARKS[head.word]} {prose(head.title)}", f"**{head.word}**: {why}"]
     if title := given.contract.get("labels", {}).get("title"):
@@ -101,7 +67,7 @@ def _context(given: Facts) -> str:
 
 
 def _metrics(given: Facts) -> str:
-    found = facts.deltas(given)
+    found = views.deltas(given)
     rows = [
         [
             prose(d.name),
@@ -158,7 +124,7 @@ def _gates(given: Facts) -> str:
     rows = []
     for chapter, record in given.gates.items():
         checks = sorted(record.get("checks", ()), key=lambda c: (c.get("ok") is True, c.get("low") is None))
-        first = prose(facts.sentence(checks[0])) if checks else "–"  # what stopped it, else what it compared
+        first = prose(views.sentence(checks[0])) if checks else "–"  # what stopped it, else what it compared
         seconds = f"{record['seconds']:.1f} s" if record.get("seconds") else "–"
         mark = MARKS.get(str(record.get("verdict")), "❔")
         rows.append([f"{mark} {chapter}", first, figure(record.get("rows")), seconds])
@@ -167,17 +133,51 @@ def _gates(given: Facts) -> str:
 
 
 def _changes(given: Facts) -> str:
-    """Parameters and data, before and after."""
+    """Parameters, before and after."""
     changed = [f"- {prose(row)}" for row in given.judge.get("params_changed") or ()]
-    for name, pair in (given.judge.get("data") or {}).items():
-        shown = " → ".join(figure(v) for v in pair) if isinstance(pair, list) else figure(pair)
-        changed.append(f"- data, {prose(name)}: {prose(shown)}")
     more = [f"- and {len(changed) - MAX_ROWS} more"] if len(changed) > MAX_ROWS else []
-    return fold(f"What changed: {len(changed)}", "\n".join(changed[:MAX_ROWS] + more)) if changed else ""
+    return fold(f"Parameters changed: {len(changed)}", "\n".join(changed[:MAX_ROWS] + more)) if changed else ""
+
+
+def _data(given: Facts) -> str:
+    """What was learned from, before and now; which inputs moved; what the predictions of the same rows did."""
+    found = given.judge.get("data") or {}
+    if not found.get("inputs"):
+        return ""
+    rows = [[f"training window{' of the base' if at == 0 else ''}", figure(w["rows"]), prose(w["first"]), prose(w["last"])]
+            for at, w in enumerate(found["train"]) if w]  # fmt: skip
+    parts = [table(["", ">rows", "first day", "last day"], rows)]
+    if told := found.get("prediction"):
+        before, after = (figure(value) for value in told["mean"])
+        parts.append(
+            f"Predictions of the same rows: mean {before} → {after}, shift {figure(told['shift'])} from the champion's."
+        )
+    parts.append(_shifts(found["inputs"]))
+    if gone := [prose(name) for name in found.get("gone") or ()]:
+        parts.append(f"No longer an input: {', '.join(gone[:MAX_ROWS])}")
+    return fold(f"Data: {views.moved(given)}", "\n\n".join(parts))
+
+
+def _shifts(inputs: Sequence[facts.Record]) -> str:
+    """Every input's shift, the farthest in training first."""
+    ordered = sorted(inputs, key=lambda row: (-(row.get("train") or 0.0), -(row.get("test") or 0.0)))
+    lines = []
+    for row in ordered:
+        bars = [_shift(row.get(which)) for which in ("train", "test")]
+        lines.append([prose(row["input"], 40), *bars, *(figure(share) for share in row.get("missing") or (None, None))])
+    head = ["input", "training, against the base", "test, against training", ">missing before", ">now"]
+    return (
+        table(head, lines)
+        + "\n\n_Shift is the population stability index: 0 is equal, above .25 is usually called a shift._"
+    )
+
+
+def _shift(value: object) -> str:
+    return f"`{bar(min(value, 1.0), 6):<6}` {figure(value)}" if isinstance(value, int | float) else "–"
 
 
 def _slices(given: Facts) -> str:
-    rows = facts.slices(given)
+    rows = views.slices(given)
     worst = max((row["loss"] for row in rows), default=0.0) or 1.0
     lines = []
     for row in rows:
@@ -187,7 +187,9 @@ def _slices(given: Facts) -> str:
         difference = figure(row.get("difference"), signed=True)
         lines.append([name, figure(row["rows"]), figure(row["target"]), loss, difference, judged])
     head = ["slice", ">rows", ">mean target", "mean loss", f">against {given.against}", ""]
-    return fold(f"Slices: {len(rows)}", table(head, lines)) if rows else ""
+    words = [row["better"] for row in rows]
+    moved = f"{words.count(False)} worse, {words.count(True)} better, of {len(rows)}"
+    return fold(f"Slices: {moved}", table(head, lines)) if rows else ""
 
 
 def _quality(given: Facts) -> str:
@@ -208,13 +210,14 @@ def _reproduce(given: Facts) -> str:
 
 
 def run(params: config.Params) -> str:  # noqa: ARG001 - every chapter is called alike
-    """The records in reports/ → report.md, report.html and data.html; a sentence of what was done."""
+    """The records in reports/ → facts.json, report.md, report.html and data.html; a sentence of what was done."""
     given = facts.read()
+    files.write_json(RECORD, asdict(given))
     folder = Path("reports/pictures")
     pictures = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.svg"))}
     files.write_text(MARKDOWN, markdown(given))
     files.write_text(PAGE, page.html(given, pictures))
     days = plots.picture(plots.days, given.quality["days"], name="days") if given.quality.get("days") else ""
     files.write_text(DATA, page.data(given, days))
-    head = facts.headline(given)
+    head = views.headline(given)
     return f"{head.word}: {head.title.lower()}; see {PAGE}"

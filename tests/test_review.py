@@ -1,0 +1,89 @@
+"""All that a pull request is asked, on a real repository: one red gate hides no other, and the report says why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slipway import environment, files, git
+from story import repository
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bikes problem, reproduced and committed. Read only."""
+    folder = repository(tmp_path_factory.mktemp("review") / "a b é")
+    command = [sys.executable, "-m", "dvc", "repro", "-q"]
+    subprocess.run(command, cwd=folder, env=environment.programs(folder), check=True)
+    return commit(folder)
+
+
+@pytest.fixture
+def copy(honest: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(honest, tmp_path / "a b é", symlinks=True)
+
+
+def commit(folder: Path) -> Path:
+    git.output("add", "-A", root=folder)
+    git.output("commit", "-q", "-m", "Change", root=folder)
+    return folder
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    text = path.read_text("utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after, 1), "utf-8")
+
+
+def words(folder: Path) -> dict[str, str]:
+    """What the gates of the last review said."""
+    return {name: gate["verdict"] for name, gate in files.read_json(folder / "reports/facts.json")["gates"].items()}
+
+
+def test_honest_change_passes_every_gate(copy, cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    done = cli(copy, "review", "--base", "HEAD")
+    assert done.returncode == 0, done.stderr
+    assert words(copy) == dict.fromkeys(("repro", "export", "evaluate", "prove", "judge"), "pass")
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert text.startswith("## ✅ Better than the dummy baseline")
+    assert (tmp_path / "summary.md").read_text("utf-8") == text
+    assert git.dirty(copy) == []
+
+
+def test_metric_edited_by_hand_is_red_and_still_judged(copy, cli):
+    edit(copy / "reports/metrics.json", '"r2": 0.', '"r2": 0.9')
+    done = cli(commit(copy), "review", "--base", "HEAD")
+    assert done.returncode == 4
+    assert "review: prove says no" in done.stderr
+    assert words(copy)["prove"] == "fail"
+    assert words(copy)["judge"] == "pass"
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert text.startswith("## ❌ Refused: what is committed is not what the pipeline gives")
+    assert "metrics.json" in text.split("<details>")[0]
+
+
+def test_model_below_its_floor_and_lock_not_current_are_both_said(copy, cli):
+    edit(copy / "params.yaml", "max_iter: 60", "max_iter: 1")
+    done = cli(commit(copy), "review", "--base", "HEAD")
+    assert done.returncode == 4
+    assert "review: prove and judge say no" in done.stderr
+    assert {name for name, word in words(copy).items() if word == "fail"} == {"prove", "judge"}
+
+
+def test_pipeline_that_stops_is_not_judged_and_keeps_its_code(copy, cli):
+    edit(copy / "params.yaml", "bikes.csv: d", "bikes.csv: e")
+    (copy / "reports/judge.json").write_text(json.dumps({"verdict": "pass"}))  # of an earlier review
+    done = cli(commit(copy), "review", "--base", "HEAD")
+    assert done.returncode == 3
+    assert "prove and repro say no" in done.stderr
+    assert "judge" not in words(copy)
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert "the pipeline stops" in text.splitlines()[0]
+    assert "bikes.csv" in text.split("<details>")[0]
+    assert "mean absolute error" not in text
