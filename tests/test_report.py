@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from reporting import QUALITY, REGRESSION, facts, judged
+from reporting import DATA, QUALITY, REGRESSION, facts, judged
 from slipway import config, files, report
 from slipway.facts import Facts
 from slipway.verdict import Check, Verdict
@@ -74,6 +74,23 @@ def test_everything_else_is_folded():
     ):
         assert f"<details><summary>{summary}" in text
     assert text.count("<details>") == text.count("</details>")
+
+
+def test_what_changed_in_the_data_is_told_input_by_input():
+    text = report.markdown(facts())
+    assert "| training window of the base | 8,000 | 2013-01-01 | 2013-09-01 |" in text
+    assert "mean 0.2000 → 0.2500, shift 0.0300 from the champion's" in text
+    rows = [line for line in text.splitlines() if line.startswith(("| year", "| carrier | `", "| new"))]
+    assert rows[0] == "| year | `██▍   ` 0.4000 | `██████` 1.5 | 0.1700 | 0.2000 |"
+    assert rows[2] == "| new | – | `▋     ` 0.1000 | – | – |"
+    assert "No longer an input: old" in text
+
+
+def test_data_of_a_base_without_a_reference_is_told_so():
+    known = {"train": [None, DATA["train"][1]], "inputs": [{**DATA["inputs"][2]}], "gone": []}
+    text = report.markdown(facts(judge=judged(data=known)))
+    assert "Data: 9,000 rows, the base left nothing to compare with" in text
+    assert "training window of the base" not in text
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -31,6 +31,7 @@ def test_patch_of_an_unknown_key_is_refused(tmp_path, key):
 @pytest.mark.parametrize(("lines", "said"), [
     (["noise", "judge not worse than the champion (1.2 s)"], "not worse than the champion"),
     (["error judge: fail: log_loss is 3", "next: see"], "fail: log_loss is 3"),
+    (["judge judge: fail: worse; next: see (0.3 s)", "error review: judge says no"], "fail: worse; next: see"),
     ([], ""),
 ])  # fmt: skip
 def test_sentence_is_what_the_chapter_said(lines, said):

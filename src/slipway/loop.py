@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.markup import escape
+from rich.panel import Panel
 from rich.table import Table
 
 from slipway import config, environment, files, git, package, server
@@ -29,6 +31,7 @@ from slipway.scene import (
     repro,
     serve,
     stop,
+    talk,
     together,
 )
 
@@ -45,8 +48,7 @@ def story(scene: Scene, params: config.Params) -> None:
 
     scene.say(f"2 · pull request: {params.loop.good.title}")
     propose(scene, params.loop.good, 1)
-    together(scene, ["track"], ["judge"])
-    chapter(scene, "report")
+    together(scene, ["track"], ["review"])
     keep_report(scene, "good")
     golden = files.read_json(scene.work / "models/golden.json")
     merge(scene, params.loop.good, 1)
@@ -56,8 +58,7 @@ def story(scene: Scene, params: config.Params) -> None:
 
     scene.say(f"3 · pull request: {params.loop.bad.title}")
     propose(scene, params.loop.bad, 2)
-    chapter(scene, "judge", code=Refused.code)
-    chapter(scene, "report")
+    chapter(scene, "review", code=Refused.code)
     keep_report(scene, "bad")
     answer(scene, golden, params.package.tolerance)
 
@@ -117,11 +118,14 @@ def answer(scene: Scene, golden: list[dict[str, Any]], tolerance: float) -> None
 
 
 def keep_report(scene: Scene, name: str) -> None:
-    """Both reports stay to be opened."""
+    """The reports stay to be opened; what the pull request's comment says above its folds is shown."""
     out = scene.home / f"report-{name}"
     out.mkdir()
     for file in ("report.md", "report.html", "data.html"):
         shutil.copy2(scene.work / "reports" / file, out / file)
+    text = (out / "report.md").read_text(encoding="utf-8").split("\n<details>")[0]
+    title = f"the pull request's comment; all of it: .slipway/loop/report-{name}/report.md"
+    talk.print(Panel(Markdown(text), title=title, title_align="left", border_style="dim", padding=(0, 2)))
 
 
 def closing(scene: Scene, seconds: float, *, keep: bool) -> None:
@@ -155,7 +159,7 @@ def places(scene: Scene, *, keep: bool) -> dict[str, str]:
         "bad change's report": ".slipway/loop/report-bad/report.html",
         "the data": ".slipway/loop/report-good/data.html",
         "ledger": "git -C .slipway/loop/work show main:releases/production.jsonl",
-        "runs and models": "make ui",
+        "runs and models": ".venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db",
     }
     if not keep:
         return found | {"endpoint": "stopped; `make loop ARGS=--keep` leaves it running"}

@@ -11,6 +11,8 @@ from slipway.facts import Facts
 from slipway.markup import MARKS, MAX_ROWS, PAGE, bar, figure, fold, prose, table
 
 MARKDOWN = Path("reports/report.md")
+MAX_INPUTS = 12
+"""Shown of those that moved; the page has them all."""
 RECORD = Path("reports/facts.json")
 DATA = Path("reports/data.html")
 MAX_BYTES = 60_000
@@ -167,7 +169,7 @@ def _shifts(inputs: Sequence[facts.Record]) -> str:
         lines.append([prose(row["input"], 40), *bars, *(figure(share) for share in row.get("missing") or (None, None))])
     head = ["input", "training, against the base", "test, against training", ">missing before", ">now"]
     return (
-        table(head, lines)
+        table(head, lines, limit=MAX_INPUTS)
         + "\n\n_Shift is the population stability index: 0 is equal, above .25 is usually called a shift._"
     )
 

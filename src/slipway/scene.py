@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,8 +23,10 @@ from slipway import champion, environment, files, git, server
 from slipway.errors import ConfigError, SlipwayError
 
 STAGES = ("ingest", "features", "train", "export", "evaluate")
-JUDGING = ("judge", "package", "load")
+JUDGING = ("prove", "judge", "package", "load")
 """Chapters outside DVC whose verdict is shown."""
+REVIEWED = ("prove", "judge", "report")
+"""Chapters within a review that are steps of their own."""
 ENVIRONMENTS = ("production", "staging")
 COLOURS = {"pass": "green", "fail": "red", "unsure": "yellow", "": "default"}
 talk = Console(stderr=True, highlight=False)
@@ -118,9 +121,10 @@ def together(scene: Scene, *verbs: Sequence[str], code: int = 0) -> None:
         word, lines = verb[0], [line for line in said.splitlines() if line.strip()]
         if one.returncode != code:
             raise failed(f"`slipway {word}` ended with exit code {one.returncode}, not {code}", lines)
-        path = scene.work / "reports" / f"{word}.json"
-        verdict = str(files.read_json(path)["verdict"]) if word in JUDGING else ""
-        scene.note(word, sentence(word, lines), seconds, verdict)
+        for name in REVIEWED if word == "review" else [word]:
+            path = scene.work / "reports" / f"{name}.json"
+            verdict = str(files.read_json(path)["verdict"]) if name in JUDGING else ""
+            scene.note(name, sentence(name, lines), took(name, lines) if word == "review" else seconds, verdict)
 
 
 def repro(scene: Scene) -> None:
@@ -166,9 +170,16 @@ def failed(what: str, lines: list[str]) -> SlipwayError:
 
 def sentence(word: str, lines: list[str]) -> str:
     """What a chapter says of itself, without its name and seconds."""
-    said = next((line for line in reversed(lines) if line.startswith((f"{word} ", "error "))), "")
-    said = said.removeprefix("error ").removeprefix(f"{word}: ").removeprefix(f"{word} ")
+    found = [line for line in lines if line.startswith(f"{word} ")] or [x for x in lines if x.startswith("error ")]
+    said = found[-1] if found else ""
+    said = said.removeprefix("error ").removeprefix(f"{word} ").removeprefix(f"{word}: ")
     return said.rsplit(" (", 1)[0] if said.endswith(" s)") else said
+
+
+def took(word: str, lines: list[str]) -> float:
+    """The seconds that a chapter says it took."""
+    found = [re.search(r"\(([\d.]+) s\)$", line) for line in lines if line.startswith(f"{word} ")]
+    return float(found[-1][1]) if found and found[-1] else 0.0
 
 
 def serve(scene: Scene, env: str) -> None:
