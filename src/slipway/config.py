@@ -115,6 +115,7 @@ class Judge(Section):
     min_rows: Count
     min_days: Count
     min_slice_rows: Count
+    min_slice_days: Count
     floors: dict[str, Floor]
 
 

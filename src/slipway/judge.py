@@ -99,14 +99,19 @@ def compare(
     table, checks = [], [*counts, overall]
     for name in slices:
         for (value,), part in sorted(rows.group_by(name), key=lambda item: str(item[0])):
-            if len(part) < limits.min_slice_rows:
-                continue
+            if len(part) < limits.min_slice_rows or part["day"].n_unique() < limits.min_slice_days:
+                continue  # an interval over one day has no width, so that it would be sure of anything
             found = paired(part, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
             table.append({"slice": name, "value": str(value), "rows": found.rows, "difference": found.difference,
                           "low": found.low, "high": found.high})  # fmt: skip
             if against == "champion":
                 checks.append(_slice_check(found, f"{metric} vs champion, {name}={value}", limits.slice_margin))
     return checks, table, whole.high < 0
+
+
+def sufficient(found: Sequence[Check]) -> bool:
+    """Whether `compare` had rows and days enough to measure anything."""
+    return all(check.ok is not None for check in found)
 
 
 def _slice_check(found: Comparison, name: str, margin: float) -> Check:
@@ -118,14 +123,14 @@ def _slice_check(found: Comparison, name: str, margin: float) -> Check:
                  limit=f"≤ {margin:g} or low ≤ 0", ok=not (found.difference > margin and found.low > 0))  # fmt: skip
 
 
-def floors(measured: Mapping[str, Any], limits: Mapping[str, config.Floor]) -> list[Check]:
-    """Absolute limits of the challenger's own metrics; a metric that was not measured is unsure."""
+def floors(measured: Mapping[str, Any], limits: Mapping[str, config.Floor], *, enough: bool = True) -> list[Check]:
+    """Absolute limits of the challenger's own metrics; unsure when it was not measured, or on rows not `enough`."""
     checks = []
     for name, floor in limits.items():
         value = measured.get(name)
         for bound, word in ((floor.at_least, "≥"), (floor.at_most, "≤")):
             if bound is not None:
-                kept = None if value is None else bool(value >= bound if word == "≥" else value <= bound)
+                kept = None if value is None or not enough else bool(value >= bound if word == "≥" else value <= bound)
                 checks.append(Check(name=f"{name} floor", value=value, limit=f"{word} {bound:g}", ok=kept))
     return checks
 
@@ -180,7 +185,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     )
     verdict = Verdict(
         chapter="judge",
-        checks=[*checks, *found, *floors(measured, limits.floors)],
+        checks=[*checks, *found, *floors(measured, limits.floors, enough=sufficient(found))],
         rows=len(rows),
         seconds=time.monotonic() - started,
         inputs={"challenger": challenger, "champion": rival_sha},

@@ -17,7 +17,7 @@ _SPECIAL = frozenset("&<>\"'`*_[]()|~#!{}$\\@")
 
 def prose(value: object, limit: int = 160) -> str:
     """Text from data or records that Markdown, HTML and GitHub (mentions, references, links) leave alone."""
-    shown = re.sub(r"(?<=[@#])|(?<=:)(?=//)|(?<=www)(?=\.)", "\u200b", plots.plain(value, limit))
+    shown = re.sub(r"(?<=[@#])|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\bGH)(?=-\d)", "\u200b", plots.plain(value, limit))
     return "".join(f"&#{ord(c)};" if c in _SPECIAL else c for c in shown)
 
 

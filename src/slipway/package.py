@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import re
 import shutil
 import signal
@@ -18,15 +19,19 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from slipway import config, environment, files, server
+from slipway import card, config, environment, facts, files, server
 from slipway.errors import ConfigError, DataError, SlipwayError
 from slipway.verdict import Check, Verdict
 
 VERDICT = Path("reports/package.json")
 GOLDEN = Path("models/golden.json")
-BENTOFILE = "bentofile.yaml"
-DATED = ("bento.yaml", "README.md")
-"""The two files of a bento that hold its time and version; all others are its content."""
+BENTOFILE, README = "bentofile.yaml", "README.md"
+DATED = ("bento.yaml", README)
+"""The two files of a bento that tell how it came to be; all others are its content.
+
+The first holds its time and version. The second holds the cards, with commit, merger and verdicts: the same model from
+another commit is the same bento, and carries the cards of the commit that packaged it last.
+"""
 UNWANTED = (".joblib", ".pkl", ".parquet", ".csv")
 HINT = "run `make repro`, then `slipway package`"
 
@@ -47,9 +52,10 @@ def sha256(bento: Path) -> str:
     return files.tree_sha256(bento, leave=(*DATED, *caches))
 
 
-def build(root: Path, *, name: str) -> Bento:
+def build(root: Path, *, name: str, cards: str) -> Bento:
     """`bentoml build` of the project at `root`, into its own store; the same content is the same bento.
 
+    `cards` becomes its README.md, where BentoML looks for a description.
     ConfigError when bentofile.yaml is wrong or names a file that is missing, DataError when the model is missing.
     """
     store = environment.cache_home(root) / "bentoml" / "bentos" / name
@@ -61,8 +67,9 @@ def build(root: Path, *, name: str) -> Bento:
         if not (store / version).exists():
             _name(made, version)
             made.replace(store / version)
-    files.write_text(store / "latest", version)
     path = store / version
+    files.write_text(path / README, cards)
+    files.write_text(store / "latest", version)
     return Bento(
         tag=f"{name}:{version}",
         path=path,
@@ -132,8 +139,11 @@ def replay(port: int, golden: Sequence[dict[str, Any]], *, tolerance: float) -> 
         alone = [_post(port, each["row"])["prediction"] for each in golden]
     except SlipwayError as error:
         return Check(name=name, value=str(error), limit=limit, ok=False)
-    worst = max(abs(found - is_) for found, is_ in zip((*together, *alone), kept * 2, strict=True))
-    return Check(name=name, value=worst, limit=limit, ok=worst <= tolerance)
+    pairs = zip((*together, *alone), kept * 2, strict=True)
+    worst = max(
+        math.inf if found is None else abs(found - is_) for found, is_ in pairs
+    )  # the service says null for NaN
+    return Check(name=name, value=worst if worst < math.inf else "no number", limit=limit, ok=worst <= tolerance)
 
 
 def _post(port: int, rows: Any) -> Any:
@@ -150,10 +160,10 @@ def _post(port: int, rows: Any) -> Any:
 
 
 def run(params: config.Params, *, root: Path = Path()) -> str:
-    """models/ → a bento and reports/package.json; exit 4 when it does not give the golden answers."""
+    """models/ and the records → cards, a bento and reports/package.json; exit 4 when it does not give the golden answers."""
     root, started = root.resolve(), time.monotonic()
     golden = files.read_json(root / GOLDEN)
-    bento = build(root, name=params.track.model)
+    bento = build(root, name=params.track.model, cards=card.write(params, facts.read(root), root=root))
     with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="serve-") as scratch:
         home = Path(scratch)
         with server.start(bento.path, port=server.free_port(), home=home, root=root, log=home / "log") as running:

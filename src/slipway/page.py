@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, PackageLoader
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from slipway import facts, plots, views
@@ -14,10 +16,15 @@ from slipway.views import Delta, number
 
 ORDER = ("reliability", "predictions", "roc", "precision_recall", "slices", "importance")
 """The pictures of the report, two a row."""
+NEAR = 12
+"""Inputs that are shown before one has to open the list."""
 
 
-def html(given: Facts, pictures: Mapping[str, str]) -> str:
-    """The report as one page; `pictures` are SVG texts by name. Pure."""
+def html(given: Facts, pictures: Mapping[str, str], cards: str = "") -> str:
+    """The report as one page; `pictures` are SVG texts by name, `cards` the Markdown of `card`. Pure.
+
+    Where the pipeline stopped nothing was measured, and pictures of before are not shown.
+    """
     deltas = views.deltas(given)
     rows = views.slices(given)
     overall = views.compared(given)[:1]
@@ -29,7 +36,9 @@ def html(given: Facts, pictures: Mapping[str, str]) -> str:
         cards=[(delta, _span(delta)) for delta in deltas],
         slices=[(row, _around_zero(row, margin)) for row in rows],
         overall=[(check, _around_zero({**check, "difference": check.get("value")}, margin)) for check in overall],
-        pictures=[Markup(pictures[name]) for name in ORDER if name in pictures],  # noqa: S704 - drawn by plots
+        pictures=[Markup(pictures[name]) for name in ORDER if given.metrics and name in pictures],  # noqa: S704 - drawn by plots
+        changed=_changed(given),
+        folds=_folded(cards) if given.metrics else [],
         commands=facts.commands(given),
     )
 
@@ -44,12 +53,40 @@ def _render(name: str, **values: Any) -> str:
     env = Environment(loader=PackageLoader("slipway"), autoescape=True, undefined=ChainableUndefined,
                       trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     env.filters |= {
-        "number": number,
+        "number": lambda value, **how: plots.plain(number(value, **how), 60),
         "plain": lambda value: plots.plain(value, 200),
         "sentence": views.sentence,
     }
     palette = Markup(plots.css())  # noqa: S704 - constants
     return env.get_template(name).render(palette=palette, **values) + "\n"
+
+
+def _changed(given: Facts) -> dict[str, Any]:
+    """What differs in the data, the inputs that moved farthest first; empty where nothing was compared."""
+    found = given.judge.get("data") or {}
+    if not found.get("inputs"):
+        return {}
+    rows = sorted(found["inputs"], key=lambda row: (-(row.get("train") or 0.0), -(row.get("test") or 0.0)))
+    moved = [{**row, **{of: _reach(row.get(of)) for of in ("train", "test")}} for row in rows]
+    known = any(row["train"] for row in moved)  # else the base left nothing to compare with
+    return {"windows": found["train"], "near": moved[:NEAR], "far": moved[NEAR:], "known": known,
+            "gone": found.get("gone"), "prediction": found.get("prediction"), "words": views.moved(given),
+            "limit": views.SHIFTED}  # fmt: skip
+
+
+def _reach(shift: float | None) -> dict[str, float] | None:
+    """A stability index, and how much of a line that ends at 1 it takes, in percent."""
+    return None if shift is None else {"value": shift, "width": round(100 * min(max(shift, 0.0), 1.0), 2)}
+
+
+def _folded(cards: str) -> list[tuple[str, Markup]]:
+    """Each card's title, and the card as HTML: markup of strangers is text in Markdown already, and HTML is off."""
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(cards)
+    starts = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
+    parts = [(tokens[at + 1 : at + 2], tokens[at + 3 : end]) for at, end in pairwise([*starts, len(tokens)])]
+    html = [[Markup(reader.renderer.render(part, reader.options, {})) for part in pair] for pair in parts]  # noqa: S704
+    return [(title, body) for title, body in html]
 
 
 def _span(delta: Delta) -> dict[str, float] | None:

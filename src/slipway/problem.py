@@ -61,7 +61,7 @@ class Problem:
     lookup: str | None = None
     """Module with `Question`, `write(table, path)` and `answer(path, question)`; imports the standard library only."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """How to call things on pages: `title`, `positive`, `unit`."""
+    """How to call things on pages: `title`, `positive`, `unit`; for the cards `purpose`, `limits`, `source`, `licence`."""
 
 
 def warm(module: str) -> None:

@@ -41,7 +41,7 @@ def refuse(staged: ledger.Line, lines: list[ledger.Line], *, at: datetime, max_a
     """Refused when staging's release is too old, or older than what production runs."""
     if at - staged.at > max_age:
         raise Refused(
-            f"promote: staging's release is {(at - staged.at).days} days old, limit: {max_age.days}",
+            f"promote: staging's release is {(at - staged.at) / timedelta(days=1):.4g} days old, limit: {max_age.days}",
             hint="release again",
         )
     release.forward(staged.commit, lines, chapter="promote", root=root)

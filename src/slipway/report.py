@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from slipway import config, facts, files, page, plots, views
+from slipway import card, config, facts, files, page, plots, views
 from slipway.facts import Facts
 from slipway.markup import MARKS, MAX_ROWS, PAGE, bar, figure, fold, prose, table
 
@@ -211,14 +211,15 @@ def _reproduce(given: Facts) -> str:
     return fold("How to reproduce", lines + (f"\n\n{hashes}" if hashes else ""))
 
 
-def run(params: config.Params) -> str:  # noqa: ARG001 - every chapter is called alike
-    """The records in reports/ → facts.json, report.md, report.html and data.html; a sentence of what was done."""
+def run(params: config.Params) -> str:
+    """The records in reports/ → facts.json, report.md, report.html, data.html and both cards; what the verdict is."""
     given = facts.read()
     files.write_json(RECORD, asdict(given))
     folder = Path("reports/pictures")
     pictures = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.svg"))}
     files.write_text(MARKDOWN, markdown(given))
-    files.write_text(PAGE, page.html(given, pictures))
+    cards = card.write(params, given)
+    files.write_text(PAGE, page.html(given, pictures, cards))
     days = plots.picture(plots.days, given.quality["days"], name="days") if given.quality.get("days") else ""
     files.write_text(DATA, page.data(given, days))
     head = views.headline(given)

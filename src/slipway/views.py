@@ -78,7 +78,9 @@ def headline(facts: Facts) -> Headline:
     if set(words.values()) != {"pass"}:
         return Headline(word="unsure", title="Cannot tell", why=["a record holds no verdict"])
     title = f"{'Better' if facts.judge.get('better') else 'Not worse'} than the {facts.against}"
-    return Headline(word="pass", title=title, why=[sentence(c) for c in compared(facts)[:1]])
+    return Headline(
+        word="pass", title=title, why=[sentence(c) for c in compared(facts)[:1]] or ["nothing was compared"]
+    )
 
 
 def _why(facts: Facts, stopped: Sequence[str], *, ok: bool | None) -> list[str]:

@@ -49,5 +49,12 @@ PROBLEM = Problem(
     ingest=_ingest,
     features=_features,
     estimator=_estimator,
-    labels={"title": "How many bikes will be hired?", "unit": "bikes"},
+    labels={
+        "title": "How many bikes will be hired?",
+        "unit": "bikes",
+        "purpose": "Says one hour ahead how many bikes a station will need. It exists to test the machinery.",
+        "limits": "The numbers are made up: nothing about a real city follows from them.",
+        "source": "Made by bikes.source from a seed, with faults put in on purpose.",
+        "licence": "Apache-2.0",
+    },
 )

@@ -1,0 +1,1 @@
+"""The bikes problem over a source that a test may spoil: `ingest` must refuse it."""
