@@ -64,16 +64,30 @@ def test_the_impossible_wind_shows_up_once():
 def test_everything_else_is_folded():
     text = report.markdown(facts())
     for summary in (
-        "Parameters changed: 1",
         "Data: 8,000 → 9,000 rows, 1 of 2 inputs shifted",
         "Gates: ✅ judge",
         "Judge: 2 checks",
-        "Slices: 1 worse, 0 better, of 1",
+        "Slices: 1 worse, 0 better, of 1; most carrier UA by 0.0200",
         "Data quality: 1",
         "How to reproduce",
     ):
         assert f"<details><summary>{summary}" in text
     assert text.count("<details>") == text.count("</details>")
+
+
+def test_changed_parameters_are_told_in_a_line_or_a_list():
+    assert "\n\nParameter changed: data.until: 2013-10-01 → 2013-11-01\n" in report.markdown(facts())
+    two = report.markdown(facts(judge=judged(params_changed=["seed: 1 → 2", "seeds: 3 → 4"])))
+    assert "<summary>Parameters changed: 2</summary>\n\n- seed: 1 → 2\n- seeds: 3 → 4\n" in two
+    assert "Parameter" not in report.markdown(facts(judge=judged(params_changed=[])))
+
+
+def test_pipeline_that_stopped_has_no_metrics_to_show():
+    stopped = Check(name="dvc repro", value="ingest: 3 rows", limit="every stage ends well", ok=False)
+    text = report.markdown(facts(metrics={}, gates={"repro": Verdict(chapter="repro", checks=[stopped]).record()}))
+    assert text.startswith("## ❌ Refused: the pipeline stops")
+    assert "| metric" not in text
+    assert "rows of" not in text
 
 
 def test_what_changed_in_the_data_is_told_input_by_input():

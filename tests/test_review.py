@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway import environment, files, git
+from slipway import champion, environment, files, git
 from story import repository
 
 
@@ -74,6 +74,16 @@ def test_model_below_its_floor_and_lock_not_current_are_both_said(copy, cli):
     assert done.returncode == 4
     assert "review: prove and judge say no" in done.stderr
     assert {name for name, word in words(copy).items() if word == "fail"} == {"prove", "judge"}
+
+
+def test_shallow_clone_says_what_is_missing(copy, cli, tmp_path):
+    shallow = tmp_path / "shallow"
+    git.output("clone", "-q", "--depth", "1", copy.as_uri(), str(shallow), root=tmp_path)
+    champion.share_cache(shallow, copy / ".dvc/cache")
+    done = cli(shallow, "review", "--base", "HEAD^1")
+    assert done.returncode == 2
+    assert "revision 'HEAD^1' does not exist" in done.stderr
+    assert "review: prove and judge say no" in done.stderr
 
 
 def test_pipeline_that_stops_is_not_judged_and_keeps_its_code(copy, cli):

@@ -22,8 +22,8 @@ Record = Mapping[str, Any]
 class Facts:
     """The records of one challenger as plain data; what does not exist is empty.
 
-    `gates` holds the verdict records by chapter, `contract` models/contract.json, `slices` and `importance`
-    the plots' data of these names, `hashes` the SHA-256 of lock, data and model.
+    `gates` holds the verdict records by chapter, `contract` models/contract.json, `slices` the
+    plot data of that name, `hashes` the SHA-256 of lock, data and model.
     """
 
     metrics: Record = field(default_factory=dict)

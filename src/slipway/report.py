@@ -60,7 +60,8 @@ def _verdict(given: Facts) -> str:
 
 def _context(given: Facts) -> str:
     """Which rows, of when, against whom."""
-    parts = [f"{figure(given.metrics.get('rows'))} rows of {figure(given.metrics.get('days'))} days"]
+    rows = f"{figure(given.metrics.get('rows'))} rows of {figure(given.metrics.get('days'))} days"
+    parts = [rows] if given.metrics else []
     if given.window:
         parts.append(given.window)
     if rival := facts.revision(given.judge.get("champion_commit")):
@@ -80,7 +81,7 @@ def _metrics(given: Facts) -> str:
         ]
         for d in found
     ]
-    return table(["metric", f">{given.against}", ">challenger", ">change", ">interval"], rows)
+    return table(["metric", f">{given.against}", ">challenger", ">change", ">interval"], rows) if rows else ""
 
 
 def _interval(low: object, high: object, *, signed: bool = False) -> str:
@@ -93,7 +94,7 @@ def _limits(given: Facts) -> str:
         return ""
     lines = [
         "> [!IMPORTANT]",
-        "> This change moves limits of the judge; it was judged by the limits of its base:",
+        "> This change moves limits; it was judged by those of its base:",
     ]
     return "\n".join(lines + [f"> - {prose(row)}" for row in changed[:10]])
 
@@ -101,7 +102,7 @@ def _limits(given: Facts) -> str:
 def _stopped(given: Facts) -> str:
     """The checks that stopped it, open to see, when there are more than the first line holds."""
     rows = [c for record in given.gates.values() for c in record.get("checks", ()) if c.get("ok") is not True]
-    return table(CHECK_HEAD, map(_check, rows), limit=5) if len(rows) > 1 else ""
+    return f"What stopped it:\n\n{table(CHECK_HEAD, map(_check, rows), limit=5)}" if len(rows) > 1 else ""
 
 
 CHECK_HEAD = ("check", ">value", ">interval", "limit", "")
@@ -136,9 +137,12 @@ def _gates(given: Facts) -> str:
 
 def _changes(given: Facts) -> str:
     """Parameters, before and after."""
-    changed = [f"- {prose(row)}" for row in given.judge.get("params_changed") or ()]
+    changed = [prose(row) for row in given.judge.get("params_changed") or ()]
+    if len(changed) < 2:
+        return f"Parameter changed: {changed[0]}" if changed else ""
     more = [f"- and {len(changed) - MAX_ROWS} more"] if len(changed) > MAX_ROWS else []
-    return fold(f"Parameters changed: {len(changed)}", "\n".join(changed[:MAX_ROWS] + more)) if changed else ""
+    lines = [f"- {row}" for row in changed[:MAX_ROWS]]
+    return fold(f"Parameters changed: {len(changed)}", "\n".join(lines + more))
 
 
 def _data(given: Facts) -> str:
@@ -191,6 +195,10 @@ def _slices(given: Facts) -> str:
     head = ["slice", ">rows", ">mean target", "mean loss", f">against {given.against}", ""]
     words = [row["better"] for row in rows]
     moved = f"{words.count(False)} worse, {words.count(True)} better, of {len(rows)}"
+    if rows and rows[0]["better"] is False:
+        moved += (
+            f"; most {prose(rows[0]['slice'], 40)} {prose(rows[0]['value'], 40)} by {figure(rows[0]['difference'])}"
+        )
     return fold(f"Slices: {moved}", table(head, lines)) if rows else ""
 
 
