@@ -9,7 +9,7 @@ from slipway import git, ledger
 from test_ledger import line
 
 WORDS = ("ingest", "features", "train", "export", "evaluate", "track", "prove", "judge", "report", "package", "serve", "load",
-         "release", "promote", "loop", "doctor")  # fmt: skip
+         "release", "promote", "review", "comment", "loop", "doctor")  # fmt: skip
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from slipway import config
 from slipway.errors import ConfigError, SlipwayError
@@ -29,7 +31,7 @@ def _chapter(word: str, work: Callable[[config.Params], str]) -> None:
     params = config.load()
     with talk.status(f"{word} …"):
         done = work(params)
-    talk.print(f"[bold]{word}[/bold] {done} [dim]({time.monotonic() - started:.1f} s)[/dim]", soft_wrap=True)
+    talk.print(f"[bold]{word}[/bold] {escape(done)} [dim]({time.monotonic() - started:.1f} s)[/dim]", soft_wrap=True)
 
 
 @app.command()
@@ -129,6 +131,14 @@ def review(base: Base = None) -> None:
 
 
 @app.command()
+def comment() -> None:
+    """In a workflow, after a pull request's check: its one comment; exit 4 when the run's report is refused."""
+    from slipway import comment
+
+    _chapter("comment", comment.run)
+
+
+@app.command()
 def package() -> None:
     """Model, contract and service → a bento; golden requests replayed through it."""
     from slipway import package
@@ -216,7 +226,7 @@ def doctor() -> None:
     """What is there and what is missing, and the command to get it."""
     from slipway import doctor
 
-    raise SystemExit(doctor.run())
+    doctor.run()
 
 
 def main() -> None:
@@ -233,5 +243,5 @@ def main() -> None:
 
 
 def _plain(error: SlipwayError) -> str:
-    """Text that Rich does not read as markup."""
-    return str(error).replace("[", r"\[")
+    """Text that Rich does not read as markup, nor a workflow's runner as a command (`::…` in front, `##[…` anywhere)."""
+    return re.sub(r"(?m)^(?=\s*::)|(?<=##)(?=\[)", "\u200b", str(error)).replace("[", r"\[")

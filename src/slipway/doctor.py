@@ -26,7 +26,7 @@ PATIENCE = 2.0
 """Seconds that any one question may take; all are asked at once."""
 FREE_GB = 2.0
 """What data, models, bentos and scratch clones of a loop take, with room to spare."""
-PORTS = {3000: "slipway serve", 5000: "make ui"}
+PORTS = {3000: "slipway serve", 5000: "mlflow ui"}
 """Who listens where unless told otherwise; the loop takes any free ports."""
 IDENTITY = 'git config --global user.name "Your Name"; git config --global user.email you@example.org'
 REGISTRY = "docker run -d -p 5000:5000 --name registry registry:2; export REGISTRY=localhost:5000"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from slipway.errors import ConfigError
 
 
 def cache_home(root: Path) -> Path:
@@ -48,3 +51,24 @@ def step_summary() -> Path | None:
     """Where a workflow's step writes the Markdown of its run's page; None outside of a workflow."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     return Path(path) if path else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actions:
+    """What GitHub's runner tells a step: the event's payload, the repository (`owner/name`), addresses, the token."""
+
+    event: Path
+    repository: str
+    api: str
+    server: str
+    token: str = field(repr=False)
+
+
+def actions() -> Actions:
+    """GITHUB_EVENT_PATH, _REPOSITORY, _API_URL, _SERVER_URL and _TOKEN; ConfigError names those that are not set."""
+    names = ("GITHUB_EVENT_PATH", "GITHUB_REPOSITORY", "GITHUB_API_URL", "GITHUB_SERVER_URL", "GITHUB_TOKEN")
+    event, repository, api, server, token = (os.environ.get(name, "") for name in names)
+    if missing := [name for name in names if not os.environ.get(name)]:
+        hint = "a workflow's step has all but the last, which its `env:` must give"
+        raise ConfigError(f"not set: {', '.join(missing)}", hint=hint)
+    return Actions(event=Path(event), repository=repository, api=api, server=server, token=token)
