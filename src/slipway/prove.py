@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,37 +147,50 @@ def _stages(tree: Path, claimed: Claim) -> list[Check]:
     return current(claimed, status, frozen=frozen, made=made)
 
 
-def _rebuild(tree: Path) -> Claim:
+def _rebuild(tree: Path, wait: Callable[[], None]) -> Claim:
     """What the pipeline gives: data stages run anew, model stages from DVC's run cache or run.
 
     Without the lock and what Git keeps, so that nothing of the claim can stand in for its own proof.
+    Before the model stages it waits for who may be making the same model beside it.
     """
     (tree / LOCK).unlink()
     (tree / evaluate.METRICS).unlink(missing_ok=True)
     shutil.rmtree(tree / evaluate.PLOTS, ignore_errors=True)
     _dvc(tree, "repro", "--no-run-cache", *claim.DATA)
+    wait()
     _dvc(tree, "repro")
     return claim.read(tree)
 
 
-def checks(root: Path, tree: Path, limits: config.Prove) -> list[Check]:
-    """All checks of the commit checked out at `tree`; what is not current or not committed is not rebuilt."""
+def checks(root: Path, tree: Path, limits: config.Prove, beside: Callable[[], None]) -> list[Check]:
+    """All checks of the commit checked out at `tree`; what is not current or not committed is not rebuilt.
+
+    `beside` runs in a thread as soon as the working tree of `root`, which it may change, has been looked at.
+    """
     claimed = claim.read(tree)
     if not claimed.stages:
         return [claim.named("dvc.lock of the commit", ["absent or no lock"], "there; `make repro`, commit")]
     cache = champion.cache_folder(root)
     champion.share_cache(tree, cache)
-    found = [_committed(root, claimed, limits), *_stages(tree, claimed)]
-    edited = [name for name in claim.KEPT for check in found if name in str(check.value)]
-    if not all(check.ok or check.name.endswith(IN_GIT) for check in found):
-        return found
-    given = _rebuild(tree)
+    found = [_committed(root, claimed, limits)]
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(beside)
+        found += _stages(tree, claimed)
+        edited = [name for name in claim.KEPT for check in found if name in str(check.value)]
+        if not all(check.ok or check.name.endswith(IN_GIT) for check in found):
+            return found
+        given = _rebuild(tree, other.result)
     found += claim.compare(claimed, given, limits, who="the pipeline", edited=edited)
     return [*found, *models(tree, cache, claimed, given, limits)]
 
 
-def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
-    """Prove HEAD's dvc.lock, metrics and plots → reports/prove.json; exit 4 when they are not so, 5 when unsure."""
+def run(
+    params: config.Params, *, base: str | None = None, root: Path = Path(), beside: Callable[[], None] = lambda: None
+) -> str:
+    """Prove HEAD's dvc.lock, metrics and plots → reports/prove.json; exit 4 when they are not so, 5 when unsure.
+
+    `beside` is work on `root` for the second core: see `checks`.
+    """
     started, root = time.monotonic(), root.resolve()
     head, against = git.commit(root=root), git.base(base, root=root)
     limits = change.held(against, "prove", params.prove, root=root)
@@ -184,7 +198,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         lock, model = tree / LOCK, tree / FOLDER / "model.onnx"
         inputs = {"commit": head, "lock": files.sha256(lock) if lock.is_file() else None}
         try:
-            found = checks(root, tree, limits)
+            found = checks(root, tree, limits, beside)
         except Unsure as error:  # recorded too, or an older verdict would stand
             found = [Check(name="the pipeline in a checkout of the commit", value=str(error), limit="runs", ok=None)]
         inputs["model"] = files.sha256(model) if model.is_file() else None

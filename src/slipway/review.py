@@ -19,6 +19,8 @@ from slipway.verdict import Check, Verdict
 
 REPRO = Path("reports/repro.json")
 CODES = {kind.code: kind for kind in (ConfigError, DataError, Refused, Unsure)}
+ORDER = ("prove", "repro", "judge", "report")
+"""As the chapters stand in a sentence."""
 talk = Console(stderr=True, highlight=False)
 
 
@@ -46,25 +48,30 @@ def stopped(lines: list[str]) -> str:
 
 
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
-    """prove → repro → judge → report, none of them skipped for an earlier red; raises the worst of their errors.
+    """prove, beside it repro → judge, then report; none skipped for an earlier red; raises the worst of their errors.
 
     A pipeline that stops is not judged: there is no model to judge. The report says so.
     """
     root, errors = root.resolve(), dict[str, SlipwayError]()
     for path in (prove.VERDICT, REPRO, judge.VERDICT):
         (root / path).unlink(missing_ok=True)  # or an earlier review would speak for this one
-    step(errors, "prove", lambda: prove.run(params, base=base, root=root))
-    step(errors, "repro", lambda: repro(root))
-    if "repro" not in errors:
-        step(errors, "judge", lambda: judge.run(params, base=base, root=root))
+
+    def made_and_judged() -> None:
+        step(errors, "repro", lambda: repro(root))
+        if "repro" not in errors:
+            step(errors, "judge", lambda: judge.run(params, base=base, root=root))
+
+    step(errors, "prove", lambda: prove.run(params, base=base, root=root, beside=made_and_judged))
+    if not (root / REPRO).exists():  # prove ended before it came to that
+        made_and_judged()
     step(errors, "report", lambda: report.run(params))
     if summary := environment.step_summary():
         with summary.open("a", encoding="utf-8") as file:
             file.write((root / report.MARKDOWN).read_text(encoding="utf-8"))
     if not errors:
         return f"pass; see {report.MARKDOWN}"
-    worst = min(errors.values(), key=lambda error: error.code)
-    raise type(worst)(f"review: {' and '.join(errors)} {'say' if len(errors) > 1 else 'says'} no", hint=worst.hint)
+    worst, red = min(errors.values(), key=lambda error: error.code), [word for word in ORDER if word in errors]
+    raise type(worst)(f"review: {' and '.join(red)} {'say' if len(red) > 1 else 'says'} no", hint=worst.hint)
 
 
 def step(errors: dict[str, SlipwayError], word: str, work: Callable[[], str]) -> None:
