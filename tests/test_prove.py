@@ -146,14 +146,18 @@ def test_plot_edited_by_hand_and_metric_edited_with_its_hash_are_red(copy):
     )
 
 
-def test_hash_of_a_data_stage_edited_by_hand_is_red(copy):
+def test_hash_of_a_data_stage_and_a_golden_answer_edited_by_hand_are_red(copy):
     true = locked(copy, "data/features.parquet")
     relock(copy, "data/features.parquet")
+    edit(copy / "models/golden.json", '"prediction": ', '"prediction": 1')
+    relock(copy, "models/golden.json", copy / "models/golden.json")
     said = refusal(commit(copy))
     assert (
         f"dvc.lock, stage features, against the pipeline is outs data/features.parquet md5 is {NOBODYS}, not {true}"
         in said
     )
+    red = [check["name"] for check in files.read_json(copy / prove.VERDICT)["checks"] if check["ok"] is False]
+    assert red[-1] == "golden answers of the model"
 
 
 def models(folder: Path, honest: Path) -> dict[str, Check]:
@@ -168,8 +172,9 @@ def test_golden_answer_off_beyond_tolerance_is_red(copy, honest):
     rows[0]["prediction"] += 5.0
     files.write_json(copy / "models/golden.json", rows)
     relock(copy, "models/golden.json", copy / "models/golden.json")
-    said = sentence(models(copy, honest)["golden answers of the model"])
-    assert re.search(r"is 0\.\d+, limit: off by ≤ 1e-05; `make repro`, commit", said)
+    check = models(copy, honest)["golden answers of the model"]
+    assert check.ok is False
+    assert re.search(r"is 0\.\d+, limit: off by ≤ 1e-05; `make repro`, commit", sentence(check))
 
 
 def test_other_model_in_the_lock_is_red(copy, honest, run):

@@ -72,9 +72,10 @@ def typed(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     """Check that `frame` has the columns of `model` with their types; DataError names what is missing or wrong."""
     import polars as pl
 
+    hint = f"run `make repro`; when it says so too: {_hint(model)}"
     absent = [c.name for c in columns(model) if c.name not in frame.columns]
     if absent:
-        raise DataError(f"{where}: column {', '.join(absent)} is missing; it has {', '.join(frame.columns)}")
+        raise DataError(f"{where}: column {', '.join(absent)} is missing; it has {', '.join(frame.columns)}", hint=hint)
     dtypes: dict[Kind, tuple[Any, ...]] = {
         "category": (pl.String,),
         "number": (pl.Float32, pl.Float64),
@@ -83,7 +84,7 @@ def typed(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     found = [(column, frame.schema[column.name]) for column in columns(model)]
     if wrong := [(column, dtype) for column, dtype in found if dtype not in dtypes[column.kind]]:
         told = (f"column {column.name} has type {dtype}, the contract says {column.kind}" for column, dtype in wrong)
-        raise DataError(f"{where}: " + "; ".join(told))
+        raise DataError(f"{where}: " + "; ".join(told), hint=hint)
 
 
 def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
@@ -96,7 +97,7 @@ def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
 
     typed(model, frame, where=where)
     if long := _lengths(model, frame):
-        raise DataError(f"{where}: " + "; ".join(long))
+        raise DataError(f"{where}: " + "; ".join(long), hint=_hint(model))
     schema = {}
     for column in columns(model):
         checks = [pa.Check.ge(column.low)] if column.low is not None else []
@@ -107,7 +108,12 @@ def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     try:
         pa.DataFrameSchema(schema).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
-        raise DataError(f"{where}: " + "; ".join(_breaches(model, frame, error.failure_cases))) from None
+        told = "; ".join(_breaches(model, frame, error.failure_cases))
+        raise DataError(f"{where}: {told}", hint=_hint(model)) from None
+
+
+def _hint(model: type[BaseModel]) -> str:
+    return f"correct the data, or the contract {model.__module__}.{model.__name__}, and run `make repro`"
 
 
 def _lengths(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:

@@ -17,6 +17,8 @@ from slipway.model import FOLDER
 from slipway.verdict import Check, Verdict
 
 VERDICT = Path("reports/judge.json")
+OWN = ("row_id", "day", "target", "prediction", "loss", "dummy")
+"""Columns of judged rows; all others are slices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +52,19 @@ def paired(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) 
     )
 
 
+def sliced(rows: pl.DataFrame) -> list[str]:
+    """The slice columns of judged rows."""
+    return [name for name in rows.columns if name not in OWN]
+
+
 def join(challenger: pl.DataFrame, reference: pl.DataFrame) -> tuple[pl.DataFrame, list[Check]]:
-    """Rows of both by `row_id`, with `difference`; a row or a label that the two disagree about fails."""
-    both = challenger.join(
-        reference.select("row_id", reference="loss", target_there="target"),
+    """Rows of both by `row_id`, with `difference`; a row or a label that the two disagree about fails.
+
+    Slices are the reference's where it has them: a change that drops or splits one is still judged by it.
+    """
+    theirs = sliced(reference)
+    both = challenger.drop(theirs, strict=False).join(
+        reference.select("row_id", *theirs, reference="loss", target_there="target"),
         on="row_id",
         maintain_order="left",
     )
@@ -180,9 +191,8 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     else:
         theirs, against, rival_sha = mine.with_columns(loss=pl.col("dummy")), "dummy", None
     rows, checks = join(mine, theirs)
-    found, table, better = compare(
-        rows, limits=limits, slices=spec.slices, seed=params.seed, against=against, metric=metric
-    )
+    slices = list(dict.fromkeys([*sliced(theirs), *spec.slices]))
+    found, table, better = compare(rows, limits=limits, slices=slices, seed=params.seed, against=against, metric=metric)
     verdict = Verdict(
         chapter="judge",
         checks=[*checks, *found, *floors(measured, limits.floors, enough=sufficient(found))],
