@@ -354,9 +354,10 @@ def other(chapter: str) -> Break:
 RELEASE: dict[str, tuple[Break, int, str]] = {
     "no change": (lambda _: None, 0, "staging ← bikes:1"),
     **{f"{chapter} {word}": (verdict(chapter, word), 4, f"release: the verdict of {chapter} is {word}, limit: pass")
-       for chapter in ("export", "evaluate", "judge", "package") for word in ("fail", "unsure")},
+       for chapter in ("export", "evaluate", "prove", "judge", "package") for word in ("fail", "unsure")},
     "no export": (gone("export"), 4, "release: the verdict of export is missing, limit: pass"),
     "no evaluate": (gone("evaluate"), 4, "release: the verdict of evaluate is missing, limit: pass"),
+    "no proof": (gone("prove"), 3, "prove.json does not exist"),
     "no judge": (gone("judge"), 3, "judge.json does not exist"),
     "no package": (gone("package"), 3, "package.json does not exist"),
     "not a descendant": (beside("staging"), 4, "release: commit [0-9a-f]{12} is no descendant of [0-9a-f]{12}, which staging"),

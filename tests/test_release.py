@@ -33,11 +33,12 @@ def packaged(tmp_path: Path) -> Path:
     sha = release.files.sha256(tmp_path / "models/model.onnx")
     records = {chapter: {"verdict": "pass", "inputs": {"challenger": sha}} for chapter in release.VERDICTS}
     records["package"]["notes"] = BENTO | {"model_sha256": sha}
-    for name, record in (records | {"metrics": {"auc": 0.7}}).items():
-        (tmp_path / f"reports/{name}.json").write_text(json.dumps(record))
+    for name, told in (records | {"metrics": {"auc": 0.7}}).items():
+        (tmp_path / f"reports/{name}.json").write_text(json.dumps(told))
     begin(tmp_path)
     git.output("add", "dvc.lock", root=tmp_path)
     git.output("commit", "-q", "-m", "Better features (#12)", root=tmp_path)
+    record(tmp_path, "prove", inputs={"commit": git.commit(root=tmp_path)})
     return tmp_path
 
 
@@ -55,6 +56,19 @@ def test_release_writes_one_line_in_one_commit(packaged, params):
     ]
     found = ledger.read("staging", packaged)[-1]
     assert (found.commit, found.pull_request, found.image, found.metrics) == (source, 12, None, {"auc": 0.7})
+
+
+def test_proof_of_another_commit_releases_nothing(packaged, params):
+    (packaged / "README.md").write_text("words")
+    git.output("add", "README.md", root=packaged)
+    git.output("commit", "-q", "-m", "Words", root=packaged)
+    with pytest.raises(DataError, match=r"the proof is of commit \w{12}, since when 1 files changed: README\.md"):
+        release.run(params, root=packaged)
+    record(packaged, "prove", inputs={"commit": git.commit(root=packaged)})
+    ledger.append(ledger_line(1), packaged)  # what the ledgers say is no part of it
+    git.output("add", "releases", root=packaged)
+    git.output("commit", "-q", "-m", "Release", root=packaged)
+    release.proven(packaged)
 
 
 def test_second_release_of_the_same_bento_does_nothing(packaged, params):

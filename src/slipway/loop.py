@@ -43,7 +43,7 @@ def story(scene: Scene, params: config.Params) -> None:
     scene.say("1 · main as it is: its model reaches production")
     repro(scene)
     commit(scene, "Lock and metrics")
-    together(scene, ["track"], ["judge"])
+    together(scene, ["track"], ["review"])
     deliver(scene)
 
     scene.say(f"2 · pull request: {params.loop.good.title}")

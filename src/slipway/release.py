@@ -10,7 +10,7 @@ from typing import Any
 from slipway import config, files, git, ledger
 from slipway.errors import DataError, Refused
 
-VERDICTS = ("export", "evaluate", "judge", "package")
+VERDICTS = ("export", "evaluate", "prove", "judge", "package")
 
 
 def line(
@@ -74,6 +74,17 @@ def same_bytes(root: Path) -> dict[str, Any]:
     return bento
 
 
+def proven(root: Path) -> None:
+    """DataError unless reports/prove.json is about HEAD's files, the ledgers aside: another commit's lock proves nothing."""
+    commit = str(files.read_json(root / "reports/prove.json", hint="slipway prove")["inputs"].get("commit"))
+    changed = git.output("diff", "--name-only", commit, "HEAD", "--", ".", ":(exclude)releases", root=root).splitlines()
+    if changed:
+        raise DataError(
+            f"release: the proof is of commit {commit[:12]}, since when {len(changed)} files changed: {changed[0]} …",
+            hint="slipway prove",
+        )
+
+
 def tracked(lock: str, root: Path) -> str | None:
     """The MLflow run of this dvc.lock as `track` wrote it down; None when it was not tracked here."""
     path = root / "reports/track.json"
@@ -99,6 +110,7 @@ def run(_: config.Params, *, root: Path = Path()) -> str:
     before = ledger.newest(lines)
     if before and before.bento_sha256 == bento["bento_sha256"]:
         return f"staging already has {before.bento}: nothing to release"
+    proven(root)
     lock = files.sha256(root / "dvc.lock")
     hashes = {"lock_sha256": lock, "data_sha256": files.sha256(root / "data/table.parquet")}
     new = line(env="staging", at=git.now(), bento=bento, commit=git.commit(root=root), before=before,
