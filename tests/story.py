@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-from slipway import git
+from slipway import environment, git
 
 ROOT = Path(__file__).parent.parent
 KEPT = ("requirements", ".dvc/config", ".dvcignore", ".gitignore", "loadtests")
@@ -47,3 +49,24 @@ def commit(folder: Path) -> None:
     begin(folder)
     git.output("add", "-A", root=folder)
     git.output("commit", "-q", "-m", "A project of its own", root=folder)
+
+
+def reproduced(folder: Path) -> Path:
+    """A repository after `dvc repro`, its lock, metrics and plots committed."""
+    command = [sys.executable, "-m", "dvc", "repro", "-q"]
+    subprocess.run(command, cwd=repository(folder), env=environment.programs(folder), check=True)
+    return save(folder)
+
+
+def save(folder: Path) -> Path:
+    """Commit all that changed."""
+    git.output("add", "-A", root=folder)
+    git.output("commit", "-q", "-m", "Change", root=folder)
+    return folder
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    """Replace the first `before` in a file, which must be there."""
+    text = path.read_text("utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after, 1), "utf-8")

@@ -4,18 +4,16 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from slipway import champion, claim, config, environment, evaluate, files, git, prove
+from slipway import champion, claim, config, evaluate, files, git, prove
 from slipway.claim import Claim
 from slipway.errors import Refused, Unsure
 from slipway.verdict import Check, sentence
-from story import repository
+from story import edit, reproduced, save
 
 NOBODYS = "f" * 32
 STATUS = {
@@ -26,27 +24,12 @@ STATUS = {
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bikes problem with its lock, metrics and plots as the pipeline made them, committed. Read only."""
-    folder = repository(tmp_path_factory.mktemp("prove") / "a b é")
-    command = [sys.executable, "-m", "dvc", "repro", "-q"]
-    subprocess.run(command, cwd=folder, env=environment.programs(folder), check=True)
-    return commit(folder)
+    return reproduced(tmp_path_factory.mktemp("prove") / "a b é")
 
 
 @pytest.fixture
 def copy(honest: Path, tmp_path: Path) -> Path:
     return shutil.copytree(honest, tmp_path / "a b é", symlinks=True)
-
-
-def commit(folder: Path) -> Path:
-    git.output("add", "-A", root=folder)
-    git.output("commit", "-q", "-m", "Change", root=folder)
-    return folder
-
-
-def edit(path: Path, before: str, after: str) -> None:
-    text = path.read_text("utf-8")
-    assert before in text
-    path.write_text(text.replace(before, after, 1), "utf-8")
 
 
 def prove_it(folder: Path) -> str:
@@ -97,7 +80,7 @@ def test_honest_lock_is_proven(honest):
 def test_param_edited_without_repro_is_red(copy):
     edit(copy / "params.yaml", "max_iter: 60", "max_iter: 61")
     assert "working tree against the commit is params.yaml not committed" in refusal(copy)
-    said = refusal(commit(copy))
+    said = refusal(save(copy))
     assert (
         "stage train since dvc.lock is params.yaml train modified, limit: nothing changed; else `make repro`, commit"
         in said
@@ -106,7 +89,7 @@ def test_param_edited_without_repro_is_red(copy):
 
 def test_code_edited_without_repro_is_red(copy):
     edit(copy / "src/bikes/features.py", "def ", "# another thought\ndef ")
-    assert "stage features since dvc.lock is src/bikes/features.py modified" in refusal(commit(copy))
+    assert "stage features since dvc.lock is src/bikes/features.py modified" in refusal(save(copy))
 
 
 def test_code_that_was_not_committed_is_red(copy):
@@ -117,14 +100,14 @@ def test_code_that_was_not_committed_is_red(copy):
 
 def test_frozen_stage_is_red(copy):
     edit(copy / "dvc.yaml", "  train:\n", "  train:\n    frozen: true\n")
-    assert "stage train since dvc.lock is frozen, so DVC does not look" in refusal(commit(copy))
+    assert "stage train since dvc.lock is frozen, so DVC does not look" in refusal(save(copy))
 
 
 def test_metric_edited_by_hand_is_red(copy):
     """As in CI: the commit has the edit, and `make repro` has put the pipeline's number back into the working tree."""
     true = (copy / "reports/metrics.json").read_text("utf-8")
     edit(copy / "reports/metrics.json", '"r2": 0.', '"r2": 0.9')
-    commit(copy)
+    save(copy)
     (copy / "reports/metrics.json").write_text(true, "utf-8")
     said = refusal(copy)
     assert re.search(r"working tree against the commit is reports/metrics\.json .*: r2 is 0\.99\d+, not 0\.9\d+", said)
@@ -135,7 +118,7 @@ def test_plot_edited_by_hand_and_metric_edited_with_its_hash_are_red(copy):
     edit(copy / "reports/plots/slices.json", '"rows": ', '"rows": 1')
     edit(copy / "reports/metrics.json", '"r2": 0.', '"r2": 0.9')
     relock(copy, "reports/metrics.json", copy / "reports/metrics.json")
-    said = refusal(commit(copy))
+    said = refusal(save(copy))
     assert "stage evaluate, outputs in Git is reports/plots modified, limit: as `make repro` wrote it" in said
     assert re.search(
         r"reports/metrics\.json against the pipeline is r2 is 0\.99\d+, not 0\.9\d+, limit: off by ≤ 0\.0001; `make",
@@ -151,7 +134,7 @@ def test_hash_of_a_data_stage_and_a_golden_answer_edited_by_hand_are_red(copy):
     relock(copy, "data/features.parquet")
     edit(copy / "models/golden.json", '"prediction": ', '"prediction": 1')
     relock(copy, "models/golden.json", copy / "models/golden.json")
-    said = refusal(commit(copy))
+    said = refusal(save(copy))
     assert (
         f"dvc.lock, stage features, against the pipeline is outs data/features.parquet md5 is {NOBODYS}, not {true}"
         in said
@@ -237,17 +220,17 @@ def test_graph_that_cannot_be_asked_leaves_it_unsure(copy, honest):
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\n", ""])
 def test_lock_that_is_none_is_red(copy, text):
     (copy / "dvc.lock").write_text(text)
-    assert "dvc.lock of the commit is absent or no lock" in refusal(commit(copy))
+    assert "dvc.lock of the commit is absent or no lock" in refusal(save(copy))
 
 
 def test_pipeline_that_does_not_run_leaves_it_unsure(copy):
     (copy / "dvc.yaml").write_text("stages: {ingest: {cmd: 3}}\n")
-    assert "the pipeline in a checkout of the commit is `dvc status --json` fails" in refusal(commit(copy), Unsure)
+    assert "the pipeline in a checkout of the commit is `dvc status --json` fails" in refusal(save(copy), Unsure)
 
 
 def test_lock_without_its_pipeline_is_unsure(copy):
     (copy / "dvc.yaml").unlink()
-    assert "the pipeline in a checkout of the commit is `dvc" in refusal(commit(copy), Unsure)
+    assert "the pipeline in a checkout of the commit is `dvc" in refusal(save(copy), Unsure)
 
 
 def test_what_is_absent_says_nothing_of_the_lock():

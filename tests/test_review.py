@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from slipway import champion, environment, files, git
-from story import repository
+from slipway import champion, files, git
+from story import edit, reproduced, save
 
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bikes problem, reproduced and committed. Read only."""
-    folder = repository(tmp_path_factory.mktemp("review") / "a b é")
-    command = [sys.executable, "-m", "dvc", "repro", "-q"]
-    subprocess.run(command, cwd=folder, env=environment.programs(folder), check=True)
-    return commit(folder)
+    return reproduced(tmp_path_factory.mktemp("review") / "a b é")
 
 
 @pytest.fixture
 def copy(honest: Path, tmp_path: Path) -> Path:
     return shutil.copytree(honest, tmp_path / "a b é", symlinks=True)
-
-
-def commit(folder: Path) -> Path:
-    git.output("add", "-A", root=folder)
-    git.output("commit", "-q", "-m", "Change", root=folder)
-    return folder
-
-
-def edit(path: Path, before: str, after: str) -> None:
-    text = path.read_text("utf-8")
-    assert before in text
-    path.write_text(text.replace(before, after, 1), "utf-8")
 
 
 def words(folder: Path) -> dict[str, str]:
@@ -58,7 +41,7 @@ def test_honest_change_passes_every_gate(copy, cli, tmp_path, monkeypatch):
 
 def test_metric_edited_by_hand_is_red_and_still_judged(copy, cli):
     edit(copy / "reports/metrics.json", '"r2": 0.', '"r2": 0.9')
-    done = cli(commit(copy), "review", "--base", "HEAD")
+    done = cli(save(copy), "review", "--base", "HEAD")
     assert done.returncode == 4
     assert "review: prove says no" in done.stderr
     assert words(copy)["prove"] == "fail"
@@ -70,7 +53,7 @@ def test_metric_edited_by_hand_is_red_and_still_judged(copy, cli):
 
 def test_model_below_its_floor_and_lock_not_current_are_both_said(copy, cli):
     edit(copy / "params.yaml", "max_iter: 60", "max_iter: 1")
-    done = cli(commit(copy), "review", "--base", "HEAD")
+    done = cli(save(copy), "review", "--base", "HEAD")
     assert done.returncode == 4
     assert "review: prove and judge say no" in done.stderr
     assert {name for name, word in words(copy).items() if word == "fail"} == {"prove", "judge"}
@@ -89,7 +72,7 @@ def test_shallow_clone_says_what_is_missing(copy, cli, tmp_path):
 def test_pipeline_that_stops_is_not_judged_and_keeps_its_code(copy, cli):
     edit(copy / "params.yaml", "bikes.csv: d", "bikes.csv: e")
     (copy / "reports/judge.json").write_text(json.dumps({"verdict": "pass"}))  # of an earlier review
-    done = cli(commit(copy), "review", "--base", "HEAD")
+    done = cli(save(copy), "review", "--base", "HEAD")
     assert done.returncode == 3
     assert "prove and repro say no" in done.stderr
     assert "judge" not in words(copy)
