@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from github import GitHub
 from slipway import config, environment
 
 HERE = Path(__file__).parent
@@ -91,6 +92,14 @@ def bare_copy(bare: Path, tmp_path: Path) -> Path:
 def project_copy(project: Path, tmp_path: Path) -> Path:
     """A finished project of the test's own, to break."""
     return shutil.copytree(project, tmp_path / "a b é")
+
+
+@pytest.fixture
+def github() -> Iterator[GitHub]:
+    """GitHub's API on this machine, with pull request 7 open."""
+    with GitHub() as server:
+        server.pull(7)
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -9,22 +9,16 @@ import pytest
 
 from slipway import champion, config, environment, git, ledger
 from slipway.errors import ConfigError, Unsure
-from story import repository
+from story import reproduced, save
 from test_ledger import line
 
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository without any cache whose production runs its first commit."""
-    folder = repository(tmp_path_factory.mktemp("champion") / "a b é")
-    command = [sys.executable, "-m", "dvc", "repro", "-q"]
-    subprocess.run(command, cwd=folder, env=environment.programs(folder), check=True)
-    git.output("add", "dvc.lock", "reports", root=folder)
-    git.output("commit", "-q", "-m", "Lock", root=folder)
+    folder = reproduced(tmp_path_factory.mktemp("champion") / "a b é")
     ledger.append(line(1, commit=git.commit(root=folder)), folder)
-    git.output("add", "releases", root=folder)
-    git.output("commit", "-q", "-m", "Release", root=folder)
-    return folder
+    return save(folder)
 
 
 def test_source_is_productions_commit(released):

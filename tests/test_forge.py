@@ -10,13 +10,6 @@ from slipway.rest import Denied, Rest
 
 
 @pytest.fixture
-def github() -> Iterator[GitHub]:
-    with GitHub() as server:
-        server.pull(7)
-        yield server
-
-
-@pytest.fixture
 def api(github: GitHub) -> Iterator[Rest]:
     with Rest(github.url, github.repository, github.token, attempts=2, timeout_seconds=0.5) as client:
         yield client

@@ -10,7 +10,6 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ import pytest
 
 import story
 from conftest import BIKES, Run
-from slipway import cli, environment, files, git, ledger, load, loop, package, scene
+from slipway import cli, files, git, ledger, load, loop, package, scene
 from slipway.errors import Refused, Unsure
 from test_ledger import line
 from test_load import SLO, Sample, samples
@@ -215,13 +214,9 @@ def test_judge_refuses_by_that_check_alone(judged: Path, tmp_path: Path, say: Sa
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A commit whose very model production runs: it is its own champion. Read only."""
-    folder = story.repository(tmp_path_factory.mktemp("followed") / "a b é")
-    command = [sys.executable, "-m", "dvc", "repro", "-q"]
-    subprocess.run(command, cwd=folder, env=environment.programs(folder), check=True)
-    story.commit(folder)
+    folder = story.reproduced(tmp_path_factory.mktemp("followed") / "a b é")
     ledger.append(line(1, commit=git.commit(root=folder)), folder)
-    story.commit(folder)
-    return folder
+    return story.save(folder)
 
 
 HERE = (pl.col("station") == "park") & (pl.col("part") == "morning")

@@ -15,13 +15,6 @@ ZIP = "/actions/artifacts/500/zip"
 
 
 @pytest.fixture
-def github() -> Iterator[GitHub]:
-    with GitHub() as server:
-        server.pull(7)
-        yield server
-
-
-@pytest.fixture
 def api(github: GitHub) -> Iterator[Rest]:
     """Three attempts of half a second: the pauses between them are 12 and 25 ms, the longest is 1.5 s."""
     with Rest(github.url, github.repository, github.token, attempts=3, timeout_seconds=0.5) as client:

@@ -86,8 +86,7 @@ def span(low: object, high: object) -> str:
 
 def own(given: Facts) -> Facts:
     """The facts without a judgement of another model."""
-    judged = str((given.gates.get("judge", {}).get("inputs") or {}).get("challenger") or "").removeprefix("sha256:")
-    if not judged or judged == given.hashes.get("model", judged):
+    if not given.other:
         return given
     return replace(given, gates={word: gate for word, gate in given.gates.items() if word != "judge"})
 
@@ -106,19 +105,16 @@ def inputs(contract: Record) -> Iterator[dict[str, Any]]:
 
 def metrics(given: Facts) -> Iterator[tuple[views.Delta, object, object]]:
     """Every metric with the dummy's and the champion's value of it."""
-    keys = {shown: name for name, shown in views.NAMES.items()}
     dummy = given.metrics.get("dummy") or {}
     for delta in views.deltas(given):
-        key = keys.get(delta.name, delta.name)
-        yield delta, dummy.get(key), given.reference.get(key)
+        yield delta, dummy.get(delta.key), given.reference.get(delta.key)
 
 
 def verdicts(given: Facts) -> Iterator[tuple[str, str, str, str]]:
     """Mark, chapter, verdict, and the check that says most, of every gate that has spoken."""
     for word in (word for word in BEFORE if word in given.gates):
-        verdict, checks = str(given.gates[word].get("verdict")), given.gates[word].get("checks") or ()
-        ordered = sorted(checks, key=lambda check: (check.get("ok") is True, check.get("low") is None))
-        yield MARKS.get(verdict, MARKS["unsure"]), word, verdict, views.sentence(ordered[0]) if ordered else ""
+        verdict = str(given.gates[word].get("verdict"))
+        yield MARKS.get(verdict, MARKS["unsure"]), word, verdict, views.first(given.gates[word])
 
 
 def missing(given: Facts) -> list[Record]:

@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway import config, files, git, reference
+from slipway import config, evaluate, files, git, reference
 from slipway.errors import ConfigError
 
-METRICS = Path("reports/metrics.json")
 LIMITS = ("judge.", "prove.")
 """Sections of params.yaml that hold as the base has them: no change is judged by its own limits."""
 S = TypeVar("S", bound=config.Section)
@@ -71,7 +70,11 @@ def data(base: str, train: pl.DataFrame, test: pl.DataFrame, *, rows: int, root:
         if now := learned.get(row["input"]):
             row |= {"train": now["shift"], "missing": now["missing"]}
     gone = [of["input"] for of in old if of["input"] not in asked]
-    return {"train": [_at(base, METRICS, root).get("train"), reference.window(train)], "inputs": inputs, "gone": gone}
+    return {
+        "train": [_at(base, evaluate.METRICS, root).get("train"), reference.window(train)],
+        "inputs": inputs,
+        "gone": gone,
+    }
 
 
 def known(base: str, root: Path) -> list[dict[str, Any]]:

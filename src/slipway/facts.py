@@ -41,6 +41,12 @@ class Facts:
         return notes
 
     @property
+    def other(self) -> str:
+        """The model that the judge saw, when it is another than this one; else empty."""
+        told = str((self.gates.get("judge", {}).get("inputs") or {}).get("challenger") or "").removeprefix("sha256:")
+        return told if told != self.hashes.get("model", told) else ""
+
+    @property
     def window(self) -> str:
         """The first and the last day of the test window; empty when nobody says."""
         first, until = self.judge.get("window") or ("", "")

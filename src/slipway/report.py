@@ -126,8 +126,7 @@ def _checks(given: Facts) -> str:
 def _gates(given: Facts) -> str:
     rows = []
     for chapter, record in given.gates.items():
-        checks = sorted(record.get("checks", ()), key=lambda c: (c.get("ok") is True, c.get("low") is None))
-        first = prose(views.sentence(checks[0])) if checks else "–"  # what stopped it, else what it compared
+        first = prose(views.first(record) or "–")
         seconds = f"{record['seconds']:.1f} s" if record.get("seconds") else "–"
         mark = MARKS.get(str(record.get("verdict")), "❔")
         rows.append([f"{mark} {chapter}", first, figure(record.get("rows")), seconds])

@@ -32,8 +32,12 @@ class Headline:
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """A metric of challenger and reference; `better` is None when equal, or when nothing was compared."""
+    """A metric of challenger and reference; `better` is None when equal, or when nothing was compared.
 
+    `key` is its name in the records, `name` the one for readers.
+    """
+
+    key: str
     name: str
     before: float | None
     after: float
@@ -60,15 +64,12 @@ class Delta:
 def headline(facts: Facts) -> Headline:
     """The verdict in one line: any gate that fails refuses; no judge, or one of another model, is unsure."""
     words = {chapter: str(record.get("verdict")) for chapter, record in facts.gates.items()}
-    judged = str((facts.gates.get("judge", {}).get("inputs") or {}).get("challenger") or "").removeprefix("sha256:")
-    model = facts.hashes.get("model")
-    other = bool(judged and model and judged != model)
-    if other:
+    if facts.other:
         words.pop("judge")  # whatever it says, it says it of another model
     if stopped := [chapter for chapter, found in words.items() if found == "fail"]:
         return Headline(word="fail", title=_refusal(facts, stopped), why=_why(facts, stopped, ok=False))
-    if other:
-        why = f"the judge saw model {judged[:12]}, this report is about {str(model)[:12]}"
+    if facts.other:
+        why = f"the judge saw model {facts.other[:12]}, this report is about {facts.hashes['model'][:12]}"
         return Headline(word="unsure", title="Judged another model", why=[why])
     if stopped := [chapter for chapter, found in words.items() if found == "unsure"]:
         title = "too little was measured" if stopped == ["judge"] else f"by {', '.join(stopped)}"
@@ -115,6 +116,12 @@ def sentence(check: Record) -> str:
     return f"{check.get('name')} {value}, limit {check.get('limit')}"
 
 
+def first(gate: Record) -> str:
+    """What a gate says first: the check that stopped it, else the one that compares, else any; empty without checks."""
+    checks = sorted(gate.get("checks") or (), key=lambda c: (c.get("ok") is True, c.get("low") is None))
+    return sentence(checks[0]) if checks else ""
+
+
 def deltas(facts: Facts) -> list[Delta]:
     """Every metric with its reference: the champion's, or the dummy's where there is no champion."""
     reference = facts.reference or facts.metrics.get("dummy") or {}
@@ -130,7 +137,7 @@ def deltas(facts: Facts) -> list[Delta]:
         ends = intervals.get(name) or {}
         shown = NAMES.get(name, name.replace("_", " "))
         low, high = ends.get("low"), ends.get("high")
-        found.append(Delta(name=shown, before=before, after=after, low=low, high=high, better=better))
+        found.append(Delta(key=name, name=shown, before=before, after=after, low=low, high=high, better=better))
     return found
 
 
