@@ -1,7 +1,8 @@
 # The verbs of the project: people, hooks and CI type the same ones. `make` alone lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup loop test check repro prove act lock bench test-cluster clean review comment changes ok
+.PHONY: help setup loop test check repro prove act lock bench cluster test-cluster clean
+.PHONY: review comment changes ok image release promote rollback policy
 
 # Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -76,6 +77,9 @@ lock: setup ## generate anew: locks (ARGS=--upgrade for the newest) and docs/com
 bench: setup ## figures, each a ratio within one run (NAME=pipeline, judge, gates or review)
 	@for name in $(if $(filter command%,$(origin NAME)),$(NAME),pipeline review); do $(PY) benchmarks/$$name.py $(ARGS) || exit; done
 
+cluster: ## a cluster on this machine: ../shared/cluster when it is there, else kind with docker
+	@echo "make cluster: nothing to make one with" >&2; exit 2
+
 test-cluster: setup ## the tests that need a cluster, a registry and an image builder
 	@$(PY) -m pytest -m cluster $(ARGS)
 
@@ -89,6 +93,21 @@ review: setup
 
 comment: setup
 	@$(PY) -m slipway comment
+
+image: setup
+	@$(PY) -m slipway image
+
+release: setup
+	@$(PY) -m slipway release
+
+promote: setup
+	@$(PY) -m slipway promote
+
+rollback: setup
+	@$(PY) -m slipway rollback
+
+policy: setup
+	@$(PY) -m slipway policy
 
 # Whether anything but prose changed since BASE. What cannot be told counts as code; so does prose below src and tests.
 changes:

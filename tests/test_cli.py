@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import json
-
 import pytest
+import typer
 
 from slipway import cli as command
-from slipway import git, ledger
-from test_ledger import line
 
-WORDS = ("ingest", "features", "train", "export", "evaluate", "track", "prove", "judge", "report", "package", "serve", "load",
-         "release", "promote", "review", "comment", "loop", "doctor")  # fmt: skip
+WORDS = sorted(typer.main.get_command(command.app).commands)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -22,7 +18,7 @@ def test_every_verb_says_what_it_does(word, cli, bare):
 def test_list_of_verbs_is_complete(cli, bare):
     listed = cli(bare, "--help").stdout
     assert all(f" {word} " in listed for word in WORDS)
-    assert {info.name or info.callback.__name__ for info in command.app.registered_commands} <= set(WORDS)
+    assert set(WORDS) > {"ingest", "judge", "review", "release", "promote", "loop"}
 
 
 def test_verb_outside_a_project_says_where_to_go(cli, tmp_path):
@@ -46,34 +42,6 @@ def test_bug_keeps_its_traceback(cli, bare_copy):
     assert done.returncode in (1, 3)
 
 
-def test_results_go_to_stdout_and_talk_to_stderr(cli, bare_copy):
-    ledger.append(line(1), bare_copy)
-    done = cli(bare_copy, "release", "log")
-    assert json.loads(done.stdout)["bento"] == "bikes:1"
-    assert done.stderr == ""
-
-
-def test_moment_before_any_release_is_null(cli, bare_copy):
-    ledger.append(line(1), bare_copy)
-    for args in (["init", "-q"], ["add", "."], ["-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-qm", "x"]):
-        git.output(*args, root=bare_copy)
-    assert cli(bare_copy, "release", "log", "--at", "2000-01-01T00:00Z").stdout.strip() == "null"
-    held = cli(bare_copy, "release", "log", "--at", "2100-01-01T00:00Z").stdout
-    assert json.loads(held)["bento"] == "bikes:1"
-
-
 def test_chapters_run_by_their_verbs(cli, project_copy):
     for word, code in (("export", 0), ("evaluate", 0), ("report", 0), ("judge", 2), ("release", 2), ("promote", 2)):
         assert cli(project_copy, word).returncode == code, word
-
-
-def test_moment_that_is_none_is_refused(cli, bare_copy):
-    done = cli(bare_copy, "release", "log", "--at", "yesterday")
-    assert done.returncode == 2
-    assert "--at 'yesterday' is no moment" in done.stderr
-
-
-def test_square_brackets_in_a_message_are_kept(cli, bare_copy):
-    text = (bare_copy / "params.yaml").read_text().replace("seed: 7", "seed: '[bold]'")
-    (bare_copy / "params.yaml").write_text(text)
-    assert "[bold]" in cli(bare_copy, "train").stderr

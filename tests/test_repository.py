@@ -18,11 +18,11 @@ CHAPTERS = {
     "ingest", "features", "train", "export", "evaluate", "track", "prove", "judge",
     "report", "package", "serve", "load", "release", "verify", "monitor", "retrain",
 }  # fmt: skip
-BESIDE = {"loop", "doctor", "init", "replay", "drill", "promote", "review", "comment"}
+BESIDE = {"loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment"}
 """Verbs that are no chapter."""
 OTHER_TESTS = {"repository", "make", "cluster", "stages", "flights", "workflows", "act", "gates", "benchmarks"}
 """Test files that belong to no one module of src/slipway."""
-CI_VERBS = {"review", "comment", "changes", "ok"}
+CI_VERBS = {"review", "comment", "changes", "ok", "image", "release", "promote", "rollback", "policy"}
 """What only the workflows type; people are not told."""
 GENERATED = re.compile(r"^(\.slipway|\.venv|\.dvc/cache|data|models|reports|releases|bentos)(/|$)|^mlflow\.db$")
 
@@ -106,7 +106,7 @@ def test_modules_stay_short(path: Path) -> None:
 
 
 def test_makefile_has_few_verbs_that_describe_themselves() -> None:
-    assert 0 < len(set(targets()) - CI_VERBS) <= 12
+    assert 0 < len(set(targets()) - CI_VERBS) <= 13
     assert {name for name, words in targets().items() if not words} == CI_VERBS
 
 

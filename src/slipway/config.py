@@ -142,10 +142,16 @@ class Package(Section):
 
 
 class Release(Section):
-    """How the overlay is bumped, and how old evidence from staging may be."""
+    """How the overlay is bumped; what counts as evidence from staging, how old it may be, and how wrong a clock.
+
+    Evidence at a forge is the commit status of the context `status`, written by `creator`.
+    """
 
     mode: Literal["direct", "pull-request"]
     max_evidence_age_days: Count
+    max_clock_skew_minutes: Count
+    status: Annotated[str, Field(min_length=1)]
+    creator: Annotated[str, Field(min_length=1)]
 
 
 class Change(Section):

@@ -47,6 +47,16 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
 
 
+def registry() -> str | None:
+    """REGISTRY, `host:port` of the registry that the loop's cluster pulls from."""
+    return os.environ.get("REGISTRY") or None
+
+
+def image_builder() -> str | None:
+    """BUILD_IMAGE, a program that builds and pushes in place of docker, podman or buildah."""
+    return os.environ.get("BUILD_IMAGE") or None
+
+
 def step_summary() -> Path | None:
     """Where a workflow's step writes the Markdown of its run's page; None outside of a workflow."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
