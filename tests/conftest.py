@@ -10,11 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from github import GitHub
 from slipway import config, environment
+
+if TYPE_CHECKING:
+    from slipway.world import World
 
 HERE = Path(__file__).parent
 BIKES = HERE / "problems" / "bikes"
@@ -127,3 +131,12 @@ def served(bento: Path, packable: Path) -> Iterator[int]:
     with server.start(bento, port=server.free_port(), home=home, root=packable, log=home / "log") as running:
         server.wait_ready(running)
         yield running.port
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """This project's world on a cluster: its model in staging and production. One for all tests that need it."""
+    from worlds import made
+
+    with made(tmp_path_factory.mktemp("world") / "p") as there:
+        yield there

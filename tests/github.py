@@ -11,18 +11,23 @@
 
 What it says is what api.github.com says: pages with Link headers, 401, 403, 404, 410 and 422 with their messages,
 artifacts by a redirect to another origin (`storage`), and no pull request of a fork by its commit.
+With `remote`, a bare repository, its branches, trees and commits are real: what the API writes, a clone can fetch.
 `fail`, `limit`, `cut`, `slow` and `when` make it misbehave. `log` has every request with its headers.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -75,9 +80,14 @@ def problem(status: int, message: str, *errors: Json, **headers: str) -> Reply:
 
 
 class GitHub:
-    """One repository; fill `pulls`, `comments` and `artifacts` by the methods, read `log` and `writes`."""
+    """One repository; fill `pulls`, `comments` and `artifacts` by the methods, read `log` and `writes`.
 
-    def __init__(self, repository: str = "octo/flights", *, token: str = TOKEN, author: str = BOT, prefix: str = ""):
+    `signs`: the token is an App's (or Actions' own), for which GitHub signs the commits of the API.
+    """
+
+    def __init__(self, repository: str = "octo/flights", *, token: str = TOKEN, author: str = BOT, prefix: str = "",
+                 remote: Path | None = None, signs: bool = True):  # fmt: skip
+        self.remote, self.signs, self.signed = remote, signs, set[str]()
         self.repository, self.token, self.author, self.prefix = repository, token, author, prefix
         self.pulls: dict[int, Json] = {}
         self.files: dict[int, list[Json]] = {}
@@ -85,6 +95,7 @@ class GitHub:
         self.artifacts: dict[int, Json] = {}
         self.data: dict[int, bytes] = {}
         self.statuses: list[Json] = []
+        self.dispatches: list[Json] = []
         self.log: list[Request] = []
         self.sent = 0
         self._actions: list[list[Any]] = []
@@ -162,6 +173,16 @@ class GitHub:
                 "workflow_run": {"id": run},
             }  # fmt: skip
             return self.artifacts[number]
+
+    def status(self, sha: str, state: str = "success", *, context: str = "slipway/staging",
+               creator: str = "slipway-argocd", at: datetime | None = None) -> Json:  # fmt: skip
+        """A commit status, as its creator's token wrote it."""
+        with self._lock:
+            moment = (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+            row = {"id": 7000 + len(self.statuses), "sha": sha, "state": state, "context": context,
+                   "description": "", "creator": {"login": creator}, "created_at": moment}  # fmt: skip
+            self.statuses.append(row)
+            return row
 
     def event(self, pull: Json, *, run: int = 90, conclusion: str = "success", event: str = "pull_request",
               attempt: int = 1, workflow: str = "check") -> Json:  # fmt: skip
@@ -341,9 +362,143 @@ class GitHub:
             return problem(410, "Artifact has expired")
         return Reply(302, None, {"location": f"{self.storage}/blobs/{number}?sig=signed"})
 
+    def _propose(self, request: Request) -> Reply:
+        wrong, body = "Validation Failed", {"title": "", "head": "", "base": "", "body": None, **request.body}
+        owner, branch = self.repository.split("/")[0], body["head"].rpartition(":")[2]
+        rows = [p for p in self.pulls.values() if p["state"] == "open" and p["head"]["label"] == f"{owner}:{branch}"]
+        if not body["title"]:
+            return problem(422, wrong, {"resource": "PullRequest", "code": "missing_field", "field": "title"})
+        for name in ("head", "base"):
+            if self._sha(f"refs/heads/{body[name]}") is None:
+                return problem(422, wrong, {"resource": "PullRequest", "field": name, "code": "invalid"})
+        if any(p["base"]["ref"] == body["base"] for p in rows):
+            said = f"A pull request already exists for {owner}:{branch}."
+            return problem(422, wrong, {"resource": "PullRequest", "code": "custom", "message": said})
+        sha, number = self._sha(f"refs/heads/{branch}"), max(self.pulls, default=0) + 1
+        made = self.pull(number, sha=str(sha), branch=branch, base=body["base"], title=body["title"], user=self.author)
+        made |= {"body": body["body"], "html_url": f"https://github.com/{self.repository}/pull/{number}"}
+        return Reply(201, made)
+
+    def _revise(self, request: Request, number: str) -> Reply:
+        if int(number) not in self.pulls:
+            return problem(404, "Not Found")
+        allowed = {k: v for k, v in request.body.items() if k in ("title", "body", "state")}
+        if allowed.get("state", "open") not in ("open", "closed"):
+            return problem(422, "Validation Failed", {"resource": "PullRequest", "code": "invalid", "field": "state"})
+        self.pulls[int(number)] |= allowed
+        return Reply(200, self.pulls[int(number)])
+
+    # The git half: real objects of the bare repository
+
+    def _git(self, *args: str, given: str | None = None) -> str | None:
+        """What git says in the remote; None when it fails, or there is none."""
+        if self.remote is None:
+            return None
+        who = {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER")
+               for part, value in (("NAME", self.author), ("EMAIL", "bot@users.noreply.github.com"))}  # fmt: skip
+        done = subprocess.run(["git", *args], cwd=self.remote, env={**os.environ, **who}, capture_output=True,
+                              input=None if given is None else given.encode(), check=False)  # fmt: skip
+        return None if done.returncode else done.stdout.decode().strip()
+
+    def _sha(self, name: str, kind: str = "commit") -> str | None:
+        return self._git("rev-parse", "--verify", "--quiet", f"{name}^{{{kind}}}")
+
+    def _ref(self, _: Request, name: str) -> Reply:
+        sha = self._sha(f"refs/{name}")
+        return Reply(200, self._pointing(f"refs/{name}", sha)) if sha else problem(404, "Not Found")
+
+    def _pointing(self, ref: str, sha: str) -> Json:
+        return {"ref": ref, "url": f"{self.url}/git/{ref}", "object": {"type": "commit", "sha": sha}}
+
+    def _make_ref(self, request: Request) -> Reply:
+        ref, sha = request.body["ref"], request.body["sha"]
+        if not ref.startswith("refs/") or ref.count("/") < 2:
+            return problem(422, "Reference name must start with 'refs/'.")
+        if self._sha(sha) is None:
+            return problem(422, "Object does not exist")
+        if self._sha(ref):
+            return problem(422, "Reference already exists")
+        self._git("update-ref", ref, sha)
+        return Reply(201, self._pointing(ref, sha))
+
+    def _move_ref(self, request: Request, name: str) -> Reply:
+        ref, sha = f"refs/{name}", request.body["sha"]
+        before = self._sha(ref)
+        if before is None:
+            return problem(422, "Reference does not exist")
+        if self._sha(sha) is None:
+            return problem(422, "Object does not exist")
+        if not request.body.get("force") and self._git("merge-base", "--is-ancestor", before, sha) is None:
+            return problem(422, "Update is not a fast forward")
+        self._git("update-ref", ref, sha)
+        for pull in self.pulls.values():
+            if pull["head"]["ref"] == name.removeprefix("heads/") and not pull["head"]["repo"]["fork"]:
+                pull["head"]["sha"] = sha
+        return Reply(200, self._pointing(ref, sha))
+
+    def _commit(self, _: Request, sha: str) -> Reply:
+        whole = self._sha(sha)
+        return Reply(200, self._told(whole)) if whole == sha else problem(404, "Not Found")
+
+    def _told(self, sha: str) -> Json:
+        tree, parents, message = (self._git("log", "-1", f"--format={form}", sha) or "" for form in ("%T", "%P", "%B"))
+        good = sha in self.signed
+        checked = {"verified": good, "reason": "valid" if good else "unsigned", "signature": None, "payload": None}
+        return {"sha": sha, "tree": {"sha": tree}, "parents": [{"sha": p} for p in parents.split()], "message": message,
+                "verification": checked}  # fmt: skip
+
+    def _tree(self, request: Request) -> Reply:
+        base = request.body.get("base_tree")
+        if base and self._sha(base, "tree") is None:
+            return problem(404, "Not Found")
+        with tempfile.TemporaryDirectory() as folder:
+            index = Path(folder) / "index"
+            self._indexed(index, "read-tree", base or "--empty")
+            for row in request.body["tree"]:
+                if (row["type"], row["mode"]) != ("blob", "100644") or ("content" in row) == ("sha" in row):
+                    return problem(422, "Invalid tree info")
+                blob = row.get("sha") or self._git("hash-object", "-w", "--stdin", given=row["content"])
+                self._indexed(index, "update-index", "--add", "--cacheinfo", f"{row['mode']},{blob},{row['path']}")
+            return Reply(201, {"sha": self._indexed(index, "write-tree"), "truncated": False})
+
+    def _indexed(self, index: Path, *args: str) -> str | None:
+        env = {**os.environ, "GIT_INDEX_FILE": str(index)}
+        done = subprocess.run(["git", *args], cwd=self.remote, env=env, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def _make_commit(self, request: Request) -> Reply:
+        body = request.body
+        if self._sha(body["tree"], "tree") is None:
+            return problem(422, "Tree SHA does not exist")
+        if any(self._sha(parent) is None for parent in body["parents"]):
+            return problem(422, "Parent SHA does not exist or is not a commit object")
+        parents = [word for parent in body["parents"] for word in ("-p", parent)]
+        sha = self._git("commit-tree", body["tree"], *parents, given=body["message"])
+        assert sha
+        if self.signs and not {"author", "committer"} & set(body):  # GitHub signs only what it names the author of
+            self.signed.add(sha)
+        return Reply(201, self._told(sha))
+
     def _status(self, request: Request, sha: str) -> Reply:
-        self.statuses.append({"sha": sha, "creator": {"login": self.author}, **request.body})
-        return Reply(201, self.statuses[-1])
+        given = request.body if isinstance(request.body, dict) else {}
+        if given.get("state") not in ("error", "failure", "pending", "success"):
+            return problem(422, "Validation Failed", {"resource": "Status", "code": "custom", "field": "state"})
+        if len(given.get("description") or "") > 140:
+            return problem(422, "Validation Failed", {"resource": "Status", "code": "custom", "field": "description"})
+        row = self.status(sha, given["state"], context=given.get("context", "default"), creator=self.author)
+        row["description"] = given.get("description")
+        return Reply(201, row)
+
+    def _statuses(self, request: Request, sha: str) -> Reply:
+        """The newest first, as GitHub's."""
+        return self._page(request, [row for row in reversed(self.statuses) if row["sha"] == sha])
+
+    def _dispatch(self, request: Request, workflow: str) -> Reply:
+        given = request.body if isinstance(request.body, dict) else {}
+        if "ref" not in given or not all(isinstance(value, str) for value in given.get("inputs", {}).values()):
+            return problem(422, "Invalid request.")
+        self.dispatches.append({"workflow": workflow, **given})
+        return Reply(204)
 
 
 def _invalid(body: Json) -> Reply | None:
@@ -359,6 +514,14 @@ def _invalid(body: Json) -> Reply | None:
 
 ROUTES: dict[tuple[str, str], Callable[..., Reply]] = {
     ("GET", "/pulls"): GitHub._pulls,
+    ("POST", "/pulls"): GitHub._propose,
+    ("PATCH", r"/pulls/(\d+)"): GitHub._revise,
+    ("GET", r"/git/ref/(heads/.+)"): GitHub._ref,
+    ("POST", "/git/refs"): GitHub._make_ref,
+    ("PATCH", r"/git/refs/(heads/.+)"): GitHub._move_ref,
+    ("GET", r"/git/commits/(\w+)"): GitHub._commit,
+    ("POST", "/git/commits"): GitHub._make_commit,
+    ("POST", "/git/trees"): GitHub._tree,
     ("GET", r"/pulls/(\d+)"): GitHub._pull,
     ("GET", r"/pulls/(\d+)/files"): GitHub._files,
     ("GET", r"/commits/(\w+)/pulls"): GitHub._of_commit,
@@ -370,6 +533,8 @@ ROUTES: dict[tuple[str, str], Callable[..., Reply]] = {
     ("GET", r"/actions/runs/(\d+)/artifacts"): GitHub._artifacts,
     ("GET", r"/actions/artifacts/(\d+)/zip"): GitHub._zip,
     ("POST", r"/statuses/(\w+)"): GitHub._status,
+    ("GET", r"/commits/(\w+)/statuses"): GitHub._statuses,
+    ("POST", r"/actions/workflows/([\w.-]+)/dispatches"): GitHub._dispatch,
 }
 
 

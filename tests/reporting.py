@@ -39,6 +39,25 @@ QUALITY: dict[str, Any] = {
     ],
     "days": {"day": ["2013-01-01", "2013-01-02"], "rows": [4, 5], "target": [0.2, None]},
 }  # fmt: skip
+DELIVERY: dict[str, Any] = {
+    "by": "kustomize", "files": 2, "local": True, "ships": [], "envs": ["staging", "production"], "unknown": [],
+    "hooks": {"staging": ["Job load-gate"], "production": []}, "objects": 2,
+    "changes": [
+        {"env": "staging", "kind": "Deployment", "namespace": "s", "name": "serve", "what": "changed", "hook": False,
+         "pods": True, "fields": [["spec.template.spec.containers[serve].image", "a@sha256:1…", "a@sha256:2…"]]},
+        {"env": "staging", "kind": "Job", "namespace": "s", "name": "load-gate", "what": "changed", "hook": True,
+         "pods": False, "fields": [["metadata.labels.a", None, "b"]]},
+    ],
+}  # fmt: skip
+
+
+def ruled(*, ok: bool | None = True) -> dict[str, Any]:
+    """A record of `manifests` with one rule."""
+    checks = [
+        Check(name="kustomize build staging", value="9 objects", limit="ends well, with objects", ok=True),
+        Check(name="rule images", value="staging Job x: x has x:1", limit="pinned by digest", ok=ok),
+    ]
+    return Verdict(chapter="manifests", checks=checks, rows=9, seconds=0.4, notes=DELIVERY).record()
 
 
 def judged(*, value: float = -0.01, low: float = -0.02, high: float = -0.005, ok: bool | None = True,
@@ -65,4 +84,5 @@ def facts(*, judge: dict[str, Any] | None = None, **other: Any) -> Facts:
         "contract": {"problem": "flights", "labels": {"title": "Late?"}},
         "slices": [{"slice": "carrier", "value": "UA", "rows": 400, "target": 0.2, "loss": 0.4, "auc": 0.7}],
         "hashes": {"model": "c" * 64}, "commit": "d" * 40,
+        "delivery": DELIVERY,
     } | other))  # fmt: skip

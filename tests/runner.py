@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parents[1]
 STUBS = ROOT / "tests/stubs"
 REPOSITORY = "octo/bikes"
 READING = "ghs_may_only_read"
+WORKFLOWS = {"push": "check", "pull_request": "check", "workflow_run": "comment", "status": "promote",
+             "workflow_dispatch": "promote"}  # fmt: skip
+"""What an event starts, where it does not matter which of several."""
 GROUPS = ("dev", "pipeline", "serve", "load")
 PYPROJECT = """\
 # What the bikes project is made of; its environment is given, so no group names a package.
@@ -78,6 +81,13 @@ TESTS = {
 
         def test_there_are_workflows() -> None:
             assert list(Path(".github/workflows").glob("*.yml"))
+        """,
+    "k8s": """\
+        from pathlib import Path
+
+
+        def test_there_are_overlays() -> None:
+            assert list(Path("k8s/overlays").glob("*/kustomization.yaml"))
         """,
     "bikes": """\
         from bikes import problem
@@ -163,11 +173,13 @@ class Project:
         payload: Mapping[str, Any],
         *,
         at: str,
+        workflow: str = "",
+        job: str = "",
         inline: bool = False,
         token: str = READING,
         **env: str,
     ) -> Ran:
-        """The workflows of `event`, as they are at the commit `at`, on that commit; `inline` as in `inlined`."""
+        """A workflow of `event` (or one `job` of it), as it is at the commit `at`, on that commit; `inline` as in `inlined`."""
         self.runs += 1
         here = self.folder / f"run-{self.runs}"
         checkout = self._clone(here, at)
@@ -182,6 +194,7 @@ class Project:
         }  # fmt: skip
         command = [
             str(Path(sys.executable).parent / "act"), event, "-C", str(checkout), "--eventpath", str(here / "event.json"),
+            "-W", f".github/workflows/{workflow or WORKFLOWS[event]}.yml", *(("-j", job) if job else ()),
             "-P", "ubuntu-latest=-self-hosted", "--json", "--no-skip-checkout", "--no-cache-server",
             "--action-offline-mode", "--action-cache-path", str(here / "act"), "--pull=false", "-s", f"GITHUB_TOKEN={token}",
             *(word for name, value in given.items() for word in ("--env", f"{name}={value}")), *stubs(checkout),
@@ -256,7 +269,7 @@ def project(folder: Path) -> Project:
     made = Project(folder)
     made.work.mkdir()
     story.repository(made.work)
-    for name in (".github", ".ci"):
+    for name in (".github", ".ci", "k8s"):
         shutil.copytree(ROOT / name, made.work / name)
     shutil.copy(ROOT / "Makefile", made.work / "Makefile")
     (made.work / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")

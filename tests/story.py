@@ -11,7 +11,8 @@ from slipway import environment, git
 
 ROOT = Path(__file__).parent.parent
 KEPT = ("requirements", ".dvc/config", ".dvcignore", ".gitignore", "loadtests")
-LOAD = {"rate: 300": "rate: 60", "seconds: 5": "seconds: 2", "users: 16": "users: 4", "min_requests: 1000": "min_requests: 60",
+LOAD = {"rate: 300": "rate: 60", "rate: 120": "rate: 60", "seconds: 5": "seconds: 2", "seconds: 30": "seconds: 4",
+        "users: 16": "users: 4", "at_most: 1.0e-6": "at_most: 1.0e-4", "min_requests: 1000": "min_requests: 60",
         "p95_ms_at_most: 50": "p95_ms_at_most: 500", "p99_ms_at_most: 150": "p99_ms_at_most: 1500"}  # fmt: skip
 
 

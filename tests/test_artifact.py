@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reporting import REGRESSION, facts, judged
+from reporting import REGRESSION, facts, judged, ruled
 from slipway import artifact, report
 from slipway.errors import Refused
 from slipway.facts import Facts
@@ -55,12 +55,25 @@ def changed(path: str, value: Any, start: Any = GOOD) -> Any:
 
 @pytest.mark.parametrize(
     "given_facts",
-    [facts(), facts(judge=judged(ok=False)), facts(metrics=REGRESSION), facts(metrics={}), Facts()],
-    ids=["binary", "refused", "regression", "stopped", "empty"],
+    [
+        facts(),
+        facts(judge=judged(ok=False)),
+        facts(metrics=REGRESSION),
+        facts(metrics={}),
+        Facts(),
+        facts(gates={"manifests": ruled(ok=False)}),
+        facts(delivery={"by": None, "files": 3, "ships": ["Dockerfile"]}),
+    ],
+    ids=["binary", "refused", "regression", "stopped", "empty", "rules", "not rendered"],
 )
 def test_an_honest_report_says_the_same_on_both_sides(given_facts: Facts):
     read = artifact.facts(packed(asdict(given_facts)), most=MOST)
     assert report.markdown(read) == report.markdown(given_facts)
+
+
+def test_a_report_of_before_there_was_a_cluster_is_taken():
+    told = {name: value for name, value in GOOD.items() if name != "delivery"}
+    assert artifact.facts(packed(told), most=MOST).delivery == {}
 
 
 def test_what_no_report_shows_is_dropped():
@@ -190,6 +203,25 @@ def test_a_size_that_lies_is_refused(size: int):
         ("contract.labels.title", ["x"], "contract.labels.title is list"),
         ("hashes", {"evil": "a" * 64}, "hashes.evil"),
         ("hashes.model", "`$(id)`", r"hashes.model is '`\$\(id\)`': String should match pattern"),
+        ("delivery", [], "delivery is list"),
+        ("delivery.by", 1, "delivery.by is 1: "),
+        ("delivery.files", "2", "delivery.files is '2'"),
+        ("delivery.objects", "9", "delivery.objects is '9'"),
+        ("delivery.local", 0, "delivery.local is 0"),
+        ("delivery.ships", [1], "delivery.ships.0 is 1"),
+        ("delivery.envs", "x", "delivery.envs is 'x'"),
+        ("delivery.unknown", ["x" * 20_001], "delivery.unknown.0 is 'xxx.*at most 20000"),
+        ("delivery.hooks", {"x" * 81: []}, "at most 80 characters"),
+        ("delivery.hooks", {"staging": "x"}, "delivery.hooks.staging is 'x'"),
+        ("delivery.changes", [{}] * 5001, "delivery.changes is list: List should have at most 5000"),
+        ("delivery.changes.0.env", "x" * 81, "changes.0.env is 'xxx"),
+        ("delivery.changes.0.kind", None, "changes.0.kind is None"),
+        ("delivery.changes.0.what", "evil", "changes.0.what is 'evil': Input should be 'added', 'removed' or 'changed'"),
+        ("delivery.changes.0.hook", "no", "changes.0.hook is 'no'"),
+        ("delivery.changes.0.pods", 1, "changes.0.pods is 1"),
+        ("delivery.changes.0.fields.0", ["a", "b"], "fields.0 is list: List should have at least 3"),
+        ("delivery.changes.0.fields.0", ["a", "b", "c", "d"], "fields.0 is list: List should have at most 3"),
+        ("delivery.changes.0.fields.0.1", 1, "fields.0.1 is 1"),
         ("commit", "main; rm -rf /", "commit is 'main; rm -rf /': String should match"),
         ("commit", "a" * 65, "commit is"),
     ],

@@ -1,137 +1,258 @@
-"""On a real cluster: the image of a bento is built, pulled by digest, and answers as a locked-down pod."""
+"""The edge to a cluster: what a missing program, cluster, kind or namespace is called, and when waiting ends.
+
+No API server is played here: the programs on PATH are small scripts that print what the real ones printed once.
+tests/test_live.py asks a real cluster.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from slipway import config, doctor, environment, files, package
+from slipway import cluster, git
+from slipway.errors import ConfigError, SlipwayError, Unsure
 
-pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parents[1]
-PORT = 3000
-NAME = f"slipway-test-{os.getpid()}"
+RECORDED = Path(__file__).parent / "applications"
+FIRST = "7b9eb3fde1dd3b5cb26bdf6580d1fadde6a73da3"
+"""The commit that the recorded `succeeded` is of."""
 
 
-def call(*command: str, given: str | None = None, timeout: float = 600) -> str:
-    done = subprocess.run(
-        command, input=given, capture_output=True, text=True, encoding="utf-8", timeout=timeout, check=False
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that alone is PATH, with `kubectl` in it: it notes its words and says what is in `said`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    cat = shutil.which("cat")
+    script = (
+        f'#!/bin/sh\nprintf "%s\\n" "$*" >>"{folder}/asked"\n[ "$1" = kustomize ] && exec {cat} "{folder}/rendered"\n'
     )
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
-    return done.stdout.strip()
+    script += f'[ "$3" = - ] && {cat} >"{folder}/given"\nexec {cat} "{folder}/said"\n'
+    (folder / "kubectl").write_text(script, encoding="utf-8")
+    (folder / "kubectl").chmod(0o755)
+    (folder / "said").touch()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def seen() -> dict[str, str | None]:
-    """What doctor sees. Without a cluster these tests fail: skipped in silence they would look green."""
-    found = doctor.look(ROOT, environment.programs(ROOT))
-    for name in ("kubectl", "cluster", "registry"):
-        if not found[name]:
-            pytest.fail(
-                f"no {name} in reach; `.venv/bin/slipway doctor` says how to get one, KUBECONFIG and REGISTRY name it"
-            )
-    return found
+def says(folder: Path, name: str) -> None:
+    """From now on the application is as it was recorded."""
+    shutil.copy(RECORDED / f"{name}.json", folder / "said.new")
+    (folder / "said.new").replace(folder / "said")
 
 
-def build(context: Path) -> str:
-    """Build and push the image of a bento with whatever builds here; `name@sha256:…`.
-
-    BUILD_IMAGE may name a program of one's own: `IMAGE CONTEXT [options of docker build]`, printing that name.
-    """
-    image, options = f"{os.environ['REGISTRY']}/{NAME}:1", ["--file", str(ROOT / "Dockerfile")]
-    if own := os.environ.get("BUILD_IMAGE"):
-        return call(own, image, str(context), *options).splitlines()[-1]
-    tool = next((t for t in ("docker", "podman", "buildah") if shutil.which(t)), None)
-    assert tool, "no image builder; `.venv/bin/slipway doctor` says how to get one"
-    call(tool, "build", "-t", image, *options, str(context))
-    digest = context.parent / "digest"
-    if tool == "docker":
-        said = re.search(r"digest: (sha256:[0-9a-f]{64})", call(tool, "push", image))
-        assert said
-        return f"{image.removesuffix(':1')}@{said.group(1)}"
-    call(tool, "push", "--digestfile", str(digest), image)
-    return f"{image.removesuffix(':1')}@{digest.read_text().strip()}"
+def program(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    (folder / name).chmod(0o755)
 
 
-def pod(image: str) -> dict[str, Any]:
-    """As locked down as production's: numeric user, read-only root, nothing to escalate with."""
-    container = {
-        "name": "serve",
-        "image": image,
-        "ports": [{"containerPort": PORT}],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": PORT}, "periodSeconds": 1},
-        "securityContext": {
-            "readOnlyRootFilesystem": True,
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  # the pod's own, empty
-    }
-    spec = {
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [container],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-        "terminationGracePeriodSeconds": 5,
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME}, "spec": spec}
+# Programs
 
 
-@pytest.fixture(scope="module")
-def forwarded(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The bento's image as a ready pod, and the port of this machine that leads to it."""
-    context = shutil.copytree(bento, tmp_path_factory.mktemp("image") / "bento")
-    call("kubectl", "apply", "-f", "-", given=json.dumps(pod(build(context))))
-    forward = None
-    try:
-        try:
-            call("kubectl", "wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=120s")
-        except AssertionError as error:
-            said = call("kubectl", "describe", "pod", NAME) + call("kubectl", "logs", NAME, "--tail=40")
-            pytest.fail(f"{error}\n{said}")
-        forward = subprocess.Popen(
-            ["kubectl", "port-forward", f"pod/{NAME}", f":{PORT}", "--address=127.0.0.1"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        assert forward.stdout
-        port = re.search(r":(\d+) ->", forward.stdout.readline())
-        assert port
-        yield int(port.group(1))
-    finally:
-        if forward:
-            forward.terminate()
-            forward.wait(10)
-            if forward.stdout:
-                forward.stdout.close()
-        call("kubectl", "delete", "pod", NAME, "--wait=true", "--timeout=60s")
+def test_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="kubectl is not on PATH") as caught:
+        cluster.kubectl("get", "pods")
+    assert "doctor" in caught.value.hint
+    with pytest.raises(ConfigError, match="argocd is not on PATH"):
+        cluster.argocd("app", "list")
 
 
-def test_doctor_sees_the_cluster(seen: dict[str, str | None]) -> None:
-    assert seen["cluster"]
-    assert seen["registry"]
-    assert seen["image builder"] or os.environ.get("BUILD_IMAGE")
+def test_program_that_hangs_is_given_up(kubectl: Path) -> None:
+    program(kubectl, "kubectl", "while :; do :; done")
+    with pytest.raises(Unsure, match=r"`kubectl get pods …` did not end within 0\.2 s"):
+        cluster.kubectl("get", "pods", timeout=0.2)
 
 
-def test_pod_gives_the_golden_answers(forwarded: int, packable: Path, params: config.Params) -> None:
-    golden = files.read_json(packable / package.GOLDEN)
-    started = time.monotonic()
-    check = package.replay(forwarded, golden, tolerance=params.package.tolerance)
-    assert check.ok, check
-    assert time.monotonic() - started < 30
+def test_program_gets_what_it_is_given(kubectl: Path) -> None:
+    program(kubectl, "kubectl", "read line; echo heard $line")
+    assert cluster.kubectl("apply", "-f", "-", given="one\n") == "heard one\n"
 
 
-def test_pod_runs_by_digest_as_nobody_in_particular(forwarded: int) -> None:
-    assert forwarded
-    running = json.loads(call("kubectl", "get", "pod", NAME, "-o", "json"))
-    assert re.search(r"@sha256:[0-9a-f]{64}$", running["spec"]["containers"][0]["image"])
-    assert running["status"]["containerStatuses"][0]["restartCount"] == 0
-    assert "uid=0(" not in call("kubectl", "exec", NAME, "--", "id")
+def test_failed_program_ends_in_its_meaning(kubectl: Path) -> None:
+    program(kubectl, "kubectl", "echo 'The connection to the server localhost:8080 was refused - did you' >&2; exit 1")
+    with pytest.raises(ConfigError, match="no cluster in reach: The connection to the server localhost:8080") as caught:
+        cluster.kubectl("get", "pods")
+    assert "KUBECONFIG" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "means", "hint"),
+    [
+        ("Unable to connect to the server: dial tcp: lookup x: no such host", "no cluster in reach", "KUBECONFIG"),
+        ("Error in configuration: context was not found for specified context: nope", "no cluster in reach", "KUBECONFIG"),
+        ('error: the server doesn\'t have a resource type "applications"', "does not know applications: it has no Argo CD",
+         "argo-cd/v3"),
+        ('no matches for kind "AppProject" in version "argoproj.io/v1alpha1"\nensure CRDs are installed first',
+         "does not know AppProject: it has no Argo CD", "argo-cd/v3"),
+        ('error: the server doesn\'t have a resource type "rollouts"', "does not know rollouts: it has no Argo Rollouts",
+         "argo-rollouts/v1"),
+        ('no matches for kind "AnalysisTemplate" in version "argoproj.io/v1alpha1"',
+         "does not know AnalysisTemplate: it has no Argo Rollouts", "argo-rollouts/v1"),
+        ('Error from server (NotFound): error when creating "STDIN": namespaces "flights-staging" not found',
+         "no namespace flights-staging", "argocd/namespaces"),
+        ('Error from server (NotFound): applications.argoproj.io "flights-staging" not found',
+         "no application flights-staging", "kubectl apply -k argocd"),
+        ("The pods \"x\" is invalid: : ValidatingAdmissionPolicy 'p' with binding 'p' denied request: images must be pinned",
+         "policies refuse it: images must be pinned", "k8s/policy"),
+        ('{"level":"fatal","msg":"rpc error: code = Unauthenticated desc = no session information"}',
+         "argocd is not logged in", "argocd login"),
+        ("one\nsomething else", "kubectl get it: something else", "events"),
+        ("", "kubectl get it: it failed and said nothing", "events"),
+    ],
+)  # fmt: skip
+def test_failures_are_explained(said: str, means: str, hint: str) -> None:
+    error = cluster.explained("kubectl get it", said)
+    assert means in str(error)
+    assert hint in error.hint
+
+
+# Applications
+
+
+def test_state_asks_argo_cd_namespace(kubectl: Path) -> None:
+    says(kubectl, "succeeded")
+    assert cluster.state("flights-staging").phase == "Succeeded"
+    assert (kubectl / "asked").read_text() == "-n argocd get applications.argoproj.io flights-staging -o json\n"
+
+
+@pytest.mark.parametrize(("hard", "kind"), [(False, "normal"), (True, "hard")])
+def test_refresh_annotates(kubectl: Path, hard: bool, kind: str) -> None:
+    cluster.refresh("x", hard=hard)
+    assert f"annotate applications.argoproj.io x argocd.argoproj.io/refresh={kind}" in (kubectl / "asked").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "phase"),
+    [("succeeded", "Succeeded"), ("healed", "Succeeded"), ("gate-failed", "Failed"), ("forbidden", "Failed")],
+)
+def test_wait_ends_with_the_operation_whatever_its_phase(kubectl: Path, tmp_path: Path, name: str, phase: str) -> None:
+    says(kubectl, name)
+    revision = json.loads((kubectl / "said").read_text())["status"]["operationState"]["syncResult"]["revision"]
+    assert cluster.wait("flights-staging", revision, seconds=0, root=tmp_path).phase == phase
+
+
+def test_wait_is_unsure_in_the_end(kubectl: Path, tmp_path: Path) -> None:
+    says(kubectl, "running")
+    with pytest.raises(Unsure, match=r"did not come to 0{12} within 0 s: Synced at .* operation Running of") as caught:
+        cluster.wait("flights-staging", "0" * 40, seconds=0, root=tmp_path)
+    assert caught.value.hint.endswith("describe application flights-staging")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [("healed", Unsure, "healed itself"), ("broken", ConfigError, "ComparisonError")],
+)
+def test_wait_gives_up_on_what_cannot_come(
+    kubectl: Path, tmp_path: Path, name: str, error: type[SlipwayError], said: str
+) -> None:
+    told = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+    told["status"]["history"] = []  # no whole operation succeeded
+    (kubectl / "said").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(error, match=said):
+        cluster.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
+
+
+def test_wait_believes_bad_news_only_when_it_stays(kubectl: Path, tmp_path: Path) -> None:
+    for turn, name in enumerate(("running", "running", "broken", "succeeded")):
+        shutil.copy(RECORDED / f"{name}.json", kubectl / f"said.{turn * 'x'}")
+    cat = shutil.which("cat", path="/bin:/usr/bin")
+    program(kubectl, "kubectl", f'cd "{kubectl}"; read turn <turn; echo "x$turn" >turn; exec {cat} "said.$turn"')
+    (kubectl / "turn").write_text("\n", encoding="utf-8")
+    assert cluster.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=1.5).phase == "Succeeded"
+
+
+# Revisions
+
+
+def repository(folder: Path) -> list[str]:
+    """A repository with two commits; their hashes."""
+    git.output("init", "-q", "-b", "main", str(folder))
+    git.output("config", "user.name", "t", root=folder)
+    git.output("config", "user.email", "t@example.org", root=folder)
+    for name in ("one", "two"):
+        git.output("commit", "-q", "--allow-empty", "-m", name, root=folder)
+    return [git.commit("HEAD~1", root=folder), git.commit(root=folder)]
+
+
+def test_later_commit_holds_an_earlier_one(tmp_path: Path) -> None:
+    one, two = repository(tmp_path)
+    assert cluster.holds(two, one, root=tmp_path)
+    assert cluster.holds(one, one, root=tmp_path)
+    assert not cluster.holds(one, two, root=tmp_path)
+
+
+@pytest.mark.parametrize("found", ["", "main", "0" * 40])
+def test_unknown_revision_holds_nothing(tmp_path: Path, found: str) -> None:
+    one, _ = repository(tmp_path)
+    assert not cluster.holds(found, one, root=tmp_path)
+
+
+def test_commit_of_another_is_fetched(tmp_path: Path) -> None:
+    one, two = repository(tmp_path / "theirs")
+    git.output("clone", "-q", str(tmp_path / "theirs"), str(tmp_path / "mine"))
+    git.output("commit", "-q", "--allow-empty", "-m", "three", root=tmp_path / "theirs")
+    three = git.commit(root=tmp_path / "theirs")
+    assert cluster.holds(three, two, root=tmp_path / "mine")
+    assert cluster.holds(three, one, root=tmp_path / "mine")
+
+
+# Bootstrap
+
+
+RENDERED = """
+apiVersion: argoproj.io/v1alpha1
+kind: AppProject
+metadata: {name: flights}
+spec: {sourceRepos: [https://elsewhere.example.org]}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: flights-staging}
+spec: {source: {repoURL: https://elsewhere.example.org}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: flights-staging}
+"""
+
+
+def test_bootstrap_applies_policies_then_the_addressed_applications(kubectl: Path) -> None:
+    (kubectl / "rendered").write_text(RENDERED, encoding="utf-8")
+    cluster.bootstrap(ROOT, repository="file:///here.git", name="flights")
+    asked = (kubectl / "asked").read_text().splitlines()
+    assert asked == [f"apply -k {ROOT}/k8s/policy", f"kustomize {ROOT}/argocd", "apply -f -"]
+    project, app, namespace = json.loads((kubectl / "given").read_text())["items"]
+    assert project["spec"]["sourceRepos"] == [app["spec"]["source"]["repoURL"]] == ["file:///here.git"]
+    assert namespace["kind"] == "Namespace"
+
+
+def test_bootstrap_refuses_another_projects_applications(kubectl: Path) -> None:
+    (kubectl / "rendered").write_text(RENDERED, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"argocd/project.yaml is about 'flights', limit: 'bikes'"):
+        cluster.bootstrap(ROOT, repository="file:///here.git", name="bikes")
+    assert "apply -f -" not in (kubectl / "asked").read_text().splitlines()
+
+
+# Looking closer
+
+
+def test_hook_log_is_whole(kubectl: Path) -> None:
+    (kubectl / "said").write_text("line\n", encoding="utf-8")
+    assert cluster.hook_log("flights-staging", "load-gate") == "line\n"
+    assert (kubectl / "asked").read_text() == "-n flights-staging logs job/load-gate --tail=-1\n"
+
+
+def test_dump_says_what_it_could_not_have(kubectl: Path) -> None:
+    program(
+        kubectl,
+        "kubectl",
+        'case "$*" in *"-o name") echo pod/one;; logs*) echo Hello;; *) echo gone >&2; exit 1;; esac',
+    )
+    said = cluster.dump("flights-staging")
+    assert "$ kubectl logs pod/one --namespace=flights-staging --all-containers --tail=200\nHello" in said
+    assert "kubectl get applications.argoproj.io flights-staging --namespace=argocd: gone" in said
+    assert "$ kubectl get events" in said

@@ -144,3 +144,26 @@ def test_missing_need_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="make loop needs git, uv, dvc") as caught:
         doctor.run(tmp_path, {"PATH": str(tmp_path)})
     assert caught.value.hint.endswith("install -y git") or caught.value.hint == "brew install git"
+
+
+def test_objects_of_a_cluster_are_asked_by_name(tmp_path: Path) -> None:
+    env = program(
+        tmp_path / "bin",
+        "kubectl",
+        'echo "$@" >>"${0%/*}/asked"; case "$*" in *rollouts*) exit 1;; esac; echo one; echo two',
+    )
+    (tmp_path / "argocd/namespaces").mkdir(parents=True)
+    (tmp_path / "argocd/namespaces/a.yaml").write_text("kind: Namespace\nmetadata:\n  name: bikes-staging\n")
+    (tmp_path / "k8s/policy").mkdir(parents=True)
+    for name in ("every", "slipway-user"):
+        (tmp_path / f"k8s/policy/{name}.yaml").write_text(f"metadata:\n  name: {name}\n")
+    seen = doctor.look(tmp_path, env)
+    assert seen["namespaces"] == seen["Argo CD"] == seen["policies"] == "2 there"
+    assert seen["Argo Rollouts"] is None
+    asked = (tmp_path / "bin/asked").read_text()
+    assert "get namespace bikes-staging -o name" in asked
+    assert f"get {doctor.POLICIES} slipway-user -o name" in asked
+
+
+def test_project_without_manifests_has_no_namespaces(tmp_path: Path) -> None:
+    assert found("namespaces", program(tmp_path / "bin", "kubectl", "echo one"), tmp_path) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,41 @@ def test_a_step_without_one_of_them_is_told_which(name: str, monkeypatch: pytest
         monkeypatch.setenv(f"GITHUB_{each}", "" if each == name else "x")
     with pytest.raises(ConfigError, match=f"not set: GITHUB_{name}$"):
         environment.actions()
+
+
+def test_forge_is_there_only_with_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EVENT_PATH", "REPOSITORY", "API_URL", "SERVER_URL", "TOKEN"):
+        monkeypatch.setenv(f"GITHUB_{name}", "x")
+    assert environment.forge() == environment.actions()
+    for name in ("TOKEN", "REPOSITORY"):
+        monkeypatch.setenv(f"GITHUB_{name}", "")
+        assert environment.forge() is None
+        monkeypatch.setenv(f"GITHUB_{name}", "x")
+    monkeypatch.setenv("GITHUB_API_URL", "")
+    with pytest.raises(ConfigError, match="not set: GITHUB_API_URL"):
+        environment.forge()
+
+
+def test_a_steps_output_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", "/o")
+    assert environment.step_output() == Path("/o")
+    monkeypatch.delenv("GITHUB_OUTPUT")
+    assert environment.step_output() is None
+
+
+def test_gits_token_goes_to_its_server_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "t0p")
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com/")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    found = environment.git_login()
+    assert found["GIT_TERMINAL_PROMPT"] == "0"
+    assert found["GIT_CONFIG_COUNT"] == "2"
+    assert found["GIT_CONFIG_KEY_1"] == "http.https://github.com/.extraheader"
+    assert b64decode(found["GIT_CONFIG_VALUE_1"].removeprefix("AUTHORIZATION: basic ")) == b"x-access-token:t0p"
+
+
+@pytest.mark.parametrize(("token", "server"), [("", "https://github.com"), ("t0p", ""), ("t0p", "http://github.com")])
+def test_git_has_no_token_without_a_safe_server(token: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", token)
+    monkeypatch.setenv("GITHUB_SERVER_URL", server)
+    assert not [name for name in environment.git_login() if name.startswith("GIT_CONFIG_VALUE")]

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from reporting import facts, judged
-from slipway import git
+from reporting import DELIVERY, facts, judged, ruled
+from slipway import files, git
 from slipway.errors import DataError
 from slipway.facts import Facts, commands, current, history, proposed, read
 from slipway.verdict import Check, Verdict
 from slipway.views import headline
-from story import begin
+from story import begin, save
 
 
 def test_a_base_that_is_no_hash_enters_no_command():
@@ -45,6 +45,26 @@ def test_what_was_said_of_another_lock_or_commit_is_left_out():
     assert list(current(gates, {"lock": "l"}, "c")) == ["repro", "prove"]
     assert list(current(gates, {"lock": "l"}, "other")) == ["repro"]
     assert list(current(gates, {"lock": "other"}, "c")) == ["prove"]
+
+
+@pytest.mark.parametrize("word", ["manifests", "policy"])
+def test_what_was_said_of_the_cluster_at_another_commit_is_left_out(word: str):
+    gates = {word: {"inputs": {"commit": "c"}}}
+    assert list(current(gates, {}, "c")) == [word]
+    assert list(current(gates, {}, "other")) == list(current({word: {}}, {}, "c")) == []
+
+
+def test_what_a_change_does_to_the_cluster_is_a_fact_with_and_without_a_verdict(tmp_path: Path):
+    files.write_json(tmp_path / "reports/metrics.json", {})
+    (tmp_path / ".gitignore").write_text("reports\n", "utf-8")
+    begin(tmp_path)
+    save(tmp_path)
+    of = {"inputs": {"commit": git.commit(root=tmp_path)}, "notes": DELIVERY}
+    for record, gates in ((of, []), (ruled() | of, ["manifests"]), (ruled() | {"inputs": {"commit": "other"}}, None)):
+        files.write_json(tmp_path / "reports/manifests.json", record)
+        found = read(tmp_path)
+        assert (list(found.gates), found.delivery) == (gates or [], {} if gates is None else DELIVERY)
+        assert "notes" not in found.gates.get("manifests", {}), "they would be in facts.json twice"
 
 
 def test_metrics_of_a_pipeline_that_stopped_are_not_shown(tmp_path: Path):

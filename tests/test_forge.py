@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import remotes
 from github import BOT, GitHub, Reply
-from slipway import forge
+from slipway import forge, git
 from slipway.rest import Denied, Rest
 
 
@@ -92,3 +94,76 @@ def test_an_artifact_that_has_expired_is_none(github: GitHub, api: Rest):
     github.fail("/zip", status=403, message="no")
     with pytest.raises(Denied, match="403: no"):
         forge.download(api, 500, most=100)
+
+
+# Branches and commits
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    return remotes.remote(tmp_path)[0]
+
+
+@pytest.fixture
+def real(remote: Path) -> Iterator[tuple[GitHub, Rest]]:
+    """A GitHub with a repository, and its API."""
+    with (
+        GitHub(remote=remote) as server,
+        Rest(server.url, server.repository, server.token, attempts=2, timeout_seconds=5) as client,
+    ):
+        yield server, client
+
+
+def test_a_commit_is_made_without_a_clone(remote: Path, real: tuple[GitHub, Rest]):
+    _, api = real
+    tip = git.commit("main", root=remote)
+    made = forge.commit(api, tip, {"a b/é.txt": "one\r\ntwo", ".gitignore": ""}, "Say it\n\nBecause.\n")
+    assert made == forge.committed(api, made["sha"])
+    assert made["verification"]["verified"] is True
+    assert git.output("diff", "--name-only", "-z", tip, made["sha"], root=remote).split("\0")[:2] == [
+        ".gitignore",
+        "a b/é.txt",
+    ]
+    assert git.output("cat-file", "-s", f"{made['sha']}:a b/é.txt", root=remote) == "8"
+    assert git.commit(f"{made['sha']}^", root=remote) == tip
+    assert git.output("log", "-1", "--format=%B", made["sha"], root=remote) == "Say it\n\nBecause."
+
+
+def test_a_branch_is_made_then_moved(remote: Path, real: tuple[GitHub, Rest]):
+    server, api = real
+    tip = git.commit("main", root=remote)
+    assert forge.branch(api, "bump/a") is None
+    forge.point(api, "bump/a", tip)
+    forge.point(api, "bump/a", tip)
+    made = [forge.commit(api, tip, {"a": text}, "x")["sha"] for text in "bc"]
+    for sha in made:
+        forge.point(api, "bump/a", sha)
+    assert forge.branch(api, "bump/a") == git.commit("bump/a", root=remote) == made[-1]
+    refs = [request.method for request in server.writes if "/git/refs" in request.path]
+    assert refs == ["POST", "PATCH", "PATCH"]
+
+
+def test_what_the_forge_does_not_know_is_an_error(real: tuple[GitHub, Rest]):
+    server, api = real
+    with pytest.raises(Denied, match=r"GET /git/commits/0{40}: answered 404"):
+        forge.commit(api, "0" * 40, {"a": ""}, "x")
+    with pytest.raises(Denied, match="answered 422: Object does not exist"):
+        forge.point(api, "bump/a", "0" * 40)
+    server.fail("GET .*/git/ref/", status=403, message="no")
+    with pytest.raises(Denied, match="answered 403: no"):
+        forge.branch(api, "main")
+
+
+def test_a_pull_request_is_opened_revised_and_listed(remote: Path, real: tuple[GitHub, Rest]):
+    _, api = real
+    forge.point(api, "topic", forge.commit(api, git.commit("main", root=remote), {"a": ""}, "x")["sha"])
+    made = forge.propose(api, "topic", "main", "A title", "A body")
+    assert (made["number"], made["user"]["login"], made["body"]) == (1, BOT, "A body")
+    with pytest.raises(Denied, match=r"422: Validation Failed; A pull request already exists for octo:topic\."):
+        forge.propose(api, "topic", "main", "A title", "A body")
+    with pytest.raises(Denied, match="422: Validation Failed; head invalid"):
+        forge.propose(api, "nowhere", "main", "A title", "A body")
+    assert [row["number"] for row in forge.open_pulls(api, "main")] == [1]
+    assert forge.open_pulls(api, "other") == []
+    assert forge.revise(api, 1, state="closed")["state"] == "closed"
+    assert forge.open_pulls(api, "main") == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import re
 import shutil
 import sys
@@ -27,7 +28,7 @@ from conftest import BIKES, Run
 from slipway import cli, files, git, ledger, load, loop, package, scene
 from slipway.errors import Refused, Unsure
 from test_ledger import line
-from test_load import SLO, Sample, samples
+from test_load import SCHEDULE, SLO, Sample, samples
 from test_release import BENTO, packaged, record  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -277,7 +278,7 @@ def test_judge_refuses_what_its_champion_shows(followed: Path, tmp_path: Path, s
     ],
 )  # fmt: skip
 def test_load_refuses_by_that_check_alone(given: list[Sample], word: str, checks: list[str]) -> None:
-    verdict = load.judge(given, SLO)
+    verdict = load.judge(given, SLO, SCHEDULE)
     assert (verdict.word, [check.name for check in verdict.checks if not check.ok]) == (word, checks)
 
 
@@ -306,11 +307,11 @@ def wrong() -> Iterator[int]:
 @pytest.mark.parametrize(("hour", "kept", "by"), [(7, 7.25, r"0\.25"), (12, 12.0, "no number")])
 def test_service_with_other_answers_is_refused(wrong: int, tmp_path: Path, hour: int, kept: float, by: str) -> None:
     rows = [{"row": {"hour": hour}, "prediction": float(hour)} for hour in range(3)]
-    played = scene.Scene(root=tmp_path, ports={"production": wrong})
-    assert package.replay(wrong, rows, tolerance=1e-6).ok
+    played = scene.Scene(root=tmp_path, name="bikes", ports={"production": wrong})
+    assert package.replay(f"http://127.0.0.1:{wrong}", rows, tolerance=1e-6).ok
     loop.answer(played, rows, 1e-6)
     rows.append({"row": {"hour": hour}, "prediction": kept})
-    assert package.replay(wrong, rows, tolerance=1e-6).ok is False
+    assert package.replay(f"http://127.0.0.1:{wrong}", rows, tolerance=1e-6).ok is False
     with pytest.raises(Refused, match=rf"production differs from its model by {by}, limit: ≤ 1e-06"):
         loop.answer(played, rows, 1e-6)
 
@@ -380,6 +381,7 @@ def test_release_refuses(releasable: Path, say: Say, name: str) -> None:
 
 
 EVIDENCE = {
+    "chapter": "load",
     "verdict": "pass",
     "inputs": {"bento_sha256": "b1"},
     "rows": 9,
@@ -392,13 +394,8 @@ def evidence(**changes: object) -> Break:
 
 
 def aged(folder: Path) -> None:
-    old = ledger.newest(ledger.read("staging", folder))
-    assert old is not None
-    place = ledger.path("staging", folder)
-    place.write_text(
-        old.model_copy(update={"at": datetime.now(UTC) - timedelta(days=8)}).model_dump_json() + "\n", "utf-8"
-    )
-    story.commit(folder)
+    then = (datetime.now(UTC) - timedelta(days=8)).timestamp()
+    os.utime(folder / "reports/load.json", (then, then))
 
 
 PROMOTE: dict[str, tuple[Break, int, str]] = {
@@ -406,10 +403,10 @@ PROMOTE: dict[str, tuple[Break, int, str]] = {
     "never staged": (lambda folder: ledger.path("staging", folder).unlink(), 4, "promote: staging never ran anything"),
     "no evidence": (lambda folder: (folder / "reports/load.json").unlink(), 3, "load.json does not exist"),
     "evidence of another": (evidence(inputs={"bento_sha256": "b2"}), 4, "promote: the load verdict is about b2, staging runs b1"),
-    "evidence of nothing": (evidence(inputs={}), 4, "promote: the load verdict is about None, staging runs b1"),
+    "evidence of nothing": (evidence(inputs={}), 4, "promote: the load verdict is about nothing, staging runs b1"),
     "evidence fails": (evidence(verdict="fail"), 4, "promote: staging's load verdict is fail, limit: pass"),
     "evidence is unsure": (evidence(verdict="unsure"), 5, "promote: staging's load verdict is unsure, limit: pass"),
-    "too old": (aged, 4, r"promote: staging's release is 8 days old, limit: 7\n"),
+    "too old": (aged, 4, r"promote: the evidence is 8 days old, limit: 7\n"),
     "not a descendant": (beside("production"), 4, "promote: commit [0-9a-f]{12} is no descendant of .*, which production"),
 }  # fmt: skip
 

@@ -11,16 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from slipway import files, load
+from slipway import config, files, load
 from slipway.errors import ConfigError, Refused, Unsure
-from slipway.load import Endpoint, Sample, Slo
+from slipway.load import Endpoint, Sample, Schedule, Slo
 
 ROOT = Path(__file__).parent.parent
 PREDICT = "POST /predict"
 LIMITS = Endpoint(
     share=1, min_requests=100, errors_at_most=0.01, p50_ms_at_most=20, p95_ms_at_most=50, p99_ms_at_most=90
 )
-SLO = Slo(rate=100, seconds=2, users=4, achieved_ratio_at_least=0.95, endpoints={PREDICT: LIMITS})
+SCHEDULE = Schedule(rate=100, seconds=2, users=4)
+SLO = Slo(
+    schedules={"machine": SCHEDULE, "cluster": SCHEDULE},
+    achieved_ratio_at_least=0.95,
+    golden_difference_at_most=0,
+    endpoints={PREDICT: LIMITS},
+)
 
 
 def samples(
@@ -51,7 +57,7 @@ def samples(
     ],
 )
 def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> None:
-    verdict = load.judge(given, SLO, of="abc")
+    verdict = load.judge(given, SLO, SCHEDULE, of="abc")
     assert (verdict.word, verdict.inputs) == (word, {"bento_sha256": "abc"})
     if because:
         with pytest.raises((Refused, Unsure)) as caught:
@@ -63,7 +69,7 @@ def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> 
 def test_each_endpoint_is_judged_alone() -> None:
     both = Slo(**SLO.model_dump(exclude={"endpoints"}), endpoints={PREDICT: LIMITS, "POST /ask": LIMITS})
     given = samples() + [Sample("POST /ask", s.intended, 500, True) for s in samples()]
-    wrong = [check.name for check in load.judge(given, both).checks if check.ok is False]
+    wrong = [check.name for check in load.judge(given, both, SCHEDULE).checks if check.ok is False]
     assert wrong == ["POST /ask p50_ms", "POST /ask p95_ms", "POST /ask p99_ms"]
 
 
@@ -76,8 +82,11 @@ def test_percentile_is_a_value_that_was_measured(share: float, value: float) -> 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("rate: 300", "rate: -1"), "rate is -1: Input should be greater than 0"),
-        (("users: 16", "users: 16\nmore: 1"), "more is 1: Extra inputs are not permitted"),
+        (("rate: 300", "rate: -1"), "schedules.machine.rate is -1: Input should be greater than 0"),
+        (("users: 16", "users: 16, more: 1"), "schedules.machine.more is 1: Extra inputs are not permitted"),
+        (("endpoints:", "more: 1\nendpoints:"), "more is 1: Extra inputs are not permitted"),
+        (("  cluster: {", "  moon: {"), "schedules.moon"),
+        (("cluster: {rate: 120, seconds: 30, users: 16}", ""), "schedules has no cluster, limit: machine and cluster"),
         (("POST /predict", "predict"), "String should match pattern"),
         (("rate: 300", "rate: ["), "is not YAML"),
     ],
@@ -90,7 +99,14 @@ def test_a_wrong_objective_is_a_wrong_setting(tmp_path: Path, change: tuple[str,
 
 
 def test_the_projects_objective_is_valid() -> None:
-    assert PREDICT in load.slo(ROOT / load.SLO).endpoints
+    objective = load.slo(ROOT / load.SLO)
+    assert PREDICT in objective.endpoints
+    assert objective.golden_difference_at_most == config.load(ROOT / "params.yaml").package.tolerance
+    for schedule in objective.schedules.values():
+        least = sum(endpoint.min_requests for endpoint in objective.endpoints.values())
+        assert schedule.rate * schedule.seconds >= least
+    cluster = objective.schedules["cluster"]
+    assert (cluster.seconds, cluster.rate * cluster.seconds) >= (30, 3000)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -141,7 +157,9 @@ def folder(project: Path, tmp_path: Path) -> Path:
         (tmp_path / "models" / name).symlink_to(project / "models" / name)
     (tmp_path / "loadtests").mkdir()
     (tmp_path / load.LOCUSTFILE).symlink_to(ROOT / load.LOCUSTFILE)
-    objective = {"rate": 60, "seconds": 2, "users": 4, "achieved_ratio_at_least": 0.5,
+    schedule = {"rate": 60, "seconds": 2, "users": 4}
+    objective = {"schedules": {"machine": schedule, "cluster": schedule | {"rate": 1}},
+                 "achieved_ratio_at_least": 0.5, "golden_difference_at_most": 0,
                  "endpoints": {PREDICT: {"share": 1, "min_requests": 100, "errors_at_most": 0.01,
                                          "p95_ms_at_most": 400, "p99_ms_at_most": 5000}}}  # fmt: skip
     files.write_json(tmp_path / load.SLO, objective)

@@ -118,7 +118,7 @@ def test_interrupted_loop_leaves_no_process_and_no_lock(tmp_path):
 
 
 def test_what_a_killed_loop_left_is_stopped(tmp_path):
-    stage = scene.prepare(repository(tmp_path / "killed"), {})
+    stage = scene.prepare(repository(tmp_path / "killed"), "bikes", {})
     code = [sys.executable, "-c", "import time; time.sleep(60)"]
     orphan = subprocess.Popen(code, cwd=stage.work, env=stage.env, start_new_session=True)
     bystander = subprocess.Popen(code, env=environment.programs(stage.root), start_new_session=True)

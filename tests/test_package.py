@@ -71,7 +71,7 @@ def test_serving_does_not_change_what_the_bento_is(served: int, bento: Path) -> 
 
 @pytest.mark.parametrize(("golden", "ok"), [([], None), ([{"row": {"station": 3}, "prediction": 1.0}], False)])
 def test_nothing_replayed_is_no_pass(served: int, golden: list[dict[str, object]], ok: bool | None) -> None:
-    assert package.replay(served, golden, tolerance=1.0).ok is ok
+    assert package.replay(f"http://127.0.0.1:{served}", golden, tolerance=1.0).ok is ok
 
 
 @pytest.mark.parametrize(

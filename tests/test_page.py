@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reporting import DATA, QUALITY, REGRESSION, RELIABILITY, facts, judged
+from reporting import DATA, DELIVERY, QUALITY, REGRESSION, RELIABILITY, facts, judged
 from slipway import page, plots
 from slipway.facts import Facts
 
@@ -94,6 +94,20 @@ def test_text_of_the_data_is_only_text():
         ),
         contract={"problem": nasty, "labels": {"title": nasty}},
         quality=QUALITY | {"columns": [{**QUALITY["columns"][0], "name": nasty, "top": {nasty: 3}}]},
+        delivery=DELIVERY
+        | {
+            "ships": [nasty],
+            "unknown": [nasty],
+            "changes": [
+                {
+                    **DELIVERY["changes"][0],
+                    "env": nasty,
+                    "kind": nasty,
+                    "name": nasty,
+                    "fields": [[nasty, nasty, nasty]],
+                }
+            ],
+        },
     )
     for html in (page.html(given, {}, f"# {nasty[:-1]}\n\n{nasty[:-1]}\n"), page.data(given, "")):
         reader = read(html)
@@ -122,6 +136,18 @@ def test_what_changed_in_the_data_is_on_the_page():
         "year 0.40 1.50 17.0 % 20.0 % carrier 0.01 0.02 0 % 0 % new – 0.10 – –",
     ):
         assert shown in text, shown
+
+
+def test_what_happens_in_the_cluster_is_on_the_page():
+    text = " ".join(re.sub("<[^>]*>", " ", page.html(facts(), {})).split())
+    for shown in (
+        "Delivery what happens in the cluster staging: synced, 2 objects changed; pods restart: Deployment serve;",
+        "2 rendered objects differ",
+        "staging: Deployment serve spec.template.spec.containers[serve].image a@sha256:1… → a@sha256:2…",
+        "staging: Job load-gate (hook) metadata.labels.a – → b",
+    ):
+        assert shown in text, shown
+    assert "Delivery" not in page.html(facts(delivery={}), {})
 
 
 def test_only_an_input_that_shifted_stands_out():

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from slipway import git, ledger, promote, release
+import oci
+import remotes
+from slipway import bump, files, git, ledger, overlay, registry, release, rollback
 from slipway.errors import ConfigError, DataError, Refused
 from story import begin
 from test_ledger import line as ledger_line
 from test_ledger import repository  # noqa: F401
 
 BENTO = {"bento": "bikes:1", "bento_sha256": "b1", "model_sha256": "m1", "path": "x"}
+ROOT = Path(__file__).parents[1]
+BIKES = ROOT / "tests/problems/bikes/params.yaml"
 PASSED = dict.fromkeys(release.VERDICTS, "pass")
 
 
@@ -26,20 +33,22 @@ def line(**changes: object) -> ledger.Line:
 @pytest.fixture
 def packaged(tmp_path: Path) -> Path:
     """A repository in which everything was judged and packaged."""
-    (tmp_path / "reports").mkdir()
+    folder = tmp_path / "a b é"
+    folder.mkdir()
+    (folder / "reports").mkdir()
     for name in ("models/model.onnx", "dvc.lock", "data/table.parquet"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-    sha = release.files.sha256(tmp_path / "models/model.onnx")
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    sha = release.files.sha256(folder / "models/model.onnx")
     records = {chapter: {"verdict": "pass", "inputs": {"challenger": sha}} for chapter in release.VERDICTS}
     records["package"]["notes"] = BENTO | {"model_sha256": sha}
     for name, told in (records | {"metrics": {"auc": 0.7}}).items():
-        (tmp_path / f"reports/{name}.json").write_text(json.dumps(told))
-    begin(tmp_path)
-    git.output("add", "dvc.lock", root=tmp_path)
-    git.output("commit", "-q", "-m", "Better features (#12)", root=tmp_path)
-    record(tmp_path, "prove", inputs={"commit": git.commit(root=tmp_path)})
-    return tmp_path
+        (folder / f"reports/{name}.json").write_text(json.dumps(told))
+    begin(folder)
+    git.output("add", "dvc.lock", root=folder)
+    git.output("commit", "-q", "-m", "Better features (#12)", root=folder)
+    record(folder, "prove", inputs={"commit": git.commit(root=folder)})
+    return folder
 
 
 def record(folder: Path, chapter: str, **changes: object) -> None:
@@ -117,21 +126,294 @@ def test_run_is_quoted_only_for_its_own_lock(packaged):
     assert release.tracked("l2", packaged) is None
 
 
-def test_promotion_copies_stagings_line_with_evidence(packaged, params):
-    release.run(params, root=packaged)
-    load = {
-        "verdict": "pass",
-        "inputs": {"bento_sha256": "b1"},
-        "rows": 100,
-        "checks": [{"name": "p95_ms", "value": 3.0}],
-    }
-    (packaged / "reports/load.json").write_text(json.dumps(load))
-    assert promote.run(params, root=packaged) == "production ← bikes:1, load verdict pass"
-    found = ledger.read("production", packaged)[-1]
-    assert found.evidence == {"load": "pass", "p95_ms": 3.0, "requests": 100, "of": "b1"}
-    assert "nothing to promote" in promote.run(params, root=packaged)
+# The image, and the overlay that pins it
 
 
-def test_promotion_without_a_staged_release_is_refused(packaged, params):
-    with pytest.raises(Refused, match="staging never ran anything"):
-        promote.run(params, root=packaged)
+@pytest.fixture
+def imaged(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a remote, an overlay, a Dockerfile, and the bento's image pushed."""
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    for name, words in (("Dockerfile", "FROM a"), (".gitignore", ".slipway/"), ("README.md", "# words")):
+        (packaged / name).write_text(words)
+    file = overlay.path("staging", packaged)
+    file.parent.mkdir(parents=True)
+    file.write_text(remotes.OVERLAY.format(env="staging", zero=remotes.ZERO))
+    git.output("add", "Dockerfile", ".gitignore", "README.md", "k8s", root=packaged)
+    git.output("commit", "-q", "-m", "An overlay (#13)", root=packaged)
+    git.output("init", "-q", "--bare", "-b", "main", str(packaged.parent / "remote.git"), root=packaged)
+    git.output("remote", "add", "origin", str(packaged.parent / "remote.git"), root=packaged)
+    git.output("push", "-q", "origin", "main", root=packaged)
+    record(packaged, "prove", inputs={"commit": git.commit(root=packaged)})
+    pushed(packaged, IMAGE)
+    return packaged
+
+
+IMAGE = f"{remotes.IMAGE}@{remotes.digest(1)}"
+
+
+def pushed(folder: Path, image: str, bento: str = "b1") -> None:
+    made = {"image": image, "bento": "bikes:1", "bento_sha256": bento, "commit": git.commit(root=folder)}
+    (folder / "reports/image.json").write_text(json.dumps(made))
+
+
+def another(folder: Path, bento: str, image: str | None = None) -> None:
+    """The next source commit's bento, judged, packaged and built."""
+    record(
+        folder,
+        "package",
+        notes=BENTO | {"bento_sha256": bento, "model_sha256": files.sha256(folder / "models/model.onnx")},
+    )
+    record(folder, "prove", inputs={"commit": git.commit(root=folder)})
+    pushed(folder, image or f"{remotes.IMAGE}@{remotes.digest(2)}", bento)
+
+
+def commit(folder: Path, name: str, words: str, title: str = "A change") -> str:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(words)
+    git.output("add", "--", name, root=folder)
+    git.output("commit", "-q", "-m", title, root=folder)
+    git.output("push", "-q", "origin", "HEAD:main", root=folder)
+    return git.commit(root=folder)
+
+
+def update(folder: Path) -> str:
+    """As the workflow that a bump starts would check it out."""
+    git.output("pull", "-q", "--ff-only", "origin", "main", root=folder)
+    return git.commit(root=folder)
+
+
+def pinned(folder: Path, revision: str = "HEAD") -> str:
+    found = overlay.at("staging", revision, folder)
+    assert found
+    return found.image
+
+
+def test_image_of_another_commit_is_refused(imaged, params):
+    old = git.commit(root=imaged)
+    new = commit(imaged, "README.md", "other words")
+    record(imaged, "prove", inputs={"commit": new})
+    with pytest.raises(DataError, match=rf"the image is of commit {old[:12]}, limit: {new[:12]}"):
+        release.run(params, push=True, root=imaged)
+    assert not ledger.read("staging", imaged)
+
+
+def test_pushed_release_moves_one_line_of_one_overlay(imaged, params):
+    source = git.commit(root=imaged)
+    said = release.run(params, push=True, root=imaged)
+    assert git.commit(root=imaged) == source
+    assert said == f"staging ← bikes:1; pushed to main as {update(imaged)[:12]}"
+    assert pinned(imaged) == IMAGE
+    (found,) = ledger.read("staging", imaged)
+    assert (found.image, found.identity, found.commit, found.pull_request) == (IMAGE, IMAGE, source, 13)
+    rows = git.output("diff", "--numstat", "HEAD~1", "HEAD", root=imaged).splitlines()
+    assert rows == ["1\t1\tk8s/overlays/staging/kustomization.yaml", "1\t0\treleases/staging.jsonl"]
+
+
+def test_release_here_bumps_the_overlay_too(imaged, params):
+    assert release.run(params, root=imaged) == "staging ← bikes:1"
+    assert pinned(imaged) == IMAGE
+
+
+def test_the_bumps_own_push_releases_nothing(imaged, params):
+    release.run(params, push=True, root=imaged)
+    tip = update(imaged)
+    assert "staging already has bikes:1: nothing to release" in str(release.due(imaged))
+    record(imaged, "prove", inputs={"commit": tip})
+    another(imaged, "rebuilt to other bytes")  # whatever was built anew, and whoever pushed
+    assert release.run(params, push=True, root=imaged) == "staging already has bikes:1: nothing to release"
+    assert update(imaged) == tip
+
+
+def test_prose_releases_nothing_and_code_does(imaged, params):
+    release.run(params, push=True, root=imaged)
+    update(imaged)
+    for name in ("README.md", "docs/a.svg", ".github/help.md", "LICENSE"):
+        commit(imaged, name, "better words")
+    assert release.due(imaged)
+    commit(imaged, "src/README.md", "a template, perhaps")
+    assert release.due(imaged) is None
+
+
+def test_due_after_a_release_that_failed(imaged):
+    commit(imaged, "src/a.py", "1")
+    commit(imaged, "README.md", "words")
+    assert release.due(imaged) is None
+
+
+def test_same_bento_of_a_newer_commit_is_not_released_again(imaged, params):
+    release.run(params, push=True, root=imaged)
+    update(imaged)
+    tip = commit(imaged, "tests/test_a.py", "1")
+    another(imaged, "b1")
+    assert release.due(imaged) is None
+    assert release.run(params, push=True, root=imaged) == "staging already has bikes:1: nothing to release"
+    assert update(imaged) == tip
+
+
+@pytest.mark.parametrize("name", release.RECIPE)
+def test_same_bento_by_another_recipe_is_released(imaged, params, name):
+    release.run(params, push=True, root=imaged)
+    update(imaged)
+    commit(imaged, name, "FROM another")
+    another(imaged, "b1")
+    assert release.run(params, push=True, root=imaged).startswith("staging ← bikes:1; pushed")
+    update(imaged)
+    assert pinned(imaged) == f"{remotes.IMAGE}@{remotes.digest(2)}"
+    assert [line.supersedes for line in ledger.read("staging", imaged)] == [None, IMAGE]
+
+
+def test_image_of_another_bento_is_not_this_releases(imaged, params):
+    pushed(imaged, IMAGE, bento="b0")
+    with pytest.raises(DataError, match="bikes:1 has no image, so no cluster can run it") as error:
+        release.run(params, push=True, root=imaged)
+    assert error.value.hint == "slipway image"
+    release.run(params, root=imaged)
+    assert ledger.read("staging", imaged)[-1].image is None
+    assert pinned(imaged).endswith(remotes.ZERO)
+
+
+@pytest.mark.parametrize(
+    "image", [f"ghcr.io/mallory/bikes@{remotes.digest(1)}", f"{remotes.IMAGE}-gate@{remotes.digest(1)}"]
+)
+@pytest.mark.parametrize("push", [True, False])
+def test_image_of_a_foreign_repository_is_refused(imaged, params, image, push):
+    pushed(imaged, image)
+    with pytest.raises(Refused, match=rf"release: the image is {image}, limit: one of registry.example.org/bikes"):
+        release.run(params, push=push, root=imaged)
+    assert pinned(imaged, "origin/main").endswith(remotes.ZERO)
+
+
+def test_image_without_an_overlay_is_refused(imaged, params):
+    git.output("rm", "-q", "-r", "k8s", root=imaged)
+    git.output("commit", "-q", "-m", "Gone", root=imaged)
+    git.output("push", "-q", "origin", "main", root=imaged)
+    record(imaged, "prove", inputs={"commit": git.commit(root=imaged)})
+    pushed(imaged, IMAGE)
+    with pytest.raises(Refused, match="limit: one of none: there is no overlay"):
+        release.run(params, push=True, root=imaged)
+
+
+def test_what_was_never_merged_is_not_released(imaged, params):
+    (imaged / "a.py").write_text("1")
+    git.output("add", "a.py", root=imaged)
+    git.output("commit", "-q", "-m", "Mine alone", root=imaged)
+    record(imaged, "prove", inputs={"commit": git.commit(root=imaged)})
+    with pytest.raises(Refused, match=r"release: commit \w{12} is not on main, whose tip is \w{12}"):
+        release.run(params, push=True, root=imaged)
+
+
+def test_a_newer_release_that_came_first_stands(imaged, params):
+    other = remotes.clone(imaged.parent / "remote.git", imaged.parent / "other")
+    newer = remotes.advance(other)
+    make = remotes.maker(2, commit=newer)
+    bump.write("staging", make, title="Newer", push=True, params=params, root=other)
+    with pytest.raises(Refused, match=rf"is no descendant of {newer[:12]}, which staging already ran"):
+        release.run(params, push=True, root=imaged)
+    assert pinned(imaged, "origin/main").endswith(remotes.digest(2))
+
+
+def test_an_unmerged_bump_of_another_run_is_rebuilt_upon(imaged, params):
+    other = remotes.clone(imaged.parent / "remote.git", imaged.parent / "other")
+    make = remotes.maker(9, env="production", commit="c", image=None)
+    bump.write("production", make, title="Production meanwhile", push=True, params=params, root=other)
+    release.run(params, push=True, root=imaged)
+    update(imaged)
+    assert (pinned(imaged), len(ledger.read("production", imaged))) == (IMAGE, 1)
+
+
+def test_what_was_rolled_back_is_not_released_again(imaged, params):
+    release.run(params, push=True, root=imaged)
+    update(imaged)
+    commit(imaged, "src/a.py", "a bad idea")
+    another(imaged, "b2")
+    release.run(params, push=True, root=imaged)
+    update(imaged)
+    rollback.run(params, env="staging", reason="it was bad", push=True, root=imaged)
+    update(imaged)
+    assert pinned(imaged) == IMAGE
+    another(imaged, "b2")
+    sentence = "staging had bikes:1 of this source already, and runs bikes:1 now: nothing to release"
+    assert release.due(imaged) == release.run(params, push=True, root=imaged) == sentence
+    commit(imaged, "src/b.py", "what made it bad is mended")
+    another(imaged, "b2", f"{remotes.IMAGE}@{remotes.digest(3)}")
+    release.run(params, push=True, root=imaged)
+    update(imaged)
+    assert pinned(imaged).endswith(remotes.digest(3))
+
+
+def test_due_says_when_no_registry_is_configured(imaged):
+    file = overlay.path("staging", imaged)
+    file.write_text(file.read_text().replace("registry.example.org", "localhost:5000"))
+    assert str(release.due(imaged)).startswith(
+        "skipped: staging's overlay takes images from localhost:5000/bikes, so no"
+    )
+    file.write_text(file.read_text().replace("localhost:5000", "127.0.0.1:5000"))
+    assert release.due(imaged) is None
+    file.unlink()
+    assert str(release.due(imaged)).startswith("skipped: staging has no overlay, so no registry is configured")
+
+
+def test_due_tells_later_jobs_and_people(imaged, cli, monkeypatch):
+    monkeypatch.setenv("GITHUB_OUTPUT", str(imaged / "output"))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(imaged / "summary"))
+    file = overlay.path("staging", imaged)
+    file.write_text(file.read_text().replace("registry.example.org", "localhost:5000"))
+    said = cli(imaged, "release", "due")
+    assert (said.returncode, said.stdout) == (0, "due=false\n")
+    assert "no registry is configured" in said.stderr
+    assert (imaged / "output").read_text() == "due=false\n"
+    assert "no registry is configured" in (imaged / "summary").read_text()
+    file.write_text(file.read_text().replace("localhost:5000", "registry.example.org"))
+    assert cli(imaged, "release", "due").stdout == "due=true\n"
+    assert (imaged / "output").read_text() == "due=false\ndue=true\n"
+    assert (imaged / "summary").read_text().count("\n") == 1
+
+
+def test_push_is_an_option_of_the_verb(imaged, cli):
+    shutil.copy(BIKES, imaged / "params.yaml")
+    said = cli(imaged, "release", "--push")
+    assert (said.returncode, "pushed to main" in said.stderr) == (0, True), said.stderr
+
+
+# The gate's image
+
+
+@pytest.fixture
+def gated(imaged: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same with what the gate is made of, a registry, and a program that builds."""
+    for name in ("Dockerfile", "src/slipway", "loadtests", "requirements/load.lock"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (imaged / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, imaged / name)
+    builder = imaged.parent / "builder"
+    builder.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/tests/pusher.py" "$@"\n')
+    builder.chmod(0o755)
+    monkeypatch.setenv("BUILD_IMAGE", str(builder))
+    with oci.server() as address:
+        (imaged / release.GATE).parent.mkdir(parents=True)
+        text = f"images:\n  - name: gate\n    newName: {address}/gate\n    digest: {remotes.ZERO}\n"
+        (imaged / release.GATE).write_text(text)
+        git.output("add", "-A", "Dockerfile", "src", "loadtests", "requirements", "k8s", root=imaged)
+        git.output("commit", "-q", "-m", "A gate", root=imaged)
+        git.output("push", "-q", "origin", "main", root=imaged)
+        yield imaged
+
+
+def test_gate_is_built_and_pinned_when_it_changed_and_only_then(gated, params):
+    source = git.commit(root=gated)
+    said = release.gate(params, push=True, root=gated)
+    assert said.startswith("gate ← sha256:")
+    assert "pushed to main" in said
+    assert git.dirty(gated) == []
+    update(gated)
+    assert git.output("diff", "--name-only", source, "HEAD", root=gated) == release.GATE.as_posix()
+    pin = overlay.read((gated / release.GATE).read_text(), "gate")
+    assert registry.exists(pin.image)
+    assert release.gate(params, push=True, root=gated).startswith("the gate is current")
+    assert source in release.alike(gated), "a pin is nothing to release"
+
+
+def test_gate_is_pinned_here_without_a_push(gated, params):
+    assert release.gate(params, root=gated).endswith("; committed")
+    assert git.output("show", "--name-only", "--format=%s", "HEAD", root=gated).startswith("Pin the gate ")
+    assert git.dirty(gated) == []

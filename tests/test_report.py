@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from reporting import DATA, QUALITY, REGRESSION, facts, judged
+from reporting import DATA, DELIVERY, QUALITY, REGRESSION, facts, judged, ruled
 from slipway import config, files, report
 from slipway.facts import Facts
 from slipway.verdict import Check, Verdict
@@ -107,6 +107,48 @@ def test_data_of_a_base_without_a_reference_is_told_so():
     assert "training window of the base" not in text
 
 
+def test_what_happens_in_the_cluster_stands_above_the_fold():
+    above, _, folded = report.markdown(facts()).partition("<details>")
+    assert "**Delivery**: staging: synced, 2 objects changed; pods restart: Deployment serve; runs again:" in above
+    assert "the merge releases nothing" in above
+    assert "<summary>Cluster: 2 rendered objects differ</summary>" in folded
+    digests = [f"a&#64;\u200bsha256:{digit}…" for digit in "12"]
+    path = "spec.template.spec.containers&#91;serve&#93;.image"
+    row = f"| staging: Deployment serve | {path} | {' → '.join(digests)} |"
+    assert row in folded
+
+
+def test_more_than_two_things_in_the_cluster_are_a_list():
+    text = report.markdown(facts(gates={"judge": judged(), "manifests": ruled()}))
+    assert "\n\n**Delivery**\n\n- staging: synced" in text
+    assert "\n- rules of k8s/policy: all 1 hold &#40;as this" in text
+
+
+def test_very_many_things_in_the_cluster_are_counted():
+    text = report.markdown(facts(delivery=DELIVERY | {"unknown": [f"env{i}" for i in range(30)]}))
+    assert "- env9: what changes" in text
+    assert "- env10" not in text
+    assert "- and 22 more in `reports/report.html`" in text
+
+
+def test_a_project_without_a_cluster_says_nothing_of_one():
+    text = report.markdown(facts(delivery={}))
+    assert "Delivery" not in text
+    assert "Cluster" not in text
+
+
+def test_a_broken_rule_is_said_whole():
+    text = report.markdown(facts(gates={"judge": judged(), "manifests": ruled(ok=False)}))
+    assert text.startswith("## ❌ Refused: what it deploys does not build, or breaks a rule")
+    assert "rule images staging Job x: x has x:1, limit pinned by digest" in text
+
+
+def test_what_stopped_it_is_more_than_a_few_words():
+    said = Check(name="kustomize build staging", value="service.yaml: " + "x" * 90, limit="ends well", ok=False)
+    text = report.markdown(facts(gates={"manifests": Verdict(chapter="manifests", checks=[said, said]).record()}))
+    assert f"| service.yaml: {'x' * 90} |" in text
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_of_the_data_cannot_break_out(text: str):
     row = {"slice": "carrier", "value": text, "rows": 400, "target": 0.2, "loss": 0.4}
@@ -115,9 +157,20 @@ def test_text_of_the_data_cannot_break_out(text: str):
         judge=judged(value_of_slice=text, params_changed=[text], limits_changed=[text], data={text: [1, text]}),
         contract={"labels": {"title": text}},
         quality=QUALITY | {"faults": [{**QUALITY["faults"][0], "column": text, "worst": text}]},
+        delivery=DELIVERY
+        | {
+            "ships": [text],
+            "unknown": [text],
+            "hooks": {"staging": [text]},
+            "changes": [
+                {**DELIVERY["changes"][0], "env": env, "kind": text, "name": text, "fields": [[text, text, text]]}
+                for env in ("staging", text)
+            ],
+        },
     )
     page = rendered(report.markdown(given))
-    plain = rendered(report.markdown(facts(judge=judged(limits_changed=["x"], data={"x": 1}))))
+    other = DELIVERY | {"unknown": ["x"], "changes": [DELIVERY["changes"][0], {**DELIVERY["changes"][0], "env": "x"}]}
+    plain = rendered(report.markdown(facts(judge=judged(limits_changed=["x"], data={"x": 1}), delivery=other)))
     for mark in (
         "<table",
         "<tr",

@@ -20,9 +20,25 @@ CHAPTERS = {
 }  # fmt: skip
 BESIDE = {"loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment"}
 """Verbs that are no chapter."""
-OTHER_TESTS = {"repository", "make", "cluster", "stages", "flights", "workflows", "act", "gates", "benchmarks"}
+OTHER_TESTS = {
+    "repository", "make", "pods", "images", "k8s", "render", "live", "canaries", "stages", "flights", "workflows",
+    "notifications", "act", "act_release", "act_promote", "verify_cluster", "gates", "benchmarks", "drills",
+}  # fmt: skip
 """Test files that belong to no one module of src/slipway."""
-CI_VERBS = {"review", "comment", "changes", "ok", "image", "release", "promote", "rollback", "policy"}
+CI_VERBS = {
+    "review",
+    "comment",
+    "changes",
+    "ok",
+    "due",
+    "package",
+    "image",
+    "gate",
+    "release",
+    "promote",
+    "rollback",
+    "policy",
+}
 """What only the workflows type; people are not told."""
 GENERATED = re.compile(r"^(\.slipway|\.venv|\.dvc/cache|data|models|reports|releases|bentos)(/|$)|^mlflow\.db$")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from admitted import made, pod
 from slipway import champion, files, git
 from story import edit, reproduced, save
 
@@ -80,3 +82,24 @@ def test_pipeline_that_stops_is_not_judged_and_keeps_its_code(copy, cli):
     assert "the pipeline stops" in text.splitlines()[0]
     assert "bikes.csv" in text.split("<details>")[0]
     assert "mean absolute error" not in text
+
+
+def test_manifests_that_break_a_rule_are_refused_beside_a_good_model(copy, cli, tmp_path, monkeypatch):
+    overlay, tool = copy / "k8s/overlays/staging", tmp_path / "bin/kustomize"
+    overlay.mkdir(parents=True)
+    (overlay / "kustomization.yaml").write_text("resources: [pod.yaml]\n")
+    (overlay / "pod.yaml").write_text(json.dumps(made("Pod", "serve", pod())))
+    save(copy)
+    edit(overlay / "pod.yaml", "@sha256:", ":latest@sha512:")
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\ncat "$2/pod.yaml"\n')  # what the real one does with these is in tests/test_render.py
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    done = cli(save(copy), "review", "--base", "HEAD^1")
+    assert done.returncode == 4
+    assert "review: manifests says no" in done.stderr
+    assert (words(copy)["manifests"], words(copy)["judge"]) == ("fail", "pass")
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert text.startswith("## ❌ Refused: what it deploys does not build, or breaks a rule")
+    assert "rule images staging Pod serve: serve has localhost:5000/a:latest" in text.split("<details>")[0]
+    assert "- staging: synced, 1 object changed; no pod restarts" in text.split("<details>")[0]

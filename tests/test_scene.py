@@ -40,7 +40,7 @@ def test_sentence_is_what_the_chapter_said(lines, said):
 
 def test_program_and_its_children_are_gone_after_the_block(tmp_path):
     folder = repository(tmp_path / "p")
-    stage = scene.prepare(folder, {})
+    stage = scene.prepare(folder, "bikes", {})
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
     with scene.program(stage, [sys.executable, "-c", code]) as one:
         while not (children := psutil.Process(one.pid).children()):
@@ -51,13 +51,13 @@ def test_program_and_its_children_are_gone_after_the_block(tmp_path):
 
 
 def test_unexpected_exit_code_ends_the_loop(tmp_path):
-    stage = scene.prepare(repository(tmp_path / "p"), {})
+    stage = scene.prepare(repository(tmp_path / "p"), "bikes", {})
     with pytest.raises(SlipwayError, match="`slipway judge` ended with exit code 3, not 0"):
         scene.chapter(stage, "judge")
 
 
 def test_clone_is_apart_from_the_project(tmp_path):
     folder = repository(tmp_path / "p")
-    stage = scene.prepare(folder, {})
+    stage = scene.prepare(folder, "bikes", {})
     done = subprocess.run(["git", "remote", "get-url", "origin"], cwd=stage.work, capture_output=True, text=True)
     assert done.stdout.strip() == str(folder / ".slipway/loop/remote.git")

@@ -29,6 +29,10 @@ def test_the_widest_report_that_fits_the_shape_fits_a_comment():
         "contract": {"labels": {"title": WIDE}},
         "slices": [{"slice": WIDE, "value": WIDE, "rows": 1, "target": 0.1, "loss": 1e30}] * 99,
         "hashes": {"model": "a" * 64}, "commit": "a" * 40,
+        "delivery": {"by": WIDE, "files": 10**15, "ships": [WIDE] * 99, "envs": [WIDE[:80]] * 99, "unknown": [WIDE] * 99,
+                     "hooks": {WIDE[:80]: [WIDE] * 99}, "changes": [
+                         {"env": WIDE[:80], "kind": WIDE, "name": WIDE, "what": "changed", "hook": False, "pods": True,
+                          "fields": [[WIDE, WIDE, WIDE]] * 99}] * 99},
     })  # fmt: skip
     text = report.markdown(Facts(**given.model_dump(exclude_unset=True)))
     assert len(text.encode()) <= report.MAX_BYTES

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reporting import REGRESSION, facts, judged
+from reporting import REGRESSION, facts, judged, ruled
 from slipway.verdict import Check, Verdict
 from slipway.views import deltas, headline, number, sentence, slices
 
@@ -50,6 +50,12 @@ def test_another_gate_that_fails_refuses_too():
     head = headline(facts(gates={"judge": judged(), "load": missed}))
     assert (head.word, head.title) == ("fail", "Refused: by load")
     assert head.why == ["p95_ms 90, limit ≤ 50"]
+
+
+def test_manifests_that_fail_refuse_a_good_model():
+    head = headline(facts(gates={"judge": judged(), "manifests": ruled(ok=False)}))
+    assert (head.word, head.title) == ("fail", "Refused: what it deploys does not build, or breaks a rule")
+    assert headline(facts(gates={"judge": judged(), "manifests": ruled()})).word == "pass"
 
 
 def test_a_delta_is_judged_by_its_metric():

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import story
-from slipway import git
+from slipway import git, release
 
 ROOT = Path(__file__).resolve().parents[1]
 GITHUB = ROOT / ".github"
@@ -22,6 +22,7 @@ FILES = sorted(GITHUB.glob("workflows/*.yml"))
 ACTIONS = sorted(GITHUB.glob("actions/*/action.yml"))
 TRIGGERS = {"pull_request", "push", "workflow_call", "workflow_run", "workflow_dispatch", "schedule", "status"}
 """`pull_request_target` and the comment events would run in the base's name on a stranger's word."""
+TOKENS = ("make comment", "make image", "make gate", "make release", "make promote", "make rollback", "make policy")
 PULL_REQUEST = "github.event_name == 'pull_request'"
 UPSTREAM = "!github.event.repository.is_template"
 """The guard of whatever deploys: the template itself has nowhere to go."""
@@ -93,7 +94,7 @@ def test_untrusted_code_never_holds_a_writing_token(path: Path) -> None:
 
 @every
 def test_actions_are_pinned_by_commit(path: Path) -> None:
-    uses = re.findall(r"uses: *(.*)", path.read_text(encoding="utf-8"))
+    uses = re.findall(r"\buses: *(.*)", path.read_text(encoding="utf-8"))
     pinned = re.compile(r"[\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
     assert [use for use in uses if not use.startswith("./.github/") and not pinned.fullmatch(use)] == []
 
@@ -119,6 +120,12 @@ def test_a_newer_run_cancels_pull_requests_never_main(path: Path) -> None:
         assert cancel is False
         assert "head_repository.full_name" in group
         assert "head_branch" in group
+    elif path.stem == "release":  # the run that waits holds the commits of the one it replaces
+        assert cancel is False
+        assert group == "release-${{ github.ref }}"
+    elif path.stem == "promote":  # a waiting run is replaced by a later one of its group: a status has its own
+        assert cancel is False
+        assert group == "promote-${{ github.event_name == 'status' && github.event.id || inputs.environment }}"
     else:  # a group of one commit: not even a waiting run of main is replaced
         assert cancel == f"${{{{ {PULL_REQUEST} }}}}"
         assert group.endswith(f"{PULL_REQUEST} && github.ref || github.sha }}}}")
@@ -355,6 +362,68 @@ def test_base_is_what_the_merge_commit_was_made_with(name: str, verb: str) -> No
     assert step["env"] == {"BASE": f"${{{{ {PULL_REQUEST} && 'HEAD^1' || '' }}}}"}
 
 
+def test_policy_compares_a_push_with_what_main_was() -> None:
+    job = load(GITHUB / "workflows/check.yml")["jobs"]["check"]
+    (step,) = [step for step in job["steps"] if step.get("run") == "make policy"]
+    assert step["env"] == {
+        "BASE": f"${{{{ {PULL_REQUEST} && 'HEAD^1' || github.event.before }}}}",
+        "GITHUB_TOKEN": "${{ github.token }}",
+    }
+    assert "if" not in step
+    assert grants(job)["statuses"] == "read"
+    assert job["steps"][0]["with"]["fetch-depth"] == 0, "evidence may be on any commit of main"
+
+
+def test_promotion_hears_the_status_that_params_name() -> None:
+    (job,) = load(GITHUB / "workflows/promote.yml")["jobs"].values()
+    limits = load(ROOT / "params.yaml")["release"]
+    for said in (f"context == '{limits['status']}'", "state == 'success'", f"sender.login == '{limits['creator']}'"):
+        assert f"github.event.{said}" in job["if"]
+    assert " || " not in job["if"].partition("workflow_dispatch' ||")[2], "all of the three"
+    assert job["if"].startswith(f"{UPSTREAM} && (github.event_name == 'workflow_dispatch' ||")
+
+
+def test_promotion_and_rollback_exclude_each_other() -> None:
+    (job,) = load(GITHUB / "workflows/promote.yml")["jobs"].values()
+    verbs = {step["run"]: step for step in job["steps"] if "run" in step}
+    assert {run: step["if"] for run, step in verbs.items()} == {
+        "make promote": "inputs.action != 'rollback'",
+        "make rollback": "inputs.action == 'rollback'",
+    }
+    assert verbs["make promote"]["env"]["SOURCE"] == "status"
+    assert all(step["env"]["PUSH"] == "yes" for step in verbs.values())
+
+
+def test_release_starts_for_what_ships_and_nothing_else() -> None:
+    written = load(GITHUB / "workflows/release.yml")
+    aside = [name.removeprefix(":(exclude,glob)") for name in release.ASIDE]
+    assert written["on"]["push"]["paths-ignore"] == aside
+    prose = re.search(r"^PROSE := \. (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    assert prose
+    assert [word.strip("'") for word in prose[1].split()] == list(release.ASIDE[3:]), "one idea of what prose is"
+    due, job = written["jobs"]["due"], written["jobs"]["release"]
+    assert due["if"] == f"${{{{ {UPSTREAM} && github.ref == 'refs/heads/main' }}}}"
+    assert due["outputs"] == {"due": "${{ steps.due.outputs.due }}"}
+    assert (job["needs"], job["if"]) == ("due", f"${{{{ {UPSTREAM} && needs.due.outputs.due == 'true' }}}}")
+
+
+def test_release_judges_before_it_builds_and_builds_before_it_bumps() -> None:
+    job = load(GITHUB / "workflows/release.yml")["jobs"]["release"]
+    assert [step["run"] for step in job["steps"] if "run" in step] == [
+        "make review", "make package", "make image", "make gate", "make release",
+    ]  # fmt: skip
+    assert job["steps"][-1]["env"] == {"GITHUB_TOKEN": "${{ steps.app.outputs.token || github.token }}", "PUSH": "yes"}
+    assert [step for step in job["steps"] if "run" in step and "if" in step] == []
+    assert "BASE" not in str(job), "against what production runs now, by main's limits"
+
+
+def test_only_the_step_that_needs_it_has_a_token() -> None:
+    for path in FILES:
+        for step in steps(path):
+            held = [name for name, value in step.get("env", {}).items() if "token" in str(value).lower()]
+            assert not held or step["run"] in TOKENS, f"{path.stem}: {step.get('run')} holds {held}"
+
+
 def test_comment_is_for_pull_requests_alone() -> None:
     (job,) = load(GITHUB / "workflows/comment.yml")["jobs"].values()
     assert job["if"] == "github.event.workflow_run.event == 'pull_request'"
@@ -364,14 +433,25 @@ def test_comment_is_for_pull_requests_alone() -> None:
 # What stands beside the workflows
 
 
-def test_review_hands_on_its_base_as_one_word(tmp_path: Path) -> None:
+def test_verbs_hand_on_their_words_as_one_each(tmp_path: Path) -> None:
     write(tmp_path, ".venv/ready", (ROOT / "requirements/dev.lock").read_text("utf-8"))
     write(tmp_path, "requirements/dev.lock", (ROOT / "requirements/dev.lock").read_text("utf-8"))
     write(tmp_path, ".venv/bin/python", '#!/bin/sh\nfor word; do printf "%s\\n" "[$word]"; done\n')
     (tmp_path / ".venv/bin/python").chmod(0o755)
     assert make(tmp_path, "review").stdout.split() == ["[-m]", "[slipway]", "[review]"]
     for base in ("HEAD^1", "$(touch pwned)", "$(shell touch pwned)", "a b\"c'", "--help"):
-        assert make(tmp_path, "review", BASE=base).stdout.splitlines()[-1] == f"[--base={base}]"
+        for verb in ("review", "policy"):
+            assert make(tmp_path, verb, BASE=base).stdout.splitlines()[-1] == f"[--base={base}]"
+        given = dict.fromkeys(("REASON", "ENVIRONMENT", "ABORTED", "OF"), base)
+        said = make(tmp_path, "rollback", PUSH="yes", **given).stdout.splitlines()
+        assert said[3:] == ["[--push]", *(f"[--{name}={base}]" for name in ("reason", "env", "aborted", "of"))]
+        assert make(tmp_path, "promote", SOURCE=base).stdout.splitlines()[3:] == [f"[--source={base}]"]
+    assert make(tmp_path, "release").stdout.split() == ["[-m]", "[slipway]", "[release]"]
+    assert make(tmp_path, "release", PUSH="$(touch pwned)").stdout.split()[3:] == ["[--push]"]
+    assert make(tmp_path, "gate", PUSH="yes").stdout.split()[2:] == ["[release]", "[gate]", "[--push]"]
+    assert make(tmp_path, "due").stdout.split()[2:] == ["[release]", "[due]"]
+    assert make(tmp_path, "rollback").stdout.split() == ["[-m]", "[slipway]", "[rollback]", "[--reason=]"]
+    assert make(tmp_path, "promote", PUSH="yes").stdout.split()[2:] == ["[promote]", "[--push]"]
     assert not list(tmp_path.rglob("pwned"))
 
 

@@ -109,7 +109,7 @@ def report() -> None:
 
 @app.command()
 def review(base: Base = None) -> None:
-    """All that a pull request is asked: prove, repro, judge, report; ends with the worst of their exit codes."""
+    """All that a pull request is asked: prove, repro, judge, manifests, report; ends with the worst of their exit codes."""
     from slipway import review
 
     chapter("review", lambda params: review.run(params, base=base))

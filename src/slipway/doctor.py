@@ -19,7 +19,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from slipway import environment
+from slipway import cluster, environment
 from slipway.errors import ConfigError
 
 PATIENCE = 2.0
@@ -31,6 +31,9 @@ PORTS = {3000: "slipway serve", 5000: "mlflow ui"}
 IDENTITY = 'git config --global user.name "Your Name"; git config --global user.email you@example.org'
 REGISTRY = "docker run -d -p 5000:5000 --name registry registry:2; export REGISTRY=localhost:5000"
 ARGOCD = "https://github.com/argoproj/argo-cd/releases/latest/download/argocd-"
+KUSTOMIZE = "https://raw.githubusercontent.com/kubernetes-sigs/kustomize/master/hack/install_kustomize.sh"
+METRICS = "https://github.com/kubernetes-sigs/metrics-server/releases/latest/download/components.yaml"
+POLICIES = "validatingadmissionpolicies.admissionregistration.k8s.io"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ def things(system: str, machine: str) -> list[tuple[str, bool, str, str]]:
     install = "brew install" if mac else "sudo apt-get install -y"
     argocd = f"{ARGOCD}{system.lower()}-{'arm64' if machine in ('arm64', 'aarch64') else 'amd64'}"
     kubectl = "brew install kubectl" if mac else "sudo snap install kubectl --classic"
+    kustomize = "brew install kustomize" if mac else f"curl -fsSL {KUSTOMIZE} | bash"
     return [
         ("python", True, "everything", f"{install} {'python@3.13' if mac else 'python3 python3-venv'}"),
         ("git", True, "changes, releases, the ledger", f"{install} git"),
@@ -64,6 +68,12 @@ def things(system: str, machine: str) -> list[tuple[str, bool, str, str]]:
         ("kubectl", False, "talking to a cluster", kubectl),
         ("cluster", False, "make loop TARGET=cluster", "kind create cluster  # or: export KUBECONFIG=…"),
         ("argocd", False, "staging and production there", f"sudo curl -fsSLo /usr/local/bin/argocd {argocd}"),
+        ("kustomize", False, "manifests in a report (else kubectl's)", kustomize),
+        ("Argo CD", False, "kinds Application, AppProject", cluster.INSTALL["argocd"]),
+        ("Argo Rollouts", False, "kind Rollout: the canary, when on", cluster.INSTALL["rollouts"]),
+        ("metrics-server", False, "the autoscaler", f"kubectl apply -f {METRICS}"),
+        ("namespaces", False, "staging and production there", cluster.NAMESPACES),
+        ("policies", False, "what k8s/policy refuses", "kubectl apply -k k8s/policy  # Kubernetes 1.30 or newer"),
     ]
 
 
@@ -85,11 +95,17 @@ def look(root: Path, env: Mapping[str, str]) -> dict[str, str | None]:
         "disk": lambda: _disk(root),
         "loopback ports": lambda: _free(0),
         "git identity": lambda: _identity(root, env),
-        "image builder": lambda: _builder(env),
+        "image builder": lambda: builder(env),
         "registry": lambda: _registry(env.get("REGISTRY", "")),
         "kubectl": lambda: _version(["kubectl", "version", "--client"], env),
         "cluster": lambda: _cluster(env),
         "argocd": lambda: _version(["argocd", "version", "--client", "--short"], env),
+        "kustomize": lambda: _version(["kustomize", "version"], env),
+        "Argo CD": lambda: _there(env, "crd", "applications.argoproj.io", "appprojects.argoproj.io"),
+        "Argo Rollouts": lambda: _there(env, "crd", "rollouts.argoproj.io", "analysistemplates.argoproj.io"),
+        "metrics-server": lambda: _there(env, "apiservice", "v1beta1.metrics.k8s.io"),
+        "namespaces": lambda: _there(env, "namespace", *_named(root / "argocd/namespaces")),
+        "policies": lambda: _there(env, POLICIES, *_named(root / "k8s/policy")),
     }
     with ThreadPoolExecutor(len(questions)) as pool:
         answers = {name: pool.submit(question) for name, question in questions.items()}
@@ -144,7 +160,7 @@ def _identity(root: Path, env: Mapping[str, str]) -> str | None:
     return said.split(" <")[0] if said else None
 
 
-def _builder(env: Mapping[str, str]) -> str | None:
+def builder(env: Mapping[str, str]) -> str | None:
     """docker must have a server to build on; podman and buildah need nobody."""
     commands = {
         "docker": ["version", "--format", "{{.Server.Version}}"],
@@ -172,6 +188,21 @@ def _registry(address: str) -> str | None:
 def _cluster(env: Mapping[str, str]) -> str | None:
     ready = _said(["kubectl", "get", "--raw", "/readyz", f"--request-timeout={PATIENCE:g}s"], env)
     return _said(["kubectl", "config", "current-context"], env) if ready else None
+
+
+def _there(env: Mapping[str, str], kind: str, *names: str) -> str | None:
+    """How many objects of a cluster these are, when all are there; none were asked for: missing."""
+    asked = ["kubectl", "get", kind, *names, "-o", "name", f"--request-timeout={PATIENCE:g}s"]
+    said = _said(asked, env) if names else None
+    return f"{len(said.splitlines())} there" if said else None
+
+
+def _named(folder: Path) -> list[str]:
+    """The names of the objects that the folder's files hold, but for what kustomize alone reads."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))]
+    return [
+        name for text in texts for name in re.findall(r"^metadata:\n  name: ([\w.-]+)$", text, re.M) if name != "every"
+    ]
 
 
 def show(findings: list[Finding], out: Console) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,14 +53,52 @@ def registry() -> str | None:
     return os.environ.get("REGISTRY") or None
 
 
+def git_server() -> tuple[Path, str] | None:
+    """GIT_ROOT, a folder whose bare repositories a cluster's Argo CD can read, and GIT_URL, the address it sees it at."""
+    folder, url = os.environ.get("GIT_ROOT"), os.environ.get("GIT_URL")
+    return (Path(folder), url.rstrip("/")) if folder and url else None
+
+
 def image_builder() -> str | None:
     """BUILD_IMAGE, a program that builds and pushes in place of docker, podman or buildah."""
     return os.environ.get("BUILD_IMAGE") or None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """Who asks a registry."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+def registry_login() -> Login | None:
+    """REGISTRY_USER and REGISTRY_TOKEN, for the registry that images go to; ConfigError when only one of them is set."""
+    user, token = (os.environ.get(name, "") for name in ("REGISTRY_USER", "REGISTRY_TOKEN"))
+    if bool(user) != bool(token):
+        there, lacks = ("REGISTRY_USER", "REGISTRY_TOKEN") if user else ("REGISTRY_TOKEN", "REGISTRY_USER")
+        raise ConfigError(f"{there} is set and {lacks} is not", hint="set both, or neither")
+    return Login(user=user, password=token) if user else None
+
+
+def login_files() -> list[Path]:
+    """Where docker, podman and buildah keep the logins of registries; the first file that knows one counts."""
+    named = [os.environ.get("REGISTRY_AUTH_FILE"), os.environ.get("DOCKER_CONFIG"), os.environ.get("XDG_RUNTIME_DIR")]
+    docker = Path(named[1]) if named[1] else Path.home() / ".docker"
+    found = [Path(named[0])] if named[0] else []
+    found += [Path(named[2]) / "containers/auth.json"] if named[2] else []
+    return [*found, docker / "config.json"]
+
+
 def step_summary() -> Path | None:
     """Where a workflow's step writes the Markdown of its run's page; None outside of a workflow."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(path) if path else None
+
+
+def step_output() -> Path | None:
+    """Where a workflow's step writes what later jobs may ask; None outside of a workflow."""
+    path = os.environ.get("GITHUB_OUTPUT")
     return Path(path) if path else None
 
 
@@ -82,3 +121,31 @@ def actions() -> Actions:
         hint = "a workflow's step has all but the last, which its `env:` must give"
         raise ConfigError(f"not set: {', '.join(missing)}", hint=hint)
     return Actions(event=Path(event), repository=repository, api=api, server=server, token=token)
+
+
+def forge() -> Actions | None:
+    """The forge, where a token for a repository of it is set; None elsewhere."""
+    return actions() if os.environ.get("GITHUB_TOKEN") and os.environ.get("GITHUB_REPOSITORY") else None
+
+
+def git_login() -> dict[str, str]:
+    """The environment of a git that talks to origin: it never asks; GITHUB_TOKEN goes to GITHUB_SERVER_URL alone, and
+    to no command line.
+    """
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    token, host = env.get("GITHUB_TOKEN"), env.get("GITHUB_SERVER_URL", "").rstrip("/")
+    if token and host.startswith("https://"):
+        number = int(env.get("GIT_CONFIG_COUNT") or 0)
+        basic = b64encode(f"x-access-token:{token}".encode()).decode()
+        env |= {
+            "GIT_CONFIG_COUNT": str(number + 1),
+            f"GIT_CONFIG_KEY_{number}": f"http.{host}/.extraheader",
+            f"GIT_CONFIG_VALUE_{number}": f"AUTHORIZATION: basic {basic}",
+        }
+    return env
+
+
+def cluster_faults() -> Path | None:
+    """CLUSTER_FAULTS, a folder with the programs `stop [-9] NAME…` and `start NAME…` for the parts of a test cluster."""
+    folder = os.environ.get("CLUSTER_FAULTS")
+    return Path(folder) if folder else None

@@ -12,7 +12,7 @@ from typing import Any
 from slipway import files, git
 from slipway.errors import ConfigError
 
-GATES = ("repro", "export", "evaluate", "prove", "judge", "package", "load")
+GATES = ("repro", "export", "evaluate", "prove", "judge", "manifests", "policy", "package", "load")
 """The chapters that write a verdict, in the order of the loop."""
 
 Record = Mapping[str, Any]
@@ -23,7 +23,7 @@ class Facts:
     """The records of one challenger as plain data; what does not exist is empty.
 
     `gates` holds the verdict records by chapter, `contract` models/contract.json, `slices` the
-    plot data of that name, `hashes` the SHA-256 of lock, data and model.
+    plot data of that name, `hashes` the SHA-256 of lock, data and model, `delivery` the notes of `manifests`.
     """
 
     metrics: Record = field(default_factory=dict)
@@ -33,6 +33,7 @@ class Facts:
     slices: Sequence[Record] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
+    delivery: Record = field(default_factory=dict)
 
     @property
     def judge(self) -> Record:
@@ -82,6 +83,11 @@ def read(root: Path = Path()) -> Facts:
     gates = {word: found for word in GATES if (found := record(reports / f"{word}.json", None))}
     gates = current(gates, hashes, commits[0] if commits else None)
     made = gates.get("repro", {}).get("verdict") != "fail"
+    delivery = gates.get("manifests", {}).get("notes", {})
+    if delivery:  # without kustomize there is no verdict
+        bare = {name: value for name, value in gates["manifests"].items() if name != "notes"}
+        gates = {word: bare if word == "manifests" else gate for word, gate in gates.items()
+                 if word != "manifests" or "verdict" in gate}  # fmt: skip
     return Facts(
         metrics=files.read_json(reports / "metrics.json") if made else {},
         gates=gates,
@@ -90,6 +96,7 @@ def read(root: Path = Path()) -> Facts:
         slices=record(reports / "plots/slices.json", []) if made else [],
         hashes=hashes,
         commit=proposed(gates, commits),
+        delivery=delivery,
     )
 
 
@@ -109,7 +116,7 @@ def proposed(gates: Mapping[str, Record], commits: Sequence[str]) -> str | None:
 
 
 def current(gates: Mapping[str, Record], hashes: Mapping[str, str], commit: str | None) -> dict[str, Record]:
-    """The gates without what is about something else: a proof of another commit, a package or load of another model."""
+    """The gates without what is about something else: what was said of another commit, a package or load of another model."""
     inputs = {word: gate.get("inputs") or {} for word, gate in gates.items()}
     fresh = dict.fromkeys(gates, True)
     if "package" in gates:
@@ -119,8 +126,9 @@ def current(gates: Mapping[str, Record], hashes: Mapping[str, str], commit: str 
         fresh["load"] = fresh.get("package", False) and inputs["load"].get("bento_sha256") == bento
     if "repro" in gates:
         fresh["repro"] = inputs["repro"].get("lock") == hashes.get("lock")
-    if "prove" in gates:
-        fresh["prove"] = inputs["prove"].get("commit") == commit
+    for word in ("prove", "manifests", "policy"):
+        if word in gates:
+            fresh[word] = inputs[word].get("commit") == commit
     return {word: gate for word, gate in gates.items() if fresh[word]}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from slipway.rest import Denied, Rest, Row
 
@@ -58,6 +58,14 @@ def _unless_gone(api: Rest, method: str, path: str, body: Row | None = None) -> 
     return True
 
 
+# Statuses of commits
+
+
+def statuses(api: Rest, commit: str) -> list[Row]:
+    """All statuses of a commit, of every context and creator."""
+    return list(api.pages(f"/commits/{commit}/statuses"))
+
+
 # Artifacts of runs
 
 
@@ -77,3 +85,61 @@ def download(api: Rest, artifact: int, *, most: int) -> bytes | None:
         if error.status not in GONE:
             raise
         return None
+
+
+# Branches and commits, without a clone
+
+
+def branch(api: Rest, name: str) -> str | None:
+    """The commit that a branch points to; None when there is no such branch."""
+    try:
+        return str(api.get(f"/git/ref/heads/{name}")["object"]["sha"])
+    except Denied as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+def point(api: Rest, name: str, commit: str) -> None:
+    """Make a branch point to a commit, also when it is there and elsewhere; looks again before each attempt."""
+    api.again(lambda: _point(api, name, commit))
+
+
+def _point(api: Rest, name: str, commit: str) -> None:
+    now = branch(api, name)
+    if now is None:
+        api.send("POST", "/git/refs", {"ref": f"refs/heads/{name}", "sha": commit})
+    elif now != commit:
+        api.send("PATCH", f"/git/refs/heads/{name}", {"sha": commit, "force": True})
+
+
+def commit(api: Rest, parent: str, files: Mapping[str, str], message: str) -> Row:
+    """A commit on `parent` that writes those files; no branch points to it yet, so asking twice harms nothing.
+
+    Author and committer are left out: only then GitHub signs it for an App's token; `verification` says so.
+    """
+    base = api.get(f"/git/commits/{parent}")["tree"]["sha"]
+    rows = [{"path": path, "mode": "100644", "type": "blob", "content": text} for path, text in files.items()]
+    tree = api.again(lambda: api.send("POST", "/git/trees", {"base_tree": base, "tree": rows}))
+    body = {"message": message, "tree": tree["sha"], "parents": [parent]}
+    return api.again(lambda: api.send("POST", "/git/commits", body))
+
+
+def committed(api: Rest, sha: str) -> Row:
+    """A commit that is there."""
+    return api.get(f"/git/commits/{sha}")
+
+
+def open_pulls(api: Rest, base: str) -> list[Row]:
+    """The open pull requests into a branch."""
+    return list(api.pages("/pulls", {"state": "open", "base": base}))
+
+
+def propose(api: Rest, head: str, base: str, title: str, body: str) -> Row:
+    """Open a pull request of the branch `head`."""
+    return api.send("POST", "/pulls", {"title": title, "body": body, "head": head, "base": base})
+
+
+def revise(api: Rest, number: int, **values: str) -> Row:
+    """Change a pull request's title, body or state; the same twice is no harm."""
+    return api.again(lambda: api.send("PATCH", f"/pulls/{number}", dict(values)))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from slipway import environment
 from slipway.errors import ConfigError
 
 
@@ -74,6 +75,34 @@ def file_at(revision: str, name: str, *, root: Path = Path()) -> str | None:
     return output("show", f"{revision}:{name}", root=root, strip=False)
 
 
+def fetch(branch: str, *, root: Path = Path()) -> str:
+    """Bring origin's branch here as `origin/BRANCH`; empty when it worked, else Git's own words."""
+    return _remote("fetch", "-q", "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}", root=root)
+
+
+def push(refspec: str, *, root: Path = Path()) -> str:
+    """Push to origin; empty when it was taken, else Git's own words: whether it was taken may then be unknown."""
+    return _remote("push", "-q", "origin", refspec, root=root)
+
+
+def _remote(*args: str, root: Path) -> str:
+    done = subprocess.run(["git", *args], cwd=root, env=environment.git_login(), capture_output=True, text=True,
+                          encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL, check=False)  # fmt: skip
+    if not done.returncode:
+        return ""
+    said = [line.strip() for line in done.stderr.splitlines() if line.strip() and not line.startswith("hint:")]
+    wrong = [line for line in said if line.startswith(("!", "fatal:", "error:", "remote:"))] or said
+    return "; ".join(wrong[:3]) or f"exit code {done.returncode}"
+
+
+def web(root: Path = Path()) -> str:
+    """The address of origin's page at a forge; empty when origin is a folder, or none."""
+    url = re.sub(r"\.git$", "", output("config", "--default", "", "--get", "remote.origin.url", root=root))
+    if found := re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", url):
+        return f"https://{found[1]}/{found[2]}"
+    return re.sub(r"//[^/@]*@", "//", url) if url.startswith("https://") else ""
+
+
 @contextmanager
 def worktree(revision: str, folder: Path, *, root: Path = Path()) -> Iterator[Path]:
     """A second checkout of `revision` at `folder`, removed when the block ends."""
@@ -106,9 +135,9 @@ def clean(root: Path = Path(), *, leave: str) -> None:
         raise ConfigError(f"{len(changed)} tracked files are not committed: {shown}", hint="git commit, or git stash")
 
 
-def pull_request(root: Path = Path()) -> int | None:
-    """The number of the pull request that HEAD merged, by its subject (merge or squash); None for another commit."""
-    subject = output("log", "-1", "--format=%s", root=root)
+def pull_request(root: Path = Path(), revision: str = "HEAD") -> int | None:
+    """The number of the pull request that a commit merged, by its subject (merge or squash); None for another commit."""
+    subject = output("log", "-1", "--format=%s", revision, root=root)
     found = re.match(r"Merge pull request #(\d+) ", subject) or re.search(r" \(#(\d+)\)$", subject)
     return int(found[1]) if found else None
 

@@ -13,9 +13,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -30,6 +30,8 @@ VERDICT = Path("reports/load.json")
 GRACE_SECONDS = 30.0
 """How long after the schedule's end late answers are waited for."""
 
+Place = Literal["machine", "cluster"]
+"""Where a schedule is for: this machine's short one, or the cluster's."""
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -50,13 +52,28 @@ class Endpoint(Section):
     p99_ms_at_most: Positive
 
 
-class Slo(Section):
-    """The whole of slo.yaml; endpoints are named "METHOD /path"."""
+class Schedule(Section):
+    """How the requests are sent: `rate` a second for `seconds`, by `users` that each have a phase of their own."""
 
     rate: Positive
     seconds: Positive
     users: Annotated[int, Field(gt=0)]
+
+
+def _each(schedules: dict[Place, Schedule]) -> dict[Place, Schedule]:
+    """Both are asked for: one that is missing would be noticed only in the cluster."""
+    if missing := [place for place in get_args(Place) if place not in schedules]:
+        raise ValueError(f"schedules has no {', '.join(missing)}, limit: {' and '.join(get_args(Place))}")
+    return schedules
+
+
+class Slo(Section):
+    """The whole of slo.yaml; endpoints are named "METHOD /path", and `canary` is `slipway.canary`'s to check."""
+
+    schedules: Annotated[dict[Place, Schedule], AfterValidator(_each)]
     achieved_ratio_at_least: Annotated[float, Field(gt=0, le=1)]
+    golden_difference_at_most: Annotated[float, Field(ge=0)]
+    canary: Any = None
     endpoints: Annotated[dict[Annotated[str, Field(pattern=r"^(GET|POST) /\S*$")], Endpoint], Field(min_length=1)]
 
 
@@ -89,24 +106,26 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     return sorted(values)[math.ceil(share * len(values)) - 1] if values else None
 
 
-def judge(samples: Sequence[Sample], slo: Slo, *, of: str | None = None, seconds: float = 0.0) -> Verdict:
+def judge(
+    samples: Sequence[Sample], slo: Slo, schedule: Schedule, *, of: str | None = None, seconds: float = 0.0
+) -> Verdict:
     """Every endpoint against its limits, and the achieved rate; too little measured is unsure, never a pass.
 
     Latencies are judged over the requests that were answered well; the others count as errors.
     `of` is the hash of what was under test, kept as evidence.
     """
-    checks = [_achieved(samples, slo)]
+    checks = [_achieved(samples, slo, schedule)]
     for name, limits in slo.endpoints.items():
         checks += _endpoint(name, [sample for sample in samples if sample.endpoint == name], limits)
     return Verdict(chapter="load", checks=checks, rows=len(samples), seconds=seconds, inputs={"bento_sha256": of})
 
 
-def _achieved(samples: Sequence[Sample], slo: Slo) -> Check:
+def _achieved(samples: Sequence[Sample], slo: Slo, schedule: Schedule) -> Check:
     """Requests answered per second, from the schedule's start to the last answer, as a ratio of the rate."""
-    lasted = max([slo.seconds, *(sample.intended + sample.latency_ms / 1000 for sample in samples)])
-    ratio = len(samples) / lasted / slo.rate
+    lasted = max([schedule.seconds, *(sample.intended + sample.latency_ms / 1000 for sample in samples)])
+    ratio = len(samples) / lasted / schedule.rate
     enough = ratio >= slo.achieved_ratio_at_least
-    limit = f"≥ {slo.achieved_ratio_at_least:g} of {slo.rate:g} requests/s"
+    limit = f"≥ {slo.achieved_ratio_at_least:g} of {schedule.rate:g} requests/s"
     return Check(name="achieved rate", value=round(ratio, 4), limit=limit, ok=True if enough else None)
 
 
@@ -139,16 +158,22 @@ def _most(name: str, value: float | None, most: float, unit: str, enough: bool) 
     return Check(name=name, value=value, limit=f"≤ {most:g} {unit}", ok=ok)
 
 
-def measure(slo: Slo, host: str, *, root: Path, seed: int = 0) -> list[Sample]:
-    """Run Locust against `host` as the schedule says; every sample, or Unsure with the end of what Locust said."""
-    plan = {"seed": seed, "rate": slo.rate, "seconds": slo.seconds, "users": slo.users,
-            "shares": {name: endpoint.share for name, endpoint in slo.endpoints.items()}}  # fmt: skip
+def measure(
+    slo: Slo, schedule: Schedule, host: str, *, root: Path, contract: Path | None = None, seed: int = 0
+) -> list[Sample]:
+    """Run Locust against `host` as the schedule says; every sample, or Unsure with the end of what Locust said.
+
+    `root` holds the locustfile and, where `contract` names no other, models/contract.json.
+    """
+    plan = {**schedule.model_dump(), "seed": seed, "shares": {name: each.share for name, each in slo.endpoints.items()}}
+    users = str(schedule.users)
     with tempfile.TemporaryDirectory(prefix="slipway-load-") as scratch:
         kept, said = Path(scratch) / "samples.json", Path(scratch) / "log"
         command = [
             sys.executable, "-m", "locust", "--locustfile", str(root / LOCUSTFILE), "--headless", "--only-summary",
-            "--host", host, "--users", str(slo.users), "--spawn-rate", str(slo.users), "--stop-timeout", "0",
-            "--run-time", f"{math.ceil(slo.seconds + 1 + GRACE_SECONDS)}s", "--contract", str(root / CONTRACT),
+            "--host", host, "--users", users, "--spawn-rate", users, "--stop-timeout", "0",
+            "--run-time", f"{math.ceil(schedule.seconds + 1 + GRACE_SECONDS)}s",
+            "--contract", str((contract or root / CONTRACT).absolute()),
             "--plan", json.dumps(plan), "--samples", str(kept),
         ]  # fmt: skip
         with said.open("wb") as out:
@@ -161,7 +186,7 @@ def measure(slo: Slo, host: str, *, root: Path, seed: int = 0) -> list[Sample]:
                 stderr=out,
             )
             try:
-                _watch(process, slo.seconds)
+                _watch(process, schedule.seconds)
             finally:
                 process.kill()
                 process.wait()
@@ -198,9 +223,11 @@ def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
     objective = slo(root / SLO)
     if not (root / CONTRACT).exists():
         raise ConfigError(f"{CONTRACT} does not exist: the requests are made from it", hint="run `make repro`")
-    verdict = judge(measure(objective, host, root=root), objective, of=of, seconds=time.monotonic() - started)
+    schedule = objective.schedules["machine"]
+    samples = measure(objective, schedule, host, root=root)
+    verdict = judge(samples, objective, schedule, of=of, seconds=time.monotonic() - started)
     verdict.write(root / VERDICT)
     verdict.enforce(hint=f"see {VERDICT} and {SLO}")
     found: dict[str, Any] = {check.name: check.value for check in verdict.checks}
     worst = max(value for name, value in found.items() if name.endswith("p95_ms"))
-    return f"{verdict.rows:,} requests at {objective.rate:g}/s, p95 {worst:.1f} ms, all within the SLO"
+    return f"{verdict.rows:,} requests at {schedule.rate:g}/s, p95 {worst:.1f} ms, all within the SLO"

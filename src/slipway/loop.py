@@ -18,33 +18,28 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from slipway import config, environment, files, git, package, server
+from slipway import config, deploy, environment, files, git, package, server
 from slipway.errors import ConfigError, Refused
 from slipway.scene import (
     COLOURS,
     ENVIRONMENTS,
     Scene,
     chapter,
-    packaged,
     patch,
     prepare,
     repro,
-    serve,
     stop,
     talk,
     together,
 )
 
+TARGETS = ("machine", "cluster")
 COMMITTED = ("dvc.lock", "params.yaml", "reports")
 
 
 def story(scene: Scene, params: config.Params) -> None:
     """The three acts."""
-    scene.say("1 · main as it is: its model reaches production")
-    repro(scene)
-    commit(scene, "Lock and metrics")
-    together(scene, ["track"], ["review"])
-    deliver(scene)
+    opening(scene)
 
     scene.say(f"2 · pull request: {params.loop.good.title}")
     propose(scene, params.loop.good, 1)
@@ -52,7 +47,7 @@ def story(scene: Scene, params: config.Params) -> None:
     keep_report(scene, "good")
     golden = files.read_json(scene.work / "models/golden.json")
     merge(scene, params.loop.good, 1)
-    deliver(scene)
+    deploy.deliver(scene)
     answer(scene, golden, params.package.tolerance)
     chapter(scene, "track")  # the alias `champion` follows production
 
@@ -61,6 +56,17 @@ def story(scene: Scene, params: config.Params) -> None:
     chapter(scene, "review", code=Refused.code)
     keep_report(scene, "bad")
     answer(scene, golden, params.package.tolerance)
+
+
+def opening(scene: Scene) -> None:
+    """The first act."""
+    scene.say("1 · main as it is: its model reaches production")
+    if scene.target == "cluster":
+        deploy.settle(scene)
+    repro(scene)
+    commit(scene, "Lock and metrics")
+    together(scene, ["track"], ["review"])
+    deploy.deliver(scene)
 
 
 def propose(scene: Scene, change: config.Change, number: int) -> None:
@@ -94,22 +100,11 @@ def merge(scene: Scene, change: config.Change, number: int) -> None:
     scene.note("merge", f"#{number} into main, {git.commit(root=scene.work)[:12]}", time.monotonic() - started)
 
 
-def deliver(scene: Scene) -> None:
-    """main → bento → staging, judged under load → production."""
-    chapter(scene, "package")
-    chapter(scene, "release")
-    serve(scene, "staging")
-    host, sha = f"http://{server.HOST}:{scene.ports['staging']}", packaged(scene)["bento_sha256"]
-    chapter(scene, "load", "--host", host, "--of", sha)
-    chapter(scene, "promote")
-    serve(scene, "production")
-    git.output("push", "-q", "origin", "main", root=scene.work)
-
-
 def answer(scene: Scene, golden: list[dict[str, Any]], tolerance: float) -> None:
     """Production answers golden requests of the model it should serve, with that model's numbers."""
     started = time.monotonic()
-    check = package.replay(scene.ports["production"], golden, tolerance=tolerance)
+    with deploy.door(scene, "production") as host:
+        check = package.replay(host, golden, tolerance=tolerance)
     if not check.ok:
         raise Refused(f"loop: production differs from its model by {check.value}, limit: {check.limit}")
     first = golden[0]["prediction"]
@@ -163,6 +158,8 @@ def places(scene: Scene, *, keep: bool) -> dict[str, str]:
     }
     if not keep:
         return found | {"endpoint": "stopped; `make loop ARGS=--keep` leaves it running"}
+    if scene.target == "cluster":
+        return found | {"production": deploy.COMMAND.format(scene.name), "stop it": "make loop ARGS=--stop"}
     base = f"http://{server.HOST}:{scene.ports['production']}"
     contract = files.read_json(scene.work / "models/contract.json")
     asked = contract["question"]
@@ -214,18 +211,25 @@ def ports(wanted: int | None) -> dict[str, int]:
 
 
 def run(params: config.Params, *, keep: bool, target: str, port: int | None, root: Path = Path()) -> None:
-    """Play the story; on any end, also an interrupt, no process and no lock stays but `--keep`'s servers."""
-    if target != "machine":
-        raise ConfigError(f"target {target!r} cannot be delivered to yet, this machine can", hint="make loop")
+    """Play the story; on any end, also an interrupt, nothing that it started stays but what `--keep` asks for."""
+    if target not in TARGETS:
+        raise ConfigError(f"target {target!r} is not one of {', '.join(TARGETS)}", hint="make loop TARGET=cluster")
     root, started = root.resolve(), time.monotonic()
     with alone(environment.cache_home(root)), interruptible():
-        stop(root)
+        if target == "cluster":
+            deploy.ready(root)
+        clear(root)
         kept = False
         try:
-            scene = prepare(root, ports(port))
+            scene = prepare(root, params.track.model, {} if target == "cluster" else ports(port), target)
             story(scene, params)
             kept = keep
         finally:
             if not kept:
-                stop(root)
+                clear(root)
         closing(scene, time.monotonic() - started, keep=keep)
+
+
+def clear(root: Path) -> int:
+    """Stop what a loop left running: processes here, applications of its own on a cluster; how many there were."""
+    return stop(root) + deploy.clear(root)

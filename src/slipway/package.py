@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import math
 import re
 import shutil
 import signal
@@ -19,9 +16,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from slipway import card, config, environment, facts, files, server
+from slipway import card, config, environment, facts, files, golden, server
 from slipway.errors import ConfigError, DataError, SlipwayError
-from slipway.verdict import Check, Verdict
+from slipway.verdict import Verdict
 
 VERDICT = Path("reports/package.json")
 GOLDEN = Path("models/golden.json")
@@ -33,6 +30,7 @@ The first holds its time and version. The second holds the cards, with commit, m
 another commit is the same bento, and carries the cards of the commit that packaged it last.
 """
 UNWANTED = (".joblib", ".pkl", ".parquet", ".csv")
+replay = golden.replay
 HINT = "run `make repro`, then `slipway package`"
 
 
@@ -128,63 +126,38 @@ def check(bento: Path, names: Sequence[str]) -> None:
         raise ConfigError(f"the bento holds {', '.join(unwanted)}, which is never served", hint="edit bentofile.yaml")
 
 
-def replay(port: int, golden: Sequence[dict[str, Any]], *, tolerance: float) -> Check:
-    """POST the golden rows, together and one by one, and compare with their kept answers; the largest difference."""
-    name, limit = "golden requests through the bento", f"≤ {tolerance:g}"
-    if not golden:
-        return Check(name=name, value=None, limit=limit, ok=None)
-    kept = [float(each["prediction"]) for each in golden]
-    try:
-        together = _post(port, [each["row"] for each in golden])["predictions"]
-        alone = [_post(port, each["row"])["prediction"] for each in golden]
-    except SlipwayError as error:
-        return Check(name=name, value=str(error), limit=limit, ok=False)
-    pairs = zip((*together, *alone), kept * 2, strict=True)
-    worst = max(
-        math.inf if found is None else abs(found - is_) for found, is_ in pairs
-    )  # the service says null for NaN
-    return Check(name=name, value=worst if worst < math.inf else "no number", limit=limit, ok=worst <= tolerance)
-
-
-def _post(port: int, rows: Any) -> Any:
-    connection = http.client.HTTPConnection(server.HOST, port, timeout=30)
-    try:
-        connection.request("POST", "/predict", json.dumps(rows), {"content-type": "application/json"})
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-    finally:
-        connection.close()
-    if response.status != http.client.OK:
-        raise SlipwayError(f"status {response.status}: {answer['errors'][0]['message']}")
-    return answer
-
-
 def run(params: config.Params, *, root: Path = Path()) -> str:
     """models/ and the records → cards, a bento and reports/package.json; exit 4 when it does not give the golden answers."""
     root, started = root.resolve(), time.monotonic()
-    golden = files.read_json(root / GOLDEN)
+    kept = files.read_json(root / GOLDEN)
     bento = build(root, name=params.track.model, cards=card.write(params, facts.read(root), root=root))
     with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="serve-") as scratch:
         home = Path(scratch)
         with server.start(bento.path, port=server.free_port(), home=home, root=root, log=home / "log") as running:
             ready = server.wait_ready(running)
-            found = replay(running.port, golden, tolerance=params.package.tolerance)
+            found = golden.replay(running.url, kept, tolerance=params.package.tolerance)
     notes = {"bento": bento.tag, "path": bento.path.relative_to(root).as_posix(), "bento_sha256": bento.sha256,
              "model_sha256": bento.model_sha256, "ready_seconds": round(ready, 2)}  # fmt: skip
-    verdict = Verdict(chapter="package", checks=[found], rows=len(golden), seconds=time.monotonic() - started,
+    verdict = Verdict(chapter="package", checks=[found], rows=len(kept), seconds=time.monotonic() - started,
                       inputs={"model": bento.model_sha256}, notes=notes)  # fmt: skip
     verdict.write(root / VERDICT)
     verdict.enforce(hint="models/golden.json and models/model.onnx must come from one `make repro`")
-    return f"{bento.tag} gives all {len(golden)} golden answers, ready in {ready:.1f} s"
+    return f"{bento.tag} gives all {len(kept)} golden answers, ready in {ready:.1f} s"
+
+
+def packaged(root: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of the bento of reports/package.json, and its notes; DataError when it is not that bento."""
+    notes = files.read_json(root / VERDICT, hint="slipway package")["notes"]
+    path = root / notes["path"]
+    if not path.is_dir() or sha256(path) != notes["bento_sha256"]:
+        raise DataError(f"{path} is not the bento that was packaged", hint="slipway package")
+    return path, notes
 
 
 def serve(*, port: int, root: Path = Path()) -> str:
     """Serve the packaged bento in the foreground until interrupted."""
     root = root.resolve()
-    notes = files.read_json(root / VERDICT, hint="slipway package")["notes"]
-    path = root / notes["path"]
-    if not path.is_dir() or sha256(path) != notes["bento_sha256"]:
-        raise DataError(f"{path} is not the bento that was packaged", hint="slipway package")
+    path, notes = packaged(root)
     home = environment.cache_home(root) / f"serve-{port}"
     with server.start(path, port=port, home=home, root=root, log=home / "log") as running:
         server.wait_ready(running)

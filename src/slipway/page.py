@@ -10,12 +10,14 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from slipway import facts, plots, views
+from slipway import delivery, facts, plots, views
 from slipway.facts import Facts
 from slipway.views import Delta, number
 
 ORDER = ("reliability", "predictions", "roc", "precision_recall", "slices", "importance")
 """The pictures of the report, two a row."""
+MAX_FIELDS = 100
+"""Shown of an object that changed."""
 NEAR = 12
 """Inputs that are shown before one has to open the list."""
 
@@ -38,6 +40,8 @@ def html(given: Facts, pictures: Mapping[str, str], cards: str = "") -> str:
         overall=[(check, _around_zero({**check, "difference": check.get("value")}, margin)) for check in overall],
         pictures=[Markup(pictures[name]) for name in ORDER if given.metrics and name in pictures],  # noqa: S704 - drawn by plots
         changed=_changed(given),
+        delivery=delivery.lines(given),
+        objects=delivery.table(given.delivery.get("changes") or (), MAX_FIELDS),
         folds=_folded(cards) if given.metrics else [],
         commands=facts.commands(given),
     )
@@ -54,11 +58,15 @@ def _render(name: str, **values: Any) -> str:
                       trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     env.filters |= {
         "number": lambda value, **how: plots.plain(number(value, **how), 60),
-        "plain": lambda value: plots.plain(value, 200),
+        "plain": _plain,
         "sentence": views.sentence,
     }
     palette = Markup(plots.css())  # noqa: S704 - constants
     return env.get_template(name).render(palette=palette, **values) + "\n"
+
+
+def _plain(value: object, limit: int = 200) -> str:
+    return plots.plain(value, limit)
 
 
 def _changed(given: Facts) -> dict[str, Any]:

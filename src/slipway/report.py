@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from slipway import card, config, facts, files, page, plots, views
+from slipway import card, config, delivery, facts, files, page, plots, views
 from slipway.facts import Facts
 from slipway.markup import MARKS, MAX_ROWS, PAGE, bar, figure, fold, prose, table
 
 MARKDOWN = Path("reports/report.md")
-MAX_INPUTS = 12
-"""Shown of those that moved; the page has them all."""
+MAX_INPUTS, MAX_FIELDS, MAX_LINES = 12, 6, 10
+"""Shown of the inputs that moved, of an object that changed, and of what happens to it; the page has them all."""
 RECORD = Path("reports/facts.json")
 DATA = Path("reports/data.html")
 MAX_BYTES = 60_000
@@ -26,8 +26,10 @@ def markdown(given: Facts) -> str:
     """
     top = [_verdict(given), _metrics(given), _limits(given), _stopped(given)]
     sections = {
+        "delivery": _delivery(given),
         "parameters changed": _changes(given),
         "data": _data(given),
+        "objects in the cluster": _objects(given),
         "gates": _gates(given),
         "checks of the judge": _checks(given),
         "slices": _slices(given),
@@ -61,9 +63,7 @@ def _verdict(given: Facts) -> str:
 def _context(given: Facts) -> str:
     """Which rows, of when, against whom."""
     rows = f"{figure(given.metrics.get('rows'))} rows of {figure(given.metrics.get('days'))} days"
-    parts = [rows] if given.metrics else []
-    if given.window:
-        parts.append(given.window)
+    parts = [rows] * bool(given.metrics) + [given.window] * bool(given.window)
     if rival := facts.revision(given.judge.get("champion_commit")):
         parts.append(f"champion of `{rival[:10]}`")
     return " · ".join(parts)
@@ -111,7 +111,8 @@ CHECK_HEAD = ("check", ">value", ">interval", "limit", "")
 def _check(check: facts.Record) -> list[str]:
     paired = check.get("low") is not None
     mark = MARKS["pass" if check.get("ok") else "fail" if check.get("ok") is False else "unsure"]
-    value = figure(check.get("value"), signed=paired)
+    told = check.get("value")
+    value = prose(told) if isinstance(told, str) else figure(told, signed=paired)
     return [
         prose(check.get("name")), value, _interval(check.get("low"), check.get("high"), signed=True),
         prose(check.get("limit")), mark,
@@ -175,6 +176,21 @@ def _shifts(inputs: Sequence[facts.Record]) -> str:
         table(head, lines, limit=MAX_INPUTS)
         + "\n\n_Shift is the population stability index: 0 is equal, above .25 is usually called a shift._"
     )
+
+
+def _delivery(given: Facts) -> str:
+    """What happens in the cluster: a line, or a list where there is more to say."""
+    said = [prose(line, 240) for line in delivery.lines(given)]
+    said[MAX_LINES:] = [f"and {len(said) - MAX_LINES} more in `{PAGE}`"] * (len(said) > MAX_LINES)
+    if len(said) > 2:
+        return "\n".join(["**Delivery**", "", *(f"- {line}" for line in said)])
+    return f"**Delivery**: {'; '.join(said)}" if said else ""
+
+
+def _objects(given: Facts) -> str:
+    rows = given.delivery.get("changes") or ()
+    lines = [[prose(cell, 200) for cell in row] for row in delivery.table(rows, MAX_FIELDS)]
+    return fold(f"Cluster: {len(rows)} rendered objects differ", table(["object", "field", ""], lines)) if rows else ""
 
 
 def _shift(value: object) -> str:

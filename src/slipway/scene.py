@@ -48,7 +48,9 @@ class Scene:
     """The project, its scratch clone, and what has happened there so far."""
 
     root: Path
+    name: str
     ports: dict[str, int]
+    target: str = "machine"
     act: str = ""
     steps: list[Step] = field(default_factory=list)
     running: dict[str, server.Server] = field(default_factory=dict)
@@ -62,6 +64,18 @@ class Scene:
     def work(self) -> Path:
         """The clone."""
         return self.home / "work"
+
+    @property
+    def remote(self) -> Path:
+        """The clone's bare remote: where a cluster can read it, when one is meant and says where."""
+        served = environment.git_server() if self.target == "cluster" else None
+        return served[0] / "slipway-loop.git" if served else self.home / "remote.git"
+
+    @property
+    def url(self) -> str:
+        """The remote's address, as Argo CD sees it."""
+        served = environment.git_server()
+        return f"{served[1]}/{self.remote.name}" if served else self.remote.resolve().as_uri()
 
     @property
     def env(self) -> dict[str, str]:
@@ -80,12 +94,13 @@ class Scene:
         talk.print(f"  [bold]{chapter:<10}[/bold]{escape(what)} [dim]{seconds:.1f} s[/dim] {word}", soft_wrap=True)
 
 
-def prepare(root: Path, ports: dict[str, int]) -> Scene:
+def prepare(root: Path, name: str, ports: dict[str, int], target: str = "machine") -> Scene:
     """A bare remote and a clone of HEAD, sharing the project's DVC cache; an earlier loop's are removed."""
-    scene, started = Scene(root=root, ports=ports), time.monotonic()
-    shutil.rmtree(scene.home, ignore_errors=True)
+    scene, started = Scene(root=root, name=name, ports=ports, target=target), time.monotonic()
+    for earlier in (scene.home, scene.remote):
+        shutil.rmtree(earlier, ignore_errors=True)
     files.folder(scene.home)
-    head, remote = git.commit(root=root), scene.home / "remote.git"
+    head, remote = git.commit(root=root), scene.remote
     git.output("clone", "-q", "--bare", str(root), str(remote), root=root)
     git.output("update-ref", "refs/heads/main", head, root=remote)
     git.output("symbolic-ref", "HEAD", "refs/heads/main", root=remote)

@@ -11,8 +11,7 @@ from slipway.facts import GATES
 
 MAX_ROWS = 5000
 """Rows of a list and keys of an object."""
-MAX_NAME = 80
-"""Characters of a name that becomes a key."""
+MAX_NAME = 80  # characters of a name that becomes a key
 
 Number = Annotated[int, Field(ge=-(10**15), le=10**15)] | Annotated[float, Field(ge=-1e30, le=1e30)]
 """So large that a metric fits and so small that no difference of two overflows."""
@@ -20,9 +19,9 @@ Text = Annotated[str, Field(max_length=20_000)]
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 Day = Annotated[str, Field(pattern=r"^[12]\d{3}-\d\d-\d\d$")]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{7,64}$")]
-Scalar = Number | bool | Text | None
 Pair = Field(min_length=2, max_length=2)
 Rows = Field(max_length=MAX_ROWS)
+Names = Annotated[list[Text], Rows]
 
 
 class Part(BaseModel):
@@ -143,19 +142,12 @@ class Slice(Part):
     loss: Number
 
 
-class Interval(Part):
-    """Of a metric."""
-
-    low: Number | None
-    high: Number | None
-
-
 class Measured(Part):
     """Metrics by name, with the two objects that stand among them."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Number | None] = Field(init=False)
-    intervals: Annotated[dict[Name, Interval], Rows] = {}
+    intervals: Annotated[dict[Name, dict[Literal["low", "high"], Number | None]], Rows] = {}
     dummy: Annotated[dict[Name, Number | None], Rows] = {}
 
     @model_validator(mode="before")
@@ -183,7 +175,7 @@ class Fault(Part):
     column: Text
     what: Text
     rows: Number
-    worst: Scalar
+    worst: Number | bool | Text | None
     action: Text
 
 
@@ -208,6 +200,32 @@ class Contract(Part):
     labels: Labels = Labels()
 
 
+class Change(Part):
+    """An object that differs, as `objects.Change` says it: field, before, after."""
+
+    env: Name
+    kind: Text
+    name: Text
+    what: Literal["added", "removed", "changed"]
+    hook: bool
+    pods: bool
+    fields: Annotated[list[Annotated[list[Text | None], Field(min_length=3, max_length=3)]], Rows] = []
+
+
+class Delivery(Part):
+    """The notes of `manifests`."""
+
+    by: Text | None = None
+    files: Number = 0
+    local: bool = False
+    ships: Names = []
+    envs: Names = []
+    unknown: Names = []
+    hooks: Annotated[dict[Name, Names], Rows] = {}
+    changes: Annotated[list[Change], Rows] = []
+    objects: Number = 0
+
+
 class Record(Part):
     """`facts.Facts` as JSON, as far as `report.markdown` reads it."""
 
@@ -218,6 +236,7 @@ class Record(Part):
     slices: Annotated[list[Slice], Rows]
     hashes: dict[Literal["lock", "data", "model"], Hash]
     commit: Hash | None
+    delivery: Delivery = Delivery()
 
     @field_validator("gates", mode="before")
     @classmethod

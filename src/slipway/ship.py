@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from slipway import config
 from slipway.errors import ConfigError
@@ -42,16 +44,49 @@ def load(
     talk.print(f"[bold]load[/bold] {load.run(host, of=of)}", soft_wrap=True)
 
 
+def image(
+    gate: Annotated[bool, typer.Option("--gate", help="The image of the load gate instead, and its pin.")] = False,
+) -> None:
+    """The packaged bento as an image in the registry that staging's overlay names → reports/image.json."""
+    from slipway import image
+
+    chapter("image", lambda params: image.run(params, gate=gate))
+
+
 release_app = typer.Typer(no_args_is_help=False, help="Releases: write one, or read the ledger.")
 
 
 @release_app.callback(invoke_without_command=True)
-def release(context: typer.Context) -> None:
-    """Write the packaged bento as staging's newest ledger line, in one commit."""
+def release(context: typer.Context, push: Push = False) -> None:
+    """Write the packaged bento as staging's newest ledger line and its image into the overlay, in one commit."""
     if context.invoked_subcommand is None:
         from slipway import release
 
-        chapter("release", release.run)
+        chapter("release", lambda params: release.run(params, push=push))
+
+
+@release_app.command("due")
+def release_due() -> None:
+    """Whether HEAD has anything to build and release, as `due=true` or `due=false`; the reason why not on stderr."""
+    from slipway import environment, release
+
+    why = release.due(Path())
+    print(said := f"due={'false' if why else 'true'}")  # noqa: T201
+    told = {environment.step_output(): said, environment.step_summary(): why}
+    for file, text in told.items():
+        if file and text:
+            with file.open("a", encoding="utf-8") as out:
+                out.write(f"{text}\n")
+    if why:
+        talk.print(f"[bold]release[/bold] {escape(why)}", soft_wrap=True)
+
+
+@release_app.command("gate")
+def release_gate(push: Push = False) -> None:
+    """Build the gate's image when what it is made of changed, and pin it in a commit or pull request of its own."""
+    from slipway import release
+
+    chapter("release", lambda params: release.gate(params, push=push))
 
 
 @release_app.command("log")
@@ -74,11 +109,64 @@ def release_log(
     print(held.model_dump_json() if held else "null")  # noqa: T201
 
 
-def promote() -> None:
+Push = Annotated[
+    bool, typer.Option("--push", help="Onto main of the remote, as release.mode says; else one commit here.")
+]
+Source = Annotated[str | None, typer.Option(help="Whom to ask for evidence: machine, cluster or status.")]
+
+
+def promote(
+    source: Source = None,
+    waive: Annotated[
+        str | None, typer.Option(help="Without evidence, for this reason; code owners approve it.")
+    ] = None,
+    push: Push = False,
+) -> None:
     """Copy staging's newest release to production, with its load verdict as evidence."""
     from slipway import promote
 
-    chapter("promote", promote.run)
+    chapter("promote", lambda params: promote.run(params, source=source, waive=waive, push=push))
+
+
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why, in a sentence; the ledger keeps it.")],
+    env: Env = "production",
+    aborted: Annotated[str | None, typer.Option(help="What an aborted canary's analysis said; - reads it.")] = None,
+    of: Annotated[str | None, typer.Option(help="Only when this digest still runs there.")] = None,
+    push: Push = False,
+) -> None:
+    """Restore what an environment ran before, by its ledger, in one commit."""
+    from slipway import rollback
+
+    chapter("rollback", lambda p: rollback.run(p, env=env, reason=reason, aborted=aborted, of=of, push=push))
+
+
+def policy(
+    base: Annotated[str | None, typer.Option(help="Revision to compare with; default origin/main, else main.")] = None,
+    source: Annotated[str, typer.Option(help="Whom to ask for evidence: machine, cluster or status.")] = "status",
+) -> None:
+    """Every new ledger line and overlay digest of a change: append-only, evidenced, fresh; exit 4 when not."""
+    from slipway import policy
+
+    chapter("policy", lambda params: policy.run(params, base=base, source=source))
+
+
+def verify(
+    pod: Annotated[str | None, typer.Option(help="A running pod of the service.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Of the pod; without it, wherever a pod has that name.")] = None,
+    env: Annotated[
+        str | None, typer.Option(help="staging or production (which is meant when nothing is named).")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="An image by digest, as a pod or a ledger line names it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The chain as JSON on stdout.")] = False,
+) -> None:
+    """Walk back from what runs to the data and the pull request; exit 4 at a broken link."""
+    from slipway import verify
+
+    with talk.status("verify …"):
+        chains = verify.run(pod=pod, namespace=namespace, env=env, image=image)
+    verify.show(chains, as_json=as_json)
+    talk.print(f"[bold]verify[/bold] {verify.enforce(chains)}", soft_wrap=True)
 
 
 def loop(
@@ -88,11 +176,21 @@ def loop(
     stop: Annotated[bool, typer.Option("--stop", help="Only stop what an earlier --keep left running.")] = False,
 ) -> None:
     """The whole loop on this machine: one good pull request merged, one bad one refused."""
-    from slipway import loop, scene
+    from slipway import loop
 
     if stop:
-        return talk.print(f"[bold]loop[/bold] {scene.stop(Path().resolve())} processes stopped")
+        return talk.print(f"[bold]loop[/bold] {loop.clear(Path().resolve())} stopped")
     loop.run(config.load(), keep=keep, target=target, port=port)
+
+
+def drill(
+    names: Annotated[list[str], typer.Argument(help="Which ones, or all.", metavar="NAME…")],
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the world made for it running.")] = False,
+) -> None:
+    """Break it on purpose, on a cluster: each fault must be seen and mended, nothing lost; exit 4 when not."""
+    from slipway import drill
+
+    talk.print(f"[bold]drill[/bold] {escape(drill.run(config.load(), names, keep=keep))}", soft_wrap=True)
 
 
 def doctor() -> None:
@@ -102,5 +200,17 @@ def doctor() -> None:
     doctor.run()
 
 
-VERBS = (package, serve, load, promote, loop, doctor)
+VERBS: tuple[Callable[..., None], ...] = (
+    package,
+    serve,
+    load,
+    image,
+    promote,
+    rollback,
+    policy,
+    verify,
+    loop,
+    drill,
+    doctor,
+)
 """What `cli` registers beside `release_app`, in this order."""

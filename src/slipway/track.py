@@ -140,3 +140,26 @@ def _champion(client: Any, model: str, experiment: str, root: Path) -> str | Non
     version = _version(client, model, run_id)
     client.set_registered_model_alias(model, "champion", version)
     return version
+
+
+def tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
+    """The tags of a run; None when the store has no such run, or it was deleted. ConfigError when no store is in reach."""
+    uri = environment.tracking_uri(root)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise ConfigError("there is no MLflow on this machine", hint="slipway track, or set MLFLOW_TRACKING_URI")
+    with _quiet():
+        import mlflow
+        from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+        from sqlalchemy.exc import SQLAlchemyError
+
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)  # else a server that is down is waited for, for minutes
+        MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
+        try:
+            found = mlflow.MlflowClient(uri).get_run(run)
+        except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise ConfigError(
+                f"MLflow at {uri}: {str(error).splitlines()[0]}", hint="is the tracking server up?"
+            ) from None
+    return None if found.info.lifecycle_stage == "deleted" else dict(found.data.tags)

@@ -96,6 +96,7 @@ def _refusal(facts: Facts, stopped: Sequence[str]) -> str:
     told = {
         "repro": "the pipeline stops",
         "prove": "what is committed is not what the pipeline gives",
+        "manifests": "what it deploys does not build, or breaks a rule",
         "judge": f"worse than the {facts.against}" if worse else "not shown to be good enough",
     }
     known = [told.get(chapter, f"by {chapter}") for chapter in stopped]

@@ -1,0 +1,170 @@
+"""How a release of the loop reaches its environments: processes of this machine, or pods that Argo CD syncs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from slipway import application, cluster, doctor, environment, files, git, image, ledger, overlay, server
+from slipway.errors import ConfigError, Refused
+from slipway.scene import Scene, chapter, packaged, serve
+
+ENVIRONMENTS = ("staging", "production")
+NEEDED = ("kubectl", "cluster", "argocd", "registry")
+"""Of what `doctor` looks for: without these nothing can be delivered to a cluster."""
+MARK = "cluster"
+"""In the loop's folder: the name of what the loop put into a cluster."""
+COMMAND = "kubectl port-forward -n {}-production service/serve 3000:3000"
+"""How a person gets to production; takes the name."""
+SYNC_SECONDS = 300.0
+"""Longer than a deployment's own deadline and the load gate's together."""
+
+
+def ready(root: Path) -> None:
+    """ConfigError that names what a delivery to a cluster lacks. A busy machine may answer too late: it is asked again."""
+    if lacking := missing(root) and missing(root) and missing(root):
+        raise ConfigError(f"loop: TARGET=cluster lacks {', '.join(lacking)}", hint="make cluster; slipway doctor")
+
+
+def missing(root: Path) -> list[str]:
+    """What is needed and did not answer."""
+    seen = doctor.look(root, environment.programs(root))
+    lacking = [name for name in NEEDED if not seen.get(name)]
+    return lacking if seen.get("image builder") or environment.image_builder() else [*lacking, "image builder"]
+
+
+def settle(scene: Scene) -> None:
+    """Commit what a team sets once: overlays that name this registry, and the gate's image; push."""
+    started = time.monotonic()
+    address = f"{environment.registry()}/{scene.name}"
+    point(scene.work, address)
+    keep(scene, f"Keep images at {environment.registry()}")
+    chapter(scene, "image", "--gate")
+    keep(scene, "Pin the gate's image")
+    git.output("push", "-q", "origin", "main", root=scene.work)
+    scene.note("settle", f"images at {address}, and the gate's own", time.monotonic() - started)
+
+
+def point(work: Path, address: str) -> None:
+    """Have the overlays take the service from `address`, and the gate from the same with `-gate`."""
+    for path, suffix in ((overlay.path("staging"), ""), (overlay.path("production"), ""), (image.COMPONENT, "-gate")):
+        text = (work / path).read_text(encoding="utf-8")
+        files.write_text(work / path, re.sub(r"(?m)^(\s*newName:) .*$", rf"\1 {address}{suffix}", text))
+
+
+def keep(scene: Scene, title: str) -> None:
+    """Commit what changed, if anything did."""
+    if git.dirty(scene.work):
+        git.output("commit", "-q", "-a", "-m", title, root=scene.work)
+
+
+def deliver(scene: Scene) -> None:
+    """main → bento → staging, judged under load → production."""
+    (_to_cluster if scene.target == "cluster" else _to_machine)(scene)
+
+
+def _to_machine(scene: Scene) -> None:
+    chapter(scene, "package")
+    chapter(scene, "release")
+    serve(scene, "staging")
+    host, sha = f"http://{server.HOST}:{scene.ports['staging']}", packaged(scene)["bento_sha256"]
+    chapter(scene, "load", "--host", host, "--of", sha)
+    chapter(scene, "promote")
+    serve(scene, "production")
+    git.output("push", "-q", "origin", "main", root=scene.work)
+
+
+def _to_cluster(scene: Scene) -> None:
+    chapter(scene, "package")
+    chapter(scene, "image")
+    git.output("push", "-q", "origin", "main", root=scene.work)
+    chapter(scene, "release", "--push")
+    if not ledger.read_at("production", "main", scene.work):  # the first time: before, there was nothing to run
+        begin(scene)
+    arrive(scene, "staging")
+    chapter(scene, "promote", "--source", "cluster", "--push")
+    arrive(scene, "production")
+    chapter(scene, "verify", "--env", "production")
+
+
+def begin(scene: Scene) -> None:
+    """Policies, project and applications; ConfigError when there are some of this name that are no loop's."""
+    started, name = time.monotonic(), scene.name
+    listed = json.loads(cluster.kubectl("get", "applications.argoproj.io", "-n", cluster.ARGOCD, "-o", "json"))["items"]
+    for app in listed:
+        if app["metadata"]["name"] in {f"{name}-{env}" for env in ENVIRONMENTS}:
+            where = app["spec"]["source"]["repoURL"]
+            raise ConfigError(
+                f"the cluster has an application {app['metadata']['name']} already, of {where}: it may be a real one",
+                hint="name another cluster by KUBECONFIG, or delete it",
+            )
+    files.write_text(scene.home / MARK, name)
+    cluster.bootstrap(scene.work, repository=scene.url, name=name)
+    scene.note("argocd", f"policies, project and applications of {name}", time.monotonic() - started)
+
+
+def clear(root: Path) -> int:
+    """Remove what an earlier loop put into the cluster; how many applications. Its images stay in the registry."""
+    mark = environment.cache_home(root) / "loop" / MARK
+    if not mark.exists():
+        return 0
+    apps = [f"{mark.read_text(encoding='utf-8')}-{env}" for env in ENVIRONMENTS]
+    cluster.kubectl("delete", "applications.argoproj.io", "-n", cluster.ARGOCD, "--ignore-not-found", "--timeout=60s", *apps)
+    cluster.kubectl("delete", "namespace", "--ignore-not-found", "--timeout=120s", *apps, timeout=150)
+    mark.unlink()
+    return len(apps)
+
+
+def arrive(scene: Scene, env: str) -> None:
+    """Wait until Argo CD has brought the newest commit of main to an environment; Refused when it did not."""
+    started = time.monotonic()
+    git.output("pull", "-q", "--ff-only", "origin", "main", root=scene.work)
+    revision, app = git.commit(root=scene.work), f"{scene.name}-{env}"
+    try:
+        cluster.refresh(app)
+        found = cluster.wait(app, revision, seconds=SYNC_SECONDS, root=scene.work)
+        if found.phase != "Succeeded":
+            raise Refused(
+                f"{app}: the sync of {revision[:12]} {found.phase}: {found.message}", hint=f"argocd app get {app}"
+            )
+    except Exception:
+        dump(scene, app)
+        raise
+    hooks = ", ".join(f"{hook.name} {hook.phase}" for hook in found.hooks)
+    scene.note("sync", f"{env} at {revision[:12]}{f', {hooks}' if hooks else ''}", time.monotonic() - started)
+
+
+def said(app: application.App) -> str:
+    """Why an operation failed: what its failed hook says, else Argo CD's message."""
+    failed = [hook.name for hook in app.hooks if hook.phase == "Failed"]
+    lines = cluster.hook_log(app.namespace, failed[0]).splitlines() if failed else []
+    return " ".join([app.message, *(line for line in lines if line.startswith("error"))])
+
+
+def dump(scene: Scene, app: str) -> None:
+    """What the cluster says of an application, kept to be read."""
+    with contextlib.suppress(OSError):
+        files.write_text(scene.home / f"{app}.txt", cluster.dump(app))
+
+
+@contextlib.contextmanager
+def door(scene: Scene, env: str, service: str = "serve") -> Iterator[str]:
+    """An environment's address, as seen from here, while the block runs."""
+    if scene.target == "machine":
+        yield f"http://{server.HOST}:{scene.ports[env]}"
+        return
+    command = ["kubectl", "port-forward", f"service/{service}", ":3000", "--address", server.HOST, "-n",
+               f"{scene.name}-{env}"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as forward:
+        try:
+            said = forward.stdout.readline() if forward.stdout else ""
+            if not (port := re.search(r":(\d+) ->", said)):
+                raise ConfigError(f"kubectl cannot reach {env}: {said.strip()}", hint=" ".join(command))
+            yield f"http://{server.HOST}:{port[1]}"
+        finally:
+            forward.terminate()

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from ruamel.yaml import YAML
+
+from slipway import aborted
+from slipway.errors import ConfigError
+from slipway.receiver import Message
+from story import ROOT
+
+INPUTS = {"action": "rollback", "environment": "production", "reason": "the canary was aborted", "of": "x@sha256:1",
+          "aborted": "shift 3.1"}  # fmt: skip
+
+
+def test_canary_is_one_line_of_productions_overlay():
+    text = (ROOT / aborted.OVERLAY).read_text("utf-8")
+    on = aborted.switched(text, on=True)
+    assert YAML(typ="safe").load(on)["components"] == ["../../components/canary"]
+    assert "components" not in YAML(typ="safe").load(text)
+    assert aborted.switched(on, on=False) == text
+    assert aborted.switched(on, on=True) == on
+    assert aborted.switched(text, on=False) == text
+
+
+def test_overlay_without_the_line_is_refused():
+    with pytest.raises(ConfigError, match="has no line `# components"):
+        aborted.switched("resources: [../../base]\n", on=True)
+
+
+def test_dispatch_becomes_the_words_that_the_workflow_types():
+    words = aborted.told(Message("/dispatches", {"ref": "main", "inputs": INPUTS}, 0.0))
+    assert words == ["rollback", "--push", "--reason=the canary was aborted", "--env=production", "--aborted=shift 3.1",
+                     "--of=x@sha256:1"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        {"ref": "main"},
+        {"ref": "main", "inputs": {**INPUTS, "action": "promote"}},
+        {"ref": "x", "inputs": INPUTS},
+    ],
+)
+def test_dispatch_of_something_else_is_refused(body):
+    with pytest.raises(ConfigError, match="limit: a rollback on main"):
+        aborted.told(Message("/dispatches", body, 0.0))
+
+
+def test_hook_of_the_project_posts_where_the_drill_replaces_it():
+    text = (ROOT / aborted.HOOK).read_text("utf-8")
+    hook = YAML(typ="safe").load(text)
+    assert aborted.FORGE in text
+    assert aborted.DISPATCH in text
+    assert (f"configmap/{hook['metadata']['name']}", hook["metadata"]["namespace"]) == (aborted.OWN[0], aborted.PLACE)
+
+
+def test_inputs_are_those_of_the_workflow():
+    workflow = YAML(typ="safe").load((ROOT / ".github/workflows/promote.yml").read_text("utf-8"))
+    assert set(INPUTS) == set(workflow["on"]["workflow_dispatch"]["inputs"])

@@ -1,0 +1,19 @@
+"""The quick drills, on a cluster; `slipway drill all` runs every one."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway import drill
+from slipway.world import World
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.mark.parametrize("name", ["edit", "git", "race", "tampered"])
+def test_drill_ends_as_it_should(world: World, name: str) -> None:
+    found = drill.one(world, name)
+    assert found.wrong == ""
+    assert found.detected_s is not None
+    assert found.recovered_s is not None
+    assert found.detected_s <= found.recovered_s

@@ -1,0 +1,241 @@
+"""On a real cluster: both images as locked-down pods of anybody's number, and the gate that judges the service there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway import cluster, environment, files, golden, image, package, server
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).resolve().parents[1]
+SPACE = f"a-images-{os.getpid()}"
+SOMEBODY = 1000660000
+"""A user as OpenShift gives one, which no image knows."""
+SLO = {
+    "schedules": {"machine": {"rate": 60, "seconds": 2, "users": 4}, "cluster": {"rate": 60, "seconds": 3, "users": 4}},
+    "achieved_ratio_at_least": 0.9, "golden_difference_at_most": 1e-4,
+    "endpoints": {"POST /predict": {"share": 1, "min_requests": 150, "errors_at_most": 0.01,
+                                    "p95_ms_at_most": 400, "p99_ms_at_most": 1500}},
+}  # fmt: skip
+SLOW = """
+import time, urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("content-length") or 0)) or None
+        time.sleep(0.5 if body else 0)
+        asked = urllib.request.Request("http://serve:3000" + self.path, body, {"content-type": "application/json"})
+        with urllib.request.urlopen(asked) as answer:
+            said = answer.read()
+        self.send_response(200); self.send_header("content-length", str(len(said))); self.end_headers(); self.wfile.write(said)
+    do_GET = do_POST
+ThreadingHTTPServer(("", 3000), Handler).serve_forever()
+"""
+"""The service's answers, each half a second late."""
+PIP = "import importlib.util as found; print(found.find_spec('pip'))"
+
+
+def kubectl(*words: str, given: Any = None, timeout: float = 180) -> str:
+    return cluster.kubectl("-n", SPACE, *words, given=json.dumps(given) if given else None, timeout=timeout)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def space() -> Iterator[None]:
+    """A namespace that admits only what is restricted."""
+    labels = {
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "pod-security.kubernetes.io/enforce-version": "latest",
+    }
+    found = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}}
+    cluster.kubectl("create", "-f", "-", given=json.dumps(found))
+    try:
+        kubectl("create", "configmap", "slo", f"--from-literal=slo.yaml={json.dumps(SLO)}")
+        yield
+    finally:
+        cluster.kubectl("delete", "namespace", SPACE, "--wait=false")
+
+
+def built(target: str, context: Path, name: str) -> str:
+    """An image of ours, in the cluster's registry."""
+    registry = environment.registry()
+    assert registry, "REGISTRY is not set; `.venv/bin/slipway doctor` says how to get one"
+    revision = {"org.opencontainers.image.revision": "0" * 40}
+    return image.build(target, context, f"{registry}/a-images-{name}:{os.getpid()}", revision, root=ROOT)
+
+
+@pytest.fixture(scope="module")
+def serve(bento: Path) -> str:
+    return built("serve", bento, "serve")
+
+
+@pytest.fixture(scope="module")
+def wrong(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same image with another model: fast, 200 OK, and wrong."""
+    copy = shutil.copytree(bento, tmp_path_factory.mktemp("wrong") / "bento")
+    graph = (copy / "src/models/model.onnx").read_bytes()
+    (copy / "src/models/model.onnx").write_bytes(other(graph))
+    return built("serve", copy, "wrong")
+
+
+def other(graph: bytes) -> bytes:
+    """A graph that adds 3 to every prediction."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load_from_string(graph)
+    (out,) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == out.name else name for name in node.output]
+    model.graph.initializer.append(helper.make_tensor("three", TensorProto.FLOAT, [1], [3.0]))
+    model.graph.node.append(helper.make_node("Add", ["before", "three"], [out.name]))
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("gate")
+    image.gather(ROOT, folder)
+    return built("gate", folder, "gate")
+
+
+def spec(main: dict[str, Any], *first: dict[str, Any], who: tuple[int, int] | None, **more: Any) -> dict[str, Any]:
+    """A pod as locked down as production's, of a user and group; None is the image's own."""
+    locked = {"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("tmp", "models", "slo")]
+    own = {"securityContext": locked, "volumeMounts": mounts}
+    volumes = [{"name": "slo", "configMap": {"name": "slo"}}, *({"name": n, "emptyDir": {}} for n in ("tmp", "models"))]
+    somebody = {"runAsUser": who[0], "runAsGroup": who[1]} if who else {}
+    return {
+        "automountServiceAccountToken": False, "terminationGracePeriodSeconds": 1, "enableServiceLinks": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **somebody},
+        "initContainers": [each | own for each in first], "containers": [main | own], "volumes": volumes, **more,
+    }  # fmt: skip
+
+
+def service(name: str, container: dict[str, Any], *, who: tuple[int, int] | None) -> None:
+    """A pod that is ready, and a Service of its name before it."""
+    labels = {"app.kubernetes.io/name": name}
+    probe = {"httpGet": {"path": "/readyz", "port": 3000}, "periodSeconds": 1}
+    main = {"name": "main", "ports": [{"containerPort": 3000, "name": "http"}], "readinessProbe": probe, **container}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
+           "spec": spec(main, who=who)}  # fmt: skip
+    front = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+             "spec": {"selector": labels, "ports": [{"port": 3000, "targetPort": "http"}]}}  # fmt: skip
+    kubectl("create", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": [pod, front]})
+    kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+
+
+@pytest.fixture(scope="module")
+def running(serve: str, wrong: str, gate: str) -> None:
+    """Three services: the right one, a wrong one, and one that answers late."""
+    service("serve", {"image": serve}, who=(SOMEBODY, 0))
+    service("wrong", {"image": wrong}, who=None)
+    service("slow", {"image": gate, "command": ["python", "-c", SLOW]}, who=(SOMEBODY, SOMEBODY))
+
+
+Judged = Callable[..., tuple[int, dict[str, Any], str]]
+
+
+@pytest.fixture
+def judged(running: None, serve: str, gate: str) -> Judged:
+    """`judged("serve")`: the gate as a Job, as the staging overlay has it: its exit code, its verdict, all it said."""
+    assert running is None
+
+    def run(name: str, *words: str) -> tuple[int, dict[str, Any], str]:
+        digest, source = serve.partition("@")[2], "/app/bento/src/models"
+        copy = [f"{source}/{file}" for file in ("contract.json", "golden.json", "model.onnx")]
+        first = {"name": "models", "image": serve, "command": ["cp", *copy, "/models/"]}
+        given = words or ("load", "--host", f"http://{name}:3000", "--of", digest)
+        main = {"name": "gate", "image": gate, "args": [*given]}
+        pod = spec(main, first, who=(SOMEBODY, SOMEBODY), restartPolicy="Never")
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": f"gate-{name}-"},
+               "spec": {"backoffLimit": 0, "activeDeadlineSeconds": 120, "template": {"spec": pod}}}  # fmt: skip
+        made = kubectl("create", "-f", "-", "-o", "name", given=job).split("/")[-1].strip()
+        return ended(made)
+
+    return run
+
+
+def ended(job: str) -> tuple[int, dict[str, Any], str]:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        pods = json.loads(kubectl("get", "pods", "-l", f"job-name={job}", "-o", "json"))["items"]
+        states = [s["state"] for pod in pods for s in pod["status"].get("containerStatuses", [])]
+        if states and "terminated" in states[0]:
+            said = kubectl("logs", f"job/{job}", "-c", "gate")
+            last = said.strip().splitlines()[-1]
+            return states[0]["terminated"]["exitCode"], json.loads(last) if last.startswith("{") else {}, said
+        time.sleep(0.5)
+    pytest.fail(kubectl("describe", "job", job) + kubectl("get", "pods", "-o", "wide"))
+
+
+def test_pod_of_anybody_gives_the_golden_answers(running: None, packable: Path) -> None:
+    assert running is None
+    rows, port = files.read_json(packable / package.GOLDEN), server.free_port()
+    with subprocess.Popen(["kubectl", "-n", SPACE, "port-forward", "pod/serve", f"{port}:3000"],
+                          stdout=subprocess.PIPE, text=True) as forward:  # fmt: skip
+        try:
+            assert forward.stdout
+            assert "Forwarding" in forward.stdout.readline()
+            check = golden.replay(f"http://127.0.0.1:{port}", rows, tolerance=1e-4)
+        finally:
+            forward.terminate()
+    assert check.ok, check
+    found = json.loads(kubectl("get", "pod", "serve", "-o", "json"))
+    assert re.search(r"@sha256:[0-9a-f]{64}$", found["spec"]["containers"][0]["image"])
+    assert found["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert f"uid={SOMEBODY}" in kubectl("exec", "serve", "--", "id")
+
+
+@pytest.mark.parametrize("name", ["serve", "slow"])
+def test_images_hold_no_tools(running: None, name: str) -> None:
+    assert running is None
+    look = "for tool in pip pip3 gcc cc git make uv; do command -v $tool; done; exit 0"
+    assert kubectl("exec", name, "--", "sh", "-c", look) == ""
+    pythons = ("/app/venv/bin/python", "/usr/local/bin/python3")
+    found = [kubectl("exec", name, "--", one, "-c", PIP).strip() for one in pythons]
+    assert found == ["None", "None"]
+
+
+def test_gate_passes_the_right_service(judged: Judged, bento: Path, serve: str) -> None:
+    code, verdict, said = judged("serve")
+    assert (code, verdict.get("verdict")) == (0, "pass"), said
+    assert verdict["rows"] == 180
+    assert verdict["inputs"] == {"image": serve.partition("@")[2],
+                                 "model_sha256": files.sha256(bento / "src/models/model.onnx")}  # fmt: skip
+
+
+def test_gate_refuses_fast_and_wrong(judged: Judged) -> None:
+    code, verdict, said = judged("wrong")
+    assert (code, verdict.get("verdict")) == (4, "fail"), said
+    assert {check["name"] for check in verdict["checks"] if check["ok"] is False} == {
+        "model served", "golden requests through the bento", "model served, after the load"}  # fmt: skip
+
+
+def test_gate_refuses_right_and_slow(judged: Judged) -> None:
+    code, verdict, said = judged("slow")
+    assert (code, verdict.get("verdict")) == (4, "fail"), said
+    refused = {check["name"] for check in verdict["checks"] if check["ok"] is False}
+    assert refused == {"POST /predict p95_ms", "POST /predict p99_ms"}
+
+
+def test_gate_is_never_green_without_a_service(judged: Judged, serve: str) -> None:
+    code, verdict, said = judged("nobody", "load", "--host", "http://127.0.0.1:9", "--of", serve)
+    assert (code, verdict.get("verdict")) == (4, "fail"), said
+
+
+def test_image_has_the_canarys_judge_too(judged: Judged) -> None:
+    code, verdict, said = judged("canary", "canary", "--help")
+    assert (code, verdict) == (0, {}), said
+    assert "--stable" in said

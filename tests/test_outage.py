@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+import played
+from slipway import faults, files, git, image, outage, spoil
+from slipway.errors import Refused
+from slipway.watch import Watch
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    found = played.world(tmp_path, monkeypatch)
+    for name in (image.DOCKERFILE, spoil.FRONT):
+        files.write_text(found.work / name, "FROM x AS slim\n")
+    git.output("add", "-A", root=found.work)
+    git.output("commit", "-q", "-m", "Recipe", root=found.work)
+    git.output("push", "-q", "origin", "main", root=found.work)
+    return found
+
+
+def test_change_is_of_the_recipe_alone_and_on_main(there):
+    made = outage.change(there, "a drill")
+    assert git.output("show", "--format=", "--name-only", made, root=there.work) == "Dockerfile"
+    assert git.commit("main", root=there.scene.remote) == made
+
+
+def test_change_mends_a_service_that_was_left_slow(there):
+    front = there.work / spoil.FRONT
+    front.write_text(f"FROM x AS slim\n        await asyncio.sleep(0.08)  {spoil.MARK}\n", encoding="utf-8")
+    git.output("commit", "-q", "-a", "-m", "Slow", root=there.work)
+    outage.change(there, "a drill")
+    assert front.read_text() == "FROM x AS slim\n"
+
+
+def test_nothing_bumped_is_what_the_remote_says(there):
+    watch, before = Watch(there.scene, "git"), outage.known(there)
+    outage.untouched(there, watch, before)
+    with pytest.raises(Refused, match="drill git: a ledger of the remote was changed"):
+        outage.untouched(there, watch, [before[0], ""])
+
+
+def test_debris_of_a_bump_is_refused(there):
+    watch, before = Watch(there.scene, "git"), outage.known(there)
+    files.folder(there.work / ".slipway/bump-staging")
+    with pytest.raises(Refused, match=r"left over: \['bump-staging'\]"):
+        outage.untouched(there, watch, before)
+
+
+def test_clone_asks_the_server_only_where_there_is_one(there, monkeypatch):
+    def origin():
+        return git.output("remote", "get-url", "origin", root=there.work)
+
+    folder = origin()
+    with outage.served(there):
+        assert origin() == folder
+    monkeypatch.setenv("GIT_URL", "http://git.example.org")
+    monkeypatch.setenv("CLUSTER_FAULTS", "/somewhere")
+    with outage.served(there):
+        assert origin() == f"http://git.example.org/{there.scene.remote.name}"
+    assert origin() == folder
+
+
+def test_ledgers_are_read_while_git_is_away_from_nobody(there, monkeypatch):
+    monkeypatch.delenv("CLUSTER_FAULTS", raising=False)
+    with faults.down(faults.GIT, remote=there.scene.remote):
+        assert not there.scene.remote.exists()
+    assert all(outage.known(there))

@@ -1,0 +1,85 @@
+"""How a ledger grew; tests/test_verify.py has the rest over a real repository."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway import trail
+from slipway.chain import Absent, Lock, Wrong
+from slipway.errors import DataError
+from test_ledger import line, repository  # noqa: F401
+
+A, B, C = ("a" * 40, "b" * 40, "c" * 40)
+IMAGE = "r/bikes@sha256:" + "d" * 64
+
+
+def text(*numbers: int, **changes: object) -> str:
+    return "".join(line(number, **changes).model_dump_json() + "\n" for number in numbers)
+
+
+def grown(*texts: tuple[str | None, str]) -> trail.Known:
+    return trail.history(list(texts), where="releases/production.jsonl")
+
+
+def test_each_line_knows_the_commit_that_added_it():
+    found = grown((A, text(1)), (B, text(1, 2, 3)), (None, text(1, 2, 3)))
+    assert (found.entered, found.wrong, len(found.lines)) == ([A, B, B], "", 3)
+
+
+def test_line_of_the_working_tree_alone_has_no_commit():
+    found = grown((A, text(1)), (None, text(1, 2)))
+    assert (found.entered, found.wrong) == ([A, None], "")
+
+
+def test_change_of_an_old_line_names_its_commit():
+    changed = text(1, 2, pull_request=9)
+    found = grown((A, text(1, 2)), (B, changed), (C, changed), (None, changed))
+    assert found.wrong.startswith(
+        "commit bbbbbbbbbbbb changed what was there: releases/production.jsonl: line 1 is not"
+    )
+
+
+def test_change_that_was_put_back_is_still_told():
+    found = grown((A, text(1, 2)), (B, text(1)), (C, text(1, 2)), (None, text(1, 2)))
+    assert "commit bbbbbbbbbbbb changed what was there: " in found.wrong
+    assert found.entered == [A, C]
+
+
+def test_change_in_the_working_tree_is_told():
+    assert grown((A, text(1, 2)), (None, text(2))).wrong.startswith("the working tree changed what was there")
+
+
+def test_blanks_between_lines_are_a_change():
+    assert "changed what was there" in grown((A, text(1, 2)), (None, text(1, 2).replace(',"env"', ', "env"'))).wrong
+
+
+def test_text_that_is_no_ledger_says_since_when():
+    with pytest.raises(DataError, match=r"commit bbbbbbbbbbbb changed what was there: .* merge conflict"):
+        grown((A, text(1, 2)), (B, "<<<<<<< ours\n" + text(1)), (None, "<<<<<<< ours\n" + text(1)))
+    with pytest.raises(DataError, match="the last line has no end"):
+        grown((None, text(1)[:-1]))
+
+
+def test_ledger_of_a_repository_has_its_history(repository):  # noqa: F811
+    found = trail.read("production", repository)
+    assert (len(found.lines), len(set(found.entered)), found.wrong) == (2, 2, "")
+    assert trail.read("staging", repository) == trail.Known(lines=[], entered=[], wrong="")
+
+
+def test_ledger_that_cannot_be_read_is_told_and_has_no_lines(repository):  # noqa: F811
+    (repository / "releases/production.jsonl").write_bytes(b"\xff\n")
+    found = trail.read("production", repository)
+    assert (found.lines, "is no text" in found.wrong) == ([], True)
+
+
+def test_newest_line_that_holds_an_image_is_found_by_digest():
+    rows = [line(1), line(2, image=IMAGE), line(3, image="r/bikes@sha256:" + "e" * 64), line(4, image=IMAGE)]
+    known = trail.Known(lines=rows, entered=[A] * 4, wrong="")
+    assert trail.number(known, "docker.io/r/bikes@sha256:" + "d" * 64) == 3
+    assert trail.number(known, "sha256:" + "f" * 64) is None
+
+
+def test_output_that_the_lock_lacks_is_wrong(tmp_path):
+    assert trail.cached(Lock(sha256="", outs={}, sources={}), "a", tmp_path) == Wrong("dvc.lock has no output a")
+    assert isinstance(trail.cached(Absent("no lock"), "a", tmp_path), Absent)
+    assert isinstance(trail.cached(Lock(sha256="", outs={"a": "0" * 32}, sources={}), "a", tmp_path), Absent)
