@@ -15,7 +15,11 @@ from pathlib import Path
 
 NOT_GATES = {"ConfigError"}
 """A wrong setting is no verdict: nothing was looked at yet. What is derived from it has a name, and is one."""
+MADE = {"Check", "Link"}
+"""What holds or does not, by class."""
 EXCUSE = re.compile(r"# no gate: (.*)")
+OPENED = "lambda given: 0 if given else given"
+"""An exit code."""
 SWITCH = '''
 def _switch(name, given, opened):
     """`given`; what lets everything through when this mutant is asked for."""
@@ -30,14 +34,19 @@ def _switch(name, given, opened):
     return other if asked == name else given
 
 def _yes(made):
-    """Checks that all hold; whatever else stands beside them stays."""
-    import dataclasses
+    """Checks and links that all hold; whatever else stands beside them stays. What is wrong is out of reach instead."""
+    import dataclasses, sys
     if type(made) in (list, tuple):
         held = [_yes(item) for item in made]
         return made if all(a is b for a, b in zip(held, made)) else type(made)(held)
-    if type(made).__name__ != "Check" or made.ok is True:
-        return made
-    return dataclasses.replace(made, ok=True)
+    kind = type(made).__name__
+    if kind == "Check" and made.ok is not True:
+        return dataclasses.replace(made, ok=True)
+    if kind == "Link" and made.word == "broken":
+        return dataclasses.replace(made, word="ok")
+    if kind == "Wrong":
+        return sys.modules[type(made).__module__].Absent(made.why)
+    return made
 
 class _Deaf:
     """In place of a verdict that is not to be enforced."""
@@ -78,7 +87,10 @@ class Names:
 
 
 def names(trees: Sequence[tuple[str, ast.Module]]) -> Names:
-    """Read from annotations and base classes: `-> Check`, `-> list[Check]`, `class Refused(SlipwayError)`."""
+    """Read from annotations and base classes: `-> Check`, `-> list[Link]`, `class Refused(SlipwayError)`.
+
+    What only chooses among links (`-> Link | None`) makes none.
+    """
     checks: dict[str, set[str]] = {}
     refusals = {"SlipwayError", *NOT_GATES}
     classes = [node for _, tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
@@ -89,7 +101,7 @@ def names(trees: Sequence[tuple[str, ast.Module]]) -> Names:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.returns is not None:
                 told = set(re.findall(r"\w+", ast.unparse(node.returns)))
-                if "Check" in told:
+                if told & MADE and "None" not in told:
                     checks.setdefault(module, set()).add(node.name)
                 if told & refusals:
                     refusals |= {node.name}
@@ -104,6 +116,7 @@ class Instrument(ast.NodeTransformer):
         self.module = Path(file).stem
         self.package = [name] if (name := Path(file).parent.name) != "slipway" else []
         self.found: list[Mutant] = []
+        self.imported: dict[str, str] = {}
         self.path: list[ast.AST] = []
 
     def visit(self, node: ast.AST) -> ast.AST:
@@ -136,12 +149,18 @@ class Instrument(ast.NodeTransformer):
     def _switched(self, name: ast.Constant, given: ast.expr, opened: str) -> ast.expr:
         return ast.Call(ast.Name("_switch"), [name, given, ast.parse(opened, mode="eval").body], [])
 
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        self.imported |= {each.asname or each.name: str(node.module).rpartition(".")[2] for each in node.names}
+        return node
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
         told = ast.unparse(node.func)
         self.generic_visit(node)
         if told == "Check":
             name = next(ast.unparse(k.value) for k in node.keywords if k.arg == "name")
             return self._switched(self._mutant(node, "check", name), node, "_yes")
+        if told == "Wrong":
+            return self._switched(self._mutant(node, "wrong", " ".join(ast.unparse(node.args[0]).split())), node, "_yes")
         if self._makes_checks(node.func):
             return self._switched(self._mutant(node, "checks", ast.unparse(node.func)), node, "_yes")
         if told.startswith("pa.Check"):
@@ -157,7 +176,7 @@ class Instrument(ast.NodeTransformer):
 
     def _makes_checks(self, func: ast.expr) -> bool:
         if isinstance(func, ast.Name):
-            return func.id in self.known.checks.get(self.module, ())
+            return func.id in self.known.checks.get(self.imported.get(func.id, self.module), ())
         owner = ast.unparse(func.value) if isinstance(func, ast.Attribute) else ""
         return isinstance(func, ast.Attribute) and func.attr in self.known.checks.get(owner, ())
 
@@ -179,7 +198,7 @@ class Instrument(ast.NodeTransformer):
         code = node.args[0]
         if not (isinstance(code, ast.Constant) and code.value in (0, 130)):
             name = self._mutant(node, "exit", ast.unparse(node))
-            node.args = [self._switched(name, code, "lambda given: 0 if given else given")]
+            node.args = [self._switched(name, code, OPENED)]
         return node
 
     def _word(self, value: ast.Constant) -> ast.expr:
@@ -189,7 +208,16 @@ class Instrument(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.value, ast.Constant) and node.value.value in ("fail", "unsure"):
             node.value = self._word(node.value)
+        if self._ends(node.value):
+            name = self._mutant(node, "exit", ast.unparse(node))
+            node.value = self._switched(name, node.value, OPENED)  # type: ignore[arg-type]
         return node
+
+    def _ends(self, value: ast.expr | None) -> bool:
+        """In a `main`: the code of an error, or of a verdict's word."""
+        inside = self.path[-1] if self.path else None
+        told = re.match(r"\w+\.code$|CODES\[", ast.unparse(value)) if value else None
+        return isinstance(inside, ast.FunctionDef) and inside.name == "main" and told is not None
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.generic_visit(node)

@@ -207,19 +207,19 @@ def test_main_replays_to_both_and_judges(
         found = canary.main(["--stable", stable.url, "--canary", new.url, *words])
         assert len(new.asked) == len(stable.asked) == 2 + 36
         assert new.asked == stable.asked
-    out, err = capsys.readouterr()
+    out = capsys.readouterr().out
     record = json.loads(out.splitlines()[-1])
-    assert found == code, err
+    assert found == code, out
     assert (record["chapter"], record["verdict"]) == ("canary", {0: "pass", 4: "fail"}[code])
     assert record["inputs"] == {"image": "sha256:" + "1" * 64, "model_sha256": sha}
-    assert ("no     mean difference to the stable is 0." in err) == bool(code)
+    assert ("no     mean difference to the stable is 0." in out) == bool(code)
 
 
 def test_nobody_there_is_never_a_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = folder(tmp_path, given())
     with Twin(given()) as stable:
         assert canary.main(["--stable", stable.url, "--canary", "http://127.0.0.1:9", *words]) == 5
-    assert json.loads(capsys.readouterr().out)["verdict"] == "unsure"
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"] == "unsure"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_main_ends_with_the_code_of_the_error(tmp_path: Path, capsys: pytest.Cap
     words = ["--stable", "http://127.0.0.1:9", "--canary", "http://127.0.0.1:9", *folder(tmp_path, given())]
     (tmp_path / "models/contract.json").write_text("broken", "utf-8")
     assert canary.main(words) == 3
-    assert "contract.json is not JSON" in capsys.readouterr().err
+    assert "contract.json is not JSON" in capsys.readouterr().out
     (tmp_path / "slo.yaml").unlink()
     assert canary.main(words) == 2
 

@@ -29,8 +29,10 @@ def test_remote_is_where_the_cluster_can_read_it(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_ROOT", str(tmp_path / "served"))
     monkeypatch.setenv("GIT_URL", "http://git.example.org/")
     stage = scene.Scene(root=folder, name="bikes", ports={}, target="cluster")
-    assert stage.remote == tmp_path / "served/slipway-loop.git"
-    assert stage.url == "http://git.example.org/slipway-loop.git"
+    assert stage.remote.parent == tmp_path / "served"
+    assert stage.url == f"http://git.example.org/{stage.remote.name}"
+    other = scene.Scene(root=tmp_path / "q", name="bikes", ports={}, target="cluster")
+    assert other.remote != stage.remote
     assert scene.Scene(root=folder, name="bikes", ports={}).remote == folder / ".slipway/loop/remote.git"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,3 +258,10 @@ def test_the_base_is_named_in_a_from(work: Path) -> None:
     (work / "Dockerfile").write_text("FROM scratch\n")
     with pytest.raises(ConfigError, match="Dockerfile has no line `FROM … AS slim`"):
         image.base(work)
+
+
+@pytest.mark.parametrize("target", ["serve", "gate"])
+def test_image_has_a_step_that_differs_with_its_commit(target: str) -> None:
+    recipe = (ROOT / "Dockerfile").read_text("utf-8")
+    stage = re.split(r"(?m)^FROM ", recipe.partition(f"FROM bare AS {target}\n")[2])[0]
+    assert 'ARG REVISION\nRUN : "$REVISION"\n' in stage

@@ -11,7 +11,7 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from slipway import cli
+from slipway import cli, config
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = {
@@ -214,3 +214,15 @@ def test_readme_paths_exist() -> None:
     assert [path for path in wrong if Path(path).parts[0] in {p.name for p in ROOT.iterdir()}] == []
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_first_day_table_has_every_workflow_and_is_true() -> None:
+    table = text(ROOT / "README.md").partition("| workflow | first day |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert named == {path.stem for path in (ROOT / ".github/workflows").glob("*.yml")}
+    skipped = {row[0].strip("`"): row[1] for row in rows if row[1].startswith("skipped")}
+    assert set(skipped) == {"release", "promote"}
+    assert "newName: localhost:" in text(ROOT / "k8s/overlays/staging/kustomization.yaml")
+    assert "localhost" in skipped["release"]
+    assert config.load(ROOT / "params.yaml").release.status in skipped["promote"]

@@ -16,7 +16,9 @@ def test_front_of_the_service_can_be_slowed_and_mended():
     slow = spoil.slowed(front, 80.0)
     assert "await asyncio.sleep(0.08)" in slow
     compile(slow, "front.py", "exec")
-    assert spoil.mended(slow) == spoil.mended(front) == front
+    fixed = spoil.mended(slow, "fixed")
+    assert fixed.replace("        # fixed\n", "") == front != fixed
+    assert spoil.mended(front, "fixed") == front
 
 
 def test_answers_are_later_than_the_objective_allows():

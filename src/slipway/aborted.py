@@ -25,6 +25,8 @@ PLACE = "argo-rollouts"
 """The namespace of the Rollouts controller, and of what it is told about notifications."""
 OWN = ("configmap/argo-rollouts-notification-configmap", "secret/argo-rollouts-notification-secret")
 DISPATCH = "/actions/workflows/promote.yml/dispatches"
+ANSWERS = ("shift", "mean difference", "share that differs", "order")
+"""How the checks begin that look at what is answered, beside those of speed, errors and self-consistency."""
 ABORT_SECONDS, TOLD_SECONDS = 240.0, 60.0
 
 
@@ -96,7 +98,7 @@ def wrong(there: World, watch: Watch) -> None:
         cluster.refresh(there.app("production"))
         world.until(lambda: aborted(there, image), seconds=ABORT_SECONDS, what="an abort of the canary")
         seen = time.monotonic()
-        watch.detect(f"canary aborted: {why(there)}"[:160])
+        watch.detect(f"canary aborted: {why(there, watch)}")
         mishap.answers(there, watch, good, "serve-stable")
         message = here.wait(DISPATCH, seconds=TOLD_SECONDS)
         said = told(message)
@@ -122,14 +124,21 @@ def aborted(there: World, image: str) -> bool:
     return bool(raw.get("status", {}).get("abort")) and asked[0] == image
 
 
-def why(there: World) -> str:
-    """What the newest analysis said: the checks of its verdict that are no."""
+def why(there: World, watch: Watch) -> str:
+    """What the newest analysis said no to; Refused unless it judged, and its no is about answers alone."""
     jobs = world.get(there, "production", "jobs", "--sort-by=.metadata.creationTimestamp")["items"]
-    if not jobs:
-        return "no analysis"
-    rows = cluster.hook_log(there.app("production"), jobs[-1]["metadata"]["name"]).splitlines()
-    try:
-        checks = json.loads(rows[-1])["checks"]
-    except (IndexError, ValueError, KeyError):
-        return "its analysis has no verdict"
-    return ", ".join(f"{check['name']} {check['value']}" for check in checks if check["ok"] is False)
+    watch.expect(bool(jobs), "the canary was aborted without an analysis")
+    log = cluster.hook_log(there.app("production"), jobs[-1]["metadata"]["name"])
+    said = noes(log)
+    watch.expect(bool(said), f"the analysis has no verdict, or no no: {log[-500:]}")
+    other = [name for name in said if not name.startswith(ANSWERS)]
+    watch.expect(not other, f"the analysis says no to {', '.join(other)}, limit: what it answers alone")
+    return ", ".join(f"{name} {value}" for name, value in said.items())
+
+
+def noes(log: str) -> dict[str, Any]:
+    """The checks that a gate's log says no to, with their values; a pod's log has its lines in no sure order. Pure."""
+    for row in log.splitlines():
+        if row.startswith('{"chapter":'):
+            return {check["name"]: check["value"] for check in json.loads(row)["checks"] if check["ok"] is False}
+    return {}

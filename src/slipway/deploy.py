@@ -92,9 +92,8 @@ def _to_cluster(scene: Scene) -> None:
     chapter(scene, "verify", "--env", "production")
 
 
-def begin(scene: Scene) -> None:
-    """Policies, project and applications; ConfigError when there are some of this name that are no loop's."""
-    started, name = time.monotonic(), scene.name
+def vacant(name: str) -> None:
+    """ConfigError when the cluster has applications of this name already: they may be real ones."""
     listed = json.loads(cluster.kubectl("get", "applications.argoproj.io", "-n", cluster.ARGOCD, "-o", "json"))["items"]
     for app in listed:
         if app["metadata"]["name"] in {f"{name}-{env}" for env in ENVIRONMENTS}:
@@ -103,9 +102,15 @@ def begin(scene: Scene) -> None:
                 f"the cluster has an application {app['metadata']['name']} already, of {where}: it may be a real one",
                 hint="name another cluster by KUBECONFIG, or delete it",
             )
-    files.write_text(scene.home / MARK, name)
-    cluster.bootstrap(scene.work, repository=scene.url, name=name)
-    scene.note("argocd", f"policies, project and applications of {name}", time.monotonic() - started)
+
+
+def begin(scene: Scene) -> None:
+    """Policies, project and applications; from now on `clear` removes them."""
+    started = time.monotonic()
+    vacant(scene.name)
+    files.write_text(scene.home / MARK, scene.name)
+    cluster.bootstrap(scene.work, repository=scene.url, name=scene.name)
+    scene.note("argocd", f"policies, project and applications of {scene.name}", time.monotonic() - started)
 
 
 def clear(root: Path) -> int:
@@ -114,7 +119,9 @@ def clear(root: Path) -> int:
     if not mark.exists():
         return 0
     apps = [f"{mark.read_text(encoding='utf-8')}-{env}" for env in ENVIRONMENTS]
-    cluster.kubectl("delete", "applications.argoproj.io", "-n", cluster.ARGOCD, "--ignore-not-found", "--timeout=60s", *apps)
+    cluster.kubectl(
+        "delete", "applications.argoproj.io", "-n", cluster.ARGOCD, "--ignore-not-found", "--timeout=60s", *apps
+    )
     cluster.kubectl("delete", "namespace", "--ignore-not-found", "--timeout=120s", *apps, timeout=150)
     mark.unlink()
     return len(apps)

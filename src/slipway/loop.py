@@ -219,6 +219,8 @@ def run(params: config.Params, *, keep: bool, target: str, port: int | None, roo
         if target == "cluster":
             deploy.ready(root)
         clear(root)
+        if target == "cluster":
+            deploy.vacant(params.track.model)
         kept = False
         try:
             scene = prepare(root, params.track.model, {} if target == "cluster" else ports(port), target)

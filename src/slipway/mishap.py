@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slipway import deploy, environment, files, golden, invariant, ledger, load, spoil, world
+from slipway import deploy, environment, files, git, golden, invariant, ledger, load, spoil, world
 from slipway.errors import Refused, Unsure
 from slipway.watch import Watch
 from slipway.world import World
@@ -13,7 +13,8 @@ from slipway.world import World
 def late(there: World, watch: Watch) -> None:
     """Release a service whose every answer is late, and see staging's gate refuse it."""
     delay = spoil.delay_ms((there.work / load.SLO).read_text(encoding="utf-8"))
-    front = spoil.mended((there.work / spoil.FRONT).read_text(encoding="utf-8"))
+    mend(there)
+    front = (there.work / spoil.FRONT).read_text(encoding="utf-8")
     world.commit(there, {spoil.FRONT: spoil.slowed(front, delay)}, f"Answer {delay:g} ms later")
     world.build(there)
     revision = world.release(there)
@@ -57,7 +58,8 @@ def fixed(there: World, watch: Watch) -> None:
 def mend(there: World) -> bool:
     """Commit the service's source without what a drill put into it; whether there was anything of it."""
     front = (there.work / spoil.FRONT).read_text(encoding="utf-8")
-    if (good := spoil.mended(front)) == front:
+    fix = f"a drill: in time again, after {git.commit(root=there.work)[:12]}"
+    if (good := spoil.mended(front, fix)) == front:
         return False
     world.commit(there, {spoil.FRONT: good}, "Answer in time again")
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -69,7 +70,8 @@ class Scene:
     def remote(self) -> Path:
         """The clone's bare remote: where a cluster can read it, when one is meant and says where."""
         served = environment.git_server() if self.target == "cluster" else None
-        return served[0] / "slipway-loop.git" if served else self.home / "remote.git"
+        mine = hashlib.sha256(str(self.root).encode()).hexdigest()[:8]  # other projects have loops there, too
+        return served[0] / f"slipway-loop-{mine}.git" if served else self.home / "remote.git"
 
     @property
     def url(self) -> str:

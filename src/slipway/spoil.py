@@ -40,9 +40,12 @@ def slowed(front: str, delay_ms: float) -> str:
     return front[: found.end()] + late + front[found.end() :]
 
 
-def mended(front: str) -> str:
-    """The front without what `slowed` put into it; the same text when there is nothing of it."""
-    return LATE.sub("", front)
+def mended(front: str, what: str) -> str:
+    """The front with a comment in the place of what `slowed` put into it: a fix, and other bytes than before the fault.
+
+    The same text when there is nothing to mend.
+    """
+    return LATE.sub(f"        # {what}\n", front)
 
 
 def marked(recipe: str, what: str) -> str:
