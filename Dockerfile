@@ -8,12 +8,16 @@ FROM ${BASE} AS venv
 RUN python -m venv --without-pip /app/venv
 COPY src/requirements/*.lock /tmp/locks/
 # Wheels only, each by its hash: no compiler is needed, and nothing else can come in. Their own tests are no part of it.
+# Bytecode now, because later the file system is read-only; by hash, so that the layer does not depend on the time.
 RUN python -m pip --python /app/venv/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
       --only-binary :all: --require-hashes -r /tmp/locks/*.lock \
- && find /app/venv/lib -type d -name tests -prune -exec rm -rf {} +
+ && find /app/venv/lib -type d -name tests -prune -exec rm -rf {} + \
+ && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/venv/lib
+
+# The code, or the bento: all that differs from release to release.
+FROM ${BASE} AS code
 COPY . /app/bento
-# Bytecode now, because later the file system is read-only; by hash, so that the layer does not depend on the time.
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/venv/lib /app/bento/src
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/bento/src
 
 # The base without its pip, for both: wherever the distribution or the official image has put it.
 FROM ${BASE} AS bare
@@ -27,7 +31,9 @@ ENV PATH=/app/venv/bin:$PATH \
 USER 10001:10001
 
 FROM bare AS serve
-COPY --from=venv /app /app
+# Two layers: with the same lock a release builds, pushes and pulls the second one alone.
+COPY --from=venv /app/venv /app/venv
+COPY --from=code /app/bento /app/bento
 # BentoML writes only below BENTOML_HOME and TMPDIR: /tmp may be the one writable mount.
 ENV BENTOML_HOME=/tmp/bentoml \
     BENTOML_DO_NOT_TRACK=True \
@@ -42,7 +48,8 @@ ARG REVISION
 RUN : "$REVISION"
 
 FROM bare AS gate
-COPY --from=venv /app /app
+COPY --from=venv /app/venv /app/venv
+COPY --from=code /app/bento /app/bento
 ENV PYTHONPATH=/app/bento/src
 WORKDIR /app/bento/src
 ENTRYPOINT ["python", "-m", "slipway.gate"]

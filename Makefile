@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup loop test check repro prove act lock bench cluster test-cluster clean
-.PHONY: review comment changes ok due package image gate release promote rollback policy
+.PHONY: review comment changes ok due package image gate release promote rollback policy mutants
 
 # Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -75,8 +75,8 @@ lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/comman
 	@cd requirements && $(compile)
 	@$(commands) docs/commands.md >/dev/null
 
-bench: setup ## figures, each a ratio within one run (NAME=pipeline, judge, gates, review or images)
-	@for name in $(if $(filter command%,$(origin NAME)),$(NAME),pipeline review); do $(PY) benchmarks/$$name.py $(ARGS) || exit; done
+bench: setup ## figures, each a ratio within one run (NAME=pipeline, judge, gates, review, images or delivery)
+	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),pipeline review); do $(PY) benchmarks/$$name.py $(ARGS) || exit; done
 
 cluster: ## a cluster for TARGET=cluster, printed as exports: the one beside the project, or kind's where docker is
 	@.ci/cluster
@@ -131,6 +131,9 @@ changes:
 	git diff --quiet --no-ext-diff --ignore-submodules=none "$$base" HEAD -- $(PROSE) && code=false; fi; \
 	echo "code=$$code" | tee -a "$${GITHUB_OUTPUT:-/dev/null}"
 PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)LICENSE'
+
+mutants: setup # `make bench NAME=gates`, as a verb of one word
+	@$(PY) benchmarks/gates.py
 
 # The one required check: every job did what this change needs. Two ways are green, all others red.
 ok:

@@ -38,6 +38,9 @@ RECORD = environment.cache_home(ROOT) / "gates.json"
 PAGE = ROOT / "docs/gates.md"
 ALWAYS = ("gates", "make", "workflows")
 NEVER = {"loop": "40 s; what it refuses is asked of its functions in tests/test_gates.py"}
+LONGEST = ("prove", "verify", "gates", "champion", "gate", "canary", "bump", "policy", "rest", "propose", "package",
+           "export", "load")  # fmt: skip
+"""Words in the names of the test files that take longest: they begin."""
 talk = Console(stderr=True, highlight=False)
 
 
@@ -116,8 +119,7 @@ def baseline(warm: Warm, notes: Path) -> dict[str, Told]:
     for _ in warm.run([Job("first", first)] if first else []):
         pass  # its folders are what most other files begin with
     jobs = [Job(file, tests, env, until_red=False, most_seconds=120) for file, tests in by_file.items()]
-    order = ("prove", "champion", "gates", "package", "export", "load")
-    jobs.sort(key=lambda job: next((i for i, word in enumerate(order) if word in job.key), len(order)))
+    jobs.sort(key=lambda job: next((i for i, word in enumerate(LONGEST) if word in job.key), len(LONGEST)))
     found = {}
     for job, told in warm.run(jobs):
         found[job.key] = told
@@ -137,11 +139,13 @@ def judged(mutants: Sequence[Mutant], warm: Warm, notes: Path) -> tuple[list[Res
             name, _, test = row.partition("\t")
             reached.setdefault(name, set()).add(test)
     found = {mutant.name: Result(mutant=mutant, why="no test makes it say no") for mutant in mutants}
+    seconds = {name: s for told in base.values() for name, s in told.seconds.items()}
     jobs = []
     for mutant in mutants:
         if tests := candidates(mutant, reached, base, warm):
             found[mutant.name].tests = len(tests)
-            jobs.append(Job(mutant.name, tests, {"SLIPWAY_MUTANT": mutant.name}))
+            longest = max(seconds.get(test, 0.0) for test in tests)
+            jobs.append(Job(mutant.name, tests, {"SLIPWAY_MUTANT": mutant.name}, most_seconds=20 + 5 * longest))
     for job, told in chain(warm.run(jobs), shell(mutants, warm)):
         found[job.key].take(told)
         talk.print(f"{job.key} {found[job.key].words}", markup=False, soft_wrap=True)
@@ -267,9 +271,9 @@ Written by `make bench NAME=gates ARGS=--write`; do not edit.
 
 Every place of `src` and of the Makefile that can say no was made to say yes, one at a time, and a test had to go red.
 The places are read from the source, not chosen: whatever makes a check (`Check(…)`, and every call of a helper that
-returns checks), raises a refusal (every error but `ConfigError`, which is about settings and judges nothing), enforces
-a verdict, says `fail` or `unsure`, or ends with an exit code. `benchmarks/mutants.py` finds them,
-`benchmarks/gates.py` opens them.
+returns checks, or links of `verify`'s chain), finds a link's source wrong (`Wrong(…)`), raises a refusal (every error but
+`ConfigError`, which is about settings and judges nothing), enforces a verdict, says `fail` or `unsure`, or ends with an
+exit code. `benchmarks/mutants.py` finds them, `benchmarks/gates.py` opens them. Tests that need a cluster take no part.
 
 **{found.checks[0].value}** opened gates were noticed. Where a refusal stands in an `except`, what follows has nothing to
 go on with: opened, the code crashes instead, which is counted by itself.

@@ -1,6 +1,6 @@
 """The images' figures: the size of ours against what `bentoml containerize` makes, and how soon each is ready.
 
-    REGISTRY=localhost:5000 make bench NAME=images      about five minutes; needs a cluster, its registry and a builder
+    make bench NAME=images      about five minutes; needs a cluster, its registry and a builder, and `slipway package` before
 
 All are built here, over the same base, from the bento that `slipway package` made. Sizes are unpacked bytes, as on a
 node's disk; what a node pulls is stated beside it. Ready is from the container's start to the first 200 of /readyz,
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import statistics
 import tarfile
@@ -136,10 +137,9 @@ def fast(bento: Path, tag: str, scratch: Path) -> str:
     context = scratch / "fast"
     shutil.copytree(bento / "src/models", context / "models")
     (context / "app.py").write_text(FAST, "utf-8")
-    pins = [
-        line.split()[0] for line in (ROOT / "requirements/dev.lock").read_text("utf-8").splitlines() if "==" in line
-    ]
-    (context / "pins.txt").write_text("\n".join(pin for pin in pins if "==" in pin and "#" not in pin), "utf-8")
+    lock = (ROOT / "requirements/dev.lock").read_text("utf-8").splitlines()
+    pins = [line.rstrip(" \\") for line in lock if re.match(r"[\w.-]+==", line)]  # with their markers, without hashes
+    (context / "pins.txt").write_text("\n".join(pins), "utf-8")
     (context / "Recipe").write_text(RECIPE, "utf-8")
     return image.build("fast", context, tag, {}, root=ROOT, recipe=context / "Recipe")
 

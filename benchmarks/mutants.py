@@ -89,7 +89,7 @@ class Names:
 def names(trees: Sequence[tuple[str, ast.Module]]) -> Names:
     """Read from annotations and base classes: `-> Check`, `-> list[Link]`, `class Refused(SlipwayError)`.
 
-    What only chooses among links (`-> Link | None`) makes none.
+    What only chooses among links (`-> Link | None`) makes none, nor does what makes those that are not broken.
     """
     checks: dict[str, set[str]] = {}
     refusals = {"SlipwayError", *NOT_GATES}
@@ -101,11 +101,18 @@ def names(trees: Sequence[tuple[str, ast.Module]]) -> Names:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.returns is not None:
                 told = set(re.findall(r"\w+", ast.unparse(node.returns)))
-                if told & MADE and "None" not in told:
+                if told & MADE and "None" not in told and not _harmless(node):
                     checks.setdefault(module, set()).add(node.name)
                 if told & refusals:
                     refusals |= {node.name}
     return Names(checks, refusals)
+
+
+def _harmless(node: ast.FunctionDef) -> bool:
+    """A helper for links that hold, or are out of reach."""
+    words = {k.value.value for k in ast.walk(node) if isinstance(k, ast.keyword) and k.arg == "word"
+             and isinstance(k.value, ast.Constant)}  # fmt: skip
+    return bool(words) and words <= {"ok", "absent"}
 
 
 class Instrument(ast.NodeTransformer):
@@ -160,7 +167,7 @@ class Instrument(ast.NodeTransformer):
             name = next(ast.unparse(k.value) for k in node.keywords if k.arg == "name")
             return self._switched(self._mutant(node, "check", name), node, "_yes")
         if told == "Wrong":
-            return self._switched(self._mutant(node, "wrong", " ".join(ast.unparse(node.args[0]).split())), node, "_yes")
+            return self._switched(self._mutant(node, "wrong", ast.unparse(node.args[0])), node, "_yes")
         if self._makes_checks(node.func):
             return self._switched(self._mutant(node, "checks", ast.unparse(node.func)), node, "_yes")
         if told.startswith("pa.Check"):

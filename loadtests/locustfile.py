@@ -17,7 +17,7 @@ import gevent
 from locust import FastHttpUser, events, task
 
 POOL = 500  # different bodies per endpoint
-OPTIONS = {"contract": "contract.json of the model", "plan": "JSON: seed, rate, seconds, users, shares",
+OPTIONS = {"contract": "contract.json of the model", "plan": "JSON: seed, rate, seconds, users, shares, retries",
            "samples": "where the samples go"}  # fmt: skip
 
 
@@ -33,14 +33,14 @@ class Plan:
 
     def __init__(self, given: dict[str, Any], contract: dict[str, Any], golden: list[dict[str, Any]]) -> None:
         rng = random.Random(given["seed"])
-        self.users, self.seconds = given["users"], given["seconds"]
+        self.users, self.seconds, self.retries = given["users"], given["seconds"], given["retries"]
         self.interval = self.users / given["rate"]
         self.phases = [(user + rng.random()) * self.interval / self.users for user in range(self.users)]
         self.endpoints, self.shares = list(given["shares"]), list(given["shares"].values())
         self.bodies = {name: bodies(name, contract, golden, rng) for name in self.endpoints}
         self.start = time.perf_counter() + 1.0  # by then all users are there
         self.joined = 0
-        self.samples: list[tuple[str, float, float, bool]] = []
+        self.samples: list[tuple[str, float, float, bool, int]] = []
 
 
 def bodies(endpoint: str, contract: dict[str, Any], golden: list[dict[str, Any]], rng: random.Random) -> list[bytes]:
@@ -86,7 +86,7 @@ def begin(environment: Any, **_: Any) -> None:
 
 @events.quitting.add_listener
 def end(environment: Any, **_: Any) -> None:
-    """Write every sample: endpoint, intended moment in seconds, latency in milliseconds, ok."""
+    """Write every sample: endpoint, intended moment in seconds, latency in milliseconds, ok, tries."""
     if not hasattr(environment, "plan"):
         return
     path = Path(environment.parsed_options.samples)
@@ -118,13 +118,20 @@ class Sender(FastHttpUser):
         gevent.sleep(3600)
 
     def send(self, plan: Plan, endpoint: str, after: float, rng: random.Random) -> None:
-        """One request; its latency counts from `after`, the moment it should have left."""
+        """One request, sent again only where the plan has retries; its latency counts from `after`, when it should have left."""
         method, path = endpoint.split()
         body = rng.choice(plan.bodies[endpoint])
         sent = {"data": body, "headers": {"Content-Type": "application/json"}} if method == "POST" else {}
-        with self.client.request(method, path, catch_response=True, **sent) as response:
-            ok = response.status_code == 200
-            if not ok:
-                response.failure(f"status {response.status_code}")
-            latency = time.perf_counter() - plan.start - after
-            plan.samples.append((endpoint, round(after, 6), round(latency * 1000, 3), ok))
+        tries, ok = 0, False
+        while not ok and tries <= plan.retries:
+            tries += 1
+            ok = self.sent(method, path, sent)
+        latency = time.perf_counter() - plan.start - after
+        plan.samples.append((endpoint, round(after, 6), round(latency * 1000, 3), ok, tries))
+
+    def sent(self, method: str, path: str, what: dict[str, Any]) -> bool:
+        """Whether it was answered well. The client below sends no POST twice by itself (geventhttpclient ≥ 2.4)."""
+        with self.client.request(method, path, catch_response=True, **what) as response:
+            if response.status_code != 200:
+                response.failure(f"status {response.status_code}: {response.error}")
+            return response.status_code == 200

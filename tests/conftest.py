@@ -18,7 +18,9 @@ from github import GitHub
 from slipway import config, environment
 
 if TYPE_CHECKING:
+    from runner import Project
     from slipway.world import World
+    from worlds import Told
 
 HERE = Path(__file__).parent
 BIKES = HERE / "problems" / "bikes"
@@ -134,9 +136,62 @@ def served(bento: Path, packable: Path) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """This project's world on a cluster: its model in staging and production. One for all tests that need it."""
-    from worlds import made
+def acted(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A reproduced repository with the workflows. Never run or written: each file of tests takes a copy."""
+    from runner import project
 
-    with made(tmp_path_factory.mktemp("world") / "p") as there:
-        yield there
+    return project(tmp_path_factory.mktemp("acted"))
+
+
+@pytest.fixture(scope="session")
+def serve_image(bento: Path) -> str:
+    """The image of that bento, in the cluster's registry."""
+    import pushed
+
+    return pushed.serve(bento)
+
+
+@pytest.fixture(scope="session")
+def gate_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image of the judge, there too."""
+    import pushed
+
+    return pushed.gate(tmp_path_factory.mktemp("gate"))
+
+
+@pytest.fixture(scope="session")
+def tidy() -> Iterator[None]:
+    """For tests that give the cluster what lies in no namespace: at the end it is as it was found."""
+    from worlds import unchanged
+
+    with unchanged(config.load(HERE.parent / "params.yaml").track.model):
+        yield
+
+
+@pytest.fixture(scope="session")
+def told(tidy: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """The whole loop on a cluster: a merge in production, a bad change refused. One for all tests that need it."""
+    from worlds import telling
+
+    assert tidy is None
+    with telling(tmp_path_factory.mktemp("world") / "p") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def world(told: Told) -> World:
+    """The drills' world: what the story left, made faster."""
+    from slipway import world
+
+    assert told.code == 0, "the story did not end well; see tests/test_story.py"
+    return world.enter(told.scene.root, config.load(told.scene.root / "params.yaml"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the cluster's one story come last, and of those the ones that go on with its world."""
+
+    def order(item: pytest.Item) -> int:
+        names = getattr(item, "fixturenames", ())
+        return ("told" in names) + ("told" in names and "world" in names)
+
+    items.sort(key=order)

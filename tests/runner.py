@@ -295,6 +295,16 @@ def project(folder: Path) -> Project:
     return made
 
 
+def copied(first: Project, folder: Path) -> Project:
+    """Another project like a finished one; their environments are hard links of one."""
+    here = shutil.ignore_patterns(".venv", "venv")
+    made = Project(shutil.copytree(first.folder, folder / "project", symlinks=True, ignore=here))
+    for name in ("work/.venv", "cache/venv"):
+        subprocess.run(["cp", "-al", str(first.folder / name), str(made.folder / name)], check=True)
+    made.git("remote", "set-url", "origin", str(made.remote))
+    return made
+
+
 def released(commit: str) -> ledger.Line:
     """Production's line for the model of a commit."""
     words = {"env": "production", "action": "promote", "bento": "bikes:1", "commit": commit}

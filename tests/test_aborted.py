@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from ruamel.yaml import YAML
 
@@ -59,3 +61,16 @@ def test_hook_of_the_project_posts_where_the_drill_replaces_it():
 def test_inputs_are_those_of_the_workflow():
     workflow = YAML(typ="safe").load((ROOT / ".github/workflows/promote.yml").read_text("utf-8"))
     assert set(INPUTS) == set(workflow["on"]["workflow_dispatch"]["inputs"])
+
+
+def test_no_of_an_analysis_is_found_wherever_its_line_is():
+    record = {"chapter": "canary", "checks": [{"name": "shift of the predictions", "value": 3.1, "ok": False},
+                                              {"name": "errors of the canary", "value": 0, "ok": True},
+                                              {"name": "order of the rows", "value": None, "ok": None}]}  # fmt: skip
+    line = json.dumps(record, separators=(",", ":"))
+    assert (
+        aborted.noes(f"{line}\nok  errors\n")
+        == aborted.noes(f"ok  errors\n{line}\n")
+        == {"shift of the predictions": 3.1}
+    )
+    assert aborted.noes("canary: it cannot be reached\n") == {}

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from github import GitHub
-from runner import REPOSITORY, Project, Ran, project
+from runner import REPOSITORY, Project, Ran, copied
 
 pytestmark = pytest.mark.act
 ALL = {"changes": "success", "check": "success", "test": "success", "model": "success", "ok": "success"}
@@ -66,9 +66,9 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(acted: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with GitHub(REPOSITORY) as github:
-        yield Stage(project(tmp_path_factory.mktemp("act")), github)
+        yield Stage(copied(acted, tmp_path_factory.mktemp("act")), github)
 
 
 @pytest.fixture(scope="module")

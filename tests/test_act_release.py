@@ -16,7 +16,7 @@ import pytest
 
 import oci
 from github import GitHub
-from runner import REPOSITORY, ROOT, Project, Ran, project
+from runner import REPOSITORY, ROOT, Project, Ran, copied
 from slipway import git, ledger, overlay
 
 pytestmark = pytest.mark.act
@@ -74,8 +74,8 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = project(tmp_path_factory.mktemp("act"))
+def stage(acted: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    made = copied(acted, tmp_path_factory.mktemp("act"))
     with oci.Registry() as registry, GitHub(REPOSITORY, remote=made.remote) as github:
         builder = made.folder / "builder"
         builder.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/tests/pusher.py" "$@"\n')
@@ -159,30 +159,11 @@ def test_the_bumps_own_push_builds_nothing(stage: Stage, again: tuple[str, Ran])
 
 
 @pytest.fixture(scope="module")
-def down(stage: Stage, again: tuple[str, Ran]) -> tuple[str, Ran]:
-    """Another recipe is merged, and the registry is down."""
+def proposed(stage: Stage, again: tuple[str, Ran]) -> tuple[str, Ran]:
+    """main is protected by now, so bumps are proposed; and another recipe is merged."""
     assert again
     stage.update()
     stage.project.edit("Dockerfile", "# The", "# A later recipe. The")
-    source = stage.push("Another base (#8)")
-    stage.registry.when = lambda _: oci.Reply(503, b"")
-    try:
-        return source, stage.run()
-    finally:
-        stage.registry.when = lambda _: None
-
-
-def test_nothing_is_bumped_while_the_registry_is_down(stage: Stage, down: tuple[str, Ran]) -> None:
-    source, ran = down
-    assert ran.results == WHOLE | {"release": "failure"}, ran.said[-4000:]
-    assert stage.tip == source
-    assert [line.pull_request for line in stage.lines()] == [7]
-
-
-@pytest.fixture(scope="module")
-def proposed(stage: Stage, down: tuple[str, Ran]) -> tuple[str, Ran]:
-    """main is protected by now, so bumps are proposed; the registry is back."""
-    assert down
     stage.project.edit("params.yaml", "mode: direct", "mode: pull-request")
     source = stage.push("Protect main (#9)")
     return source, stage.run()
@@ -200,15 +181,6 @@ def test_on_a_protected_main_it_is_one_pull_request(stage: Stage, proposed: tupl
     assert released[-1].supersedes == released[0].image
     assert stage.pinned(branch).image == released[-1].image
     assert f"proposed as #{number}; GitHub signed its commit; its checks wait for a person" in ran.said
-
-
-def test_the_run_started_again_opens_no_second_one(stage: Stage, proposed: tuple[str, Ran]) -> None:
-    assert proposed
-    ran = stage.run()
-    assert ran.results == WHOLE, ran.said[-4000:]
-    assert len(stage.github.pulls) == 2
-    assert stage.open("bump/staging-")
-    assert stage.open("bump/gate-")
 
 
 def test_without_a_registry_it_is_skipped_with_the_reason(stage: Stage, proposed: tuple[str, Ran]) -> None:

@@ -1,11 +1,13 @@
-"""The arithmetic behind docs/judge.md, and that the page says what was measured with the settings that hold."""
+"""The arithmetic behind docs/judge.md and the delivery's figures, and that the page says what was measured as things are set."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,6 +28,7 @@ def loaded(name: str) -> ModuleType:
 
 
 rates = loaded("judge_rates")
+moments = loaded("delivery_moments")
 
 
 def pair(rows: int = 20_000, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
@@ -96,3 +99,44 @@ def test_record_is_about_the_limits_that_hold():
     told, limits = files.read_json(ROOT / "docs/judge.json")["settings"], config.load(ROOT / "params.yaml").judge
     held = {name: getattr(limits, name) for name in ("margin", "slice_margin", "confidence", "min_days")}
     assert held.items() <= told.items(), "make bench NAME=judge"
+
+
+MINUTE = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def second(number: float) -> datetime:
+    return MINUTE + timedelta(seconds=number)
+
+
+def test_parts_of_a_release_add_up_to_it():
+    cut = moments.parts(MINUTE, [
+        moments.Moment("build", second(8)), moments.Moment("notices", second(10), waiting=True),
+        moments.Moment("told too early", second(9.5)), moments.Moment("load", second(40)),
+    ])  # fmt: skip
+    assert [part.seconds for part in cut] == [8, 2, 0, 30]
+    assert moments.whole(cut) == 40
+    assert moments.waited(cut) == 0.05
+
+
+def test_a_sync_of_staging_waits_where_nobody_works():
+    def pod(end: dict[str, dict[str, str]]) -> dict[str, Any]:
+        at = {"PodScheduled": "12:00:03Z", "Ready": "12:00:09Z"}
+        conditions = [{"type": kind, "lastTransitionTime": f"2026-11-21T{moment}"} for kind, moment in at.items()]
+        return {"metadata": {"creationTimestamp": "2026-11-21T12:00:11Z"},
+                "status": {"conditions": conditions, "containerStatuses": [{"state": end}]}}  # fmt: skip
+
+    service = pod({"running": {"startedAt": "2026-11-21T12:00:05Z"}})
+    gate = pod({"terminated": {"startedAt": "2026-11-21T12:00:12Z", "finishedAt": "2026-11-21T12:00:46Z"}})
+    log = "2026-11-21T12:00:05.1Z loaded\n2026-11-21T12:00:08.500000001Z Service Predictor initialized\n"
+    found = moments.staged(service, log, gate, (second(2), second(47)))
+    assert [(one.at - MINUTE).total_seconds() for one in found] == [2, 3, 5, 8.5, 9, 11, 12, 46, 47]
+    assert moments.waited(moments.parts(MINUTE, found)) == pytest.approx(5.5 / 47)
+
+
+def test_what_clients_saw_counts_failures_and_retries_apart():
+    rows = [["POST /predict", at / 10, float(at), True, 1] for at in range(97)]
+    rows += [["POST /predict", 9.7, 97.0, True, 2], ["POST /predict", 9.8, 98.0, False, 2], ["", 9.9, 99.0, False, 1]]
+    seen = moments.sent(rows)
+    assert (seen.requests, seen.failed, seen.retried, seen.mended) == (100, 2, 2, 1)
+    assert (seen.p95_ms, seen.p99_ms, seen.most_ms, seen.failures) == (94, 98, 99, [9.8, 9.9])
+    assert moments.sent([]).p95_ms == float("inf")

@@ -156,12 +156,29 @@ def test_wait_gives_up_on_what_cannot_come(
         cluster.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
 
 
-def test_wait_believes_bad_news_only_when_it_stays(kubectl: Path, tmp_path: Path) -> None:
-    for turn, name in enumerate(("running", "running", "broken", "succeeded")):
-        shutil.copy(RECORDED / f"{name}.json", kubectl / f"said.{turn * 'x'}")
+def turns(folder: Path, *names: str) -> None:
+    """The application is as each recording says in turn."""
+    for turn, name in enumerate(names):
+        shutil.copy(RECORDED / f"{name}.json", folder / f"said.{turn * 'x'}")
     cat = shutil.which("cat", path="/bin:/usr/bin")
-    program(kubectl, "kubectl", f'cd "{kubectl}"; read turn <turn; echo "x$turn" >turn; exec {cat} "said.$turn"')
-    (kubectl / "turn").write_text("\n", encoding="utf-8")
+    program(folder, "kubectl", f'cd "{folder}"; read turn <turn; echo "x$turn" >turn; exec {cat} "said.$turn"')
+    (folder / "turn").write_text("\n", encoding="utf-8")
+
+
+def test_wait_takes_no_success_that_comes_too_late(kubectl: Path, tmp_path: Path) -> None:
+    turns(kubectl, "running", "succeeded")
+    with pytest.raises(Unsure, match="did not come to"):
+        cluster.wait("flights-staging", FIRST, seconds=0, root=tmp_path)
+    turns(kubectl, "broken", "succeeded")
+    told = json.loads((kubectl / "said.").read_text(encoding="utf-8"))
+    told["status"]["history"] = []  # no whole operation succeeded
+    (kubectl / "said.").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(ConfigError, match="ComparisonError"):
+        cluster.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
+
+
+def test_wait_believes_bad_news_only_when_it_stays(kubectl: Path, tmp_path: Path) -> None:
+    turns(kubectl, "running", "running", "broken", "succeeded")
     assert cluster.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=1.5).phase == "Succeeded"
 
 

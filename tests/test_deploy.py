@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 from dataclasses import replace
 
 import pytest
 
+import played
 from slipway import application, deploy, git, image, overlay, scene
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, Refused
 from story import ROOT, repository
 
 RECORDED = ROOT / "tests/applications"
@@ -61,6 +64,32 @@ def test_machine_is_reached_at_its_port(tmp_path):
         assert host == "http://127.0.0.1:3001"
 
 
+def test_sync_that_failed_is_refused_and_what_the_cluster_says_is_kept(tmp_path, monkeypatch):
+    stage = scene.prepare(repository(tmp_path / "p"), "bikes", {})
+    told = json.loads((RECORDED / "gate-failed.json").read_text())
+    told["status"]["operationState"]["syncResult"]["revision"] = git.commit(root=stage.work)
+    (tmp_path / "app.json").write_text(json.dumps(told))
+    script = f'#!/bin/sh\ncase "$*" in *"get applications"*) exec cat "{tmp_path}/app.json";; esac\n'
+    (tmp_path / "kubectl").write_text(script)
+    (tmp_path / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(Refused, match=r"bikes-staging: the sync of [0-9a-f]{12} Failed: "):
+        deploy.arrive(stage, "staging")
+    assert "get applications" in (stage.home / "bikes-staging.txt").read_text()
+
+
 def test_sync_without_a_failed_hook_says_what_argo_cd_says():
     app = application.read(json.loads((RECORDED / "gate-failed.json").read_text()))
     assert deploy.said(replace(app, hooks=())) == app.message
+
+
+def test_pods_of_another_image_are_not_there_yet(tmp_path, monkeypatch):
+    there = played.world(tmp_path, monkeypatch)
+    pinned = overlay.at("production", "main", there.work)
+    deploy.running(there.app("production"), pinned.image, seconds=0)
+    late = threading.Timer(3, played.says, [there], {"phase": "Succeeded", "image": "elsewhere@sha256:1"})
+    late.start()
+    with pytest.raises(Refused, match="0 of 1 pods run elsewhere@sha256:1 and are ready"):
+        deploy.running(there.app("production"), "elsewhere@sha256:1", seconds=0)
+    late.cancel()
+    late.join()

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from slipway import drill
+import played
+from slipway import drill, world
 from slipway.errors import ConfigError, Refused
 from slipway.scene import Scene
 from slipway.watch import Watch
@@ -77,3 +78,16 @@ def test_without_a_cluster_nothing_is_started(tmp_path, params, monkeypatch):
 def test_every_drill_has_its_runbook():
     text = (ROOT / "docs/operations.md").read_text("utf-8").partition("\n## Drills\n")[2]
     assert [name for name in NAMES if not re.search(rf"^- \*{name}\*: ", text, re.M)] == []
+
+
+def test_what_a_failed_drill_put_into_an_environment_is_rolled_back(tmp_path, monkeypatch):
+    there = played.world(tmp_path, monkeypatch)
+    world.settle(there, seconds=0)
+    before = world.last(there, "staging")
+    world.by_hand(there, "staging", f"{world.home(there)}@{played.digest(9)}", "A drill")
+    drill.restore(there, "missing")
+    world.pull(there)
+    now = world.last(there, "staging")
+    assert (now.action, now.image) == ("rollback", before.image)
+    assert now.evidence == {"reason": "drill: missing ended otherwise"}
+    assert world.last(there, "production").action == "promote"

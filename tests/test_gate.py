@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def run(folder: Path, bento: Path) -> Gate:
         )
         done = subprocess.run(
             [sys.executable, "-m", "slipway.gate", word, *given], cwd=folder / "src", capture_output=True, text=True,
-            env={"PYTHONPATH": str(folder / "src"), "PATH": "/usr/bin:/bin"}, timeout=120, check=False,
+            env=os.environ | {"PYTHONPATH": str(folder / "src"), "PATH": "/usr/bin:/bin"}, timeout=120, check=False,
         )  # fmt: skip
         lines = done.stdout.strip().splitlines()
         return (
@@ -100,10 +101,13 @@ def test_gate_says_no_to_another_model(run: Gate, served: int, bento: Path, tmp_
         (tmp_path / name).write_bytes((bento / "src/models" / name).read_bytes())
     with (tmp_path / "model.onnx").open("ab") as graph:
         graph.write(b"other")
+    golden_rows = files.read_json(tmp_path / "golden.json")
+    golden_rows[0]["prediction"] += 1
+    files.write_json(tmp_path / "golden.json", golden_rows)
     code, record, said = run("--host", f"http://127.0.0.1:{served}", "--of", DIGEST, "--models", str(tmp_path))
     assert (code, record["verdict"]) == (4, "fail")
     wrong = [check["name"] for check in record["checks"] if check["ok"] is False]
-    assert wrong == ["model served", "model served, after the load"]
+    assert wrong == ["model served", "golden requests through the bento", "model served, after the load"]
     assert "NO  model served is" in said
 
 

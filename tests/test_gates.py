@@ -23,9 +23,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+import staged
 import story
 from conftest import BIKES, Run
-from slipway import cli, files, git, ledger, load, loop, package, scene
+from slipway import cli, files, git, ledger, load, loop, overlay, package, scene
 from slipway.errors import Refused, Unsure
 from test_ledger import line
 from test_load import SCHEDULE, SLO, Sample, samples
@@ -422,6 +423,75 @@ def test_promote_refuses(releasable: Path, run: Run, say: Say, name: str) -> Non
     assert ended == code, said
     assert re.search(because, said), said
     assert len(ledger.read("production", releasable)) == before + (code == 0)
+
+
+# The cluster's desired state
+
+
+@pytest.fixture(scope="module")
+def staging(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Release 1 on staging and in production, release 2 on staging, pushed. Read only."""
+    folder = staged.project(tmp_path_factory.mktemp("staging") / "a b é")
+    staged.released(folder, 1)
+    first = ledger.read("staging", folder)[-1]
+    staged.put(
+        folder, first.model_copy(update={"env": "production", "action": "promote", "evidence": {"load": "pass"}})
+    )
+    staged.released(folder, 2)
+    staged.push(folder)
+    return folder
+
+
+def committed(broken: Break) -> Break:
+    def work(folder: Path) -> None:
+        broken(folder)
+        staged.commit(folder, "A change")
+
+    return work
+
+
+def pins(env: str, number: int) -> Break:
+    """Another digest in an overlay, and no line."""
+    return committed(lambda folder: overlay.bump(overlay.path(env, folder), "serve", staged.digest(number)))
+
+
+def lines(env: str, before: str, after: str) -> Break:
+    return committed(lambda folder: edit(folder / f"releases/{env}.jsonl", before, after))
+
+
+def strange(folder: Path) -> None:
+    """A line of production that staging never ran."""
+    staged.put(
+        folder, staged.line(7, env="production", action="promote", evidence={"waiver": "trust me"}, at=staged.NOW)
+    )
+
+
+POLICY = ("policy", "--base", "origin/main")
+BACK = ("rollback", "--reason", "slow", "--env")
+DELIVERY: dict[str, tuple[tuple[str, ...], Break, int, str]] = {
+    "no change": (POLICY, lambda _: None, 0, "0 new lines, touched: no ledger, no digest"),
+    "a line that is edited": (POLICY, lines("staging", '"pull_request":1', '"pull_request":9'), 4,
+                              r"policy: fail: staging: ledger is releases/staging\.jsonl: line 1 is not what it was"),
+    "a line that is gone": (POLICY, committed(lambda folder: ledger.path("production", folder).write_text("")), 4,
+                            "policy: fail: production: ledger is .*: 1 lines were there, now 0"),
+    "a digest without a line": (POLICY, pins("production", 2), 4, "policy: fail: production: overlay is .*, limit: "),
+    "a line that staging never ran": (POLICY, strange, 4, "production, promote of bikes:7: copy is .* is on no line of staging"),
+    "nothing to go back to": ((*BACK, "production"), lambda _: None, 4, "rollback: "),
+    "back again": ((*BACK, "staging"), lambda _: None, 0, "staging ← bikes:1"),
+    "a digest that no ledger knows": (("verify", "--env", "staging"), pins("staging", 9), 4,
+                                      r"verify: staging: the first broken link is overlay: .* without a line"),
+    "nothing packaged": (("image",), lambda _: None, 3, r"package\.json does not exist"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DELIVERY)
+def test_delivery_refuses(staging: Path, tmp_path: Path, say: Say, name: str) -> None:
+    words, broken, code, because = DELIVERY[name]
+    folder = shutil.copytree(staging, tmp_path / "a b é")
+    broken(folder)
+    ended, said = say(folder, *words)
+    assert ended == code, said
+    assert re.search(because, said), said
 
 
 # No verdict is a constant

@@ -265,3 +265,14 @@ def test_image_has_a_step_that_differs_with_its_commit(target: str) -> None:
     recipe = (ROOT / "Dockerfile").read_text("utf-8")
     stage = re.split(r"(?m)^FROM ", recipe.partition(f"FROM bare AS {target}\n")[2])[0]
     assert 'ARG REVISION\nRUN : "$REVISION"\n' in stage
+
+
+@pytest.mark.parametrize("target", ["serve", "gate"])
+def test_what_a_release_changes_is_a_layer_of_its_own(target: str) -> None:
+    stages = {
+        one.partition("\n")[0].split()[-1]: one
+        for one in re.split(r"(?m)^FROM ", (ROOT / "Dockerfile").read_text("utf-8"))
+    }
+    copied = {name: re.findall(r"(?m)^COPY (?:--from=)?(\S+)", text) for name, text in stages.items()}
+    assert copied[target] == ["venv", "code"]
+    assert (copied["venv"], copied["code"]) == (["src/requirements/*.lock"], ["."])

@@ -120,3 +120,12 @@ def test_history_of_a_ledger_is_that_of_main(tmp_path):
     found = invariant.ledgers(scene, "staging", git.commit("origin/main", root=folder))
     assert [subject for subject, _ in found] == ["release bikes:1 to staging", "release bikes:2 to staging"]
     assert found[-1][1] == (folder / "releases/staging.jsonl").read_text()
+
+
+def test_gate_that_refused_the_tip_is_known():
+    bad = application.read(json.loads((RECORDED / "gate-failed.json").read_text()))
+    assert bad.phase == "Failed"
+    facts = replace(FACTS, tip=bad.revision, envs=[replace(ENV, app=bad)])
+    assert invariant.refused(facts) == [bad.name]
+    assert invariant.refused(replace(facts, tip="0" * 40)) == []
+    assert invariant.refused(FACTS) == []

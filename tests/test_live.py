@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from slipway import cluster, config, environment, files, image
+from slipway import cluster, config, deploy, files
 from slipway.errors import ConfigError
 
 pytestmark = pytest.mark.cluster
@@ -62,8 +62,9 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def spaces(manifests: Path) -> Iterator[None]:
+def spaces(manifests: Path, tidy: None) -> Iterator[None]:
     """The namespaces of argocd/, with k8s/policy in force."""
+    assert tidy is None
     cluster.kubectl("apply", "-k", str(manifests / "k8s/policy"))
     cluster.kubectl("apply", "-R", "-f", str(manifests / "argocd/namespaces"))
     try:
@@ -178,22 +179,22 @@ def test_policy_refuses_a_deployment_in_its_own_words(change: Any, pod: Any, sai
     assert said in answer
 
 
+def test_hook_that_never_ended_does_not_hold_its_namespace() -> None:
+    pod = spoilt("Pod", bool)["spec"] | {"restartPolicy": "Never"}
+    about = {"name": "held", "finalizers": ["argocd.argoproj.io/hook-finalizer"]}
+    spec = {"suspend": True, "template": {"spec": pod}}
+    kubectl("create", "-f", "-", given={"apiVersion": "batch/v1", "kind": "Job", "metadata": about, "spec": spec})
+    deploy.free(f"{NAME}-production")
+    assert kubectl("get", "job", "held", "-o", "jsonpath={.metadata.finalizers}") == ""
+
+
 # The objects at work: production's overlay with a real image
 
 
 @pytest.fixture(scope="module")
-def built(bento: Path) -> str:
-    """The image of a bento, by digest."""
-    registry = environment.registry()
-    assert registry, "REGISTRY is not set; `.venv/bin/slipway doctor` says how to get one"
-    revision = {"org.opencontainers.image.revision": "0" * 40}
-    return image.build("serve", bento, f"{registry}/b-live:{os.getpid()}", revision, root=ROOT)
-
-
-@pytest.fixture(scope="module")
-def running(manifests: Path, built: str) -> float:
+def running(manifests: Path, serve_image: str) -> float:
     """Production's overlay with that image, applied and rolled out; the seconds that took."""
-    path, (name, _, digest) = manifests / "k8s/overlays/production/kustomization.yaml", built.partition("@")
+    path, (name, _, digest) = manifests / "k8s/overlays/production/kustomization.yaml", serve_image.partition("@")
     text = re.sub(r"(newName: ).*(\n    digest: ).*", rf"\g<1>{name}\g<2>{digest}", path.read_text(encoding="utf-8"))
     files.write_text(path, text)
     started = time.monotonic()

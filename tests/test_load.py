@@ -116,11 +116,16 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     status = 200
     stall = float("inf")
+    broken: tuple[int, ...] = ()
+    """Which requests find their connection cut, as counted here."""
     bodies: list[bytes]
 
     def do_POST(self) -> None:
         """One prediction."""
         self.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+        if len(self.bodies) in self.broken:
+            self.close_connection = True
+            return
         if type(self).stall < time.monotonic() < type(self).stall + 1:
             time.sleep(type(self).stall + 1 - time.monotonic())
         self.send_response(self.status)
@@ -196,6 +201,18 @@ def test_errors_of_the_service_are_red(host: str, handler: type[Handler], folder
     handler.status = 500
     with pytest.raises(Refused, match=r"POST /predict errors is 1, limit: ≤ 0.01 of the requests"):
         load.run(host, root=folder)
+
+
+@pytest.mark.parametrize(("retries", "failed", "tries"), [(0, 3, [1]), (1, 0, [1, 2])])
+def test_only_who_asks_sees_retries(
+    host: str, handler: type[Handler], folder: Path, retries: int, failed: int, tries: list[int]
+) -> None:
+    handler.broken = (20, 60, 100)
+    objective = load.slo(folder / load.SLO)
+    found = load.measure(objective, objective.schedules["machine"], host, root=folder, retries=retries)
+    assert sum(not sample.ok for sample in found) == failed
+    assert sorted({sample.tries for sample in found}) == tries
+    assert len(handler.bodies) == 120 + sum(sample.tries - 1 for sample in found)
 
 
 def test_nobody_there_is_never_a_pass(folder: Path) -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import played
 from slipway import files, git, mishap, spoil, world
 from slipway.errors import Refused
+from slipway.scene import Scene
 from slipway.watch import Watch
+from test_golden import ROWS, handler, host  # noqa: F401
 
 
 @pytest.fixture
@@ -27,6 +31,17 @@ def test_service_that_is_in_time_needs_no_mending(there):
     before = git.commit(root=there.work)
     assert not mishap.mend(there)
     assert git.commit(root=there.work) == before
+
+
+def test_production_with_other_answers_is_refused(there, host):  # noqa: F811
+    line, ports = world.last(there, "production"), {"production": int(host.rpartition(":")[2])}
+    there = replace(there, scene=Scene(root=there.scene.root, name="bikes", ports=ports))
+    path = mishap.bento(there, line) / "src/models/golden.json"
+    files.write_json(path, ROWS)
+    mishap.answers(there, Watch(there.scene, "slow"), line)
+    files.write_json(path, [*ROWS, {"row": {"hour": 7}, "prediction": 7.25}])
+    with pytest.raises(Refused, match=r"drill slow: production differs from its model by 0\.25, limit: "):
+        mishap.answers(there, Watch(there.scene, "slow"), line)
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,9 @@ def refused(objects: list[dict[str, Any]]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def ruled() -> Iterator[None]:
+def ruled(tidy: None) -> Iterator[None]:
     """A namespace in which k8s/policy holds."""
+    assert tidy is None
     done = call("apply", "-k", str(ROOT / "k8s/policy"))
     assert done.returncode == 0, f"no cluster in reach? `.venv/bin/slipway doctor`; {done.stderr}"
     label = {"name": NAMESPACE, "labels": {"slipway/policy": "enforced"}}

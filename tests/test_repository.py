@@ -21,8 +21,8 @@ CHAPTERS = {
 BESIDE = {"loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment"}
 """Verbs that are no chapter."""
 OTHER_TESTS = {
-    "repository", "make", "pods", "images", "k8s", "render", "live", "canaries", "stages", "flights", "workflows",
-    "notifications", "act", "act_release", "act_promote", "verify_cluster", "gates", "benchmarks", "drills",
+    "repository", "make", "images", "k8s", "render", "live", "canaries", "stages", "flights", "workflows",
+    "notifications", "act", "act_release", "act_promote", "gates", "benchmarks", "drills", "story",
 }  # fmt: skip
 """Test files that belong to no one module of src/slipway."""
 CI_VERBS = {
@@ -38,6 +38,7 @@ CI_VERBS = {
     "promote",
     "rollback",
     "policy",
+    "mutants",
 }
 """What only the workflows type; people are not told."""
 GENERATED = re.compile(r"^(\.slipway|\.venv|\.dvc/cache|data|models|reports|releases|bentos)(/|$)|^mlflow\.db$")

@@ -106,6 +106,13 @@ def test_too_many_rows_are_refused(reader: Reader) -> None:
     assert error.errors[0]["message"] == "the body has 501 rows, limit: 500"
 
 
+def test_a_row_that_did_not_come_as_json_is_checked_too(reader: Reader) -> None:
+    assert reader.check(ROW) == ROW
+    with pytest.raises(BadRequest, match="hour is 25, limit: 0 to 23 hour") as caught:
+        reader.check(ROW | {"hour": 25})
+    assert caught.value.status == 422
+
+
 def test_errors_beyond_a_hundred_are_counted(reader: Reader) -> None:
     error = refused(reader, b"[" + b",".join([with_(hour=99)] * 300) + b"]")
     assert (len(error.errors), error.document()["more"]) == (100, 200)

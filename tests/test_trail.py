@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway import trail
+from slipway import git, trail
 from slipway.chain import Absent, Lock, Wrong
 from slipway.errors import DataError
 from test_ledger import line, repository  # noqa: F401
@@ -83,3 +83,42 @@ def test_output_that_the_lock_lacks_is_wrong(tmp_path):
     assert trail.cached(Lock(sha256="", outs={}, sources={}), "a", tmp_path) == Wrong("dvc.lock has no output a")
     assert isinstance(trail.cached(Absent("no lock"), "a", tmp_path), Absent)
     assert isinstance(trail.cached(Lock(sha256="", outs={"a": "0" * 32}, sources={}), "a", tmp_path), Absent)
+
+
+@pytest.fixture
+def history(tmp_path):
+    """A repository with two commits on main, and one beside them; their hashes."""
+    git.output("init", "-q", "-b", "main", str(tmp_path))
+    for name, value in (("user.name", "t"), ("user.email", "t@example.org")):
+        git.output("config", name, value, root=tmp_path)
+    found = []
+    for branch, name in (("main", "one"), ("main", "two"), ("beside", "three")):
+        git.output("checkout", "-q", "-B", branch, root=tmp_path)
+        git.output("commit", "-q", "--allow-empty", "-m", name, root=tmp_path)
+        found.append(git.commit(root=tmp_path))
+    git.output("checkout", "-q", "main", root=tmp_path)
+    return found
+
+
+def test_source_commit_is_on_main_and_before_its_line(history, tmp_path):
+    one, two, beside = history
+    assert trail.source(one, two, tmp_path) == one
+    for commit, entered, why in (
+        (one[:12], two, "is no full hash of a commit"),
+        (beside, None, "is not in main's own history, only beside it"),
+        (two, one, f"is not before {one[:12]}, which added the ledger line"),
+        ("0" * 40, two, "is not in this repository"),
+    ):
+        found = trail.source(commit, entered, tmp_path)
+        assert isinstance(found, Wrong), why
+        assert why in found.why
+
+
+def test_commit_without_a_lock_is_wrong(history, tmp_path):
+    assert trail.at(history[0], tmp_path) == Wrong(f"commit {history[0][:12]} has no dvc.lock")
+    (tmp_path / "dvc.lock").write_text("stages: {train: {}}\n", encoding="utf-8")
+    git.output("add", "dvc.lock", root=tmp_path)
+    git.output("commit", "-q", "-m", "A lock", root=tmp_path)
+    found = trail.at(git.commit(root=tmp_path), tmp_path)
+    assert isinstance(found, Wrong)
+    assert "is no lock with a stage ingest" in found.why

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,12 @@ def test_whole_world_settles_and_is_remembered(there):
 
 def test_world_that_does_not_settle_is_refused_and_dumped(there):
     played.says(there, phase="Failed")
+    whole = threading.Timer(3, played.says, [there], {"phase": "Succeeded"})
+    whole.start()  # and is whole too late
     with pytest.raises(Refused, match=r"after 0 s still staging: .*operation Failed.*; production: "):
         world.settle(there, seconds=0)
+    whole.cancel()
+    whole.join()
     assert (there.scene.home / "bikes-staging.txt").exists()
 
 
@@ -86,5 +91,6 @@ def test_verb_runs_in_the_clone_that_is_meant(there, tmp_path):
 def test_waiting_ends_when_it_holds_or_is_refused():
     answers = iter([False, True])
     assert world.until(lambda: next(answers), seconds=5, what="it") < 5
+    late = iter([False, True])
     with pytest.raises(Refused, match="an abort did not happen within 0 s"):
-        world.until(lambda: False, seconds=0, what="an abort")
+        world.until(lambda: next(late), seconds=0, what="an abort")

@@ -1,14 +1,17 @@
-"""The world that tests on a cluster share: a copy of this project as it is now, its model in production there."""
+"""The world that tests on a cluster share: the loop's story of a copy of this project as it is now, kept there."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from slipway import champion, config, git, loop, world
+from slipway import champion, cluster, config, deploy, environment, git, loop
+from slipway.scene import Scene
 from story import ROOT, begin
 
 
@@ -27,11 +30,72 @@ def copied(folder: Path) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Told:
+    """The loop's story, told on a cluster and kept there: its exit code, all it printed, and the scene it left."""
+
+    scene: Scene
+    code: int
+    said: str
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A verb in the story's clone, as a person types it."""
+        command = [sys.executable, "-m", "slipway", *words]
+        return subprocess.run(command, cwd=self.scene.work, env=self.scene.env, capture_output=True, text=True,
+                              timeout=120, check=False)  # fmt: skip
+
+    def why(self) -> str:
+        """What helps to see why it went wrong: its last words, and what the cluster said then."""
+        dumped = [f"{path.name}\n{path.read_text('utf-8')}" for path in sorted(self.scene.home.glob("*.txt"))]
+        return "\n".join([self.said[-6000:], *dumped])
+
+
 @contextmanager
-def made(folder: Path) -> Iterator[world.World]:
-    """The drills' world of such a copy; afterwards nothing of it is left in the cluster."""
+def telling(folder: Path) -> Iterator[Told]:
+    """The story of such a copy; afterwards nothing of it is left in the cluster, nor where it reads Git."""
     root = copied(folder)
+    scene = Scene(root=root, name=config.load(root / "params.yaml").track.model, ports={}, target="cluster")
     try:
-        yield world.enter(root, config.load(root / "params.yaml"))
+        done = subprocess.run(
+            [sys.executable, "-m", "slipway", "loop", "--target", "cluster", "--keep"], cwd=root, text=True, check=False,
+            env=environment.programs(root, COLUMNS="200"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        yield Told(scene, done.returncode, done.stdout)
     finally:
+        if (scene.home / deploy.MARK).exists():
+            hurry(scene)
         loop.clear(root)
+        shutil.rmtree(scene.remote, ignore_errors=True)
+
+
+def hurry(scene: Scene) -> None:
+    """Have the pods go at once: nobody asks them any more, and their grace would be waited for."""
+    apps = [f"{scene.name}-{env}" for env in deploy.ENVIRONMENTS]
+    cluster.kubectl("-n", cluster.ARGOCD, "delete", "applications.argoproj.io", "--ignore-not-found", *apps)
+    cluster.kubectl("delete", "namespace", "--ignore-not-found", "--wait=false", *apps)
+    for app in apps:
+        deploy.free(app)
+        cluster.kubectl("-n", app, "delete", "pods", "--all", "--grace-period=1", "--wait=false")
+
+
+SCOPE = {"validatingadmissionpolicies", "validatingadmissionpolicybindings", "appprojects.argoproj.io"}
+"""Kinds of which the project has some that lie outside its namespaces."""
+
+
+@contextmanager
+def unchanged(name: str) -> Iterator[None]:
+    """Afterwards the cluster has no policy of `k8s/` and no project `name` that it had not before."""
+    before = {kind: ours(kind, name) for kind in SCOPE}
+    try:
+        yield
+    finally:
+        for kind in SCOPE:
+            for one in ours(kind, name) - before[kind]:
+                cluster.kubectl("-n", cluster.ARGOCD, "delete", kind, one, "--ignore-not-found")
+
+
+def ours(kind: str, name: str) -> set[str]:
+    """The names of what is there of a kind, and could be the project's."""
+    found = cluster.kubectl("-n", cluster.ARGOCD, "get", kind, "-o", "name").split()
+    names = {one.rpartition("/")[2] for one in found}
+    return {one for one in names if one == name or one.startswith("slipway-")}

@@ -103,9 +103,9 @@ def wrong(there: World, watch: Watch) -> None:
         message = here.wait(DISPATCH, seconds=TOLD_SECONDS)
         said = told(message)
         watch.expect(f"--of={image}" in said, f"the dispatch is {said}, limit: about {image}")
-        there.scene.note("dispatch", " ".join(said)[:300], message.at - seen)
+        there.scene.note("dispatch", " ".join(said)[:300], max(0.0, message.at - seen))
         world.ask(there, *said)
-        revert = time.monotonic() - seen
+        revert = time.monotonic() - min(seen, message.at)
         world.pull(there)
         watch.figure = f"abort → revert commit {git.commit(root=there.work)[:12]} on main: {revert:.1f} s (limit 60)"
         watch.expect(revert <= 60, watch.figure)

@@ -111,12 +111,17 @@ def same(name: str, what: str, pairs: Mapping[str, tuple[str | None, str | None]
 
 def none(name: str, why: Absent | Wrong, hint: str) -> Link:
     """The link of a source that gave nothing to compare: broken when that is wrong, else absent."""
-    return broken(name, why.why, hint) if isinstance(why, Wrong) else Link(name=name, word="absent", said=why.why)
+    return broken(name, why.why, hint) if isinstance(why, Wrong) else absent(name, why.why)
 
 
 def ok(name: str, said: str) -> Link:
     """A link that holds."""
     return Link(name=name, word="ok", said=said)
+
+
+def absent(name: str, said: str) -> Link:
+    """A link that cannot be looked at from here."""
+    return Link(name=name, word="absent", said=said)
 
 
 def broken(name: str, said: str, hint: str) -> Link:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from slipway import application, cluster, doctor, environment, files, git, image, ledger, overlay, server
+from slipway import application, cluster, doctor, environment, files, git, image, invariant, ledger, overlay, server
 from slipway.errors import ConfigError, Refused
 from slipway.scene import Scene, chapter, packaged, serve
 
@@ -21,6 +21,8 @@ MARK = "cluster"
 """In the loop's folder: the name of what the loop put into a cluster."""
 COMMAND = "kubectl port-forward -n {}-production service/serve 3000:3000"
 """How a person gets to production; takes the name."""
+LEAVING_SECONDS = 90.0
+"""Longest that a pod on its way out is there yet: `kubectl port-forward` may lead to it."""
 SYNC_SECONDS = 300.0
 """Longer than a deployment's own deadline and the load gate's together."""
 
@@ -122,9 +124,18 @@ def clear(root: Path) -> int:
     cluster.kubectl(
         "delete", "applications.argoproj.io", "-n", cluster.ARGOCD, "--ignore-not-found", "--timeout=60s", *apps
     )
+    for app in apps:
+        free(app)
     cluster.kubectl("delete", "namespace", "--ignore-not-found", "--timeout=120s", *apps, timeout=150)
     mark.unlink()
     return len(apps)
+
+
+def free(namespace: str) -> None:
+    """Take Argo CD's finalizer off the hooks: one that ran when its application was deleted would hold the namespace for ever."""
+    for job in cluster.kubectl("-n", namespace, "get", "jobs", "-o", "name").split():
+        with contextlib.suppress(ConfigError):  # gone meanwhile; another reason is told when the namespace stays
+            cluster.kubectl("-n", namespace, "patch", job, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
 
 
 def arrive(scene: Scene, env: str) -> None:
@@ -137,13 +148,26 @@ def arrive(scene: Scene, env: str) -> None:
         found = cluster.wait(app, revision, seconds=SYNC_SECONDS, root=scene.work)
         if found.phase != "Succeeded":
             raise Refused(
-                f"{app}: the sync of {revision[:12]} {found.phase}: {found.message}", hint=f"argocd app get {app}"
+                f"{app}: the sync of {revision[:12]} {found.phase}: {said(found)}", hint=f"argocd app get {app}"
             )
+        running(app, overlay.read((scene.work / overlay.path(env)).read_text(encoding="utf-8")).image)
     except Exception:
         dump(scene, app)
         raise
     hooks = ", ".join(f"{hook.name} {hook.phase}" for hook in found.hooks)
     scene.note("sync", f"{env} at {revision[:12]}{f', {hooks}' if hooks else ''}", time.monotonic() - started)
+
+
+def running(app: str, image: str, *, seconds: float = SYNC_SECONDS) -> None:
+    """Wait until every pod of the service runs `image` and is ready, for a sync without hooks ends before that; else Refused."""
+    deadline = time.monotonic() + seconds
+    while not (pods := invariant.pods(app)) or not all(pod.ready and pod.image == image for pod in pods):
+        if time.monotonic() > deadline:
+            ready = sum(pod.ready and pod.image == image for pod in pods)
+            raise Refused(
+                f"{app}: {ready} of {len(pods)} pods run {image} and are ready", hint=f"kubectl -n {app} get pods"
+            )
+        time.sleep(1)
 
 
 def said(app: application.App) -> str:

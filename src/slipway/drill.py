@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from slipway import aborted, config, deploy, environment, forgery, loop, meddling, mishap, outage, world
+from slipway import aborted, config, deploy, environment, forgery, ledger, loop, meddling, mishap, outage, world
 from slipway.errors import ConfigError, Refused, SlipwayError
 from slipway.scene import talk
 from slipway.watch import Watch
@@ -77,7 +77,21 @@ def one(there: World, name: str) -> Outcome:
         for env in deploy.ENVIRONMENTS:
             deploy.dump(there.scene, there.app(env))
         there.scene.note(name, wrong, time.monotonic() - started, "fail")
+        restore(there, name)
     return outcome(watch, wrong, time.monotonic() - started)
+
+
+def restore(there: World, name: str) -> None:
+    """After a drill that ended otherwise: what it put into an environment is rolled back, so that the next one may begin."""
+    try:
+        world.pull(there)
+        for env, text in there.remembered.items():
+            before = ledger.parse(text, where=env)[-1]
+            if world.last(there, env).identity != before.identity:
+                world.ask(there, "rollback", "--env", env, "--reason", f"drill: {name} ended otherwise", "--push")
+        aborted.turn(there, on=False)
+    except SlipwayError as error:
+        there.scene.note("restore", str(error), 0.0, "fail")
 
 
 def outcome(watch: Watch, wrong: str, seconds: float) -> Outcome:

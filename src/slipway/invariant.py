@@ -61,6 +61,12 @@ def broken(facts: Facts) -> list[str]:
     return found
 
 
+def refused(facts: Facts) -> list[str]:
+    """The applications whose load gate said no to what main's tip holds now."""
+    failed = [env.app for env in facts.envs if env.app.phase == "Failed" and env.app.revision == facts.tip]
+    return [app.name for app in failed if any(hook.kind == "PostSync" and hook.phase == "Failed" for hook in app.hooks)]
+
+
 def _lost(env: Env) -> list[str]:
     """Every line that was ever on main, or is remembered, is there yet, byte for byte and in order."""
     honest = [text for subject, text in env.ledgers if not subject.startswith(TAMPER)] or [""]

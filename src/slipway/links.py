@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slipway import ledger
-from slipway.chain import Absent, Facts, Link, Lock, Made, Pod, Wrong, broken, digest, none, ok, same, short
+from slipway.chain import Absent, Facts, Link, Lock, Made, Pod, Wrong, absent, broken, digest, none, ok, same, short
 
 LABELS = {
     "slipway.bento_sha256": "bento_sha256",
@@ -45,7 +45,7 @@ def _pod(pod: Pod) -> Link:
 def _overlay(facts: Facts) -> Link:
     where = f"k8s/overlays/{facts.env}"
     if facts.image is None:
-        return Link(name="overlay", word="absent", said="no image on this machine: the bento is what is compared")
+        return absent("overlay", "no image on this machine: the bento is what is compared")
     image, put_back = short(facts.image), f"git log -p -- {where}; put back what {ledger.path(facts.env)} says"
     if facts.line is None or facts.entered is None:
         if facts.now == facts.image:
@@ -94,7 +94,7 @@ def _bento(bento: Mapping[str, str] | Absent, line: ledger.Line) -> Link:
         said = f"the ledger line calls it {line.bento}, its hash begins with {line.bento_sha256[:12]}"
         return broken("bento", said, "release again from the line's commit")
     if isinstance(bento, Absent):
-        return none("bento", bento, "")
+        return absent("bento", bento.why)
     pairs = {name: (bento[name], str(getattr(line, name))) for name in ("bento_sha256", "model_sha256")}
     return same(
         "bento", f"the files of {line.bento}", pairs, "remove its folder and `slipway package` at the line's commit"
@@ -126,7 +126,7 @@ def _model(model: str | Absent | Wrong, line: ledger.Line) -> Link:
     if line.verdicts.get("prove") == "pass":
         return ok("model", f"models/model.onnx {line.model_sha256[:12]} was proven to be that lock's (prove: pass)")
     if isinstance(model, Absent):
-        return none("model", model, FETCH)
+        return absent("model", model.why)
     said = (
         f"models/model.onnx of that lock is {model[:12]}, released was {line.model_sha256[:12]}, and nothing was proven"
     )
@@ -141,7 +141,7 @@ def _data(table: str | Absent | Wrong, line: ledger.Line) -> Link:
 
 def _sources(made: Made) -> Link:
     if not isinstance(made.lock, Lock):
-        return none("sources", Absent("there is no lock to compare with"), "")
+        return absent("sources", "there is no lock to compare with")
     locked, stated = made.lock.sources, made.sources
     pairs = {name: (locked.get(name), stated.get(name)) for name in {**locked, **stated}}
     return same(
@@ -157,12 +157,12 @@ def _commit(commit: str | Absent | Wrong) -> Link:
 
 def _pull_request(made: Made, line: ledger.Line) -> Link:
     if isinstance(made.commit, Absent | Wrong):
-        return none("pull request", Absent("it is read from the commit"), "")
+        return absent("pull request", "it is read from the commit")
     if made.pull_request != line.pull_request:
         said = f"the commit's subject names {_number(made.pull_request)}, the ledger line {_number(line.pull_request)}"
         return broken("pull request", said, f"git show {line.commit[:12]}; release again")
     if line.pull_request is None:
-        return none("pull request", Absent("the commit was pushed without one"), "")
+        return absent("pull request", "the commit was pushed without one")
     return ok("pull request", f"{_number(line.pull_request)}, by the commit and by the ledger line")
 
 

@@ -78,12 +78,16 @@ class Slo(Section):
 
 
 class Sample(NamedTuple):
-    """One request: where, when it should have been sent (s), how long after that it was answered (ms), and whether well."""
+    """One request: where, when it should have been sent (s), how long after that it was answered (ms), and whether well.
+
+    `tries` is how often it was sent: more than once only where `measure` was told so.
+    """
 
     endpoint: str
     intended: float
     latency_ms: float
     ok: bool
+    tries: int = 1
 
 
 def slo(path: Path = SLO) -> Slo:
@@ -159,13 +163,22 @@ def _most(name: str, value: float | None, most: float, unit: str, enough: bool) 
 
 
 def measure(
-    slo: Slo, schedule: Schedule, host: str, *, root: Path, contract: Path | None = None, seed: int = 0
+    slo: Slo,
+    schedule: Schedule,
+    host: str,
+    *,
+    root: Path,
+    contract: Path | None = None,
+    seed: int = 0,
+    retries: int = 0,
 ) -> list[Sample]:
     """Run Locust against `host` as the schedule says; every sample, or Unsure with the end of what Locust said.
 
-    `root` holds the locustfile and, where `contract` names no other, models/contract.json.
+    `root` holds the locustfile and, where `contract` names no other, models/contract.json. A request that failed is sent
+    again up to `retries` times: for who asks what a client sees while pods go. No gate does so.
     """
-    plan = {**schedule.model_dump(), "seed": seed, "shares": {name: each.share for name, each in slo.endpoints.items()}}
+    shares = {name: each.share for name, each in slo.endpoints.items()}
+    plan = {**schedule.model_dump(), "seed": seed, "retries": retries, "shares": shares}
     users = str(schedule.users)
     with tempfile.TemporaryDirectory(prefix="slipway-load-") as scratch:
         kept, said = Path(scratch) / "samples.json", Path(scratch) / "log"
