@@ -161,7 +161,8 @@ def places(scene: Scene, *, keep: bool) -> dict[str, str]:
         "runs and models": ".venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db",
     }
     if not keep:
-        return found | {"endpoint": "stopped; `make loop ARGS=--keep` leaves it running"}
+        where = " TARGET=cluster" if scene.target == "cluster" else ""
+        return found | {"endpoint": f"stopped; `make loop{where} ARGS=--keep` leaves it running"}
     if scene.target == "cluster":
         return found | {"production": deploy.COMMAND.format(scene.name), "stop it": "make loop ARGS=--stop"}
     base = f"http://{server.HOST}:{scene.ports['production']}"
