@@ -46,7 +46,7 @@ def work(bento: Path, registry: oci.Registry, tmp_path: Path) -> Path:
     for name in ("Dockerfile", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
     for name, of, path in (("serve", "bikes", STAGING), ("gate", "bikes-gate", image.COMPONENT.as_posix())):
-        pinned = f"images:\n  - name: {name}\n    newName: {registry.address}/{of}\n    digest: {image.NONE}\n"
+        pinned = f"images:\n  - name: {name}\n    newName: {registry.address}/{of}\n    digest: {overlay.NOTHING}\n"
         files.write_text(folder / path, pinned)
     for name in ("dvc.lock", "data/table.parquet"):
         files.write_text(folder / name, name)

@@ -17,7 +17,7 @@ from slipway import config, environment, git, ledger, overlay, propose
 from slipway.errors import Refused, Unsure
 from slipway.rest import Rest
 
-BRANCH = "main"
+BRANCH = propose.BASE
 MAIL = "41898282+github-actions[bot]@users.noreply.github.com"
 """The bot's address, by which GitHub knows its commits."""
 Make = Callable[[str, list[ledger.Line]], ledger.Line | None]

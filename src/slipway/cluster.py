@@ -125,8 +125,8 @@ def wait(app: str, revision: str, *, seconds: float, root: Path = Path(), sure: 
     started, since, before = time.monotonic(), time.monotonic(), None
     while True:
         seen = state(app).whole
-        if application.ended(seen.whole, lambda found: holds(found, revision, root=root)):
-            return seen.whole
+        if application.ended(seen, lambda found: holds(found, revision, root=root)):
+            return seen
         verdict = application.hopeless(seen, lambda found: holds(found, revision, root=root))
         now = time.monotonic()
         since = since if str(verdict) == before else now

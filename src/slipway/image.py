@@ -24,8 +24,6 @@ CODE = Path("src/slipway")
 GATE = (Path("loadtests/locustfile.py"), Path("requirements/load.lock"))
 """What the gate's image holds beside its modules."""
 REVISION = "org.opencontainers.image.revision"
-NONE = "sha256:" + "0" * 64
-"""The digest before the first image."""
 LOCAL = ("localhost", "127.0.0.1")
 SAID = 2000
 """Characters of a failed program's output that are worth reading."""
@@ -107,7 +105,7 @@ def _imported(tree: ast.Module) -> set[str]:
 
 def _since(pinned: overlay.Pinned, root: Path) -> str | None:
     """The commit that the pinned image is of: its label's, else (squashed away) the one that pinned it; None without an image."""
-    if pinned.digest == NONE or not registry.exists(pinned.image):
+    if pinned.digest == overlay.NOTHING or not registry.exists(pinned.image):
         return None
     try:
         return git.commit(registry.labels(pinned.image).get(REVISION, "none"), root=root)

@@ -18,6 +18,8 @@ from slipway.errors import ConfigError
 FILE = "kustomization.yaml"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 BLANK = ScalarNode(tag="", value="")
+NOTHING = "sha256:" + "0" * 64
+"""What is pinned before the first release."""
 HINT = "docs/operations.md, release, shows the three lines that an overlay ends with"
 
 

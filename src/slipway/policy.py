@@ -22,8 +22,6 @@ from slipway.rest import Rest
 from slipway.verdict import Check, Verdict
 
 VERDICT = Path("reports/policy.json")
-NOTHING = "sha256:" + "0" * 64
-"""What an overlay pins before the first release."""
 
 
 def texts(env: str, revision: str, root: Path) -> tuple[str, str | None]:
@@ -55,7 +53,7 @@ def agrees(env: str, base: str, root: Path) -> str:
     before = pinned(texts(env, base, root)[1])
     said, limit = (now.image if now else "no image"), (last.image if last else None)
     if limit is None:  # nothing that an overlay could hold was ever released here
-        said, limit = (one.digest if one else NOTHING for one in (now, before or now))
+        said, limit = (one.digest if one else overlay.NOTHING for one in (now, before or now))
     if said != limit:
         raise Refused(f"{said}, limit: {limit}")
     return said

@@ -17,8 +17,6 @@ from slipway.chain import Absent, Facts, Lock, Made, Pod, Wrong, digest
 from slipway.errors import ConfigError, DataError, Unsure
 
 MODEL, TABLE = "models/model.onnx", "data/table.parquet"
-NOTHING = "sha256:" + "0" * 64
-"""What an overlay pins before its first release."""
 
 
 @dataclass(frozen=True, kw_only=True)

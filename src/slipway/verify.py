@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from slipway import chain, cluster, ledger, links, trail
+from slipway import chain, cluster, ledger, links, overlay, trail
 from slipway.chain import Link, Pod
 from slipway.errors import ConfigError, Refused, Unsure
 from slipway.trail import Start
@@ -93,7 +93,7 @@ def newest(env: str, *, root: Path) -> Start:
     """From what the overlay of `env` pins at HEAD, and the ledger's last line; ConfigError before the first release."""
     pinned, known = trail.pinned(env, "HEAD", root), trail.read(env, root)
     held = known.lines[-1].image if known.lines else None
-    if pinned and pinned.endswith(trail.NOTHING):
+    if pinned and pinned.endswith(overlay.NOTHING):
         pinned = held  # where this machine is the target, nobody moves the overlay
     if pinned is None and not known.lines and not known.wrong:
         raise ConfigError(f"nothing was ever released to {env}", hint="slipway release")
