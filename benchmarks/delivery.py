@@ -155,32 +155,17 @@ def rolling(there: World) -> list[Check]:
     ]
 
 
-WAYS: dict[str, tuple[Callable[[World, str], None], int | None]] = {
-    "pod deleted by force under load": (clients.deleted, 0),
-    "the same, its processes killed": (clients.killed, 0),
-    "a pod's worker dies by itself under load": (clients.crashed, None),
-}
-"""How a pod goes without a word, and how many requests may fail then."""
-
-
 def kill(there: World) -> list[Check]:
-    """Clients that send once more what failed, while a pod goes, in each way."""
-    return [check for name in WAYS for check in gone(there, name, *WAYS[name])]
-
-
-def gone(there: World, name: str, way: Callable[[World, str], None], limit: int | None) -> list[Check]:
-    """One way: the pod's end, and until there are as many as before, all ready."""
+    """Clients that send once more what failed, while a pod is deleted by force, until there are as many as before."""
     world.settle(there)
     with clients.load(there, seconds=KILL_SECONDS, retries=1) as one:
         image, before = there_image(there), clients.names(there)
         pod, started = min(before).removeprefix("pod/"), time.monotonic()
-        way(there, pod)
-        if way is clients.crashed:
-            world.until(lambda: clients.restarted(there, pod), seconds=30, what=f"a restart in {pod}")
+        clients.deleted(there, pod)
         world.until(lambda: clients.whole(there, image, len(before)), seconds=60, what="the pod's return")
         took = time.monotonic() - started
         assert one.left > 0, "the load ended before the pod was back"
-        seen = shown(name, one.result(), limit, retried=True)
+        seen = shown("pod deleted by force under load", one.result(), 0, retried=True)
     return [*seen, at_most("  until there were as many as before, seconds", took, None)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +12,6 @@ from delivery_moments import Sent, sent
 from ruamel.yaml import YAML
 
 from slipway import cluster, evidence, invariant, world
-from slipway.errors import Refused
 from slipway.world import World
 
 NAME = "bench-load"
@@ -25,9 +23,9 @@ from slipway import load
 objective = load.slo(Path("/slo/slo.yaml"))
 schedule = objective.schedules["cluster"].model_copy(update={{"seconds": float(sys.argv[1])}})
 print("{SENDING}", flush=True)
-samples = load.measure(objective, schedule, "http://serve:3000", root=Path().resolve(),
-                       contract=Path("/models/contract.json"), retries=int(sys.argv[2]))
-print("{SAMPLES}" + json.dumps(samples), flush=True)
+measured = load.measure(objective, schedule, "http://serve:3000", root=Path().resolve(),
+                        contract=Path("/models/contract.json"), retries=int(sys.argv[2]))
+print("{SAMPLES}" + json.dumps(measured.samples), flush=True)
 """
 """Runs in the gate's image, which holds Locust; the gate itself never sends twice."""
 START_SECONDS = 6.0
@@ -109,35 +107,3 @@ def whole(there: World, image: str, count: int) -> bool:
 def deleted(there: World, pod: str) -> None:
     """The API forgets the pod at once; no client was seen to notice."""
     cluster.kubectl("-n", there.app("production"), "delete", "pod", pod, "--force", "--grace-period=0")
-
-
-def killed(there: World, pod: str) -> None:
-    """The same, and SIGKILL to what runs in it half a second later: nobody says goodbye."""
-    with dying(there, pod, after=0.5):
-        deleted(there, pod)
-
-
-def crashed(there: World, pod: str) -> None:
-    """SIGKILL alone, as when memory ran out: nobody but the dead pod knows."""
-    with dying(there, pod, after=0.0):
-        pass
-
-
-@contextlib.contextmanager
-def dying(there: World, pod: str, *, after: float) -> Iterator[None]:
-    """SIGKILL to all in a pod but its first process (which no process in there may kill, and which ends without its worker)."""
-    code = f"import os, time; print('here', flush=True); time.sleep({after}); os.kill(-1, 9)"
-    command = ["kubectl", "-n", there.app("production"), "exec", pod, "--", "python", "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as one:
-        assert one.stdout
-        assert one.stdout.readline() == "here\n", f"no program runs in {pod}"
-        yield
-        one.wait(20)
-
-
-def restarted(there: World, pod: str) -> bool:
-    """Whether a container of a pod was started anew; Refused when the pod is gone."""
-    found = json.loads(cluster.kubectl("-n", there.app("production"), "get", "pod", pod, "-o", "json"))
-    if not (states := found["status"].get("containerStatuses")):
-        raise Refused(f"bench: pod {pod} has no containers")
-    return any(one["restartCount"] for one in states)

@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 from pipeline import ROOT, at_most, closing, guarded, talk
 
-from slipway import cluster, distribution, environment, image, package, registry
+from slipway import cluster, distribution, environment, image, package, registry, server
 from slipway.verdict import Check
 
 STARTS = 5
@@ -87,7 +87,7 @@ service.terminate()
 service.wait()
 """
 SERVICES = {
-    "serve": ["bentoml", "serve", "/app/bento", "--host", "0.0.0.0", "--port", "3000"],  # noqa: S104
+    "serve": ["python", *server.command(Path("/app/bento"), host="0.0.0.0", port=3000)[1:]],  # noqa: S104
     "fast": ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "3000", "--loop", "uvloop", "--no-access-log"],  # noqa: S104
 }  # fmt: skip
 

@@ -88,7 +88,7 @@ def timed(folder: Path, environment: Path, name: str, limit: float) -> list[Chec
     ready = time.perf_counter()
     said = run(folder, "make", "review", "BASE=HEAD^1")
     ended = time.perf_counter()
-    parts = re.findall(r"^(prove|repro|judge|report) .*\(([\d.]+) s\)$", said, re.M)
+    parts = re.findall(r"^(prove|repro|judge|latency|report) .*\(([\d.]+) s\)$", said, re.M)
     return [
         at_most(f"{name}, seconds", ended - started, limit),
         at_most("  of it set-up, unpacking the cached environment", ready - started, None),

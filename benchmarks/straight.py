@@ -8,7 +8,7 @@ import joblib
 import numpy as np
 import polars as pl
 
-from slipway import config, evaluate, export, features, files, ingest, metrics, plots, problem, train
+from slipway import config, evaluate, export, features, files, ingest, metrics, plots, problem, reference, train
 from slipway.model import FOLDER, Model
 from slipway.verdict import Verdict
 
@@ -31,10 +31,10 @@ def main() -> None:
 
     seen, test = train.window(frame, params.data, "train"), train.window(frame, params.data, "test")
     (FOLDER / "model.onnx").write_bytes(export.export(pipeline, spec).SerializeToString(deterministic=True))
-    reference = export.expected(pipeline, test, spec)
-    files.write_json(FOLDER / "contract.json", export.document(spec, params, seen, reference.astype(np.float32)))
+    wanted = export.expected(pipeline, test, spec)
+    files.write_json(FOLDER / "contract.json", export.document(spec, params, seen, wanted.astype(np.float32)))
     model = Model()
-    check = export.parity(reference, model.frame(test), params.export.tolerance)
+    check = export.parity(wanted, model.frame(test), params.export.tolerance)
     Verdict(chapter="export", checks=[check], rows=len(test)).write(export.VERDICT)
     files.write_json(FOLDER / "golden.json", export.golden(test, model, params.export.golden))
     if spec.lookup:
@@ -47,6 +47,10 @@ def main() -> None:
     found = evaluate.measure(rows, spec.task, params.evaluate, params.seed)
     for name, data in evaluate.plot_data(rows, test, spec, model, params).items():
         files.write_json(evaluate.PLOTS / f"{name}.json", evaluate.rounded(data))
+    settings = params.evaluate
+    known = reference.describe(seen, model.categories, model.numbers, bins=settings.bins, rows=settings.sample_rows)
+    files.write_json(reference.PATH, known)
+    files.write_json(evaluate.GOLDEN, evaluate.golden(model))
     files.write_json(evaluate.METRICS, evaluate.rounded(found))
     ingest.write(rows, evaluate.LOSSES)
     plots.draw(evaluate.PLOTS, evaluate.PICTURES)

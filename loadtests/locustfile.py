@@ -19,6 +19,8 @@ from locust import FastHttpUser, events, task
 POOL = 500  # different bodies per endpoint
 OPTIONS = {"contract": "contract.json of the model", "plan": "JSON: seed, rate, seconds, users, shares, retries",
            "samples": "where the samples go"}  # fmt: skip
+TICK = 0.01  # seconds between the moments at which the generator looks how late it is itself
+SPENT = Path("/proc/self/schedstat")  # of the main thread, the only one here: ns on a processor, ns waiting for one
 
 
 @events.init_command_line_parser.add_listener
@@ -41,6 +43,43 @@ class Plan:
         self.start = time.perf_counter() + 1.0  # by then all users are there
         self.joined = 0
         self.samples: list[tuple[str, float, float, bool, int]] = []
+        self.own = Own(self.start)
+
+
+class Own:
+    """What the generator itself is late by, and spends: the service has no part in it."""
+
+    def __init__(self, start: float) -> None:
+        self.start, self.seconds = start, 0.0
+        self.lags: list[float] = []
+        self.late: list[float] = []
+        self.before = self.after = spent()
+
+    def tick(self) -> None:
+        """From the start on: how late this greenlet wakes, in ms, for every tick that it should have woken at."""
+        gevent.sleep(max(0.0, self.start - time.perf_counter()))
+        self.before, began, due = spent(), time.perf_counter(), self.start + TICK
+        while True:
+            gevent.sleep(max(0.0, due - time.perf_counter()))
+            now = time.perf_counter()
+            while due <= now:
+                self.lags.append(round((now - due) * 1000, 3))
+                due += TICK
+            self.seconds, self.after = now - began, spent()
+
+    def record(self) -> dict[str, Any]:
+        """As it is written."""
+        ran, waited = (after - before for before, after in zip(self.before, self.after, strict=True))
+        return {"seconds": self.seconds, "ran": ran, "waited": waited, "lags": self.lags, "late": self.late}
+
+
+def spent() -> tuple[float, float]:
+    """Seconds on a processor and waiting for one, by the kernel; where it does not tell (not Linux), only the first."""
+    try:
+        ran, waited, _ = SPENT.read_text("ascii").split()
+    except (OSError, ValueError):
+        return time.process_time(), 0.0
+    return int(ran) / 1e9, int(waited) / 1e9
 
 
 def bodies(endpoint: str, contract: dict[str, Any], golden: list[dict[str, Any]], rng: random.Random) -> list[bytes]:
@@ -80,18 +119,20 @@ def begin(environment: Any, **_: Any) -> None:
     try:
         rows = json.loads(golden.read_text("utf-8")) if golden.exists() else []
         environment.plan = Plan(json.loads(given.plan), json.loads(contract.read_text("utf-8")), rows)
+        environment.ticking = gevent.spawn(environment.plan.own.tick)
     except (OSError, ValueError, KeyError) as error:  # any other exception Locust would only log, and go on
         raise SystemExit(f"no requests can be made from {contract.parent}: {error!r}") from None
 
 
 @events.quitting.add_listener
 def end(environment: Any, **_: Any) -> None:
-    """Write every sample: endpoint, intended moment in seconds, latency in milliseconds, ok, tries."""
+    """Write every sample (endpoint, intended moment in s, latency in ms, ok, tries), and the generator's own record."""
     if not hasattr(environment, "plan"):
         return
+    kept = {"samples": environment.plan.samples, "generator": environment.plan.own.record()}
     path = Path(environment.parsed_options.samples)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(environment.plan.samples), encoding="utf-8")
+    partial.write_text(json.dumps(kept), encoding="utf-8")
     partial.replace(path)
 
 
@@ -109,11 +150,15 @@ class Sender(FastHttpUser):
         rng = random.Random(number)
         after = plan.phases[number]
         while after < plan.seconds:
-            gevent.sleep(max(0.0, plan.start + after - time.perf_counter()))
+            wait = plan.start + after - time.perf_counter()
+            gevent.sleep(max(0.0, wait))
+            if wait > 0:  # else it waited for an answer, which is the service's doing
+                plan.own.late.append(round((time.perf_counter() - plan.start - after) * 1000, 3))
             self.send(plan, rng.choices(plan.endpoints, plan.shares)[0], after, rng)
             after += plan.interval
         plan.joined -= 1
         if not plan.joined:
+            self.environment.ticking.kill()
             gevent.spawn(self.environment.runner.quit)  # not from here: it ends this very greenlet
         gevent.sleep(3600)
 

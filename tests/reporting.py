@@ -60,6 +60,16 @@ def ruled(*, ok: bool | None = True) -> dict[str, Any]:
     return Verdict(chapter="manifests", checks=checks, rows=9, seconds=0.4, notes=DELIVERY).record()
 
 
+def paced(*, more: float = 0.01, ok: bool | None = True, table: bool = True, value: Any = None) -> dict[str, Any]:
+    """A record of the latency check with one percentile, or without any."""
+    name, low, high = "p50 of one row", round(more - 0.02, 3), round(more + 0.02, 3)
+    check = Check(name=f"{name}, more than the base's", value=more, low=low, high=high, limit="low ≤ 0.1", ok=ok)
+    checks = [check if table else Check(name="service", value=value, limit="nothing to compare", ok=ok)]
+    row = [name, 0.2, round(0.2 * (1 + more), 4), more, low, high, 0.1]
+    notes = {"base": "a" * 40, "limits_changed": [], "table": [row] if table else []}
+    return Verdict(chapter="latency", checks=checks, rows=9000, seconds=6.1, notes=notes).record()
+
+
 def judged(*, value: float = -0.01, low: float = -0.02, high: float = -0.005, ok: bool | None = True,
            value_of_slice: str = "UA", **notes: Any) -> dict[str, Any]:  # fmt: skip
     """A record of the judge with one comparison and one slice."""

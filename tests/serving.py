@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from reporting import REGRESSION
+from story import begin, save
 
 ROOT = Path(__file__).parent.parent
 LOOKUP = """
@@ -46,3 +47,12 @@ def packable(project: Path, folder: Path) -> Path:
                 "required": ["station", "hour"], "type": "object", "additionalProperties": False}  # fmt: skip
     contract.write_text(json.dumps(found | {"lookup": "seen", "question": question}), "utf-8")
     return folder
+
+
+def committed(packable: Path, folder: Path) -> Path:
+    """A copy of it as a repository with one commit, its models in Git: a base needs no cache to have them."""
+    shutil.copytree(packable, folder, ignore=shutil.ignore_patterns(".slipway", "__pycache__"))
+    (folder / ".gitignore").write_text("/.slipway/\n__pycache__/\n/reports/\n", "utf-8")
+    (folder / "dvc.lock").write_text("stages: {}\n", "utf-8")
+    begin(folder)
+    return save(folder)

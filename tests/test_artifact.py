@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reporting import REGRESSION, facts, judged, ruled
+from reporting import REGRESSION, facts, judged, paced, ruled
 from slipway import artifact, report
 from slipway.errors import Refused
 from slipway.facts import Facts
@@ -62,9 +62,11 @@ def changed(path: str, value: Any, start: Any = GOOD) -> Any:
         facts(metrics={}),
         Facts(),
         facts(gates={"manifests": ruled(ok=False)}),
+        facts(gates={"judge": judged(), "latency": paced()}),
+        facts(gates={"judge": judged(), "latency": paced(table=False, value="the same")}),
         facts(delivery={"by": None, "files": 3, "ships": ["Dockerfile"]}),
     ],
-    ids=["binary", "refused", "regression", "stopped", "empty", "rules", "not rendered"],
+    ids=["binary", "refused", "regression", "stopped", "empty", "rules", "latency", "same", "not rendered"],
 )
 def test_an_honest_report_says_the_same_on_both_sides(given_facts: Facts):
     read = artifact.facts(packed(asdict(given_facts)), most=MOST)
@@ -222,6 +224,10 @@ def test_a_size_that_lies_is_refused(size: int):
         ("delivery.changes.0.fields.0", ["a", "b"], "fields.0 is list: List should have at least 3"),
         ("delivery.changes.0.fields.0", ["a", "b", "c", "d"], "fields.0 is list: List should have at most 3"),
         ("delivery.changes.0.fields.0.1", 1, "fields.0.1 is 1"),
+        ("gates.latency", {"verdict": "unsure", "checks": [], "notes": {"table": [["a", 1, 1, 1, 1, 1]]}},
+         "gates.latency.notes.table.0 is list: List should have at least 7"),
+        ("gates.latency", {"verdict": "unsure", "checks": [], "notes": {"table": [["a", None, 1, 1, 1, 1, 1]]}},
+         "gates.latency.notes.table.0.1 is None"),
         ("commit", "main; rm -rf /", "commit is 'main; rm -rf /': String should match"),
         ("commit", "a" * 65, "commit is"),
     ],

@@ -66,7 +66,7 @@ def test_the_same_model_passes() -> None:
     verdict = tried(given())
     assert (verdict.word, verdict.chapter, verdict.rows) == ("pass", "canary", 204), broken(verdict)
     assert verdict.inputs == {"image": "sha256:1", "model_sha256": SHA}
-    assert len(verdict.checks) == 13
+    assert len(verdict.checks) == 14
 
 
 def test_a_somewhat_different_model_passes() -> None:
@@ -141,6 +141,23 @@ def test_a_few_slow_requests_are_no_reason() -> None:
     assert tried(given(), slow=60, slow_ms=500.0).word == "pass"  # the load test has judged the p99
 
 
+@pytest.mark.parametrize(
+    ("fault", "word", "names"),
+    [
+        ({"slow": 12, "slow_ms": 80.0}, "unsure", set()),
+        ({"model": inverted}, "fail", {GOLDEN, SHIFT, MEAN, FAR, ORDER}),
+        ({}, "unsure", set()),
+    ],
+)
+def test_who_asks_too_late_knows_no_latency(fault: dict[str, Any], word: str, names: set[str]) -> None:
+    of = given()
+    stable, new = Twin(of).side(), Twin(of, **fault).side()
+    new.late_ms[:20] = [30.0] * 20
+    verdict = canary.judge(of, stable, new)
+    assert (verdict.word, broken(verdict)) == (word, names)
+    assert broken(verdict, None) == {"generator lag p99_ms", "p95_ms of the canary", SLOWER}
+
+
 def test_too_few_requests_are_unsure() -> None:
     verdict = tried(given(min_requests=205))
     assert verdict.word == "unsure"
@@ -193,7 +210,9 @@ def folder(tmp_path: Path, of: canary.Given) -> list[str]:
         "slower_ms_at_most": 1000,
     }  # may be a busy machine
     limits = LIMITS.model_dump() | few
-    files.write_json(tmp_path / "slo.yaml", objective | {"endpoints": {"POST /predict": endpoint}, "canary": limits})
+    own = {"generator": {"lag_ms_at_most": 1000, "cpu_at_most": 1}}
+    objective |= {"endpoints": {"POST /predict": endpoint}, "canary": limits} | own
+    files.write_json(tmp_path / "slo.yaml", objective)
     return ["--models", str(models), "--slo", str(tmp_path / "slo.yaml"), "--of", "localhost:5000/x@sha256:" + "1" * 64]
 
 

@@ -87,6 +87,47 @@ def test_lock_that_cannot_be_installed_leaves_it_unsure(released, tmp_path):
         champion.interpreter(tmp_path, released)
 
 
+def test_only_the_wanted_locks_ask_for_an_environment(released, tmp_path):
+    shutil.copytree(released / "requirements", tmp_path / "requirements")
+    (tmp_path / champion.LOCKS[0]).write_text("other")
+    assert champion.interpreter(tmp_path, released, champion.LOCKS[1:]) == Path(sys.executable)
+
+
+def test_outputs_of_a_commit_come_from_the_cache(released, tmp_path):
+    names = ["models/model.onnx", "models/golden.json"]
+    with git.worktree("HEAD", tmp_path / "tree", root=released) as tree:
+        champion.bring(tree, names, root=released)
+        assert [(tree / name).read_bytes() for name in names] == [(released / name).read_bytes() for name in names]
+        assert not (tree / ".dvc/config.local").exists(), "DVC was not needed"
+
+
+def test_outputs_that_the_cache_lacks_are_made_by_their_own_pipeline(released, tmp_path):
+    clone = tmp_path / "clone"
+    git.output("clone", "-q", str(released), str(clone), root=tmp_path)
+    with git.worktree("HEAD", tmp_path / "tree", root=clone) as tree:
+        champion.bring(tree, ["models/model.onnx"], root=clone)
+        assert (tree / "models/model.onnx").read_bytes() == (released / "models/model.onnx").read_bytes()
+
+
+def test_outputs_that_can_neither_be_found_nor_made_leave_it_unsure(released, tmp_path):
+    with git.worktree("HEAD", tmp_path / "tree", root=released) as tree:
+        (tree / "dvc.lock").write_text("stages: []")
+        (tree / "dvc.yaml").write_text("stages: {}")
+        with pytest.raises(Unsure, match=r"models/x of \w{12}: not in DVC's cache, and cannot be rebuilt"):
+            champion.bring(tree, ["models/x"], root=released)
+
+
+def test_bytes_of_the_cache_that_are_others_are_not_taken(tmp_path):
+    place = tmp_path / "files/md5/d4/1d8cd98f00b204e9800998ecf8427e"  # of nothing
+    assert champion.cached(tmp_path, "d41d8cd98f00b204e9800998ecf8427e") is None
+    place.parent.mkdir(parents=True)
+    place.touch()
+    assert champion.cached(tmp_path, "d41d8cd98f00b204e9800998ecf8427e") == place
+    place.write_text("other")
+    assert champion.cached(tmp_path, "d41d8cd98f00b204e9800998ecf8427e") is None
+    assert champion.cached(tmp_path, "../../etc") is None
+
+
 def test_shared_cache_is_found_again(tmp_path):
     assert champion.cache_folder(tmp_path) == tmp_path / ".dvc/cache"
     champion.share_cache(tmp_path, tmp_path / "a b é")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -16,6 +18,7 @@ from conftest import Cli, Run
 from slipway import environment, export, features, files, ingest, train
 from slipway.errors import DataError
 from slipway.model import Model
+from slipway.problem import Problem
 
 
 def choose(project: Path, estimator: str) -> None:
@@ -106,6 +109,41 @@ def test_golden_requests_keep_the_contract_and_come_back(project: Path) -> None:
 
 def test_a_problem_without_lookup_gets_an_empty_one(project: Path) -> None:
     assert (project / "models/lookup.sqlite").read_bytes() == b""
+
+
+def making(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Problem:
+    """The problem with a lookup of its own, in a project's folder that has a table."""
+    (folder / "madehere.py").write_text(
+        f"import os\nfrom slipway.errors import DataError\ndef write(table, path): {body}\n"
+    )
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "madehere", raising=False)
+    return replace(PROBLEM, lookup="madehere")
+
+
+def test_a_lookup_is_made_in_a_process_of_its_own(project_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = making(project_copy, monkeypatch, "path.write_text(f'{os.getpid()} {len(table)}')")
+    with export.lookup(spec):
+        pass
+    process, rows = (project_copy / "models/lookup.sqlite").read_text().split()
+    assert int(process) != os.getpid()
+    assert int(rows) == len(ingest.read(project_copy / ingest.TABLE))
+
+
+def test_a_lookup_that_cannot_be_made_says_why(project_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = making(project_copy, monkeypatch, "raise DataError('no such plane')")
+    before = sorted((project_copy / "models").iterdir())
+    with pytest.raises(DataError, match="no such plane"), export.lookup(spec):
+        pass
+    assert sorted((project_copy / "models").iterdir()) == before
+
+
+def test_without_a_table_there_is_no_lookup(project_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = making(project_copy, monkeypatch, "pass")
+    (project_copy / ingest.TABLE).unlink()
+    with pytest.raises(DataError, match=r"data/table\.parquet does not exist"), export.lookup(spec):
+        pass
 
 
 def test_two_exports_give_the_same_bytes(project: Path, project_copy: Path, run: Run) -> None:

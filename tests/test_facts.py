@@ -47,7 +47,7 @@ def test_what_was_said_of_another_lock_or_commit_is_left_out():
     assert list(current(gates, {"lock": "other"}, "c")) == ["prove"]
 
 
-@pytest.mark.parametrize("word", ["manifests", "policy"])
+@pytest.mark.parametrize("word", ["manifests", "latency", "policy"])
 def test_what_was_said_of_the_cluster_at_another_commit_is_left_out(word: str):
     gates = {word: {"inputs": {"commit": "c"}}}
     assert list(current(gates, {}, "c")) == [word]
@@ -65,6 +65,12 @@ def test_what_a_change_does_to_the_cluster_is_a_fact_with_and_without_a_verdict(
         found = read(tmp_path)
         assert (list(found.gates), found.delivery) == (gates or [], {} if gates is None else DELIVERY)
         assert "notes" not in found.gates.get("manifests", {}), "they would be in facts.json twice"
+
+
+def test_limits_that_a_change_moves_are_those_of_judge_and_latency():
+    both = {"judge": judged(limits_changed=["a: 1 → 2"]), "latency": {"notes": {"limits_changed": ["b: 1 → 2"]}}}
+    assert facts(gates=both).limits_changed == ["a: 1 → 2", "b: 1 → 2"]
+    assert facts(gates={}).limits_changed == []
 
 
 def test_metrics_of_a_pipeline_that_stopped_are_not_shown(tmp_path: Path):

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from slipway import front
-from slipway.request import refusal
+from slipway.request import Row, refusal
+from slipway.waiting import Patience
 
 
 class Echo:
@@ -22,11 +23,17 @@ class Echo:
     def __init__(self) -> None:
         self.counted: list[tuple[str, int]] = []
 
-    def predict(self, body: bytes) -> bytes:
-        if body == b"bug":
-            raise ZeroDivisionError
+    def read(self, body: bytes) -> tuple[list[Row], bool]:
         if body == b"wrong":
             raise refusal(422, "wrong")
+        return [(body.decode(),)], not body.startswith(b"[")
+
+    def answers(self, rows: list[Row]) -> list[float]:
+        if ("bug",) in rows:
+            raise ZeroDivisionError
+        return [float(len(row[0])) for row in rows]
+
+    def predict(self, body: bytes) -> bytes:
         return body
 
     ask = predict
@@ -68,7 +75,7 @@ def call(
         given = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         scope = {"type": "http", "method": method, "path": path, "headers": given}
         app = front.Front(behind, engine=lambda: engine)
-        app._patience = front.Patience(0.1)
+        app._patience = Patience(0.1)
         await app(scope, receive, send)
         return sent
 
@@ -85,8 +92,9 @@ def engine() -> Echo:
 
 
 def test_a_body_in_pieces_is_put_together(engine: Echo) -> None:
-    assert call(engine, b"ab", b"cd", b"e")[:2] == (200, b"abcde")
-    assert engine.counted == [("/predict", 200)]
+    assert call(engine, b"ab", b"cd", b"e")[:2] == (200, b'{"prediction":5.0}')
+    assert call(engine, b"[ab", b"cd]")[:2] == (200, b'{"predictions":[6.0]}')
+    assert engine.counted == [("/predict", 200)] * 2
 
 
 def test_a_large_body_is_answered_in_a_thread(engine: Echo) -> None:
@@ -136,7 +144,7 @@ def test_json_content_types_are_taken(engine: Echo, kind: str) -> None:
 
 
 def test_other_paths_are_left_to_bentoml(engine: Echo) -> None:
-    assert call(engine, path="/livez", method="GET")[1] == b"behind"
+    assert call(engine, path="/healthz", method="GET")[1] == b"behind"
     assert call(engine, path="/ask")[1] == b"behind"
     engine.asks = True
     assert call(engine, b"{}", path="/ask")[1] == b"{}"
@@ -144,6 +152,11 @@ def test_other_paths_are_left_to_bentoml(engine: Echo) -> None:
 
 def test_the_page_may_load_nothing_from_elsewhere(engine: Echo) -> None:
     assert "default-src 'self'" in call(engine, path="/", method="GET")[2]["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_probes_are_answered_without_bentoml(engine: Echo, path: str) -> None:
+    assert call(engine, path=path, method="GET")[:2] == (200, b"\n")
 
 
 def test_metrics_and_document_are_read(engine: Echo) -> None:

@@ -22,7 +22,8 @@ from slipway.errors import ConfigError, SlipwayError
 ROOT = Path(__file__).resolve().parents[1]
 DIGEST = "sha256:" + "ab" * 32
 HOLDS = {
-    "__init__", "canary", "environment", "errors", "files", "gate", "golden", "likeness", "load", "replay", "verdict",
+    "__init__", "canary", "environment", "errors", "files", "gate", "generator", "golden", "likeness", "load", "replay",
+    "verdict",
 }  # fmt: skip
 """The modules of the gate's image. A new one is a new reason to rebuild it: look whether it has to be."""
 Gate = Callable[..., tuple[int, dict[str, Any], str]]
@@ -56,6 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     limits = {"share": 1, "min_requests": 90, "errors_at_most": 0.01, "p95_ms_at_most": 500, "p99_ms_at_most": 2000}
     schedule = {"rate": 60, "seconds": 2, "users": 4}
     objective = {"schedules": {"machine": schedule | {"rate": 1}, "cluster": schedule}, "achieved_ratio_at_least": 0.8,
+                 "generator": {"lag_ms_at_most": 400, "cpu_at_most": 1},
                  "golden_difference_at_most": 1e-4, "endpoints": {"POST /predict": limits}}  # fmt: skip
     files.write_json(made / "slo.yaml", objective)
     return made

@@ -28,8 +28,9 @@ import story
 from conftest import BIKES, Run
 from slipway import cli, files, git, ledger, load, loop, overlay, package, scene
 from slipway.errors import Refused, Unsure
+from slipway.generator import Generator
 from test_ledger import line
-from test_load import SCHEDULE, SLO, Sample, samples
+from test_load import BUSY, LATE, QUIET, SCHEDULE, SLO, Measured, Sample, samples
 from test_release import BENTO, packaged, record  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -279,8 +280,27 @@ def test_judge_refuses_what_its_champion_shows(followed: Path, tmp_path: Path, s
     ],
 )  # fmt: skip
 def test_load_refuses_by_that_check_alone(given: list[Sample], word: str, checks: list[str]) -> None:
-    verdict = load.judge(given, SLO, SCHEDULE)
+    verdict = load.judge(Measured(given, QUIET), SLO, SCHEDULE)
     assert (verdict.word, [check.name for check in verdict.checks if not check.ok]) == (word, checks)
+
+
+LATENCIES = [f"POST /predict {what}" for what in ("p50_ms", "p95_ms", "p99_ms")]
+
+
+@pytest.mark.parametrize(("own", "check"), [(BUSY, "generator CPU"), (LATE, "generator lag p99_ms")])
+@pytest.mark.parametrize(
+    ("given", "word", "checks"),
+    [
+        (samples(), "unsure", LATENCIES),
+        (samples(slow=200), "unsure", LATENCIES),
+        (samples(failed=3), "fail", ["POST /predict errors", *LATENCIES]),
+    ],
+)
+def test_load_believes_only_the_errors_of_a_busy_generator(
+    own: Generator, check: str, given: list[Sample], word: str, checks: list[str]
+) -> None:
+    verdict = load.judge(Measured(given, own), SLO, SCHEDULE)
+    assert (verdict.word, [check.name for check in verdict.checks if not check.ok]) == (word, [check, *checks])
 
 
 class Wrong(BaseHTTPRequestHandler):

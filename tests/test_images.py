@@ -24,7 +24,7 @@ SOMEBODY = 1000660000
 """A user as OpenShift gives one, which no image knows."""
 SLO = {
     "schedules": {"machine": {"rate": 60, "seconds": 2, "users": 4}, "cluster": {"rate": 60, "seconds": 3, "users": 40}},
-    "achieved_ratio_at_least": 0.9, "golden_difference_at_most": 1e-4,
+    "achieved_ratio_at_least": 0.9, "generator": {"lag_ms_at_most": 200, "cpu_at_most": 0.95}, "golden_difference_at_most": 1e-4,
     "endpoints": {"POST /predict": {"share": 1, "min_requests": 150, "errors_at_most": 0.01,
                                     "p95_ms_at_most": 400, "p99_ms_at_most": 1500}},
 }  # fmt: skip

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from slipway import config, files, load
 from slipway.errors import ConfigError, Refused, Unsure
-from slipway.load import Endpoint, Sample, Schedule, Slo
+from slipway.generator import Generator, Limits
+from slipway.load import Endpoint, Measured, Sample, Schedule, Slo
 
 ROOT = Path(__file__).parent.parent
 PREDICT = "POST /predict"
@@ -24,9 +30,14 @@ SCHEDULE = Schedule(rate=100, seconds=2, users=4)
 SLO = Slo(
     schedules={"machine": SCHEDULE, "cluster": SCHEDULE},
     achieved_ratio_at_least=0.95,
+    generator=Limits(lag_ms_at_most=25, cpu_at_most=0.8),
     golden_difference_at_most=0,
     endpoints={PREDICT: LIMITS},
 )
+
+QUIET = Generator(seconds=2, ran=0.2, waited=0.1, lags=[1.0] * 200, late=[1.0] * 200)
+BUSY = QUIET._replace(waited=1.5)
+LATE = QUIET._replace(lags=[1.0] * 197 + [30.0] * 3)
 
 
 def samples(
@@ -57,7 +68,7 @@ def samples(
     ],
 )
 def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> None:
-    verdict = load.judge(given, SLO, SCHEDULE, of="abc")
+    verdict = load.judge(Measured(given, QUIET), SLO, SCHEDULE, of="abc")
     assert (verdict.word, verdict.inputs) == (word, {"bento_sha256": "abc"})
     if because:
         with pytest.raises((Refused, Unsure)) as caught:
@@ -69,14 +80,8 @@ def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> 
 def test_each_endpoint_is_judged_alone() -> None:
     both = Slo(**SLO.model_dump(exclude={"endpoints"}), endpoints={PREDICT: LIMITS, "POST /ask": LIMITS})
     given = samples() + [Sample("POST /ask", s.intended, 500, True) for s in samples()]
-    wrong = [check.name for check in load.judge(given, both, SCHEDULE).checks if check.ok is False]
+    wrong = [check.name for check in load.judge(Measured(given, QUIET), both, SCHEDULE).checks if check.ok is False]
     assert wrong == ["POST /ask p50_ms", "POST /ask p95_ms", "POST /ask p99_ms"]
-
-
-@pytest.mark.parametrize(("share", "value"), [(0.5, 2.0), (0.95, 4.0), (0.25, 1.0), (1.0, 4.0)])
-def test_percentile_is_a_value_that_was_measured(share: float, value: float) -> None:
-    assert load.percentile([4.0, 1.0, 3.0, 2.0], share) == value
-    assert load.percentile([], share) is None
 
 
 @pytest.mark.parametrize(
@@ -84,6 +89,10 @@ def test_percentile_is_a_value_that_was_measured(share: float, value: float) -> 
     [
         (("rate: 300", "rate: -1"), "schedules.machine.rate is -1: Input should be greater than 0"),
         (("users: 16", "users: 16, more: 1"), "schedules.machine.more is 1: Extra inputs are not permitted"),
+        (
+            ("cpu_at_most: 0.8", "cpu_at_most: 2"),
+            "generator.cpu_at_most is 2: Input should be less than or equal to 1",
+        ),
         (("endpoints:", "more: 1\nendpoints:"), "more is 1: Extra inputs are not permitted"),
         (("  cluster: {", "  moon: {"), "schedules.moon"),
         (("cluster: {rate: 120, seconds: 30, users: 16}", ""), "schedules has no cluster, limit: machine and cluster"),
@@ -110,12 +119,13 @@ def test_the_projects_objective_is_valid() -> None:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers at once; from the moment `stall` on it holds every answer back for a second, once."""
+    """Answers at once; from the moment `stall` on it holds every answer back for `stalls` seconds, once."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     status = 200
     stall = float("inf")
+    stalls = 5.0
     broken: tuple[int, ...] = ()
     """Which requests find their connection cut, as counted here."""
     bodies: list[bytes]
@@ -126,8 +136,8 @@ class Handler(BaseHTTPRequestHandler):
         if len(self.bodies) in self.broken:
             self.close_connection = True
             return
-        if type(self).stall < time.monotonic() < type(self).stall + 1:
-            time.sleep(type(self).stall + 1 - time.monotonic())
+        if type(self).stall < time.monotonic() < type(self).stall + self.stalls:
+            time.sleep(type(self).stall + self.stalls - time.monotonic())
         self.send_response(self.status)
         self.send_header("content-length", "18")
         self.end_headers()
@@ -165,6 +175,7 @@ def folder(project: Path, tmp_path: Path) -> Path:
     schedule = {"rate": 60, "seconds": 2, "users": 4}
     objective = {"schedules": {"machine": schedule, "cluster": schedule | {"rate": 1}},
                  "achieved_ratio_at_least": 0.5, "golden_difference_at_most": 0,
+                 "generator": {"lag_ms_at_most": 400, "cpu_at_most": 0.95},
                  "endpoints": {PREDICT: {"share": 1, "min_requests": 100, "errors_at_most": 0.01,
                                          "p95_ms_at_most": 400, "p99_ms_at_most": 5000}}}  # fmt: skip
     files.write_json(tmp_path / load.SLO, objective)
@@ -175,6 +186,9 @@ def test_load_measures_and_judges(host: str, handler: type[Handler], folder: Pat
     assert "120 requests at 60/s" in load.run(host, of="abc", root=folder)
     record = files.read_json(folder / load.VERDICT)
     assert (record["verdict"], record["rows"], record["inputs"]) == ("pass", 120, {"bento_sha256": "abc"})
+    own = {check["name"]: check["value"] for check in record["checks"] if check["name"].startswith("generator")}
+    assert own.keys() == {"generator lag p99_ms", "generator CPU"}
+    assert all(value > 0 for value in own.values())
     rows = [json.loads(body) for body in handler.bodies]
     properties = files.read_json(folder / load.CONTRACT)["inputs"]["properties"]
     assert all(set(row) == set(properties) for row in rows)
@@ -192,9 +206,82 @@ def test_a_stall_counts_from_the_intended_moment(host: str, handler: type[Handle
     with pytest.raises(Refused, match=r"POST /predict p95_ms is \d+"):
         load.run(host, root=folder)
     watch.join()
-    found = {check["name"]: check["value"] for check in files.read_json(folder / load.VERDICT)["checks"]}
+    found = {check["name"]: check for check in files.read_json(folder / load.VERDICT)["checks"]}
     # Four senders wait for one answer each: measured from the sending, 4 of 120 requests would be slow.
-    assert found["POST /predict p95_ms"] > 600
+    assert found["POST /predict p95_ms"]["value"] > 4000
+    assert found["achieved rate"]["ok"] is None
+    # They waited for the service: that is no slowness of the generator.
+    assert found["generator lag p99_ms"]["ok"]
+    assert found["generator CPU"]["ok"]
+
+
+@pytest.fixture
+def quick() -> Iterator[str]:
+    """A service that answers sooner than Locust can ask."""
+    code = (
+        "import asyncio\n"
+        "class One(asyncio.Protocol):\n"
+        "    def connection_made(self, to): self.to = to\n"
+        "    def data_received(self, data):\n"
+        "        if not data.endswith(b'\\r\\n\\r\\n'): self.to.write(b'HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\n{}')\n"
+        "async def main():\n"
+        "    server = await asyncio.get_running_loop().create_server(One, '127.0.0.1', 0)\n"
+        "    print(server.sockets[0].getsockname()[1], flush=True)\n"
+        "    await server.serve_forever()\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.kill()
+
+
+def objective(folder: Path, **machine: Any) -> Slo:
+    """The folder's objective with other limits for whoever asks, and another schedule."""
+    found = load.slo(folder / load.SLO)
+    schedules = found.schedules | {"machine": Schedule(**found.schedules["machine"].model_dump() | machine)}
+    return found.model_copy(update={"schedules": schedules})
+
+
+def test_a_rate_above_what_the_generator_can_do_is_unsure(quick: str, folder: Path) -> None:
+    of = objective(folder, rate=20_000, seconds=0.5, users=16)
+    found = load.measure(of, of.schedules["machine"], quick, root=folder)
+    limits = Limits(lag_ms_at_most=400, cpu_at_most=0.6)
+    verdict = load.judge(found, of.model_copy(update={"generator": limits}), of.schedules["machine"])
+    assert len(found.samples) == 10_000
+    assert verdict.word == "unsure", verdict.checks
+    believed = load.judge(found._replace(generator=QUIET), of, of.schedules["machine"])
+    assert believed.word == "fail"  # by its own slowness
+
+
+def hold(until: threading.Event) -> None:
+    """Let Locust run for 50 ms, and hold it for 50 ms, as a container's quota does, again and again."""
+    while not until.wait(0.05):
+        for process in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "locust" in process.cmdline():
+                    process.suspend()
+                    time.sleep(0.05)
+                    process.resume()
+
+
+def test_a_generator_that_is_held_up_is_unsure(host: str, folder: Path) -> None:
+    of, over = objective(folder, rate=60, seconds=2), threading.Event()
+    slow = Endpoint(share=1, min_requests=100, errors_at_most=0.01, p95_ms_at_most=25, p99_ms_at_most=1000)
+    of = of.model_copy(update={"generator": SLO.generator, "endpoints": {PREDICT: slow}})
+    thread = threading.Thread(target=hold, args=(over,))
+    thread.start()
+    found = load.measure(of, of.schedules["machine"], host, root=folder)
+    over.set()
+    thread.join()
+    verdict = load.judge(found, of, of.schedules["machine"])
+    assert [check.name for check in verdict.checks if check.ok is False] == []
+    assert {check.name for check in verdict.checks if check.ok is None} >= {
+        "generator lag p99_ms",
+        f"{PREDICT} p95_ms",
+    }
+    believed = load.judge(found._replace(generator=QUIET), of, of.schedules["machine"])
+    assert believed.word == "fail"  # by its own slowness
 
 
 def test_errors_of_the_service_are_red(host: str, handler: type[Handler], folder: Path) -> None:
@@ -208,8 +295,8 @@ def test_only_who_asks_sees_retries(
     host: str, handler: type[Handler], folder: Path, retries: int, failed: int, tries: list[int]
 ) -> None:
     handler.broken = (20, 60, 100)
-    objective = load.slo(folder / load.SLO)
-    found = load.measure(objective, objective.schedules["machine"], host, root=folder, retries=retries)
+    of = load.slo(folder / load.SLO)
+    found = load.measure(of, of.schedules["machine"], host, root=folder, retries=retries).samples
     assert sum(not sample.ok for sample in found) == failed
     assert sorted({sample.tries for sample in found}) == tries
     assert len(handler.bodies) == 120 + sum(sample.tries - 1 for sample in found)

@@ -120,6 +120,14 @@ def test_a_missing_file_is_named(packable: Path, tmp_path: Path) -> None:
         package.build(tmp_path, name="bikes", cards="")
 
 
+@pytest.mark.parametrize("text", [None, "include: [", "service: a:B\n", "3\n"])
+def test_a_bentofile_that_cannot_be_read_is_a_wrong_setting(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "bentofile.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"bentofile.yaml has no list `include` that can be read"):
+        package.wanted(tmp_path)
+
+
 def test_the_projects_bentofile_names_files_that_exist() -> None:
     root = Path(__file__).parent.parent
     code = [name for name in package.wanted(root) if not name.startswith("models/")]

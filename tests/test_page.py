@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reporting import DATA, DELIVERY, QUALITY, REGRESSION, RELIABILITY, facts, judged
+from reporting import DATA, DELIVERY, QUALITY, REGRESSION, RELIABILITY, facts, judged, paced
 from slipway import page, plots
 from slipway.facts import Facts
 
@@ -148,6 +148,21 @@ def test_what_happens_in_the_cluster_is_on_the_page():
     ):
         assert shown in text, shown
     assert "Delivery" not in page.html(facts(delivery={}), {})
+
+
+def test_latency_is_on_the_page_where_it_was_measured():
+    gates = {"judge": judged(limits_changed=["judge.margin: 1 → 2"]), "latency": paced()}
+    text = " ".join(re.sub("<[^>]*>", " ", page.html(facts(gates=gates), {})).split())
+    for shown in (
+        "in turns not slower than the base: p50 of one row × 1.01 (0.9900 … 1.03), tolerated × 1.1",
+        "p50 of one row 0.2000 0.2020 1.01 0.9900 … 1.03 1.1",
+        "it was judged by those of its base. judge.margin: 1 → 2",
+    ):
+        assert shown in text, shown
+    same = page.html(facts(gates={"latency": paced(table=False, value="the same service")}), {})
+    assert "the same service" in same
+    assert "noise band" not in same
+    assert "Latency" not in page.html(facts(), {})
 
 
 def test_only_an_input_that_shifted_stands_out():

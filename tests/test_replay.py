@@ -53,6 +53,7 @@ def test_every_answer_is_kept() -> None:
     with Twin(of) as one, Twin(of, model=lambda row: right(row) / 2, failing=7) as other:
         stable, canary = replay.both(one.url, other.url, of.rows(), realistic=184, rate=400, warm=0)
     assert [a.prediction for a in stable.answers] == [right(row) for row in of.rows()]
+    assert 0 < min(stable.late_ms) < 20
     assert [a.status for a in canary.answers] == [500 if not n % 7 else 200 for n in range(204)]
     assert canary.answers[1].prediction == right(of.rows()[1]) / 2
     assert canary.answers[0].prediction is None
@@ -77,6 +78,7 @@ def test_a_stall_counts_from_the_intended_moment() -> None:
         _, canary = replay.both(one.url, other.url, of.rows(), realistic=184, rate=200, warm=0)
     waited = [answer.latency_ms for answer in canary.answers[:60]]  # those that should have left meanwhile
     assert all(ms > 390 - 5 * number for number, ms in enumerate(waited))
+    assert len(canary.late_ms) < 204 - 40  # who waits for an answer is not late by itself
 
 
 def test_silence_is_no_answer() -> None:

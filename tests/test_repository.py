@@ -18,7 +18,10 @@ CHAPTERS = {
     "ingest", "features", "train", "export", "evaluate", "track", "prove", "judge",
     "report", "package", "serve", "load", "release", "verify", "monitor", "retrain",
 }  # fmt: skip
-BESIDE = {"loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment"}
+BESIDE = {
+    "loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment", "score",
+    "latency",
+}  # fmt: skip
 """Verbs that are no chapter."""
 OTHER_TESTS = {
     "repository", "make", "images", "k8s", "render", "live", "canaries", "stages", "flights", "workflows",

@@ -34,9 +34,10 @@ def test_honest_change_passes_every_gate(copy, cli, tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     done = cli(copy, "review", "--base", "HEAD")
     assert done.returncode == 0, done.stderr
-    assert words(copy) == dict.fromkeys(("repro", "export", "evaluate", "prove", "judge"), "pass")
+    assert words(copy) == dict.fromkeys(("repro", "export", "evaluate", "prove", "judge", "latency"), "pass")
     text = (copy / "reports/report.md").read_text("utf-8")
     assert text.startswith("## ✅ Better than the dummy baseline")
+    assert "**Latency**: the same service as the base&#39;s: not one file of it differs" in text
     assert (tmp_path / "summary.md").read_text("utf-8") == text
     assert git.dirty(copy) == []
 
@@ -68,20 +69,33 @@ def test_shallow_clone_says_what_is_missing(copy, cli, tmp_path):
     done = cli(shallow, "review", "--base", "HEAD^1")
     assert done.returncode == 2
     assert "revision 'HEAD^1' does not exist" in done.stderr
-    assert "review: prove and judge say no" in done.stderr
+    assert "review: prove, judge and latency say no" in done.stderr
 
 
 def test_pipeline_that_stops_is_not_judged_and_keeps_its_code(copy, cli):
     edit(copy / "params.yaml", "bikes.csv: d", "bikes.csv: e")
-    (copy / "reports/judge.json").write_text(json.dumps({"verdict": "pass"}))  # of an earlier review
+    for name in ("judge", "latency"):  # of an earlier review
+        (copy / f"reports/{name}.json").write_text(json.dumps({"verdict": "pass"}))
     done = cli(save(copy), "review", "--base", "HEAD")
     assert done.returncode == 3
     assert "prove and repro say no" in done.stderr
-    assert "judge" not in words(copy)
+    assert {"judge", "latency"} & set(words(copy)) == set()
     text = (copy / "reports/report.md").read_text("utf-8")
     assert "the pipeline stops" in text.splitlines()[0]
     assert "bikes.csv" in text.split("<details>")[0]
     assert "mean absolute error" not in text
+
+
+def test_a_service_that_does_not_start_is_red_beside_a_good_model(copy, cli):
+    with (copy / "src/slipway/front.py").open("a", encoding="utf-8") as front:
+        front.write("\nraise RuntimeError('no such service')\n")
+    done = cli(save(copy), "review", "--base", "HEAD^1")
+    assert done.returncode == 4
+    assert "review: latency says no" in done.stderr
+    assert (words(copy)["latency"], words(copy)["judge"]) == ("fail", "pass")
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert text.startswith("## ❌ Refused: its service is slower than the base's, or fails".replace("'", "&#39;"))
+    assert "**Latency**: refused: service of the head" in text
 
 
 def test_manifests_that_break_a_rule_are_refused_beside_a_good_model(copy, cli, tmp_path, monkeypatch):

@@ -5,15 +5,20 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slipway import environment, files
+from slipway import environment, files, server
+from slipway.errors import SlipwayError
 from slipway.server import HOST
 
 ROW = {"station": "park", "weekday": 5, "hour": 14, "temp": 16.0, "recent": 21, "yesterday": None}
@@ -143,6 +148,76 @@ def test_a_question_is_answered_with_the_inputs_used(served: int) -> None:
 def test_a_question_without_an_answer_is_refused(served: int, question: dict[str, Any], code: int, says: str) -> None:
     status, answer = send(served, question, "/ask")
     assert (status, answer["errors"][0]["message"]) == (code, says)
+
+
+@contextmanager
+def run(bento: Path, folder: Path, command: list[str], **more: str) -> Iterator[server.Server]:
+    """The bento served by another command than ours."""
+    (folder / "home").mkdir()
+    env = server.settings(folder / "home", folder) | more
+    port = int(command[command.index("--port") + 1])
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=bento / "src", env=env, stdout=log, stderr=log, start_new_session=True)
+        with server.Server(process, port, folder / "home", folder / "log") as running:
+            yield running
+
+
+def test_bentoml_serve_answers_as_uvicorn_does(served: int, bento: Path, tmp_path: Path, project: Path) -> None:
+    golden = [each["row"] for each in files.read_json(project / "models/golden.json")]
+    asked: list[dict[str, Any]] = [
+        {"body": golden[0]}, {"body": golden}, {"body": ROW | {"hour": 99}}, {"body": b"no"}, {"body": b""},
+        {"body": [ROW] * 501}, {"body": [ROW] * 10_000}, {"body": None, "method": "GET"}, {"body": b"1", "content_type": "a/b"},
+        {"body": {"station": "park", "hour": 14}, "path": "/ask"}, {"body": {"station": "park", "hour": 3}, "path": "/ask"},
+        {"body": None, "path": "/docs.json", "method": "GET"}, {"body": None, "path": "/livez", "method": "GET"},
+        {"body": None, "path": "/readyz", "method": "GET"}, {"body": None, "path": "/", "method": "GET"},
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "bentoml", "serve", str(bento), "--host", HOST, "--port", str(server.free_port())]
+    with run(bento, tmp_path, command) as running:
+        server.wait_ready(running)
+        for each in asked:
+            assert send(running.port, **each) == send(served, **each), each
+        with socket.create_connection((HOST, running.port), timeout=20) as connection:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+        names = [
+            set(re.findall(r"(?m)^# TYPE (\S+)", send(port, None, "/metrics", "GET")[1]))
+            for port in (served, running.port)
+        ]
+        assert names[0] == names[1]
+        assert metric(running.port, 'slipway_requests_total{route="/predict",status="200"}') == 2
+
+
+def test_several_workers_add_up_their_metrics(bento: Path, tmp_path: Path) -> None:
+    command = [*server.command(bento, port=server.free_port()), "--workers", "2"]
+    with run(bento, tmp_path, command, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)) as running:
+        server.wait_ready(running)
+        assert all(send(running.port, ROW)[0] == 200 for _ in range(12))
+        line = 'slipway_requests_total{route="/predict",status="200"}'
+        assert {metric(running.port, line) for _ in range(6)} == {12.0}
+
+
+def test_several_workers_that_could_not_add_up_do_not_start(bento: Path, tmp_path: Path) -> None:
+    command = [*server.command(bento, port=server.free_port()), "--workers", "2"]
+    with run(bento, tmp_path, command) as running:
+        with pytest.raises(SlipwayError, match="was not ready"):
+            server.wait_ready(running, seconds=4)
+        said = running.log.read_text("utf-8")
+    assert "ConfigError: one of several workers: env PROMETHEUS_MULTIPROC_DIR is not set" in said
+
+
+def test_a_container_ends_with_its_one_process_and_answers_before_what_was_asked(bento: Path, tmp_path: Path) -> None:
+    with run(bento, tmp_path, server.command(bento, port=server.free_port())) as running:
+        server.wait_ready(running)
+        with socket.create_connection((HOST, running.port), timeout=20) as connection:
+            body = json.dumps(ROW).encode()
+            head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+            connection.sendall(head + body[:10])
+            time.sleep(0.2)
+            running.process.terminate()
+            time.sleep(0.2)
+            connection.sendall(body[10:])
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert running.process.wait(timeout=10) in (0, -signal.SIGTERM)
 
 
 def test_serving_imports_nothing_of_the_pipeline(bento: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,30 +35,58 @@ def test_a_port_that_cannot_be_is_named(tmp_path: Path) -> None:
         start(tmp_path, tmp_path, 65536)
 
 
+def test_a_folder_that_is_no_bento_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="bento is no bento: it has no folder src"):
+        start(tmp_path / "bento", tmp_path, server.free_port())
+
+
 def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    (tmp_path / "bento").mkdir()
+    (tmp_path / "bento/src").mkdir(parents=True)
     running = start(tmp_path / "bento", tmp_path, server.free_port())
-    with pytest.raises(SlipwayError, match=r"ended with exit code 1; its log ends:\n(.*\n)*.*bento"):
+    with pytest.raises(SlipwayError, match=r"ended with exit code \d; its log ends:\n(.*\n)*.*contract\.json"):
         server.wait_ready(running)
     assert not server._members(running.home)
 
 
 def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
-    (tmp_path / "bento").mkdir()
+    (tmp_path / "bento/src").mkdir(parents=True)
     running = start(tmp_path / "bento", tmp_path, server.free_port())
     with pytest.raises(SlipwayError, match="was not ready after 0 s"):
         server.wait_ready(running, seconds=0)
     assert running.process.returncode is not None
 
 
-def test_stopping_ends_workers_whose_supervisor_was_killed(own: server.Server) -> None:
+def test_the_image_starts_the_service_alike() -> None:
+    said = (Path(__file__).parent.parent / "Dockerfile").read_text("utf-8").replace("\\\n", "")
+    entry = re.search(r'(?m)^ENTRYPOINT (\["python", "-m", "uvicorn".*\])$', said)
+    assert entry
+    ours = server.command(Path("/app/bento"), host="0.0.0.0", port=3000)  # noqa: S104
+    assert json.loads(entry[1])[1:] == ours[1:]
+
+
+def test_stopping_is_done_whole_and_may_be_repeated(own: server.Server) -> None:
     members = server._members(own.home)
-    assert len(members) >= 2
-    own.process.kill()
-    own.process.wait()
+    assert members == [psutil.Process(own.process.pid)]
     server.stop(own)
+    assert own.process.returncode is not None
+    assert not server._members(own.home)
+    server.stop(own)
+
+
+def test_stopping_ends_workers_whose_supervisor_was_killed(bento: Path, tmp_path: Path) -> None:
+    home, port = tmp_path / "home", server.free_port()
+    home.mkdir()
+    env = server.settings(home, tmp_path) | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    command = [*server.command(bento, port=port), "--workers", "2"]
+    supervisor = subprocess.Popen(command, cwd=bento / "src", env=env)
+    running = server.Server(supervisor, port, home, tmp_path / "log")
+    server.wait_ready(running)
+    members = server._members(home)
+    assert len(members) >= 3
+    supervisor.kill()
+    supervisor.wait()
+    server.stop(running)
     assert not [member for member in members if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
-    server.stop(own)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reporting import REGRESSION, facts, judged, ruled
+from reporting import REGRESSION, facts, judged, paced, ruled
 from slipway.verdict import Check, Verdict
 from slipway.views import deltas, headline, number, sentence, slices
 
@@ -56,6 +56,14 @@ def test_manifests_that_fail_refuse_a_good_model():
     head = headline(facts(gates={"judge": judged(), "manifests": ruled(ok=False)}))
     assert (head.word, head.title) == ("fail", "Refused: what it deploys does not build, or breaks a rule")
     assert headline(facts(gates={"judge": judged(), "manifests": ruled()})).word == "pass"
+
+
+def test_a_slower_service_refuses_a_good_model():
+    head = headline(facts(gates={"judge": judged(), "latency": paced(more=0.2, ok=False)}))
+    assert (head.word, head.title) == ("fail", "Refused: its service is slower than the base's, or fails")
+    assert head.why == ["p50 of one row, more than the base's +0.2000 [+0.1800, +0.2200], limit low ≤ 0.1"]
+    unsure = headline(facts(gates={"judge": judged(), "latency": paced(ok=None)}))
+    assert (unsure.word, unsure.title) == ("unsure", "Cannot tell: by latency")
 
 
 def test_a_delta_is_judged_by_its_metric():

@@ -15,6 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 
 from slipway import canary, load, replay
+from slipway.generator import Limits
 
 SHA = "a" * 64
 LIMITS = canary.Limits(
@@ -47,7 +48,7 @@ def given(model: Model = right, *, reference: Model | None = None, **limits: Any
     golden = [{"row": row, "prediction": model(row)} for row in tested[:64]]
     return canary.Given(
         limits=LIMITS.model_copy(update=limits), endpoint=ENDPOINT, golden_difference_at_most=1e-6,
-        contract=contract, golden=golden, model_sha256=SHA,
+        generator=Limits(lag_ms_at_most=25, cpu_at_most=0.8), contract=contract, golden=golden, model_sha256=SHA,
     )  # fmt: skip
 
 
@@ -99,6 +100,7 @@ class Twin:
                 side.metrics.append(self.metrics())
             status, prediction, ms = (None, None, 0.0) if self.silent else self.answer(row)
             side.answers.append(replay.Answer(ms, status, prediction if status == 200 else None))
+            side.late_ms.append(1.0)
         if self.silent:
             side.metrics = ["", ""]
         return side

@@ -14,15 +14,16 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from slipway import files, likeness, load, replay
+from slipway import files, generator, likeness, load, replay
 from slipway.errors import ConfigError, DataError, SlipwayError
-from slipway.load import Endpoint, Positive, Section, percentile
+from slipway.generator import percentile
+from slipway.load import Endpoint, Positive, Section
 from slipway.replay import Side
 from slipway.verdict import Check, Verdict, sentence
 
@@ -56,6 +57,7 @@ class Given:
     limits: Limits
     endpoint: Endpoint
     golden_difference_at_most: float
+    generator: generator.Limits
     contract: Mapping[str, Any]
     golden: Sequence[Mapping[str, Any]]
     model_sha256: str
@@ -99,19 +101,21 @@ def _requests(given: Given, stable: Side, canary: Side) -> list[Check]:
 
 
 def _latency(given: Given, stable: Side, canary: Side) -> list[Check]:
-    """The canary against the objective, and against the stable one in the same moments.
+    """The canary against the objective, and against the stable one in the same moments; unsure when who asks was late.
 
     By the p95 alone: the p99 of a few hundred requests is a handful of them, and the load test has judged it.
     """
+    asking = generator.lag(percentile([*stable.late_ms, *canary.late_ms], 0.99), given.generator)
     limits, beside, own = given.limits, _well(stable), _well(canary)
     usual, value = (percentile([ms for ms in side if ms is not None], 0.95) or 0.0 for side in (beside, own))
     most = given.endpoint.p95_ms_at_most
     ok = True if value <= most else None if usual > most else False  # slow for both is not the canary's doing
     times, most_ms = limits.slower_at_most, limits.slower_ms_at_most
-    return [
+    found = [
         Check(name="p95_ms of the canary", value=value, limit=f"≤ {most:g} ms", ok=ok),
         likeness.slower(beside, own, times=times, most_ms=most_ms),
     ]
+    return [asking, *(found if asking.ok else [replace(check, ok=None) for check in found])]
 
 
 def _well(side: Side) -> list[float | None]:
@@ -184,7 +188,8 @@ def given(models: Path, slo: Path) -> Given:
         raise DataError(f"{graph} does not exist", hint=told)
     return Given(
         limits=limits, endpoint=objective.endpoints[ENDPOINT], contract=contract, golden=golden,
-        golden_difference_at_most=objective.golden_difference_at_most, model_sha256=files.sha256(graph),
+        golden_difference_at_most=objective.golden_difference_at_most, generator=objective.generator,
+        model_sha256=files.sha256(graph),
     )  # fmt: skip
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from slipway import config, environment, files, git, ingest, ledger
 from slipway.errors import ConfigError, Unsure
@@ -63,6 +68,42 @@ def restore(revision: str, data: config.Data, *, root: Path) -> Champion:
     return champion
 
 
+def bring(tree: Path, names: Sequence[str], *, root: Path) -> None:
+    """Outputs of the pipeline into a worktree: the bytes of DVC's cache, else by its own `dvc repro export`; Unsure."""
+    cache, outs = cache_folder(root), _outs(tree)
+    if all(_copied(cached(cache, outs.get(name, "")), tree / name) for name in names):
+        return
+    python = interpreter(tree, root)
+    env = environment.programs(tree, PATH=f"{python.parent}:{environment.programs(tree)['PATH']}")
+    share_cache(tree, cache)
+    what = f"{', '.join(names)} of {git.commit(root=tree)[:12]}: not in DVC's cache, and cannot be rebuilt"
+    _call([str(python), "-m", "dvc", "repro", "-q", "export"], tree, env, what)
+
+
+def _outs(tree: Path) -> dict[str, str]:
+    """The hashes of dvc.lock by path; empty when it is of another form."""
+    try:
+        stages = YAML(typ="safe").load((tree / "dvc.lock").read_text(encoding="utf-8"))["stages"].values()
+        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs") or ()}
+    except (AttributeError, KeyError, TypeError, YAMLError):
+        return {}
+
+
+def cached(cache: Path, md5: str) -> Path | None:
+    """The bytes of a hash in DVC's cache; None when they are not there, or are others."""
+    path = cache / "files" / "md5" / md5[:2] / md5[2:]
+    if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) or not path.is_file():
+        return None
+    return path if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5[:32] else None
+
+
+def _copied(place: Path | None, to: Path) -> bool:
+    if place is not None:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(place, to)
+    return place is not None
+
+
 def _model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
     """Models of the worktree from the shared DVC cache, else by its own `dvc repro export`."""
     if not (tree / "dvc.lock").exists():
@@ -99,11 +140,11 @@ def cache_folder(root: Path) -> Path:
     return root / ".dvc" / "cache"
 
 
-def interpreter(tree: Path, root: Path) -> Path:
-    """This Python when the champion's locks are this checkout's, else a cached environment of its own locks."""
-    if all(_bytes(tree / lock) == _bytes(root / lock) for lock in LOCKS):
+def interpreter(tree: Path, root: Path, wanted: Sequence[str] = LOCKS) -> Path:
+    """This Python when the wanted locks of a worktree are this checkout's, else a cached environment of its own locks."""
+    if all(_bytes(tree / lock) == _bytes(root / lock) for lock in wanted):
         return Path(sys.executable)
-    name = hashlib.sha256(b"".join(_bytes(tree / lock) for lock in LOCKS)).hexdigest()[:16]
+    name = hashlib.sha256(b"".join(_bytes(tree / lock) for lock in wanted)).hexdigest()[:16]
     home = environment.cache_home(root) / "environments" / name
     python = home / "bin" / "python"
     if not (home / "complete").exists():
@@ -111,7 +152,7 @@ def interpreter(tree: Path, root: Path) -> Path:
         env = environment.programs(root)
         what = "the champion's own environment cannot be installed"
         _call([*uv, "venv", "-q", "--clear", "--python", sys.executable, str(home)], root, env, what)
-        locks = [part for lock in LOCKS for part in ("-r", str(tree / lock))]
+        locks = [part for lock in wanted for part in ("-r", str(tree / lock))]
         _call([*uv, "pip", "install", "-q", "--python", str(python), *locks], root, env, what)
         (home / "complete").touch()
     return python
@@ -125,4 +166,4 @@ def _call(command: list[str], tree: Path, env: dict[str, str], what: str) -> Non
     done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()[-3:]
-        raise Unsure(f"judge: {what}: {' '.join(said)}", hint="see docs/operations.md, section judge")
+        raise Unsure(f"{what}: {' '.join(said)}", hint="see docs/operations.md, section judge")

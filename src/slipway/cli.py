@@ -100,6 +100,14 @@ def judge(base: Base = None) -> None:
 
 
 @app.command()
+def latency(base: Base = None) -> None:
+    """This change's service beside its base's, in turns on this machine; exit 4 when slower, 5 when unsure."""
+    from slipway import latency
+
+    chapter("latency", lambda params: latency.run(params, base=base))
+
+
+@app.command()
 def report() -> None:
     """Verdicts and metrics → reports/report.md, report.html and data.html."""
     from slipway import report
@@ -109,7 +117,7 @@ def report() -> None:
 
 @app.command()
 def review(base: Base = None) -> None:
-    """All that a pull request is asked: prove, repro, judge, manifests, report; ends with the worst of their exit codes."""
+    """All that a pull request is asked: prove, repro, judge, manifests, latency, report; ends with the worst exit code."""
     from slipway import review
 
     chapter("review", lambda params: review.run(params, base=base))
@@ -123,10 +131,10 @@ def comment() -> None:
     chapter("comment", comment.run)
 
 
-for verb in ship.VERBS[:3]:
+for verb in ship.VERBS[:4]:
     app.command()(verb)
 app.add_typer(ship.release_app, name="release")
-for verb in ship.VERBS[3:]:
+for verb in ship.VERBS[4:]:
     app.command()(verb)
 
 

@@ -1,28 +1,43 @@
-"""`export`: the Pipeline becomes an ONNX graph, and every row of the test window must agree with scikit-learn."""
+"""`export`: the Pipeline becomes an ONNX graph, and every row of the test window must agree with scikit-learn.
+
+Its libraries load for more than a second, so they are imported where they are used: the lookup is made meanwhile.
+"""
 
 from __future__ import annotations
 
 import copy
 import importlib
+import json
 import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
-import onnx
 import polars as pl
 from numpy.typing import NDArray
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
-from sklearn.pipeline import Pipeline
 
 from slipway import config, contract, features, files, ingest, problem, train
 from slipway.errors import DataError
 from slipway.model import FOLDER, Model
 from slipway.verdict import Check, Verdict
 
+if TYPE_CHECKING:
+    import onnx
+    from sklearn.pipeline import Pipeline
+
 VERDICT = Path("reports/export.json")
+BESIDE = """
+import importlib, json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from pathlib import Path
+import polars
+importlib.import_module(sys.argv[2]).write(polars.read_parquet(sys.argv[3]), Path(sys.argv[4]))
+"""
+"""A program of its own that makes the lookup."""
 
 
 def export(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
@@ -30,6 +45,10 @@ def export(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
 
     The output `prediction` [rows] is the probability of the positive class, or the value of a regression.
     """
+    import onnx
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
     categories, numbers = contract.names(spec.inputs, "category"), contract.names(spec.inputs, "number")
     given = [("categories", StringTensorType([None, len(categories)]))] if categories else []
     given += [("numbers", FloatTensorType([None, len(numbers)]))] if numbers else []
@@ -118,9 +137,35 @@ def golden(frame: pl.DataFrame, model: Model, count: int) -> list[dict[str, Any]
     return [{"row": row, "prediction": float(answer)} for row, answer in zip(rows, answers, strict=True)]
 
 
+@contextmanager
+def lookup(spec: problem.Problem) -> Iterator[None]:
+    """models/lookup.sqlite, made in a process of its own beside the block; empty for a problem that has none.
+
+    When that process fails the lookup is made here once more, so that its error is raised as what it is.
+    """
+    with files.whole(FOLDER / "lookup.sqlite") as partial:
+        if not spec.lookup:
+            partial.touch()
+            yield
+            return
+        words = [json.dumps(sys.path), spec.lookup, str(ingest.TABLE), str(partial)]
+        with subprocess.Popen([sys.executable, "-c", BESIDE, *words], stderr=subprocess.DEVNULL) as beside:
+            yield
+        if beside.returncode:
+            importlib.import_module(spec.lookup).write(ingest.read(ingest.TABLE), partial)
+
+
 def run(params: config.Params) -> str:
     """models/model.joblib → model.onnx, contract.json, golden.json, lookup.sqlite; exit 4 when parity fails."""
     spec = problem.load(params.problem)
+    with lookup(spec):
+        return graph(params, spec)
+
+
+def graph(params: config.Params, spec: problem.Problem) -> str:
+    """The graph, its contract and golden requests; a sentence of how many rows agree with scikit-learn, and how well."""
+    import joblib
+
     try:
         pipeline = joblib.load(train.MODEL)
     except (OSError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
@@ -142,9 +187,4 @@ def run(params: config.Params) -> str:
             hint="a known trap: native categorical_features of HistGradientBoosting; encode them in the Pipeline"
         )
     files.write_json(FOLDER / "golden.json", golden(test, model, params.export.golden))
-    with files.whole(FOLDER / "lookup.sqlite") as partial:
-        if spec.lookup:
-            importlib.import_module(spec.lookup).write(ingest.read(ingest.TABLE), partial)
-        else:
-            partial.touch()
     return f"{len(test):,} rows agree with scikit-learn, largest difference {check.value:.1e}"

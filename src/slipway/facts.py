@@ -12,7 +12,7 @@ from typing import Any
 from slipway import files, git
 from slipway.errors import ConfigError
 
-GATES = ("repro", "export", "evaluate", "prove", "judge", "manifests", "policy", "package", "load")
+GATES = ("repro", "export", "evaluate", "prove", "judge", "manifests", "latency", "policy", "package", "load")
 """The chapters that write a verdict, in the order of the loop."""
 
 Record = Mapping[str, Any]
@@ -40,6 +40,17 @@ class Facts:
         """The judge's notes."""
         notes: Record = self.gates.get("judge", {}).get("notes", {})
         return notes
+
+    @property
+    def latency(self) -> Record:
+        """The notes of the latency check."""
+        notes: Record = self.gates.get("latency", {}).get("notes", {})
+        return notes
+
+    @property
+    def limits_changed(self) -> list[str]:
+        """Limits that the change moves, and by which it was not judged."""
+        return [str(row) for notes in (self.judge, self.latency) for row in notes.get("limits_changed") or ()]
 
     @property
     def other(self) -> str:
@@ -126,7 +137,7 @@ def current(gates: Mapping[str, Record], hashes: Mapping[str, str], commit: str 
         fresh["load"] = fresh.get("package", False) and inputs["load"].get("bento_sha256") == bento
     if "repro" in gates:
         fresh["repro"] = inputs["repro"].get("lock") == hashes.get("lock")
-    for word in ("prove", "manifests", "policy"):
+    for word in ("prove", "manifests", "latency", "policy"):
         if word in gates:
             fresh[word] = inputs[word].get("commit") == commit
     return {word: gate for word, gate in gates.items() if fresh[word]}

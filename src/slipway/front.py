@@ -15,11 +15,10 @@ from typing import Any, Protocol
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from slipway.request import BadRequest, refusal
+from slipway.request import BadRequest, Row, refusal
+from slipway.waiting import Message, Patience, Receive, Together, too_large
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 BODY_SECONDS = 4.0
@@ -27,6 +26,9 @@ BODY_SECONDS = 4.0
 LARGE = 64 << 10
 """A body of more bytes is answered in a thread, so that small requests need not wait for it."""
 JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+GOTTEN = ("/livez", "/readyz", "/metrics", "/docs.json")
+"""Paths that are read; the two probes answer once the model has, for nothing is listened to before."""
 
 log = logging.getLogger("bentoml.slipway")
 
@@ -38,8 +40,14 @@ class Engine(Protocol):
     max_body_bytes: int
     openapi: bytes
 
+    def read(self, body: bytes) -> tuple[list[Row], bool]:
+        """The rows of a body, and whether it was a single one."""
+
+    def answers(self, rows: list[Row]) -> list[float]:
+        """A prediction for each row."""
+
     def predict(self, body: bytes) -> bytes:
-        """POST /predict."""
+        """POST /predict, from the body to the answer."""
 
     def ask(self, body: bytes) -> bytes:
         """POST /ask."""
@@ -51,60 +59,6 @@ class Engine(Protocol):
         """One request was answered."""
 
 
-class Patience:
-    """Cancels tasks that wait too long, with one timer for all of them instead of one for each request."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._since: dict[asyncio.Task[Any], float] = {}
-        self._armed = False
-
-    async def body(self, receive: Receive, most: int) -> bytes:
-        """The whole body; BadRequest 408 when it stops arriving, 413 over `most` bytes."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 a server always runs a task
-        loop = asyncio.get_running_loop()
-        self._since[task] = loop.time()
-        if not self._armed:
-            self._armed = True
-            loop.call_later(self._seconds, self._look, loop)
-        try:
-            return await _whole(receive, most)
-        except asyncio.CancelledError:
-            if task in self._since:  # somebody else's cancellation: the server stops
-                raise
-            task.uncancel()
-            raise refusal(408, f"the body did not arrive within {self._seconds:g} s") from None
-        finally:
-            self._since.pop(task, None)
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        late = [task for task, since in self._since.items() if since <= loop.time() - self._seconds]
-        for task in late:
-            del self._since[task]
-            task.cancel()
-        self._armed = bool(self._since)
-        if self._armed:
-            loop.call_later(self._seconds / 4, self._look, loop)
-
-
-async def _whole(receive: Receive, most: int) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body") and len(body) <= most:
-        message = await receive()
-        body += message.get("body", b"")
-    if message["type"] == "http.disconnect":
-        raise ConnectionResetError
-    if len(body) > most:
-        raise _too_large(len(body), most)
-    return body
-
-
-def _too_large(size: int, most: int) -> BadRequest:
-    return refusal(413, f"the body has {size:,} bytes or more, limit: {most:,}", limit=f"{most} bytes", value=size)
-
-
 class Front:
     """Pure ASGI middleware: answers the routes of the model and leaves the rest to BentoML."""
 
@@ -112,6 +66,7 @@ class Front:
         self._app = app
         self._engine = engine
         self._patience = Patience(BODY_SECONDS)
+        self._together = Together(lambda rows: self._engine().answers(rows))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -120,21 +75,19 @@ class Front:
             await self._app(scope, receive, send)
         elif path == "/predict" or (path == "/ask" and self._engine().asks):
             await self._post(path, scope, receive, send)
-        elif path in ("/metrics", "/docs.json"):
+        elif path in GOTTEN:
             await self._get(path, scope, send)
         else:
             await self._app(scope, receive, _private(send) if path == "/" else send)
 
     async def _post(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         started, own, status, headers = time.perf_counter(), self._engine(), 200, {}
-        work = own.predict if path == "/predict" else own.ask
         try:
             _acceptable(scope, own.max_body_bytes)
             body = await self._patience.body(receive, own.max_body_bytes)
             if not body.strip():
                 raise refusal(400, "the body is empty", limit="a JSON object, or a list of them")
-            large = len(body) > LARGE and path == "/predict"
-            answer = await asyncio.to_thread(work, body) if large else work(body)
+            answer = await self._predicted(own, body) if path == "/predict" else own.ask(body)
         except BadRequest as error:
             status, answer, headers = error.status, orjson.dumps(error.document()), error.headers
         except ConnectionResetError:
@@ -148,14 +101,24 @@ class Front:
         await _respond(send, status, answer, JSON, headers)
         own.count(path, status, time.perf_counter() - started)
 
+    async def _predicted(self, own: Engine, body: bytes) -> bytes:
+        if len(body) > LARGE:
+            return await asyncio.to_thread(own.predict, body)
+        rows, single = own.read(body)
+        if single:
+            return orjson.dumps({"prediction": await self._together(rows[0])})
+        return orjson.dumps({"predictions": own.answers(rows)})
+
     async def _get(self, path: str, scope: Scope, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             error = refusal(405, f"{path} is read by GET, not {scope['method']}", limit="GET", allow="GET, HEAD")
             await _respond(send, 405, orjson.dumps(error.document()), JSON, error.headers)
         elif path == "/metrics":
             await _respond(send, 200, self._engine().metrics(), CONTENT_TYPE_LATEST.encode())
-        else:
+        elif path == "/docs.json":
             await _respond(send, 200, self._engine().openapi, JSON)
+        else:
+            await _respond(send, 200, b"\n", TEXT)
 
 
 def _acceptable(scope: Scope, most: int) -> None:
@@ -167,7 +130,7 @@ def _acceptable(scope: Scope, most: int) -> None:
             text = value.decode("latin-1")[:100]
             raise refusal(415, f"content-type is {text}, limit: application/json", limit="application/json", value=text)
         if name == b"content-length" and int(value) > most:
-            raise _too_large(int(value), most)
+            raise too_large(int(value), most)
 
 
 async def _respond(send: Send, status: int, body: bytes, kind: bytes, extra: dict[str, str] | None = None) -> None:

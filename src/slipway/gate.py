@@ -44,8 +44,8 @@ def run(host: str, *, of: str, slo: Path, models: Path, root: Path) -> Verdict:
     ready(host)
     checks = [served(host, sha), golden.replay(host, rows, tolerance=objective.golden_difference_at_most)]
     schedule = objective.schedules["cluster"]
-    samples = load.measure(objective, schedule, host, root=root, contract=contract)
-    verdict = load.judge(samples, objective, schedule, seconds=time.monotonic() - started)
+    measured = load.measure(objective, schedule, host, root=root, contract=contract)
+    verdict = load.judge(measured, objective, schedule, seconds=time.monotonic() - started)
     after = replace(served(host, sha), name="model served, after the load")
     return replace(verdict, checks=[*checks, *verdict.checks, after], inputs={"image": found[0], "model_sha256": sha})
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from slipway.load import percentile
+from slipway.generator import percentile
 from slipway.verdict import Check
 
 GROUP_SHARE = 0.05

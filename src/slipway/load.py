@@ -21,6 +21,7 @@ from ruamel.yaml.error import YAMLError
 
 from slipway import environment
 from slipway.errors import ConfigError, Unsure
+from slipway.generator import Generator, Limits, checks, percentile, watch
 from slipway.verdict import Check, Verdict
 
 SLO = Path("loadtests/slo.yaml")
@@ -68,12 +69,14 @@ def _each(schedules: dict[Place, Schedule]) -> dict[Place, Schedule]:
 
 
 class Slo(Section):
-    """The whole of slo.yaml; endpoints are named "METHOD /path", and `canary` is `slipway.canary`'s to check."""
+    """The whole of slo.yaml; endpoints are named "METHOD /path"; `canary` and `latency` are for others to check."""
 
     schedules: Annotated[dict[Place, Schedule], AfterValidator(_each)]
     achieved_ratio_at_least: Annotated[float, Field(gt=0, le=1)]
+    generator: Limits
     golden_difference_at_most: Annotated[float, Field(ge=0)]
     canary: Any = None
+    latency: Any = None
     endpoints: Annotated[dict[Annotated[str, Field(pattern=r"^(GET|POST) /\S*$")], Endpoint], Field(min_length=1)]
 
 
@@ -88,6 +91,13 @@ class Sample(NamedTuple):
     latency_ms: float
     ok: bool
     tries: int = 1
+
+
+class Measured(NamedTuple):
+    """What one run gave: a sample a request, and the generator about itself."""
+
+    samples: Sequence[Sample]
+    generator: Generator
 
 
 def slo(path: Path = SLO) -> Slo:
@@ -105,23 +115,18 @@ def slo(path: Path = SLO) -> Slo:
         raise ConfigError(f"{path}: {text}", hint=f"edit {path}") from None
 
 
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least `share` of the values do not exceed; None of nothing."""
-    return sorted(values)[math.ceil(share * len(values)) - 1] if values else None
+def judge(measured: Measured, slo: Slo, schedule: Schedule, *, of: str | None = None, seconds: float = 0.0) -> Verdict:
+    """Every endpoint against its limits, the achieved rate, and the generator; too little measured is unsure, never a pass.
 
-
-def judge(
-    samples: Sequence[Sample], slo: Slo, schedule: Schedule, *, of: str | None = None, seconds: float = 0.0
-) -> Verdict:
-    """Every endpoint against its limits, and the achieved rate; too little measured is unsure, never a pass.
-
-    Latencies are judged over the requests that were answered well; the others count as errors.
-    `of` is the hash of what was under test, kept as evidence.
+    Latencies are judged over the requests that were answered well; the others count as errors. Of a generator that was
+    busy or starved only the errors are believed. `of` is the hash of what was under test, kept as evidence.
     """
-    checks = [_achieved(samples, slo, schedule)]
+    samples, own = measured.samples, checks(measured.generator, slo.generator)
+    sure = all(check.ok for check in own)
+    found = [_achieved(samples, slo, schedule), *own]
     for name, limits in slo.endpoints.items():
-        checks += _endpoint(name, [sample for sample in samples if sample.endpoint == name], limits)
-    return Verdict(chapter="load", checks=checks, rows=len(samples), seconds=seconds, inputs={"bento_sha256": of})
+        found += _endpoint(name, [sample for sample in samples if sample.endpoint == name], limits, sure)
+    return Verdict(chapter="load", checks=found, rows=len(samples), seconds=seconds, inputs={"bento_sha256": of})
 
 
 def _achieved(samples: Sequence[Sample], slo: Slo, schedule: Schedule) -> Check:
@@ -133,8 +138,8 @@ def _achieved(samples: Sequence[Sample], slo: Slo, schedule: Schedule) -> Check:
     return Check(name="achieved rate", value=round(ratio, 4), limit=limit, ok=True if enough else None)
 
 
-def _endpoint(name: str, samples: Sequence[Sample], limits: Endpoint) -> list[Check]:
-    """Checks of one endpoint; with fewer than `min_requests` none of them says anything."""
+def _endpoint(name: str, samples: Sequence[Sample], limits: Endpoint, sure: bool) -> list[Check]:
+    """Checks of one endpoint; with fewer than `min_requests` none of them says anything, and unless `sure` no latency."""
     enough = len(samples) >= limits.min_requests
     requests = Check(
         name=f"{name} requests",
@@ -145,7 +150,7 @@ def _endpoint(name: str, samples: Sequence[Sample], limits: Endpoint) -> list[Ch
     if not samples:
         return [requests]
     errors = sum(not sample.ok for sample in samples) / len(samples)
-    checks = [requests, _most(f"{name} errors", errors, limits.errors_at_most, "of the requests", enough)]
+    found = [requests, _most(f"{name} errors", errors, limits.errors_at_most, "of the requests", enough)]
     well = [sample.latency_ms for sample in samples if sample.ok]
     for share, most in (
         (50, limits.p50_ms_at_most),
@@ -153,8 +158,8 @@ def _endpoint(name: str, samples: Sequence[Sample], limits: Endpoint) -> list[Ch
         (99, limits.p99_ms_at_most),
     ):
         if most is not None:
-            checks.append(_most(f"{name} p{share}_ms", percentile(well, share / 100), most, "ms", enough))
-    return checks
+            found.append(_most(f"{name} p{share}_ms", percentile(well, share / 100), most, "ms", enough and sure))
+    return found
 
 
 def _most(name: str, value: float | None, most: float, unit: str, enough: bool) -> Check:
@@ -171,8 +176,8 @@ def measure(
     contract: Path | None = None,
     seed: int = 0,
     retries: int = 0,
-) -> list[Sample]:
-    """Run Locust against `host` as the schedule says; every sample, or Unsure with the end of what Locust said.
+) -> Measured:
+    """Run Locust against `host` as the schedule says; what it measured, or Unsure with the end of what Locust said.
 
     `root` holds the locustfile and, where `contract` names no other, models/contract.json. A request that failed is sent
     again up to `retries` times: for who asks what a client sees while pods go. No gate does so.
@@ -199,7 +204,7 @@ def measure(
                 stderr=out,
             )
             try:
-                _watch(process, schedule.seconds)
+                watch(process, schedule.seconds)
             finally:
                 process.kill()
                 process.wait()
@@ -209,22 +214,8 @@ def measure(
                 f"load: locust kept no samples; it said:\n{tail}",
                 hint="is the service up? is locust installed?",
             )
-        return [Sample(*row) for row in json.loads(kept.read_text(encoding="utf-8"))]
-
-
-def _watch(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait for Locust, with a progress bar on a terminal."""
-    if not sys.stderr.isatty():
-        process.wait()
-        return
-    from rich.console import Console  # not in the gate's image, where there is no terminal either
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar, started = progress.add_task("load", total=seconds + 2), time.monotonic()
-        while process.poll() is None:
-            progress.update(bar, completed=time.monotonic() - started)
-            time.sleep(0.1)
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        return Measured([Sample(*row) for row in found["samples"]], Generator(**found["generator"]))
 
 
 def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
@@ -237,8 +228,8 @@ def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
     if not (root / CONTRACT).exists():
         raise ConfigError(f"{CONTRACT} does not exist: the requests are made from it", hint="run `make repro`")
     schedule = objective.schedules["machine"]
-    samples = measure(objective, schedule, host, root=root)
-    verdict = judge(samples, objective, schedule, of=of, seconds=time.monotonic() - started)
+    measured = measure(objective, schedule, host, root=root)
+    verdict = judge(measured, objective, schedule, of=of, seconds=time.monotonic() - started)
     verdict.write(root / VERDICT)
     verdict.enforce(hint=f"see {VERDICT} and {SLO}")
     found: dict[str, Any] = {check.name: check.value for check in verdict.checks}

@@ -46,6 +46,7 @@ class Model:
                 f"{path} is no readable ONNX graph: {error}", hint=f"remove {path} and run `make repro`"
             ) from None
         self._wanted = {i.name for i in self._session.get_inputs()}
+        self._optional = any("anyOf" in self.contract["inputs"]["properties"][name] for name in self.categories)
 
     def predict(self, categories: NDArray[np.object_], numbers: NDArray[np.float32]) -> NDArray[np.float32]:
         """`categories` [rows, k] of str and `numbers` [rows, m] of float32 (NaN is missing) → predictions [rows].
@@ -57,13 +58,19 @@ class Model:
         result: NDArray[np.float32] = self._session.run(["prediction"], feed)[0]
         return result
 
+    def values(self, rows: Sequence[tuple[Any, ...]]) -> NDArray[np.float32]:
+        """Predictions for rows as tuples: the categories, then the numbers, in the contract's order; None is missing."""
+        count, width = len(rows), len(self.categories)
+        texts = [row[:width] for row in rows]
+        if self._optional:
+            texts = [tuple(value or "" for value in row) for row in texts]
+        categories = np.array(texts, dtype=object).reshape(count, width)
+        numbers = np.array([row[width:] for row in rows], dtype=np.float32).reshape(count, len(self.numbers))
+        return self.predict(categories, numbers)
+
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
         """Predictions for rows as mappings from input name to value; None is missing."""
-        categories = np.array([[row[n] or "" for n in self.categories] for row in rows], dtype=object)
-        numbers = np.array([[row[n] for n in self.numbers] for row in rows], dtype=np.float32)
-        return self.predict(
-            categories.reshape(len(rows), len(self.categories)), numbers.reshape(len(rows), len(self.numbers))
-        )
+        return self.values([tuple(row[name] for name in (*self.categories, *self.numbers)) for row in rows])
 
     def frame(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         """Predictions for a frame that has all the inputs, in its row order."""

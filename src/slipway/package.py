@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from slipway import card, config, environment, facts, files, golden, server
 from slipway.errors import ConfigError, DataError, SlipwayError
@@ -106,9 +107,14 @@ def _name(made: Path, version: str) -> None:
 
 
 def wanted(root: Path) -> list[str]:
-    """The files that bentofile.yaml names."""
-    described = YAML(typ="safe").load((root / BENTOFILE).read_text(encoding="utf-8"))
-    return [str(name) for name in described["include"]]
+    """The files that bentofile.yaml names; ConfigError when it cannot be read."""
+    try:
+        described = YAML(typ="safe").load((root / BENTOFILE).read_text(encoding="utf-8"))
+        return [str(name) for name in described["include"]]
+    except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{BENTOFILE} has no list `include` that can be read: {error!r}", hint=f"git checkout -- {BENTOFILE}"
+        ) from None
 
 
 def check(bento: Path, names: Sequence[str]) -> None:

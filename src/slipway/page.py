@@ -10,7 +10,7 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from slipway import delivery, facts, plots, views
+from slipway import delivery, facts, pace, plots, views
 from slipway.facts import Facts
 from slipway.views import Delta, number
 
@@ -40,6 +40,8 @@ def html(given: Facts, pictures: Mapping[str, str], cards: str = "") -> str:
         overall=[(check, _around_zero({**check, "difference": check.get("value")}, margin)) for check in overall],
         pictures=[Markup(pictures[name]) for name in ORDER if given.metrics and name in pictures],  # noqa: S704 - drawn by plots
         changed=_changed(given),
+        pace=pace.rows(given),
+        paced=pace.words(given),
         delivery=delivery.lines(given),
         objects=delivery.table(given.delivery.get("changes") or (), MAX_FIELDS),
         folds=_folded(cards) if given.metrics else [],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -75,14 +73,6 @@ def golden(name: str, answers: tuple[NDArray[Any], NDArray[Any]] | None, toleran
     return Check(name=name, value=worst if np.isfinite(worst) else str(worst), limit=limit, ok=bool(worst <= tolerance))
 
 
-def _cached(cache: Path, md5: str) -> Path | None:
-    """The bytes of a hash in DVC's cache; None when they are not there, or are others."""
-    path = cache / "files" / "md5" / md5[:2] / md5[2:]
-    if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) or not path.is_file():
-        return None
-    return path if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5[:32] else None
-
-
 def _dvc(tree: Path, *args: str) -> str:
     done = subprocess.run([sys.executable, "-m", "dvc", *args], cwd=tree, env=environment.programs(tree),
                           capture_output=True, text=True, encoding="utf-8", check=False)  # fmt: skip
@@ -108,7 +98,7 @@ def models(tree: Path, cache: Path, claimed: Claim, given: Claim, limits: config
     checks, places, wanted = [], {}, (FOLDER / "golden.json").as_posix()
     answers = claimed.kept.get(evaluate.GOLDEN.as_posix())
     for path, md5 in claim.moved(claimed, given).items():
-        places[path] = place = _cached(cache, md5)
+        places[path] = place = champion.cached(cache, md5)
         shown = "in DVC's cache" if place else f"md5 {md5}, not in DVC's cache"
         checks.append(Check(name=f"{path} of dvc.lock", value=shown, limit=f"there, or its answers in {evaluate.GOLDEN}",
                             ok=True if place or answers else None))  # fmt: skip

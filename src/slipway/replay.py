@@ -46,6 +46,8 @@ class Side:
     answers: list[Answer] = field(default_factory=list)
     metrics: list[str] = field(default_factory=list)
     """The text of /metrics before the realistic rows and after them; empty where it could not be read."""
+    late_ms: list[float] = field(default_factory=list)
+    """How late requests left that had no answer to wait for: this program's own doing."""
 
     def counted(self) -> list[tuple[float, float]] | None:
         """(upper edge, predictions counted up to it) over the realistic rows; None when it was not to be read."""
@@ -151,7 +153,9 @@ def _drive(
         if time.perf_counter() > last:
             side.answers.append(Answer(math.inf, None, None))
             continue
-        time.sleep(max(0.0, start + after - time.perf_counter()))
+        if (wait := start + after - time.perf_counter()) > 0:
+            time.sleep(wait)
+            side.late_ms.append((time.perf_counter() - start - after) * 1000)
         status, prediction = caller.predict(body)
         side.answers.append(Answer((time.perf_counter() - start - after) * 1000, status, prediction))
     if realistic >= len(bodies):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from slipway import card, config, delivery, facts, files, page, plots, views
+from slipway import card, config, delivery, facts, files, pace, page, plots, views
 from slipway.facts import Facts
 from slipway.markup import MARKS, MAX_ROWS, PAGE, bar, figure, fold, prose, table
 
@@ -26,6 +26,7 @@ def markdown(given: Facts) -> str:
     """
     top = [_verdict(given), _metrics(given), _limits(given), _stopped(given)]
     sections = {
+        "latency": pace.section(given),
         "delivery": _delivery(given),
         "parameters changed": _changes(given),
         "data": _data(given),
@@ -89,8 +90,7 @@ def _interval(low: object, high: object, *, signed: bool = False) -> str:
 
 
 def _limits(given: Facts) -> str:
-    changed = given.judge.get("limits_changed") or []
-    if not changed:
+    if not (changed := given.limits_changed):
         return ""
     lines = [
         "> [!IMPORTANT]",

@@ -1,4 +1,4 @@
-"""`review`: all that a pull request is asked, in one go: prove, repro, judge, manifests, report. The worst answer is its own."""
+"""`review`: all that a pull request is asked, in one go, from prove to report. The worst answer is its own."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from slipway import config, environment, files, judge, manifests, prove, report
+from slipway import config, environment, files, judge, latency, manifests, prove, report
 from slipway.errors import ConfigError, DataError, Refused, SlipwayError, Unsure
 from slipway.track import LOCK
 from slipway.verdict import Check, Verdict
 
 REPRO = Path("reports/repro.json")
 CODES = {kind.code: kind for kind in (ConfigError, DataError, Refused, Unsure)}
-ORDER = ("prove", "repro", "judge", "manifests", "report")
+ORDER = ("prove", "repro", "judge", "manifests", "latency", "report")
 """As the chapters stand in a sentence."""
 talk = Console(stderr=True, highlight=False)
 
@@ -48,12 +48,12 @@ def stopped(lines: list[str]) -> str:
 
 
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
-    """prove, beside it repro → judge, then manifests, report; none skipped for an earlier red; raises their worst error.
+    """prove, beside it repro → judge, then manifests, latency, report; none skipped for an earlier red; raises their worst error.
 
-    A pipeline that stops is not judged: there is no model to judge. The report says so.
+    A pipeline that stops is not judged: there is no model to judge. The report says so. Latency comes when all else is quiet.
     """
     root, errors = root.resolve(), dict[str, SlipwayError]()
-    for path in (prove.VERDICT, REPRO, judge.VERDICT, manifests.VERDICT):
+    for path in (prove.VERDICT, REPRO, judge.VERDICT, manifests.VERDICT, latency.VERDICT):
         (root / path).unlink(missing_ok=True)  # or an earlier review would speak for this one
 
     def made_and_judged() -> None:
@@ -65,6 +65,8 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     if not (root / REPRO).exists():  # prove ended before it came to that
         made_and_judged()
     step(errors, "manifests", lambda: manifests.run(base=base, root=root))
+    if "repro" not in errors:
+        step(errors, "latency", lambda: latency.run(params, base=base, root=root))
     step(errors, "report", lambda: report.run(params))
     if summary := environment.step_summary():
         with summary.open("a", encoding="utf-8") as file:
@@ -72,7 +74,8 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     if not errors:
         return f"pass; see {report.MARKDOWN}"
     worst, red = min(errors.values(), key=lambda error: error.code), [word for word in ORDER if word in errors]
-    raise type(worst)(f"review: {' and '.join(red)} {'say' if len(red) > 1 else 'says'} no", hint=worst.hint)
+    told = " and ".join(filter(None, [", ".join(red[:-1]), red[-1]]))
+    raise type(worst)(f"review: {told} {'say' if len(red) > 1 else 'says'} no", hint=worst.hint)
 
 
 def step(errors: dict[str, SlipwayError], word: str, work: Callable[[], str]) -> None:

@@ -5,62 +5,25 @@ It runs alone from a bento, on what `requirements/serve.lock` holds; `front` ans
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import gc
 import importlib
+import multiprocessing
 from typing import Any
 
 import bentoml
 import orjson
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import ValidationError
 
 from slipway import files, openapi
-from slipway.errors import DataError
-from slipway.front import Front
+from slipway.errors import ConfigError, DataError
+from slipway.front import Front, Scope, Send
+from slipway.meters import Meters
 from slipway.model import FOLDER, Model
 from slipway.request import BadRequest, Reader, Row, explain, refusal
-
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
-"""Of the latency histogram in seconds; the limits of loadtests/slo.yaml are among them."""
-
-
-class Meters:
-    """What Prometheus may ask; every label takes few values. A registry of its own, so that two can exist."""
-
-    def __init__(self, contract: dict[str, Any], model_sha256: str) -> None:
-        self._own = own = CollectorRegistry()
-        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self.seconds = Histogram("slipway_request_seconds", "Time to answer", ["route"], buckets=BOUNDS, registry=own)
-        self.requests = Counter("slipway_requests", "Requests answered", ["route", "status"], registry=own)
-        self.unknown = Counter("slipway_unknown_categories", "Values never trained on", ["column"], registry=own)
-        edges = contract["reference"]["edges"]  # of the predictions on the test window, to compare with
-        self.predictions = Histogram("slipway_prediction", "Predictions", buckets=sorted(set(edges)), registry=own)
-        labels = ["problem", "until", "model_sha256"]
-        info = Gauge("slipway_model_info", "The model served", labels, registry=own, multiprocess_mode="max")
-        info.labels(contract["problem"], contract["data"]["until"], model_sha256).set(1)
-        for column in contract["categories"]:
-            self.unknown.labels(column)
-
-    def count(self, route: str, status: int, seconds: float) -> None:
-        """One request; the children are kept, for to find one by its labels costs more than to count."""
-        found = self._children.get((route, status))
-        if found is None:
-            found = self.requests.labels(route, str(status)), self.seconds.labels(route)
-            self._children[route, status] = found
-        found[0].inc()
-        found[1].observe(seconds)
-
-    def text(self) -> bytes:
-        """All workers' numbers; this process's where it is the only one."""
-        try:
-            together = CollectorRegistry()
-            MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # BentoML tells its workers where, by PROMETHEUS_MULTIPROC_DIR
-        except ValueError:
-            together = self._own
-        found: bytes = generate_latest(together)
-        return found
+from slipway.waiting import Receive
 
 
 class Engine:
@@ -75,7 +38,11 @@ class Engine:
         self.max_body_bytes: int = self.contract["limits"]["max_body_bytes"]
         self.openapi = orjson.dumps(openapi.document(self.contract, version=sha[:12]))
         self._reader = Reader(self.contract)
-        self._known = {name: frozenset(values) for name, values in self.contract["known"].items()}
+        self.read = self._reader.read
+        places = {name: at for at, name in enumerate(self.model.categories)}
+        self._known = [
+            (name, places[name], frozenset([*values, None])) for name, values in self.contract["known"].items()
+        ]
         self._lookup: Any = importlib.import_module(self.contract["lookup"]) if self.asks else None
 
     def warm(self) -> None:
@@ -84,8 +51,8 @@ class Engine:
 
     def predict(self, body: bytes) -> bytes:
         """POST /predict: one row → {"prediction"}, a list → {"predictions"}; BadRequest."""
-        rows, single = self._reader.read(body)
-        found = self._answers(rows)
+        rows, single = self.read(body)
+        found = self.answers(rows)
         return orjson.dumps({"prediction": found[0]} if single else {"predictions": found})
 
     def ask(self, body: bytes) -> bytes:
@@ -100,31 +67,44 @@ class Engine:
             raise refusal(404, str(error), limit=error.hint or None) from None
         except BadRequest as error:  # what was looked up breaks the contract: no fault of who asks
             raise BadRequest(404, error.errors) from None
-        return orjson.dumps({"prediction": self._answers([row])[0], "inputs": row})
+        return orjson.dumps({"prediction": self.answers([self._reader.values(row)])[0], "inputs": row})
 
     def metrics(self) -> bytes:
         """GET /metrics."""
         return self._meters.text()
 
+    def counts_for_all(self) -> None:
+        """ConfigError when /metrics would tell of this worker alone."""
+        try:
+            self._meters.together()
+        except ValueError as error:
+            raise ConfigError(f"one of several workers: {error}", hint="set it to an empty folder") from None
+
     def count(self, path: str, status: int, seconds: float) -> None:
         """One request to `path` was answered after `seconds`."""
         self._meters.count(path, status, seconds)
 
-    def _answers(self, rows: list[Row]) -> list[float]:
-        for name, known in self._known.items():
-            unknown = sum(1 for row in rows if row[name] not in known and row[name] is not None)
-            if unknown:
-                self._meters.unknown.labels(name).inc(unknown)
-        found: list[float] = self.model.rows(rows).tolist()
-        for value in found:
-            self._meters.predictions.observe(value)
-        return found
+    def answers(self, rows: list[Row]) -> list[float]:
+        """A prediction for each row, counted."""
+        for name, at, known in self._known:
+            if not known.issuperset([row[at] for row in rows]):
+                self._meters.unknown.labels(name).inc(sum(row[at] not in known for row in rows))
+        found = self.model.values(rows)
+        self._meters.predictions.observe(found)
+        answers: list[float] = found.tolist()
+        return answers
 
 
 @functools.cache
 def engine() -> Engine:
     """The one Engine of this process, from `models/` in the working directory."""
     return Engine()
+
+
+def ready() -> None:
+    """Answer the example once; what is loaded then stays, so the collector need not look at it again, nor now."""
+    engine().warm()
+    gc.freeze()
 
 
 @bentoml.service(
@@ -138,9 +118,7 @@ class Predictor:
     """Answers with the exported model; ready once it has answered its own example."""
 
     def __init__(self) -> None:
-        engine().warm()
-        gc.collect()
-        gc.freeze()  # what is loaded stays: the collector need not look at it again
+        ready()
 
     async def __is_ready__(self) -> bool:
         """Reached only after the model has answered."""
@@ -148,3 +126,45 @@ class Predictor:
 
 
 Predictor.add_asgi_middleware(Front, engine=engine)  # type: ignore[attr-defined]  # it is a Service now
+
+
+class Behind:
+    """BentoML's own ASGI app, made when it is first asked for: making it takes as long as all the rest of the start.
+
+    What is asked of it is its page and what that loads; the routes of the model are answered before.
+    """
+
+    def __init__(self) -> None:
+        self._app: Any = None
+        self._made = asyncio.Lock()
+        self._opened = contextlib.AsyncExitStack()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the server's start and end."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        async with self._made:
+            if self._app is None:
+                made = await asyncio.to_thread(Predictor.to_asgi)  # type: ignore[attr-defined]
+                await self._opened.enter_async_context(made.router.lifespan_context(made))
+                self._app = made
+        await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        ready()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._opened.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def app() -> Front:
+    """The service as one process, for `uvicorn --factory`: no supervisor, and none of BentoML's middlewares on the way.
+
+    ConfigError in one of several workers that could not add up their metrics.
+    """
+    if multiprocessing.parent_process():
+        engine().counts_for_all()
+    return Front(Behind(), engine=engine)

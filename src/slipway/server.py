@@ -19,11 +19,16 @@ from slipway import environment
 from slipway.errors import ConfigError, SlipwayError
 
 HOST = "127.0.0.1"
+OPTIONS = (
+    "--loop", "uvloop", "--http", "httptools", "--log-level", "warning", "--no-access-log", "--no-server-header",
+    "--no-proxy-headers", "--lifespan", "on", "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "10",
+)  # fmt: skip
+"""Of uvicorn. A connection is kept longer than a proxy keeps it (60 s), or the proxy would ask on one just closed."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running `bentoml serve`; as a context manager it is stopped at the end of the block."""
+    """A running service; as a context manager it is stopped at the end of the block."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -52,34 +57,34 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def command(bento: Path, *, port: object, host: str = HOST) -> list[str]:
+    """What runs the service of the folder `bento` in one process; the image's ENTRYPOINT says the same."""
+    code = str(bento.resolve() / "src")
+    return [sys.executable, "-m", "uvicorn", "--factory", "slipway.serve:app", "--app-dir", code, *OPTIONS,
+            "--host", host, "--port", str(port)]  # fmt: skip
+
+
+def settings(home: Path, root: Path) -> dict[str, str]:
+    """The environment that it runs in: nothing of the project's code, and a scratch folder of its own."""
+    found = environment.programs(root, BENTOML_HOME=str(home.resolve()))
+    del found["PYTHONPATH"]
+    return found
+
+
 def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Server:
-    """Run `bentoml serve` on the folder `bento`, in the background; ConfigError when the port is in use.
+    """Serve the folder `bento` in the background; ConfigError when it is none, or the port is in use.
 
     `home` is its own scratch folder, `root` the project's, `log` gets what it says.
     """
     claim(port)
+    if not (bento / "src").is_dir():
+        raise ConfigError(f"{bento} is no bento: it has no folder src", hint="slipway package")
     home.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "bentoml",
-        "serve",
-        str(bento.resolve()),
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-    ]
-    env = environment.programs(
-        root,
-        BENTOML_HOME=str(home.resolve()),
-        PYTHONPATH=str(bento.resolve() / "src"),  # the bento's own code, not the project's
-    )
     with log.open("ab") as out:
         process = subprocess.Popen(
-            command, cwd=home, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-            start_new_session=True,
+            command(bento, port=port), cwd=bento / "src", env=settings(home, root), stdin=subprocess.DEVNULL,
+            stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     return Server(process, port, home, log)
 

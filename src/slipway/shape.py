@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from slipway import plots, verdict
-from slipway.facts import GATES
+from slipway import facts, plots, verdict
 
 MAX_ROWS = 5000
 """Rows of a list and keys of an object."""
@@ -99,7 +98,7 @@ class Metrics(Part):
 
 
 class Notes(Part):
-    """The notes of the judge."""
+    """The notes of the judge, and of the latency check."""
 
     base: Text | None = None
     champion_commit: Text | None = None
@@ -110,6 +109,7 @@ class Notes(Part):
     limits_changed: Annotated[list[Text], Rows] = []
     params_changed: Annotated[list[Text], Rows] = []
     data: Data | None = None
+    table: Annotated[list[Annotated[list[Text | Number], Field(min_length=7, max_length=7)]], Rows] = []
 
 
 class Gate(Part):
@@ -241,10 +241,10 @@ class Record(Part):
     @field_validator("gates", mode="before")
     @classmethod
     def _known(cls, found: Any) -> Any:
-        """Only the judge's notes are read; those of others have other forms."""
+        """Only the notes of judge and latency are read; those of others have other forms."""
         if not isinstance(found, dict):
             return found
-        if unknown := [word for word in found if word not in GATES]:
-            raise ValueError(f"gate {plots.plain(unknown[0], 40)!r} is none of {', '.join(GATES)}")
-        return {word: {**gate, "notes": {}} if word != "judge" and isinstance(gate, dict) else gate
+        if unknown := [word for word in found if word not in facts.GATES]:
+            raise ValueError(f"gate {plots.plain(unknown[0], 40)!r} is none of {', '.join(facts.GATES)}")
+        return {word: {**gate, "notes": {}} if word not in ("judge", "latency") and isinstance(gate, dict) else gate
                 for word, gate in found.items()}  # fmt: skip

@@ -44,6 +44,19 @@ def load(
     talk.print(f"[bold]load[/bold] {load.run(host, of=of)}", soft_wrap=True)
 
 
+def score(
+    given: Annotated[
+        Path, typer.Argument(help="A parquet file with the contract's inputs, or a folder of them.", metavar="IN")
+    ],
+    out: Annotated[Path, typer.Argument(help="The parquet file to write.", metavar="OUT")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT when it is there.")] = False,
+) -> None:
+    """Predict every row of parquet files, by the graph that is served; killed, the same command goes on."""
+    from slipway import score
+
+    talk.print(f"[bold]score[/bold] {escape(score.run(given, out, overwrite=overwrite))}", soft_wrap=True)
+
+
 def image(
     gate: Annotated[bool, typer.Option("--gate", help="The image of the load gate instead, and its pin.")] = False,
 ) -> None:
@@ -204,6 +217,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     package,
     serve,
     load,
+    score,
     image,
     promote,
     rollback,

@@ -97,6 +97,7 @@ def _refusal(facts: Facts, stopped: Sequence[str]) -> str:
         "repro": "the pipeline stops",
         "prove": "what is committed is not what the pipeline gives",
         "manifests": "what it deploys does not build, or breaks a rule",
+        "latency": "its service is slower than the base's, or fails",
         "judge": f"worse than the {facts.against}" if worse else "not shown to be good enough",
     }
     known = [told.get(chapter, f"by {chapter}") for chapter in stopped]

@@ -1,0 +1,97 @@
+"""The statistics on made-up times, whose true ratio is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from slipway import band
+from slipway.asker import ALL, ONE, Times
+
+LIMITS = band.Limits(
+    warm_seconds=0.1, seconds=1, again_seconds=1, block_ms=5, min_rounds=5, resamples=200, confidence=0.95,
+    one_row_p50_at_most=0.1, one_row_p95_at_most=0.15, all_rows_p50_at_most=0.2, band_at_most=0.05,
+)  # fmt: skip
+
+
+def times(ratio: float = 1.0, *, rounds: int = 60, noise: float = 0.05, seed: int = 1, tail: float = 1.0,
+          size: int = 60) -> Times:  # fmt: skip
+    """Rounds that each have a speed of their own, for both sides; the head is `ratio` times as slow, one in ten `tail` times."""
+    rng = np.random.default_rng(seed)
+
+    def kind(usual: float, size: int) -> np.ndarray:
+        speed = rng.lognormal(0, 0.3, (rounds, 1, 1)) * rng.lognormal(0, noise, (rounds, 2, 1))
+        found = usual * speed * rng.lognormal(0, 0.1, (rounds, 2, size))
+        found[:, 1] *= ratio * np.where(rng.random((rounds, size)) < 0.1, tail, 1.0)
+        return found
+
+    return {ONE: kind(0.2, size), ALL: kind(1.0, 4)}
+
+
+def said(found: Times, limits: band.Limits = LIMITS) -> dict[str, bool | None]:
+    return {check.name.split(",")[0]: check.ok for check in band.judge(band.bands([found], limits, seed=1), limits)}
+
+
+def test_an_equal_service_passes_by_every_percentile():
+    assert said(times()) == {"p50 of one row": True, "p95 of one row": True, "p50 of all rows": True}
+
+
+def test_a_service_a_fifth_slower_is_refused():
+    assert said(times(1.2))["p50 of one row"] is False
+
+
+def test_each_percentile_has_a_tolerance_of_its_own():
+    assert said(times(1.3)) == dict.fromkeys(said(times()), False)
+    assert said(times(1.15, noise=0.01)) == {"p50 of one row": False, "p95 of one row": True, "p50 of all rows": True}
+
+
+def test_a_slow_tail_is_refused_where_the_median_is_not():
+    assert said(times(tail=4.0)) == {"p50 of one row": True, "p95 of one row": False, "p50 of all rows": True}
+
+
+def test_a_wide_band_around_the_tolerance_cannot_tell():
+    assert said(times(1.1, noise=0.3, rounds=20, seed=2))["p50 of one row"] is None
+
+
+def test_a_wide_band_below_the_tolerance_is_still_a_yes():
+    limits = LIMITS.model_copy(update={"band_at_most": 1e-9})
+    assert said(times(0.5, noise=0.1), limits)["p50 of one row"] is True
+
+
+def test_a_narrow_band_around_the_tolerance_is_tolerated():
+    assert said(times(1.1, noise=0.01))["p50 of one row"] is True
+
+
+def test_percentiles_and_band_are_told_in_milliseconds_and_parts():
+    first = band.bands([times(1.2, noise=0.01)], LIMITS, seed=1)[0]
+    assert first.head_ms / first.base_ms - 1 == pytest.approx(first.more)
+    assert first.low < 0.2 < first.high
+    assert 0.1 < first.base_ms < 0.3
+    check = band.judge([first], LIMITS)[0]
+    assert check.name == "p50 of one row, more than the base's"
+    assert check.limit == "low ≤ 0.1, band ± 0.05"
+
+
+def test_measurements_are_pooled_and_a_seed_repeats_the_band():
+    parts = [times(seed=1), times(seed=2)]
+    assert band.bands(parts, LIMITS, seed=3) == band.bands(parts, LIMITS, seed=3)
+    one, both = band.bands(parts[:1], LIMITS, seed=3)[0], band.bands(parts, LIMITS, seed=3)[0]
+    assert both.high - both.low < one.high - one.low
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.2])
+def test_the_band_holds_the_truth_about_as_often_as_it_says(ratio: float):
+    limits = LIMITS.model_copy(update={"resamples": 120})
+    seen = [times(ratio, seed=seed, rounds=30, size=8) for seed in range(60)]
+    held = [b.low <= ratio - 1 <= b.high for found in seen for b in band.bands([found], limits, seed=1)[:1]]
+    assert 52 <= sum(held) <= 60  # 95 % of 60 are 57; fewer than 52 are one in four hundred
+
+
+def test_rounds_are_drawn_whole():
+    """As if requests were independent, the noise of whole rounds would be taken for knowledge."""
+    noisy: Callable[[], Times] = lambda: times(noise=0.2)  # noqa: E731
+    shuffled = {kind: np.random.default_rng(1).permuted(found, axis=0) for kind, found in noisy().items()}
+    whole, apart = (band.bands([found], LIMITS, seed=1)[0] for found in (noisy(), shuffled))
+    assert whole.high - whole.low > 2 * (apart.high - apart.low)

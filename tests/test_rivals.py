@@ -1,0 +1,164 @@
+"""Two services of real files: what is compared, who starts them, where they run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from serving import committed
+from slipway import environment, files, git, package, rivals, server
+from slipway.errors import ConfigError, DataError, SlipwayError
+from slipway.rivals import Side
+from story import save
+
+
+@pytest.fixture
+def mine(packable: Path, tmp_path: Path) -> Path:
+    """The files of a service in Git, its models among them."""
+    return committed(packable, tmp_path / "a b é")
+
+
+def test_equal_files_do_not_differ_and_changed_ones_are_named(mine: Path):
+    with rivals.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        assert rivals.differing(tree, mine) == []
+        (mine / "src/slipway/front.py").write_text("other", "utf-8")
+        (mine / rivals.STARTED).unlink()
+        (mine / "src/slipway/judge.py").unlink()  # no part of the service
+        assert rivals.differing(tree, mine) == [rivals.STARTED, "src/slipway/front.py"]
+    assert not (mine / ".slipway/latency").exists()
+    assert git.output("worktree", "list", root=mine).count("\n") == 0
+
+
+def test_a_file_that_only_one_side_has_differs(mine: Path):
+    with rivals.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        listed = (mine / "bentofile.yaml").read_text("utf-8")
+        (mine / "bentofile.yaml").write_text(listed.replace("src/slipway/front.py", "src/slipway/gone.py"), "utf-8")
+        assert rivals.differing(tree, mine) == ["bentofile.yaml"], "and gone.py is on neither side"
+        (mine / "src/slipway/gone.py").touch()
+        assert rivals.differing(tree, mine) == ["bentofile.yaml", "src/slipway/gone.py"]
+
+
+@pytest.mark.parametrize("name", ["bentofile.yaml", "dvc.lock"])
+def test_a_base_without_a_service_is_none(mine: Path, name: str):
+    (mine / name).unlink()
+    save(mine)
+    with rivals.checkout("HEAD", root=mine) as tree:
+        assert tree is None
+
+
+def test_building_leaves_what_was_packaged_as_it_is(mine: Path):
+    made = package.build(mine, name="bikes", cards="# Mine\n").path
+    with rivals.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        two = rivals.sides(tree, root=mine)
+        found = rivals.built(two, name="bikes")
+        assert all(isinstance(one, Path) and package.sha256(one) == package.sha256(made) for one in found)
+        assert len({made, *found}) == 3
+    assert (made / "README.md").read_text("utf-8") == "# Mine\n"
+
+
+def test_a_side_that_cannot_be_built_stands_in_its_place(mine: Path):
+    with rivals.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        two = rivals.sides(tree, root=mine)
+        (two[1].folder / "models/model.onnx").unlink()
+        base, head = rivals.built(two, name="bikes")
+    assert isinstance(base, Path)
+    assert isinstance(head, DataError)
+    assert "models/model.onnx" in str(head)
+
+
+def test_another_serving_lock_gets_an_environment_of_its_own(mine: Path):
+    lock = mine / "requirements/serve.lock"
+    lock.write_text("", "utf-8")
+    (mine / "requirements/pipeline.lock").write_text("not looked at", "utf-8")
+    save(mine)
+    with rivals.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        assert rivals.sides(tree, root=mine)[0].python == Path(sys.executable)
+        lock.write_text("# other\n", "utf-8")
+        base, head = rivals.sides(tree, root=mine)
+    assert base.python.is_relative_to(environment.cache_home(mine) / "environments")
+    assert head.python == Path(sys.executable)
+    assert base.python.exists()
+
+
+def sides(mine: Path, *pythons: Path) -> list[Side]:
+    named = zip(("base", "head"), pythons or [Path(sys.executable)] * 2, strict=True)
+    return [Side(name=name, tree=mine, folder=mine, python=python) for name, python in named]
+
+
+def test_both_answer_on_cores_of_their_own_and_are_gone_at_the_end(mine: Path, bento: Path):
+    cores = os.sched_getaffinity(0)
+    with rivals.serving(sides(mine), [bento, bento], root=mine) as services:
+        running = [one for one in services if isinstance(one, server.Server)]
+        assert len({one.port for one in running}) == 2
+        with rivals.apart(running):
+            own = os.sched_getaffinity(0)
+            theirs = [os.sched_getaffinity(thread) for one in running for thread in rivals.threads(one)]
+        assert len(theirs) > 2
+        shares: list[float] = []
+        with rivals.others(running, shares):
+            sum(range(1_000_000))
+    if len(cores) > 1:
+        assert len(own) == 1
+        assert all(len(found) == 1 and not found & own for found in theirs)
+    assert os.sched_getaffinity(0) == cores
+    assert 0 <= shares[0] <= 1
+    assert all(server.free(one.port) for one in running)
+
+
+def test_each_side_is_started_by_its_own_code(mine: Path, bento: Path):
+    """How a bento becomes a process is a part of how fast it is; here the base's way is to fail."""
+    tree = mine.parent / "tree"
+    shutil.copytree(mine / "src", tree / "src")
+    (tree / "src/slipway/server.py").write_text("raise SystemExit('started by the base')", "utf-8")
+    base, head = sides(mine)
+    two = [Side(name="base", tree=tree, folder=tree, python=base.python), head]
+    with rivals.serving(two, [bento, bento], root=mine) as (failed, running):
+        assert isinstance(failed, SlipwayError)
+        assert "started by the base" in str(failed)
+        assert isinstance(running, server.Server)
+    assert server.free(running.port)
+
+
+def test_another_interpreter_is_used(mine: Path, bento: Path, tmp_path: Path):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ntouch "{tmp_path}/used"\nexec "{sys.executable}" "$@"\n', "utf-8")
+    python.chmod(0o755)
+    with rivals.serving(sides(mine, python, Path(sys.executable)), [bento, bento], root=mine) as services:
+        assert all(isinstance(one, server.Server) for one in services)
+    assert (tmp_path / "used").exists()
+
+
+def test_the_share_of_others_is_theirs_alone():
+    burn = "import time\nuntil = time.monotonic() + 5\nwhile time.monotonic() < until: pass"
+    shares: list[float] = []
+    with subprocess.Popen([sys.executable, "-c", burn]) as other, rivals.others([], shares):
+        time.sleep(0.5)
+        other.kill()
+    assert shares[0] > 0.2 / (os.cpu_count() or 1)
+
+
+def test_a_contract_is_what_may_be_asked(mine: Path):
+    assert rivals.contract(mine) == files.read_json(mine / "models/contract.json")["inputs"]
+
+
+def test_an_error_of_one_does_not_hide_the_other():
+    def half(number: int) -> int:
+        if number % 2:
+            raise ConfigError(f"{number} is odd")
+        return number // 2
+
+    found = rivals.each(half, [2, 3])
+    assert found[0] == 1
+    assert str(found[1]) == "3 is odd"
+    assert rivals.each(half, []) == []
