@@ -133,7 +133,7 @@ def main(wanted: list[str]) -> None:
     for name in wanted or parts:
         with talk.status(f"{name} …"):
             found |= parts[name]()
-    machine = {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
+    machine = {"system": platform.system(), "cores": os.cpu_count(), "python": platform.python_version()}
     for name, title in (("cold", "A cold dvc repro, seconds"), ("warm", "A warm one"), ("steps", "The loop's steps"),
                         ("verbs", "The loop's processes, by what they run"), ("review", "A pull request's verdict")):  # fmt: skip
         if found.get(name):

@@ -142,7 +142,7 @@ def main() -> None:
                 found += [
                     trials(f"{kind}, busy machine", two, pair, rows, limits, given.busy) for kind, pair in pairs.items()
                 ]
-    machine = {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
+    machine = {"system": platform.system(), "cores": os.cpu_count(), "python": platform.python_version()}
     record = {"machine": machine, "seconds": round(time.monotonic() - started), "p50_ms": round(usual, 4),
               "effect": given.effect, "limits": limits.model_dump(), "kinds": found}  # fmt: skip
     files.write_json(given.out, record)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,10 @@ def held(checked: Sequence[Record]) -> str:
     return table(["figure", "measured", "limit", "held"], rows)
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def spread(values: Sequence[float]) -> str:
     """A median with its least and greatest."""
     return f"{_short(statistics.median(values))} ({_short(min(values))}–{_short(max(values))})"
@@ -74,7 +79,7 @@ def _short(value: float) -> str:
 def serving(record: Record) -> str:
     """The tables of the servers."""
     by = {rival["name"]: rival for rival in record["rivals"]}
-    text = [said(record["machine"]), held([each.model_dump() for each in limits(record)])]
+    text = [said(record["machine"]), held([asdict(each) for each in limits(record)])]
     for rows, told in ((1, "One row a request"), (100, "Batches of 100 rows")):
         for name, against in (("fastapi", "FastAPI + ONNX Runtime, tuned"), ("empty", "the empty endpoint")):
             text += [f"**{told}: requests/s ÷ {against}**", _ratios(record["rivals"], by[name], rows)]

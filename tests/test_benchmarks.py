@@ -95,6 +95,45 @@ def test_page_is_what_the_record_says():
     assert page.filled(text, page.tables(record)) == text, "make bench NAME=judge ARGS=--page"
 
 
+def test_performance_page_is_what_its_records_say():
+    page = loaded("performance")
+    text = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    assert page.filled(text, page.parts()) == text, "make bench NAME=performance"
+
+
+def test_performance_picture_is_of_its_record():
+    page, serving = loaded("performance"), files.read_json(ROOT / "docs/serving.json")
+    drawn = page.plots.picture(page._plot, serving, name="performance")
+    assert (ROOT / "docs/performance.svg").read_text(encoding="utf-8") == drawn, "make bench NAME=performance"
+
+
+def test_latency_record_is_about_the_limits_that_hold():
+    from slipway import latency
+
+    told = files.read_json(ROOT / "docs/latency.json")
+    assert told["limits"] == latency.own(ROOT).model_dump(), "make bench NAME=latency"
+    no_change, slower = told["kinds"][:2]
+    assert (no_change["pass"], no_change["trials"]) == (40, 40)
+    assert slower["fail"] >= 36
+
+
+def test_limits_of_serving_are_by_visits_of_the_same_turn():
+    figures = loaded("serving_figures")
+    cells = [{"rows": 1, "connections": 8, "rps": rps} for rps in (100, 200)]
+    other = [{"rows": 1, "connections": 8, "rps": rps} for rps in (50, 50)]
+    assert figures.ratios({"visits": cells}, {"visits": other}, "rps", 1, 8) == [2, 4]
+    assert figures.middle({"visits": cells}, "rps", 1, 8) == 150
+
+
+def test_closure_of_packages_holds_what_they_need_and_only_that():
+    figures = loaded("serving_figures")
+    alone, size = figures.closure(["idna"])
+    assert alone == 1
+    assert size > 10_000
+    more, _ = figures.closure(["anyio"])
+    assert more >= 2
+
+
 def test_record_is_about_the_limits_that_hold():
     told, limits = files.read_json(ROOT / "docs/judge.json")["settings"], config.load(ROOT / "params.yaml").judge
     held = {name: getattr(limits, name) for name in ("margin", "slice_margin", "confidence", "min_days")}
@@ -140,3 +179,66 @@ def test_what_clients_saw_counts_failures_and_retries_apart():
     assert (seen.requests, seen.failed, seen.retried, seen.mended) == (100, 2, 2, 1)
     assert (seen.p95_ms, seen.p99_ms, seen.most_ms, seen.failures) == (94, 98, 99, [9.8, 9.9])
     assert moments.sent([]).p95_ms == float("inf")
+
+
+# Where the seconds go: each in one place, and the loop's own words understood
+
+
+@pytest.fixture(scope="module")
+def cost() -> ModuleType:
+    return loaded("cost")
+
+
+def line(*words: str, **seconds: float) -> dict[str, Any]:
+    return {"words": list(words), "start": 0.1, **seconds}
+
+
+def test_rows_add_up_to_the_whole(cost: ModuleType) -> None:
+    lines = [
+        line("slipway", "ingest", **{"import": 0.4, "read": 1.0, "compute": 0.5, "write": 0.2}),
+        line("slipway", "train", **{"import": 1.0, "compute": 3.0}),
+        line("dvc", "repro", **{"import": 0.5, "compute": 7.5}),
+    ]
+    rows = cost.repro("cold", 8.5, lines)
+    assert [(row["name"], row["seconds"]) for row in rows] == [
+        ("ingest", 2.2), ("train", 4.1), ("DVC", 1.8), ("ends of processes", 0.4), ("cold", 8.5),
+    ]  # fmt: skip
+    assert rows[2]["compute"] == pytest.approx(1.2)  # the stages it waited for are not its own
+    assert sum(row["seconds"] for row in rows[:-1]) == pytest.approx(8.5)
+
+
+def test_loops_own_words_are_its_steps(cost: ModuleType) -> None:
+    said = (
+        "\nPrepare\n  clone     7df7e516b85d with a bare remote of its own 0.3 s \n  note 36 changed files\n"
+        "\n1 · main as it is\n  prove     21 checks 8.9 s pass\n"
+    )
+    assert cost.steps(said) == [
+        {"act": "Prepare", "chapter": "clone", "seconds": 0.3},
+        {"act": "1 · main as it is", "chapter": "prove", "seconds": 8.9},
+    ]
+
+
+def test_a_process_counts_its_own_seconds_once(cost: ModuleType, tmp_path: Path) -> None:
+    seconds, lines, said = cost.traced([sys.executable, "-m", "slipway", "--help"], tmp_path)
+    assert "ingest" in said
+    [one] = lines
+    assert one["words"] == ["slipway", "--help"]
+    assert 0.02 < one["import"] < seconds
+    assert seconds - 1 < cost.row("it", lines)["seconds"] <= seconds + 0.05
+
+
+def test_reading_and_writing_are_told_apart(cost: ModuleType, tmp_path: Path) -> None:
+    package = tmp_path / "src/slipway"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(
+        "import time, pathlib\n"
+        "at = pathlib.Path('file')\n"
+        "at.write_text('x' * 30_000_000)\n"
+        "at.read_text()\n"
+        "time.sleep(0.3)\n"
+    )
+    _, [one], _ = cost.traced([sys.executable, "-m", "slipway"], tmp_path)
+    assert 0.3 <= one["compute"] < 0.6
+    assert one["write"] > 0.005
+    assert one["read"] > 0.005
