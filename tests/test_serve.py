@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,19 @@ def test_a_container_ends_with_its_one_process_and_answers_before_what_was_asked
             connection.sendall(body[10:])
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
         assert running.process.wait(timeout=10) in (0, -signal.SIGTERM)
+
+
+def test_bentomls_page_is_made_once_for_all_who_ask_and_ended_with_the_server(bento: Path, tmp_path: Path) -> None:
+    with run(bento, tmp_path, server.command(bento, port=server.free_port())) as running:
+        server.wait_ready(running)
+        with ThreadPoolExecutor(4) as pool:
+            found = [
+                *pool.map(lambda path: send(running.port, None, path, "GET")[0], ["/", "/healthz", "/", "/healthz"])
+            ]
+        assert found == [200] * 4
+        running.process.terminate()
+        assert running.process.wait(timeout=10) in (0, -signal.SIGTERM)
+        assert running.log.read_text("utf-8") == ""
 
 
 def test_serving_imports_nothing_of_the_pipeline(bento: Path) -> None:

@@ -129,7 +129,7 @@ Predictor.add_asgi_middleware(Front, engine=engine)  # type: ignore[attr-defined
 
 
 class Behind:
-    """BentoML's own ASGI app, made when it is first asked for: making it takes as long as all the rest of the start.
+    """BentoML's own ASGI app, made when it is first asked for: making it takes a third of a start.
 
     What is asked of it is its page and what that loads; the routes of the model are answered before.
     """
