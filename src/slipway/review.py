@@ -48,7 +48,7 @@ def stopped(lines: list[str]) -> str:
 
 
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
-    """prove, beside it repro → judge, then manifests, latency, report; none skipped for an earlier red; raises their worst error.
+    """prove, beside it repro → judge and manifests, then latency, report; none skipped for an earlier red; raises their worst error.
 
     A pipeline that stops is not judged: there is no model to judge. The report says so. Latency comes when all else is quiet.
     """
@@ -56,15 +56,15 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     for path in (prove.VERDICT, REPRO, judge.VERDICT, manifests.VERDICT, latency.VERDICT):
         (root / path).unlink(missing_ok=True)  # or an earlier review would speak for this one
 
-    def made_and_judged() -> None:
+    def beside() -> None:
         step(errors, "repro", lambda: repro(root))
         if "repro" not in errors:
             step(errors, "judge", lambda: judge.run(params, base=base, root=root))
+        step(errors, "manifests", lambda: manifests.run(base=base, root=root))
 
-    step(errors, "prove", lambda: prove.run(params, base=base, root=root, beside=made_and_judged))
+    step(errors, "prove", lambda: prove.run(params, base=base, root=root, beside=beside))
     if not (root / REPRO).exists():  # prove ended before it came to that
-        made_and_judged()
-    step(errors, "manifests", lambda: manifests.run(base=base, root=root))
+        beside()
     if "repro" not in errors:
         step(errors, "latency", lambda: latency.run(params, base=base, root=root))
     step(errors, "report", lambda: report.run(params))
