@@ -48,7 +48,7 @@ def stopped(lines: list[str]) -> str:
 
 
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
-    """prove, beside it repro → judge and manifests, then latency, report; none skipped for an earlier red; raises their worst error.
+    """prove, beside it repro → judge and manifests, then latency, report; no red skips another; raises the worst error.
 
     A pipeline that stops is not judged: there is no model to judge. The report says so. Latency comes when all else is quiet.
     """
