@@ -124,7 +124,7 @@ def test_broken_venv_leaves_no_stamp(copy: Path) -> None:
         (["act"], "-m pytest -m act"),
         (["prove", "ARGS=--base=main"], "-m slipway prove --base=main"),
         (["bench", "NAME=judge"], "for name in judge; do"),
-        (["bench"], "for name in serving score cost pipeline review performance; do"),
+        (["bench"], "for name in serving score cost performance pipeline review; do"),
     ],
 )
 def test_verbs_pass_on_what_they_are_told(copy: Path, words: list[str], command: str) -> None:
