@@ -194,6 +194,10 @@ def _plot(figure: Figure, record: Record) -> str:
         right.plot(CONNECTIONS, y, line, color=colour, label=name, marker="o", markersize=3.5)
     right.set(xlabel="connections", ylabel="p99, ms", xscale="log", yscale="log")
     right.set_xticks(CONNECTIONS, [str(count) for count in CONNECTIONS])
+    for axis in (left.xaxis, right.yaxis):  # plain numbers: powers of ten would be written as mathematics
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(lambda _value, _at: "")
+    right.xaxis.set_minor_formatter(lambda _value, _at: "")
     right.legend(frameon=False)
     return "One row a request: throughput, and the 99th percentile"
 
