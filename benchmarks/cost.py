@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from typing import Any
 from pipeline import ROOT, scratch, talk
 from rich.console import Console
 from rich.table import Table
+from serving_figures import machine
 
 from slipway import environment, files
 
@@ -110,7 +110,7 @@ def steps(said: str) -> list[dict[str, Any]]:
 
 def review() -> list[dict[str, Any]]:
     """The parts of the loop's last pull request's verdict, of their records; `prove` waits for those beside it."""
-    reports = environment.cache_home(ROOT) / "loop/work/reports"
+    reports = environment.cache_home(ROOT) / "loop" / "work" / "reports"
     paths = [(name, reports / f"{name}.json") for name in REVIEW]
     return [{"name": name, "seconds": files.read_json(path)["seconds"]} for name, path in paths if path.exists()]
 
@@ -133,13 +133,12 @@ def main(wanted: list[str]) -> None:
     for name in wanted or parts:
         with talk.status(f"{name} …"):
             found |= parts[name]()
-    machine = {"system": platform.system(), "cores": os.cpu_count(), "python": platform.python_version()}
     for name, title in (("cold", "A cold dvc repro, seconds"), ("warm", "A warm one"), ("steps", "The loop's steps"),
                         ("verbs", "The loop's processes, by what they run"), ("review", "A pull request's verdict")):  # fmt: skip
         if found.get(name):
             shown(title, found[name])
     if not wanted:
-        files.write_json(RECORD, {"machine": machine} | found)
+        files.write_json(RECORD, {"machine": machine()} | found)
     talk.print("record: docs/cost.json, of all parts; from merge to staging: docs/operations.md, Delivery's figures")
 
 

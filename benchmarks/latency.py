@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from serving_figures import machine
 
 from slipway import config, environment, files, latency, package, rivals
 from slipway.latency import Limits, Measured, Rows
@@ -142,8 +142,7 @@ def main() -> None:
                 found += [
                     trials(f"{kind}, busy machine", two, pair, rows, limits, given.busy) for kind, pair in pairs.items()
                 ]
-    machine = {"system": platform.system(), "cores": os.cpu_count(), "python": platform.python_version()}
-    record = {"machine": machine, "seconds": round(time.monotonic() - started), "p50_ms": round(usual, 4),
+    record = {"machine": machine(), "seconds": round(time.monotonic() - started), "p50_ms": round(usual, 4),
               "effect": given.effect, "limits": limits.model_dump(), "kinds": found}  # fmt: skip
     files.write_json(given.out, record)
     for row in found:

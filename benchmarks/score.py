@@ -9,7 +9,6 @@ runs each, in the order A-B-C-C-B-A. The record is docs/score.json.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -62,7 +61,7 @@ def speed(given: Path, out: Path) -> list[Check]:
     for name in [*doings, *reversed(doings)]:
         taken[name].append(seconds(doings[name]))
     rate = {name: source.rows / min(each) for name, each in taken.items()}
-    workers = len(os.sched_getaffinity(0))
+    workers = score.cores()
     return [
         at_least("score with one worker ÷ ONNX Runtime alone", rate["one"] / rate["raw"], 0.8),
         at_least(f"score as it is ({workers} workers) ÷ ONNX Runtime alone", rate["all"] / rate["raw"], 0.8),

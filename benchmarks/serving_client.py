@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from typing import Any
 
 import httptools
 import uvloop
+
+from slipway.generator import percentile
 
 HOST = "127.0.0.1"
 
@@ -101,9 +102,9 @@ def visit(
     tally = uvloop.run(_visit(port, requests, connections, warm, seconds))
     busy = (time.process_time() - used) / (time.perf_counter() - started)
     gc.enable()
-    ordered = sorted(tally.latencies)
-    at = {name: ordered[math.ceil(share * len(ordered)) - 1] * 1000 for name, share in SHARES.items() if ordered}
-    return {"requests": len(ordered), "rps": len(ordered) / seconds, **at, "errors": tally.errors, "client": busy}
+    count, found = len(tally.latencies), {name: percentile(tally.latencies, share) for name, share in SHARES.items()}
+    at = {name: value * 1000 for name, value in found.items() if value is not None}
+    return {"requests": count, "rps": count / seconds, **at, "errors": tally.errors, "client": busy}
 
 
 SHARES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}

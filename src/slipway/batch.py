@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from slipway.errors import DataError
 from slipway.model import Model
-from slipway.request import FLOAT32_MAX, BadRequest, Reader
+from slipway.request import BadRequest, Reader, kind_of, range_of
 
 CHUNK = 32_768
 """Rows read, predicted and written at a time: more is no faster, only larger."""
@@ -124,7 +124,7 @@ class Gate:
         self._texts, self._numbers = model.categories, model.numbers
         self.inputs = [*model.categories, *model.numbers]
         properties: Mapping[str, Any] = model.contract["inputs"]["properties"]
-        self._nodes = {name: _kind(properties[name]) for name in self.inputs}
+        self._nodes = {name: kind_of(properties[name]) for name in self.inputs}
         self._broken = [_broken(name, *self._nodes[name]) for name in self.inputs]
         known = ((name, pl.Series(name, model.contract["known"][name], pl.String)) for name in self._texts)
         self._unknown = [(~pl.col(name).is_in(values.implode())).sum().alias(name) for name, values in known]
@@ -173,20 +173,13 @@ class Gate:
         return texts.reshape(len(frame), len(self._texts)), numbers.reshape(len(frame), len(self._numbers))
 
 
-def _kind(node: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-    """What a JSON-schema node allows beside null, and whether it allows null."""
-    options = node.get("anyOf", [node])
-    found = [option for option in options if option["type"] != "null"]
-    return found[0], len(found) < len(options)
-
-
 def _broken(name: str, node: Mapping[str, Any], nullable: bool) -> pl.Expr:
     """Whether a value breaks its node; NaN lies above every limit, so it does."""
     column = pl.col(name)
     if node["type"] == "string":
         within = column.str.len_chars().is_between(node.get("minLength", 0), node.get("maxLength", 2**31))
     else:
-        within = column.is_between(node.get("minimum", -FLOAT32_MAX), node.get("maximum", FLOAT32_MAX))
+        within = column.is_between(*range_of(node))
     if node["type"] == "integer":
         within &= column % 1 == 0
     return (~within).fill_null(not nullable).alias(name)

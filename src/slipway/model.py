@@ -70,7 +70,8 @@ class Model:
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
         """Predictions for rows as mappings from input name to value; None is missing."""
-        return self.values([tuple(row[name] for name in (*self.categories, *self.numbers)) for row in rows])
+        names = [*self.categories, *self.numbers]
+        return self.values([tuple(row[name] for name in names) for row in rows])
 
     def frame(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         """Predictions for a frame that has all the inputs, in its row order."""

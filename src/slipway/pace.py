@@ -35,8 +35,9 @@ def words(given: Facts) -> str:
     if word == "pass" and found:
         name, _, _, is_, band, most = found[0]
         return f"{WORDS[word]}: {name} × {is_} ({band}), tolerated × {most}"
-    said = [str(check.get("value")) for check in gate.get("checks") or ()][:1] if word == "pass" else [first(gate)]
-    return ": ".join([*([WORDS[word]] if word in WORDS and word != "pass" else []), *said])
+    if word == "pass":
+        return next((str(check.get("value")) for check in gate.get("checks") or ()), "")
+    return f"{WORDS[word]}: {first(gate)}" if word in WORDS else first(gate)
 
 
 def section(given: Facts) -> str:

@@ -101,33 +101,39 @@ def annotation(node: Mapping[str, Any], mark: Callable[..., Any] = Field) -> Any
 
     `mark` says limits as the library wants them: Pydantic's `Field` and `msgspec.Meta` take the same words.
     """
-    kind, nullable = _kind(node)
+    kind, nullable = kind_of(node)
     if kind["type"] == "string":
         found: Any = Annotated[str, mark(min_length=kind.get("minLength"), max_length=kind.get("maxLength"))]
     elif kind["type"] in ("number", "integer"):
         step = 1 if kind["type"] == "integer" else None  # JSON writes a whole number as 5 or as 5.0
-        low, high = kind.get("minimum", -FLOAT32_MAX), kind.get("maximum", FLOAT32_MAX)
+        low, high = range_of(kind)
         found = Annotated[float, mark(ge=low, le=high, multiple_of=step)]
     else:
         raise TypeError(f"contract: type {kind['type']!r} is not string, number or integer")
     return found | None if nullable else found
 
 
-def _kind(node: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+def kind_of(node: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """What a JSON-schema node allows beside null, and whether it allows null."""
     options = node.get("anyOf", [node])
     found = [option for option in options if option.get("type") != "null"]
     return found[0], len(found) < len(options)
 
 
+def range_of(kind: Mapping[str, Any]) -> tuple[float, float]:
+    """From where to where a number may lie."""
+    return kind.get("minimum", -FLOAT32_MAX), kind.get("maximum", FLOAT32_MAX)
+
+
 def limit(node: Mapping[str, Any]) -> str:
     """What a JSON-schema node allows, in words: "-40 to 130 °F, or null"."""
-    kind, nullable = _kind(node)
+    kind, nullable = kind_of(node)
     if kind.get("type") == "string":
         least, most = kind.get("minLength", 0), kind.get("maxLength")
         text = f"a text of {least} to {most} characters" if most is not None else "a text"
         text = {"date-time": "a moment like 2013-06-01T15:00:00Z"}.get(kind.get("format", ""), text)
     else:
-        low, high = kind.get("minimum", -FLOAT32_MAX), kind.get("maximum", FLOAT32_MAX)
+        low, high = range_of(kind)
         text = f"{low:g} to {high:g} {node.get('unit', '')}".strip()
         text += ", a whole number" if kind.get("type") == "integer" else ""
     return f"{text}, or null" if nullable else text

@@ -86,7 +86,7 @@ def run(given: Path, out: Path, *, overwrite: bool = False, folder: Path = FOLDE
         _begin(home, {**of, "input": source.identity(), "rows a part": CHUNK})
         job = Job(source=source, model=model, gate=gate, home=home)
         with _kept(out, home):
-            tags, workers = batch.tags(model_sha256=of["model.onnx"]), workers or _cores()
+            tags, workers = batch.tags(model_sha256=of["model.onnx"]), workers or cores()
             unknown = _write(job, out, tags, workers)
         shutil.rmtree(home)
     never = ", ".join(f"{count:,} of {name}" for name, count in sorted(unknown.items()))
@@ -94,7 +94,7 @@ def run(given: Path, out: Path, *, overwrite: bool = False, folder: Path = FOLDE
     return told + (f"; never seen in training: {never}" if never else "")
 
 
-def _cores() -> int:
+def cores() -> int:
     """Those that this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

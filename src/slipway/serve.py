@@ -120,10 +120,6 @@ class Predictor:
     def __init__(self) -> None:
         ready()
 
-    async def __is_ready__(self) -> bool:
-        """Reached only after the model has answered."""
-        return True
-
 
 Predictor.add_asgi_middleware(Front, engine=engine)  # type: ignore[attr-defined]  # it is a Service now
 
