@@ -1,7 +1,8 @@
 """The latency check's error rates: how often it refuses an equal service, and lets one pass that is slower.
 
-    make bench NAME=latency                        40 trials of each kind, about a quarter of an hour; on a quiet machine
-    python benchmarks/latency.py --trials 10       fewer; --busy adds trials beside programs that take every processor
+    make bench NAME=latency                        a quarter of an hour on a quiet machine: 40 trials of each kind, and
+                                                   10 beside programs that take every processor half of the time
+    python benchmarks/latency.py --trials 10       fewer
 
 A trial is the check's own way from starting both services to the verdict, with services started anew each time. The
 slower service is the same bento with a loop that spins before each answer for a part of what a client of the unchanged
@@ -120,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=40, help="of each kind")
     parser.add_argument(
-        "--busy", type=int, default=0, help="trials of each kind beside programs that take the processors"
+        "--busy", type=int, default=10, help="trials of each kind beside programs that take the processors"
     )
     parser.add_argument(
         "--effect", type=float, default=EFFECT, help="part of the median by which the slower one is slower"

@@ -22,7 +22,7 @@ from serving import ROOT, committed
 from slipway import config, facts, files, git, latency, load, rivals
 from slipway.errors import ConfigError, Refused, Unsure
 from slipway.latency import Measured
-from slipway.verdict import Verdict
+from slipway.verdict import Check, Verdict
 from story import save
 from test_band import LIMITS as BANDS
 from test_band import times
@@ -156,6 +156,24 @@ def test_a_slower_service_is_refused_after_a_second_start(repository: Path, bent
     assert found.bands[0].head_ms > 3 > found.bands[0].base_ms
 
 
+def test_what_cannot_be_told_is_measured_with_more_starts(
+    repository: Path, bento: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys.modules[__name__], "LIMITS", LIMITS.model_copy(update={"min_rounds": 10**6}))
+    found = competed(repository, bento, bento)
+    assert (word(found), len(found.times)) == ("unsure", LIMITS.starts_at_most)
+
+
+@pytest.mark.parametrize(
+    ("said", "starts", "enough"),
+    [((True, True), 1, True), ((True, False), 1, False), ((True, False), 2, True), ((None, False), 2, True),
+     ((True, None), 2, False), ((True, None), 3, False), ((), 1, False)],
+)  # fmt: skip
+def test_a_yes_is_enough_and_a_no_over_two_starts(said: Sequence[bool | None], starts: int, enough: bool):
+    checks = [Check(name="a", value=1, limit="", ok=ok) for ok in said]
+    assert latency.told(Measured(times=[times(rounds=5)] * starts, checks=checks)) is enough
+
+
 @pytest.mark.parametrize(("fault", "said"), [(WRONG, "status 500"), (GONE, "no answer: ")])
 def test_a_service_that_answers_badly_or_dies_is_refused(
     repository: Path, bento: Path, tmp_path: Path, fault: str, said: str
@@ -261,11 +279,25 @@ def test_limits_that_nobody_has_or_that_are_wrong_are_named(copy: Path):
         latency.own(copy)
     assert "section latency" in caught.value.hint
     save(copy)
+    with pytest.raises(ConfigError, match=r"slo\.yaml: latency: seconds is -1"):
+        latency.held("HEAD", root=copy)  # a change's own too, or it would stop every later one
+    limited(copy, LIMITS.model_dump())
     with pytest.raises(ConfigError, match=r"slo\.yaml of the base HEAD: latency: seconds is -1"):
         latency.held("HEAD", root=copy)
     limited(copy, None)
     with pytest.raises(ConfigError, match=r"slo\.yaml: latency: it is None"):
         latency.own(copy)
+
+
+def test_a_limit_that_the_bases_code_does_not_know_is_the_changes_own(copy: Path):
+    older = LIMITS.model_dump() | {"seconds": 0.5, "of_old": 1}
+    del older["starts_at_most"]
+    limited(copy, older)
+    save(copy)
+    limited(copy, LIMITS.model_dump())
+    own, moved = latency.held("HEAD", root=copy)
+    assert own == LIMITS.model_copy(update={"seconds": 0.5})
+    assert moved == ["latency.seconds: 0.5 → 0.4", "latency.of_old: 1 → None", "latency.starts_at_most: None → 3"]
 
 
 def test_the_limits_of_this_project_are_read():

@@ -26,6 +26,7 @@ class Limits(Section):
     warm_seconds: Positive
     seconds: Positive
     again_seconds: Positive
+    starts_at_most: Annotated[int, Field(ge=2)]
     block_ms: Positive
     min_rounds: Annotated[int, Field(ge=2)]
     resamples: Annotated[int, Field(gt=0)]
@@ -43,7 +44,7 @@ class Limits(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """A percentile of both sides in milliseconds; the head's part above the base's, and the band of that."""
+    """A percentile of a round, as `usual`, of both sides in milliseconds; the head's part above the base's, and its band."""
 
     name: str
     base_ms: float
@@ -59,25 +60,25 @@ def bands(parts: Sequence[Times], limits: Limits, *, seed: int) -> list[Band]:
 
     What disturbs one block disturbs its neighbours: requests are not independent, rounds nearly are.
     """
-    together = {kind: np.concatenate([times[kind] for times in parts]) for kind in (ONE, ALL)}
-    rng, rounds = np.random.default_rng(seed), len(together[ONE])
-    draws = [rng.integers(rounds, size=rounds) for _ in range(limits.resamples)]
+    rounds = sum(len(times[ONE]) for times in parts)
+    drawn = np.random.default_rng(seed).integers(rounds, size=(limits.resamples, rounds))
     tail = (1 - limits.confidence) / 2
     found = []
     for kind, share in JUDGED:
-        times = together[kind]
-        base, head = _percentiles(times, share)
-        ratios = [after / before for before, after in (_percentiles(times[drawn], share) for drawn in draws)]
-        low, high = np.quantile(ratios, [tail, 1 - tail])
+        together = np.concatenate([np.quantile(times[kind], share / 100, axis=2) for times in parts])
+        base, head = (float(value) for value in usual(together))
+        low, high = np.quantile(np.divide(*usual(together[drawn]).T[::-1]), [tail, 1 - tail])
         found.append(Band(name=f"p{share} of {kind}", base_ms=base, head_ms=head, more=head / base - 1,
                           low=float(low) - 1, high=float(high) - 1, most=limits.tolerance(kind, share)))  # fmt: skip
     return found
 
 
-def _percentiles(times: Floats, share: int) -> tuple[float, float]:
-    """Of base and head."""
-    base, head = np.quantile(times.swapaxes(0, 1).reshape(2, -1), share / 100, axis=1)
-    return float(base), float(head)
+def usual(rounds: Floats) -> Floats:
+    """The mean of the middle half of the rounds (the axis before the last): rounds in which something else ran are outside."""
+    ordered = np.sort(rounds, axis=-2)
+    cut = ordered.shape[-2] // 4
+    middle: Floats = ordered[..., cut : ordered.shape[-2] - cut, :].mean(axis=-2)
+    return middle
 
 
 def judge(found: Sequence[Band], limits: Limits) -> list[Check]:

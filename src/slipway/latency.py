@@ -1,6 +1,7 @@
 """`latency`: does a change make the service slower than its base? Both on this machine, in turns, with a noise band.
 
-No is said only when the whole band lies above the tolerance, twice: the services are started anew in between.
+No is said only when the whole band lies above the tolerance, twice: the services are started anew in between. What
+cannot be told is measured with further starts, up to a limit.
 """
 
 from __future__ import annotations
@@ -120,12 +121,12 @@ def compared(two: Sequence[Side], limits: Limits, *, name: str, seed: int, root:
 def compete(
     two: Sequence[Side], bentos: Sequence[Path], rows: Rows, limits: Limits, *, seed: int, root: Path
 ) -> Measured:
-    """Start, measure, judge; what is no yes is measured once more, with both started anew, and judged by all of it.
+    """Start, measure, judge; what is no yes is measured again, with both started anew, and judged by all of it.
 
     Two processes of the same code differ by a percent or two, by where their memory lies: a no must outlive that.
     """
     measured = Measured()
-    for seconds in (limits.seconds, limits.again_seconds):
+    for seconds in (limits.seconds, *[limits.again_seconds] * (limits.starts_at_most - 1)):
         with rivals.serving(two, bentos, root=root) as services:
             if faults := missing(two, services):
                 measured.checks = faults
@@ -133,9 +134,15 @@ def compete(
             running = [service for service in services if isinstance(service, Server)]
             measure(measured, running, rows, limits, seconds=seconds)
         measured.checks, measured.bands = verdicts(measured, limits, seed=seed)
-        if all(check.ok for check in measured.checks) or any(measured.errors):
+        if any(measured.errors) or told(measured):
             break
     return measured
+
+
+def told(measured: Measured) -> bool:
+    """Whether more would tell no more: a yes, or a no over two starts."""
+    said = {check.ok for check in measured.checks}
+    return said == {True} or (False in said and len(measured.times) > 1)
 
 
 def missing(two: Sequence[Side], found: Sequence[object]) -> list[Check]:
@@ -209,11 +216,16 @@ def sentence(found: Measured) -> str:
 
 
 def held(base: str, *, root: Path) -> tuple[Limits, list[str]]:
-    """The limits as the base has them, which are what holds (this change's own where it has none), and what differs."""
-    before, now = _section(base, root), load.slo(root / load.SLO).latency
-    if before is None:
-        return own(root), []
-    return _limits(before, f"{load.SLO} of the base {base[:12]}"), change.differences(before, now, SECTION)
+    """The limits as the base has them, which are what holds, and what differs; ConfigError when this change's are wrong.
+
+    Its own are taken where the base has none, and limit by limit where the base's code knows others.
+    """
+    mine, now, before = own(root), load.slo(root / load.SLO).latency, _section(base, root)
+    if not isinstance(before, Mapping):
+        return mine, []
+    known = {name: before[name] for name in Limits.model_fields if name in before}
+    moved = change.differences(before, now, SECTION)
+    return _limits({**mine.model_dump(), **known}, f"{load.SLO} of the base {base[:12]}"), moved
 
 
 def own(root: Path) -> Limits:
