@@ -28,8 +28,9 @@ from typing import Any
 from rich.console import Console
 from serving_figures import machine
 
-from slipway import config, environment, files, latency, package, rivals
-from slipway.latency import Limits, Measured, Rows
+from slipway import band, config, environment, files, latency, package, rivals
+from slipway.band import Limits
+from slipway.latency import Measured, Rows
 from slipway.rivals import Side
 from slipway.verdict import Verdict
 
@@ -128,7 +129,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=RECORD, help="where the record goes")
     given, params = parser.parse_args(), config.load(ROOT / "params.yaml")
-    limits, started = latency.own(ROOT), time.monotonic()
+    limits, started = band.own(ROOT), time.monotonic()
     with tempfile.TemporaryDirectory(dir=files.folder(environment.cache_home(ROOT)), prefix="bench-") as name:
         folder = rivals.copied(ROOT, Path(name) / "files")
         bento = package.build(folder, name=params.track.model, cards="").path

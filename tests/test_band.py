@@ -1,14 +1,20 @@
-"""The statistics on made-up times, whose true ratio is known."""
+"""The statistics on made-up times, whose true ratio is known; and the limits of a change, which are its base's."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
-from slipway import band
+from slipway import band, load
 from slipway.asker import ALL, ONE, Times
+from slipway.errors import ConfigError
+from story import ROOT, begin, save
 
 LIMITS = band.Limits(
     warm_seconds=0.1, seconds=1, again_seconds=1, starts_at_most=3, block_ms=5, min_rounds=5, resamples=200, confidence=0.95,
@@ -115,3 +121,76 @@ def test_rounds_are_drawn_whole():
     shuffled = {kind: np.random.default_rng(1).permuted(found, axis=0) for kind, found in noisy().items()}
     whole, apart = (band.bands([found], LIMITS, seed=1)[0] for found in (noisy(), shuffled))
     assert whole.high - whole.low > 2 * (apart.high - apart.low)
+
+
+def limited(folder: Path, section: Any) -> None:
+    """Write the section of slo.yaml; None removes it."""
+    path, yaml = folder / load.SLO, YAML()
+    found = yaml.load(path.read_text("utf-8"))
+    found.pop("latency", None)
+    if section is not None:
+        found["latency"] = section
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(found, file)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A repository with an objective."""
+    folder = tmp_path / "a b é"
+    (folder / "loadtests").mkdir(parents=True)
+    shutil.copy(ROOT / load.SLO, folder / load.SLO)
+    limited(folder, LIMITS.model_dump())
+    begin(folder)
+    return save(folder)
+
+
+def test_the_limits_are_the_bases_and_what_moves_is_told(project: Path):
+    own, moved = band.held("HEAD", root=project)
+    assert (own, moved) == (LIMITS, [])
+    limited(project, LIMITS.model_dump() | {"seconds": 0.5})
+    own, moved = band.held("HEAD", root=project)
+    assert (own, moved) == (LIMITS, ["latency.seconds: 1.0 → 0.5"])
+
+
+@pytest.mark.parametrize("before", [None, "no yaml: [", "- a list"])
+def test_a_base_without_limits_holds_a_change_to_its_own(project: Path, before: str | None):
+    own = (project / load.SLO).read_text("utf-8")
+    if before is None:
+        limited(project, None)
+    else:
+        (project / load.SLO).write_text(before, "utf-8")
+    save(project)
+    (project / load.SLO).write_text(own, "utf-8")
+    assert band.held("HEAD", root=project) == (LIMITS, [])
+
+
+def test_limits_that_nobody_has_or_that_are_wrong_are_named(project: Path):
+    limited(project, LIMITS.model_dump() | {"seconds": -1})
+    with pytest.raises(ConfigError, match=r"slo\.yaml: latency: seconds is -1.* greater than 0") as caught:
+        band.own(project)
+    assert "section latency" in caught.value.hint
+    save(project)
+    with pytest.raises(ConfigError, match=r"slo\.yaml: latency: seconds is -1"):
+        band.held("HEAD", root=project)  # a change's own too, or it would stop every later one
+    limited(project, LIMITS.model_dump())
+    with pytest.raises(ConfigError, match=r"slo\.yaml of the base HEAD: latency: seconds is -1"):
+        band.held("HEAD", root=project)
+    limited(project, None)
+    with pytest.raises(ConfigError, match=r"slo\.yaml: latency: it is None"):
+        band.own(project)
+
+
+def test_a_limit_that_the_bases_code_does_not_know_is_the_changes_own(project: Path):
+    older = LIMITS.model_dump() | {"seconds": 0.5, "of_old": 1}
+    del older["starts_at_most"]
+    limited(project, older)
+    save(project)
+    limited(project, LIMITS.model_dump())
+    own, moved = band.held("HEAD", root=project)
+    assert own == LIMITS.model_copy(update={"seconds": 0.5})
+    assert moved == ["latency.seconds: 0.5 → 1.0", "latency.of_old: 1 → None", "latency.starts_at_most: None → 3"]
+
+
+def test_the_limits_of_this_project_are_read():
+    assert band.own(ROOT).one_row_p50_at_most < 0.2

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from slipway import config, files
+from slipway import band, config, files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -106,10 +106,9 @@ def test_performance_picture_is_of_its_record():
 
 
 def test_latency_record_is_about_the_limits_that_hold():
-    from slipway import latency
 
     told = files.read_json(ROOT / "docs/latency.json")
-    assert told["limits"] == latency.own(ROOT).model_dump(), "make bench NAME=latency"
+    assert told["limits"] == band.own(ROOT).model_dump(), "make bench NAME=latency"
     no_change, slower = told["kinds"][:2]
     assert (no_change["pass"], no_change["trials"]) == (40, 40)
     assert slower["fail"] >= 36

@@ -16,16 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
 from serving import ROOT, committed
-from slipway import config, facts, files, git, latency, load, rivals
+from slipway import config, facts, files, git, latency, rivals
 from slipway.errors import ConfigError, Refused, Unsure
 from slipway.latency import Measured
 from slipway.verdict import Check, Verdict
 from story import save
 from test_band import LIMITS as BANDS
-from test_band import times
+from test_band import limited, times
 
 LIMITS = BANDS.model_copy(update={
     "warm_seconds": 0.05, "seconds": 0.4, "again_seconds": 0.4, "min_rounds": 3,
@@ -77,17 +76,6 @@ def repository(packable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     shutil.copy(ROOT / "loadtests/slo.yaml", folder / "loadtests")
     limited(folder, LIMITS.model_dump())
     return save(folder)
-
-
-def limited(folder: Path, section: Any) -> None:
-    """Write the section of slo.yaml; None removes it."""
-    path, yaml = folder / load.SLO, YAML()
-    found = yaml.load(path.read_text("utf-8"))
-    found.pop("latency", None)
-    if section is not None:
-        found["latency"] = section
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(found, file)
 
 
 @pytest.fixture
@@ -251,57 +239,6 @@ def test_a_base_without_a_service_is_said(copy: Path, params: config.Params):
     (copy / "bentofile.yaml").write_text(kept, "utf-8")
     assert asked(save(copy), params) == "the base has no service"
     assert told(copy)["verdict"] == "pass"
-
-
-def test_the_limits_are_the_bases_and_what_moves_is_told(copy: Path):
-    own, moved = latency.held("HEAD", root=copy)
-    assert (own, moved) == (LIMITS, [])
-    limited(copy, LIMITS.model_dump() | {"seconds": 0.5})
-    own, moved = latency.held("HEAD", root=copy)
-    assert (own, moved) == (LIMITS, ["latency.seconds: 0.4 → 0.5"])
-
-
-@pytest.mark.parametrize("before", [None, "no yaml: [", "- a list"])
-def test_a_base_without_limits_holds_a_change_to_its_own(copy: Path, before: str | None):
-    own = (copy / load.SLO).read_text("utf-8")
-    if before is None:
-        limited(copy, None)
-    else:
-        (copy / load.SLO).write_text(before, "utf-8")
-    save(copy)
-    (copy / load.SLO).write_text(own, "utf-8")
-    assert latency.held("HEAD", root=copy) == (LIMITS, [])
-
-
-def test_limits_that_nobody_has_or_that_are_wrong_are_named(copy: Path):
-    limited(copy, LIMITS.model_dump() | {"seconds": -1})
-    with pytest.raises(ConfigError, match=r"slo\.yaml: latency: seconds is -1.* greater than 0") as caught:
-        latency.own(copy)
-    assert "section latency" in caught.value.hint
-    save(copy)
-    with pytest.raises(ConfigError, match=r"slo\.yaml: latency: seconds is -1"):
-        latency.held("HEAD", root=copy)  # a change's own too, or it would stop every later one
-    limited(copy, LIMITS.model_dump())
-    with pytest.raises(ConfigError, match=r"slo\.yaml of the base HEAD: latency: seconds is -1"):
-        latency.held("HEAD", root=copy)
-    limited(copy, None)
-    with pytest.raises(ConfigError, match=r"slo\.yaml: latency: it is None"):
-        latency.own(copy)
-
-
-def test_a_limit_that_the_bases_code_does_not_know_is_the_changes_own(copy: Path):
-    older = LIMITS.model_dump() | {"seconds": 0.5, "of_old": 1}
-    del older["starts_at_most"]
-    limited(copy, older)
-    save(copy)
-    limited(copy, LIMITS.model_dump())
-    own, moved = latency.held("HEAD", root=copy)
-    assert own == LIMITS.model_copy(update={"seconds": 0.5})
-    assert moved == ["latency.seconds: 0.5 → 0.4", "latency.of_old: 1 → None", "latency.starts_at_most: None → 3"]
-
-
-def test_the_limits_of_this_project_are_read():
-    assert latency.own(ROOT).one_row_p50_at_most < 0.2
 
 
 def measured(*, rounds: int = 60, errors: Sequence[int] = (0, 0), ratio: float = 1.0) -> Measured:

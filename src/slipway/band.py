@@ -1,21 +1,27 @@
-"""A band: by how much a change's percentiles lie above its base's, with what the noise of the machine leaves open. Pure.
+"""A band: by how much a change's percentiles lie above its base's, with what the noise of the machine leaves open.
 
-The tolerances stand in the section `latency` of loadtests/slo.yaml.
+The tolerances are the section `latency` of loadtests/slo.yaml, of the base's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from slipway import change, git, load
 from slipway.asker import ALL, ONE, Floats, Times
+from slipway.errors import ConfigError
 from slipway.load import Positive, Section
 from slipway.verdict import Check
 
+SECTION = "latency"
 JUDGED = ((ONE, 50), (ONE, 95), (ALL, 50))
 """The percentiles that are compared, by kind of request."""
 
@@ -95,3 +101,40 @@ def _told(band: Band, limits: Limits) -> bool | None:
     if band.low > band.most:
         return False
     return True if band.high <= band.most or (band.high - band.low) / 2 <= limits.band_at_most else None
+
+
+def held(base: str, *, root: Path) -> tuple[Limits, list[str]]:
+    """The limits as the base has them, which are what holds, and what differs; ConfigError when this change's are wrong.
+
+    Its own are taken where the base has none, and limit by limit where the base's code knows others.
+    """
+    mine, now, before = own(root), load.slo(root / load.SLO).latency, _section(base, root)
+    if not isinstance(before, Mapping):
+        return mine, []
+    known = {name: before[name] for name in Limits.model_fields if name in before}
+    moved = change.differences(before, now, SECTION)
+    return _limits({**mine.model_dump(), **known}, f"{load.SLO} of the base {base[:12]}"), moved
+
+
+def own(root: Path) -> Limits:
+    """The limits that this checkout has; ConfigError where it has none."""
+    return _limits(load.slo(root / load.SLO).latency, str(load.SLO))
+
+
+def _limits(section: Any, where: str) -> Limits:
+    try:
+        return Limits.model_validate(section)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'it'} is {e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigError(f"{where}: {SECTION}: {wrong}", hint=f"edit the section {SECTION} of {load.SLO}") from None
+
+
+def _section(base: str, root: Path) -> Any:
+    """The section of slo.yaml at the base; None when it has none that can be read."""
+    try:
+        found = YAML(typ="safe").load(git.file_at(base, load.SLO.as_posix(), root=root) or "")
+    except YAMLError:
+        return None
+    return found.get(SECTION) if isinstance(found, Mapping) else None

@@ -7,25 +7,20 @@ cannot be told is measured with further starts, up to a limit.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from slipway import asker, band, change, config, files, git, load, manifests, package, rivals
+from slipway import asker, band, config, files, git, manifests, package, rivals
 from slipway.asker import ONE, Line, Plan, Times
 from slipway.band import Band, Limits
-from slipway.errors import ConfigError, SlipwayError, Unsure
+from slipway.errors import SlipwayError, Unsure
 from slipway.rivals import Side
 from slipway.server import Server
 from slipway.verdict import Check, Verdict
 
 VERDICT = Path("reports/latency.json")
-SECTION = "latency"
 TOLD = 400
 """Characters of a message, its end: there stands what went wrong."""
 EQUAL = "the same service as the base's: not one file of it differs"
@@ -166,7 +161,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     (root / VERDICT).unlink(missing_ok=True)
     head = git.commit(root=root)
     fork = manifests.forked(git.base(base, root=root), head, root=root)
-    limits, moved = held(fork, root=root)
+    limits, moved = band.held(fork, root=root)
     with rivals.checkout(fork, root=root) as tree:
         differing, found = against(tree, limits, params, root=root)
     notes = {"base": fork, "limits_changed": moved, "differing": differing, **described(found)}
@@ -213,40 +208,3 @@ def sentence(found: Measured) -> str:
     told = (f"not slower than the base: {b.name} {b.base_ms:.3f} → {b.head_ms:.3f} ms, "
             f"{b.more:+.1%} [{b.low:+.1%}, {b.high:+.1%}]" for b in found.bands)  # fmt: skip
     return next(told, "")
-
-
-def held(base: str, *, root: Path) -> tuple[Limits, list[str]]:
-    """The limits as the base has them, which are what holds, and what differs; ConfigError when this change's are wrong.
-
-    Its own are taken where the base has none, and limit by limit where the base's code knows others.
-    """
-    mine, now, before = own(root), load.slo(root / load.SLO).latency, _section(base, root)
-    if not isinstance(before, Mapping):
-        return mine, []
-    known = {name: before[name] for name in Limits.model_fields if name in before}
-    moved = change.differences(before, now, SECTION)
-    return _limits({**mine.model_dump(), **known}, f"{load.SLO} of the base {base[:12]}"), moved
-
-
-def own(root: Path) -> Limits:
-    """The limits that this checkout has; ConfigError where it has none."""
-    return _limits(load.slo(root / load.SLO).latency, str(load.SLO))
-
-
-def _limits(section: Any, where: str) -> Limits:
-    try:
-        return Limits.model_validate(section)
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'it'} is {e['input']!r}: {e['msg']}" for e in error.errors()
-        )
-        raise ConfigError(f"{where}: {SECTION}: {wrong}", hint=f"edit the section {SECTION} of {load.SLO}") from None
-
-
-def _section(base: str, root: Path) -> Any:
-    """The section of slo.yaml at the base; None when it has none that can be read."""
-    try:
-        found = YAML(typ="safe").load(git.file_at(base, load.SLO.as_posix(), root=root) or "")
-    except YAMLError:
-        return None
-    return found.get(SECTION) if isinstance(found, Mapping) else None
