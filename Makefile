@@ -44,7 +44,7 @@ loop: setup ## the whole loop on this machine (TARGET=cluster, ARGS=--keep)
 	@$(if $(filter cluster,$(TARGET)),$(reach)) $(PY) -m slipway loop $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 test: setup ## all tests but act's and the cluster's, with branch coverage
-	@$(PY) -m pytest -n 2 --dist loadscope -m "not cluster and not act" --cov --cov-report=term $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not cluster and not act" --cov --cov-report=term $(ARGS)
 
 check: setup ## format, lint, types, the workflows, the README, and locks and docs that are current
 	@$(PY) -m ruff format --check

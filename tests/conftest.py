@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 BIKES = HERE / "problems" / "bikes"
+LONG = ("test_loop", "test_review")
+"""Minutes, and few tests: pytest-xdist would take them last."""
 STAGES = ("ingest", "features", "train", "export")
 Run = Callable[..., str]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -86,6 +88,14 @@ def project(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(bare, folder)
     _run(folder, *STAGES)
     return folder
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bikes problem as a repository with lock, metrics and plots as its pipeline made them, committed. Read only."""
+    from story import reproduced
+
+    return reproduced(tmp_path_factory.mktemp("honest") / "a b é")
 
 
 @pytest.fixture
@@ -188,10 +198,13 @@ def world(told: Told) -> World:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the cluster's one story come last, and of those the ones that go on with its world."""
+    """Long files come first, so that no process waits for another at the end.
+
+    Tests of the cluster's one story come last, and of those the ones that go on with its world.
+    """
 
     def order(item: pytest.Item) -> int:
         names = getattr(item, "fixturenames", ())
-        return ("told" in names) + ("told" in names and "world" in names)
+        return ("told" in names) + ("told" in names and "world" in names) - (item.path.stem in LONG)
 
     items.sort(key=order)

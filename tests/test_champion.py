@@ -9,14 +9,14 @@ import pytest
 
 from slipway import champion, config, environment, git, ledger
 from slipway.errors import ConfigError, Unsure
-from story import reproduced, save
+from story import save
 from test_ledger import line
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def released(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository without any cache whose production runs its first commit."""
-    folder = reproduced(tmp_path_factory.mktemp("champion") / "a b é")
+    folder = shutil.copytree(honest, tmp_path_factory.mktemp("champion") / "a b é", symlinks=True)
     ledger.append(line(1, commit=git.commit(root=folder)), folder)
     return save(folder)
 

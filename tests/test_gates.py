@@ -215,9 +215,9 @@ def test_judge_refuses_by_that_check_alone(judged: Path, tmp_path: Path, say: Sa
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def followed(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A commit whose very model production runs: it is its own champion. Read only."""
-    folder = story.reproduced(tmp_path_factory.mktemp("followed") / "a b é")
+    folder = shutil.copytree(honest, tmp_path_factory.mktemp("followed") / "a b é", symlinks=True)
     ledger.append(line(1, commit=git.commit(root=folder)), folder)
     return story.save(folder)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +27,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, sub
     (folder / "params.yaml").write_text(text + "# not committed\n")
     command = [sys.executable, "-m", "slipway", "loop", "--keep"]
     done = subprocess.run(
-        command, cwd=folder, env=environment.programs(folder), capture_output=True, text=True, timeout=300
+        command, cwd=folder, env=environment.programs(folder), capture_output=True, text=True, timeout=600
     )
     yield folder, done
     subprocess.run([*command[:-1], "--stop"], cwd=folder, env=environment.programs(folder), check=True)
@@ -51,6 +53,10 @@ def test_loop_tells_the_whole_story(played):
     for said in ("The loop in", "Train on two more weeks", "Train much faster", "ask it"):
         assert said in done.stdout
     assert "1 changed files are not committed" in done.stderr
+    rows = re.findall(r"(?m)^│ (\w+) +│ .*? │ +[\d.]+ │ (\w*) *│$", done.stdout)
+    found = {word: [verdict for name, verdict in rows if name == word] for word in ("judge", "latency", "load")}
+    assert (found["judge"], found["load"]) == (["pass", "pass", "fail"], ["pass", "pass"]), done.stdout
+    assert (found["latency"][:2], len(found["latency"])) == (["pass", "pass"], 3)
 
 
 def test_good_change_reaches_production(played):
@@ -100,8 +106,8 @@ def test_champion_alias_follows_production(played):
     assert (folder / "mlflow.db").exists()
 
 
-def test_interrupted_loop_leaves_no_process_and_no_lock(tmp_path):
-    folder = repository(tmp_path / "stopped")
+def test_interrupted_loop_leaves_no_process_and_no_lock(honest, tmp_path):
+    folder = shutil.copytree(honest, tmp_path / "stopped", symlinks=True)
     command = [sys.executable, "-m", "slipway", "loop"]
     running = subprocess.Popen(command, cwd=folder, env=environment.programs(folder), stderr=subprocess.PIPE, text=True)
     assert running.stderr

@@ -13,18 +13,12 @@ from slipway import champion, claim, config, evaluate, files, git, prove
 from slipway.claim import Claim
 from slipway.errors import Refused, Unsure
 from slipway.verdict import Check, sentence
-from story import edit, reproduced, save
+from story import edit, save
 
 NOBODYS = "f" * 32
 STATUS = {
     "train": ["changed command", {"changed deps": {"data/x.parquet": "deleted", "params.yaml": {"seed": "modified"}}}]
 }
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bikes problem with its lock, metrics and plots as the pipeline made them, committed. Read only."""
-    return reproduced(tmp_path_factory.mktemp("prove") / "a b é")
 
 
 @pytest.fixture

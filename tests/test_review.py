@@ -11,13 +11,7 @@ import pytest
 
 from admitted import made, pod
 from slipway import champion, files, git
-from story import edit, reproduced, save
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bikes problem, reproduced and committed. Read only."""
-    return reproduced(tmp_path_factory.mktemp("review") / "a b é")
+from story import edit, save
 
 
 @pytest.fixture

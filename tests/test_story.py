@@ -165,6 +165,7 @@ def test_closing_table_names_what_happened(kept: Told) -> None:
     for word, times in {"image": 3, "release": 2, "promote": 2, "sync": 4, "verify": 2, "merge": 1}.items():
         assert words.count(word) == times, f"{word}: {words}"
     assert [row[3] for row in rows if row[0] == "judge"] == ["pass", "pass", "fail"]
+    assert [row[3] for row in rows if row[0] == "latency"][:2] == ["pass", "pass"]
     assert sum("load-gate Succeeded" in row[1] for row in rows) == 2
     assert "make loop ARGS=--stop" in table
     for path in re.findall(r"\.slipway/loop/report-\w+/report\.html", table):

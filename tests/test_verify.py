@@ -20,7 +20,7 @@ from conftest import Cli
 from slipway import chain, config, environment, files, git, ledger, overlay, package, track, verify
 from slipway.errors import ConfigError, Refused, Unsure
 from slipway.server import free_port
-from story import edit, reproduced, save
+from story import edit, save
 
 ALL = ["overlay", "ledger", "image", "bento", "run", "lock", "model", "data", "sources", "commit", "pull request"]
 OVERLAY = """\
@@ -89,9 +89,9 @@ def _own_stores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bikes problem reproduced, tracked and packaged; merged as pull request 12. Read only."""
-    folder = reproduced(tmp_path_factory.mktemp("verify") / "a b é")
+    folder = shutil.copytree(honest, tmp_path_factory.mktemp("verify") / "a b é", symlinks=True)
     git.output("commit", "-q", "--amend", "-m", "Better features (#12)", root=folder)
     params = config.load(folder / "params.yaml")
     track.run(params, root=folder)

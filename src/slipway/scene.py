@@ -24,9 +24,9 @@ from slipway import champion, environment, files, git, server
 from slipway.errors import ConfigError, SlipwayError
 
 STAGES = ("ingest", "features", "train", "export", "evaluate")
-JUDGING = ("prove", "judge", "package", "load")
+JUDGING = ("prove", "judge", "latency", "package", "load")
 """Chapters outside DVC whose verdict is shown."""
-REVIEWED = ("prove", "judge", "report")
+REVIEWED = ("prove", "judge", "latency", "report")
 """Chapters within a review that are steps of their own."""
 ENVIRONMENTS = ("production", "staging")
 COLOURS = {"pass": "green", "fail": "red", "unsure": "yellow", "": "default"}
