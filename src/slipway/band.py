@@ -73,7 +73,8 @@ def bands(parts: Sequence[Times], limits: Limits, *, seed: int) -> list[Band]:
     for kind, share in JUDGED:
         together = np.concatenate([np.quantile(times[kind], share / 100, axis=2) for times in parts])
         base, head = (float(value) for value in usual(together))
-        low, high = np.quantile(np.divide(*usual(together[drawn]).T[::-1]), [tail, 1 - tail])
+        before, after = usual(together[drawn]).T
+        low, high = np.quantile(after / before, [tail, 1 - tail])
         found.append(Band(name=f"p{share} of {kind}", base_ms=base, head_ms=head, more=head / base - 1,
                           low=float(low) - 1, high=float(high) - 1, most=limits.tolerance(kind, share)))  # fmt: skip
     return found

@@ -205,6 +205,6 @@ def described(found: Measured) -> dict[str, Any]:
 
 def sentence(found: Measured) -> str:
     """The first percentile in words; empty when nothing was measured."""
-    told = (f"not slower than the base: {b.name} {b.base_ms:.3f} → {b.head_ms:.3f} ms, "
+    said = (f"not slower than the base: {b.name} {b.base_ms:.3f} → {b.head_ms:.3f} ms, "
             f"{b.more:+.1%} [{b.low:+.1%}, {b.high:+.1%}]" for b in found.bands)  # fmt: skip
-    return next(told, "")
+    return next(said, "")
