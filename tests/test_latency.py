@@ -49,7 +49,7 @@ _asked, _alive = 0, Front.__call__
 async def _dying(self, scope, receive, send):
     global _asked
     _asked += scope.get("path") == "/predict"
-    if _asked > 150:
+    if _asked > 40:
         import os
         os._exit(1)
     await _alive(self, scope, receive, send)
@@ -105,13 +105,13 @@ def asked(folder: Path, params: config.Params) -> str:
 
 def test_an_equal_service_passes_and_its_percentiles_are_told(copy: Path, params: config.Params):
     said = asked(append(copy, "\n# a comment\n"), params)
-    assert said.startswith("not slower than the base: p50 of one row 0.")
+    assert said.startswith("not slower than the base: p50 of one row ")
     record = told(copy)
     assert record["verdict"] == "pass"
     assert record["inputs"] == {"commit": git.commit(root=copy), "base": git.commit("HEAD~1", root=copy)}
     assert record["notes"]["differing"] == ["src/slipway/front.py"]
     assert [row[0] for row in record["notes"]["table"]] == ["p50 of one row", "p95 of one row", "p50 of all rows"]
-    assert (record["notes"]["starts"], record["notes"]["own_rows"]) == (1, False)
+    assert (record["notes"]["starts"] >= 1, record["notes"]["own_rows"]) == (True, False)
     assert record["rows"] > 2 * record["notes"]["rounds"] > 0
     assert git.dirty(copy) == []
     assert not (copy / ".slipway/latency").exists()
