@@ -106,7 +106,6 @@ def test_performance_picture_is_of_its_record():
 
 
 def test_latency_record_is_about_the_limits_that_hold():
-
     told = files.read_json(ROOT / "docs/latency.json")
     assert told["limits"] == band.own(ROOT).model_dump(), "make bench NAME=latency"
     no_change, slower = told["kinds"][:2]

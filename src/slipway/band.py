@@ -109,7 +109,8 @@ def held(base: str, *, root: Path) -> tuple[Limits, list[str]]:
 
     Its own are taken where the base has none, and limit by limit where the base's code knows others.
     """
-    mine, now, before = own(root), load.slo(root / load.SLO).latency, _section(base, root)
+    now, before = load.slo(root / load.SLO).latency, _section(base, root)
+    mine = _limits(now, str(load.SLO))
     if not isinstance(before, Mapping):
         return mine, []
     known = {name: before[name] for name in Limits.model_fields if name in before}
