@@ -132,7 +132,7 @@ def main() -> None:
     limits, started = band.own(ROOT), time.monotonic()
     with tempfile.TemporaryDirectory(dir=files.folder(environment.cache_home(ROOT)), prefix="bench-") as name:
         folder = rivals.copied(ROOT, Path(name) / "files")
-        bento = package.build(folder, name=params.track.model, cards="").path
+        bento = package.build(folder, name=params.track.model, readme="").path
         two = [Side(name=side, tree=ROOT, folder=folder, python=Path(sys.executable)) for side in ("base", "head")]
         rows = Rows.of(two)
         usual = latency.compete(two, [bento, bento], rows, limits, seed=0, root=ROOT).bands[0].base_ms

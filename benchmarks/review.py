@@ -27,7 +27,7 @@ from github import GitHub
 CHANGE = {"train.estimators.boosting.max_iter": 149}
 
 
-def clone(origin: Path, folder: Path, branch: str, cache: Path) -> Path:
+def clone_at(origin: Path, folder: Path, branch: str, cache: Path) -> Path:
     """A clone at `branch`, with DVC's cache as it was restored: a copy of `cache`."""
     git.output("clone", "-q", "-b", branch, str(origin), str(folder), root=origin.parent)
     for key, value in (
@@ -140,14 +140,14 @@ def main() -> None:
         git.output("clone", "-q", "--bare", str(ROOT), str(origin), root=folder)
         git.output("update-ref", "refs/heads/main", git.commit(root=ROOT), root=origin)
         git.output("symbolic-ref", "HEAD", "refs/heads/main", root=origin)
-        developer = clone(origin, folder / "developer", "main", cache)
+        developer = clone_at(origin, folder / "developer", "main", cache)
         released(developer)
         propose(developer)
-        first = merged(clone(origin, folder / "first", "main", cache))
+        first = merged(clone_at(origin, folder / "first", "main", cache))
         packed = folder / "environment.tar"
         run(ROOT, "tar", "-cf", str(packed), ".venv")
         found = timed(first, packed, "pull request, one stage changed", 60)
-        again = merged(clone(origin, folder / "again", "main", first / ".dvc/cache"))
+        again = merged(clone_at(origin, folder / "again", "main", first / ".dvc/cache"))
         found += timed(again, packed, "pull request, everything cached", 20)
         found += upsert(first / "reports/facts.json")
     closing("review", found, time.monotonic() - started)

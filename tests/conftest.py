@@ -131,7 +131,7 @@ def bento(packable: Path) -> Path:
     """The folder of its bento."""
     from slipway import package
 
-    return package.build(packable, name="bikes", cards="# A card\n").path
+    return package.build(packable, name="bikes", readme="# A card\n").path
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ LOOSE = {"rate": 10, "mixed": 60, "unusual": 8, "min_requests": 60, "slower_ms_a
 SECONDS = 90.0
 
 
-def kubectl(*words: str, given: str | None = None) -> str:
+def kube(*words: str, given: str | None = None) -> str:
     return cluster.kubectl("-n", SPACE, *words, given=given, timeout=120)
 
 
@@ -113,7 +113,7 @@ def release(images: dict[str, str], production: Path) -> Iterator[Apply]:
         for one in objects:
             if one["metadata"]["name"] == "serve-canary":
                 one["spec"]["ports"][0]["port"] = port
-        kubectl("apply", "-f", "-", given="\n---\n".join(json.dumps(one) for one in objects))
+        kube("apply", "-f", "-", given="\n---\n".join(json.dumps(one) for one in objects))
         return wait(images[name], phase)
 
     try:
@@ -123,7 +123,7 @@ def release(images: dict[str, str], production: Path) -> Iterator[Apply]:
 
 
 def rollout() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(kubectl("get", "rollout", "serve", "-o", "json"))
+    found: dict[str, Any] = json.loads(kube("get", "rollout", "serve", "-o", "json"))
     return found
 
 
@@ -138,7 +138,7 @@ def wait(ref: str, phase: str) -> dict[str, Any]:
         if seen and ours and status.get("phase") == phase:
             return status
         time.sleep(0.5)
-    pytest.fail(f"not {phase} after {SECONDS:g} s: {json.dumps(status)[:3000]}\n{kubectl('get', 'events')[-3000:]}")
+    pytest.fail(f"not {phase} after {SECONDS:g} s: {json.dumps(status)[:3000]}\n{kube('get', 'events')[-3000:]}")
 
 
 def verdicts(ref: str) -> list[dict[str, Any]]:
@@ -146,9 +146,9 @@ def verdicts(ref: str) -> list[dict[str, Any]]:
 
     A pod's log has stdout and stderr in one, in no sure order.
     """
-    jobs = json.loads(kubectl("get", "jobs", "--sort-by=.metadata.creationTimestamp", "-o", "json"))["items"]
+    jobs = json.loads(kube("get", "jobs", "--sort-by=.metadata.creationTimestamp", "-o", "json"))["items"]
     of = [job for job in jobs if job["spec"]["template"]["spec"]["initContainers"][0]["image"] == ref]
-    logs = [kubectl("logs", f"job/{job['metadata']['name']}", "-c", "gate") for job in of]
+    logs = [kube("logs", f"job/{job['metadata']['name']}", "-c", "gate") for job in of]
     return [json.loads(next(line for line in log.splitlines() if line.startswith("{"))) for log in logs]
 
 
@@ -156,14 +156,14 @@ def answers(bento: Path) -> None:
     """The service still gives the stable model's answers, through its one address."""
     path = f"/api/v1/namespaces/{SPACE}/services/serve:http/proxy/predict"
     kept = files.read_json(bento / "src/models/golden.json")
-    said = kubectl("create", "--raw", path, "-f", "-", given=json.dumps([each["row"] for each in kept]))
+    said = kube("create", "--raw", path, "-f", "-", given=json.dumps([each["row"] for each in kept]))
     assert json.loads(said)["predictions"] == pytest.approx([each["prediction"] for each in kept], abs=1e-3)
 
 
 def test_releases_go_out_in_steps(release: Apply, images: dict[str, str], bento: Path) -> None:
     first = release("stable", "Healthy")
     assert first["currentStepIndex"] == 4  # nothing to compare with: the first version skips all steps
-    assert kubectl("get", "analysisruns", "-o", "name") == ""
+    assert kube("get", "analysisruns", "-o", "name") == ""
     assert {pod_image(pod) for pod in pods()} == {images["stable"]}
 
     wrong = release("wrong", "Degraded")  # its own golden answers and reference agree with it
@@ -191,7 +191,7 @@ def test_releases_go_out_in_steps(release: Apply, images: dict[str, str], bento:
 
 def pods() -> list[dict[str, Any]]:
     """The service's pods that stay."""
-    found = json.loads(kubectl("get", "pods", "-l", "app.kubernetes.io/name=serve", "-o", "json"))["items"]
+    found = json.loads(kube("get", "pods", "-l", "app.kubernetes.io/name=serve", "-o", "json"))["items"]
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 

@@ -172,7 +172,10 @@ def shapes(of: Subject, text: str) -> list[list[str]]:
     given.gates["judge"]["checks"][1]["name"] = text
     wrong = replace(of, facts=given, spec=replace(of.spec, labels=labels), merged=f"merged by {text}")
     pages = [rendered(card.model(wrong)), rendered(card.data(wrong)), page.html(given, {}, card.model(wrong))]
-    return [[tag for tag in re.findall(r"</?[a-z][^>]*>", html) if not re.fullmatch("</?code>", tag)] for html in pages]
+    return [
+        [tag for tag in re.findall(r"</?[a-z][^>]*>", document) if not re.fullmatch("</?code>", tag)]
+        for document in pages
+    ]
 
 
 def test_a_long_text_is_cut(of: Subject):
@@ -183,10 +186,10 @@ def test_a_long_text_is_cut(of: Subject):
 def test_report_writes_both_and_shows_them_folded(measured: Path, tmp_path: Path, run: Callable[..., str]):
     folder = shutil.copytree(measured, tmp_path / "a b é")
     run(folder, "report")
-    html = (folder / "reports/report.html").read_text("utf-8")
+    document = (folder / "reports/report.html").read_text("utf-8")
     for name, heading in ((card.MODEL, "Intended use"), (card.DATA, "Composition")):
         assert f"## {heading}" in (folder / name).read_text("utf-8")
-        assert f"<h2>{heading}</h2>" in html
+        assert f"<h2>{heading}</h2>" in document
 
 
 def test_both_cards_are_written_and_returned(measured: Path, params: config.Params, tmp_path: Path):

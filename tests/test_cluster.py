@@ -22,7 +22,7 @@ FIRST = "7b9eb3fde1dd3b5cb26bdf6580d1fadde6a73da3"
 
 
 @pytest.fixture
-def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that alone is PATH, with `kubectl` in it: it notes its words and says what is in `said`."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -61,19 +61,19 @@ def test_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         cluster.argocd("app", "list")
 
 
-def test_program_that_hangs_is_given_up(kubectl: Path) -> None:
-    program(kubectl, "kubectl", "while :; do :; done")
+def test_program_that_hangs_is_given_up(programs: Path) -> None:
+    program(programs, "kubectl", "while :; do :; done")
     with pytest.raises(Unsure, match=r"`kubectl get pods …` did not end within 0\.2 s"):
         cluster.kubectl("get", "pods", timeout=0.2)
 
 
-def test_program_gets_what_it_is_given(kubectl: Path) -> None:
-    program(kubectl, "kubectl", "read line; echo heard $line")
+def test_program_gets_what_it_is_given(programs: Path) -> None:
+    program(programs, "kubectl", "read line; echo heard $line")
     assert cluster.kubectl("apply", "-f", "-", given="one\n") == "heard one\n"
 
 
-def test_failed_program_ends_in_its_meaning(kubectl: Path) -> None:
-    program(kubectl, "kubectl", "echo 'The connection to the server localhost:8080 was refused - did you' >&2; exit 1")
+def test_failed_program_ends_in_its_meaning(programs: Path) -> None:
+    program(programs, "kubectl", "echo 'The connection to the server localhost:8080 was refused - did you' >&2; exit 1")
     with pytest.raises(ConfigError, match="no cluster in reach: The connection to the server localhost:8080") as caught:
         cluster.kubectl("get", "pods")
     assert "KUBECONFIG" in caught.value.hint
@@ -113,30 +113,30 @@ def test_failures_are_explained(said: str, means: str, hint: str) -> None:
 # Applications
 
 
-def test_state_asks_argo_cd_namespace(kubectl: Path) -> None:
-    says(kubectl, "succeeded")
+def test_state_asks_argo_cd_namespace(programs: Path) -> None:
+    says(programs, "succeeded")
     assert cluster.state("flights-staging").phase == "Succeeded"
-    assert (kubectl / "asked").read_text() == "-n argocd get applications.argoproj.io flights-staging -o json\n"
+    assert (programs / "asked").read_text() == "-n argocd get applications.argoproj.io flights-staging -o json\n"
 
 
 @pytest.mark.parametrize(("hard", "kind"), [(False, "normal"), (True, "hard")])
-def test_refresh_annotates(kubectl: Path, hard: bool, kind: str) -> None:
+def test_refresh_annotates(programs: Path, hard: bool, kind: str) -> None:
     cluster.refresh("x", hard=hard)
-    assert f"annotate applications.argoproj.io x argocd.argoproj.io/refresh={kind}" in (kubectl / "asked").read_text()
+    assert f"annotate applications.argoproj.io x argocd.argoproj.io/refresh={kind}" in (programs / "asked").read_text()
 
 
 @pytest.mark.parametrize(
     ("name", "phase"),
     [("succeeded", "Succeeded"), ("healed", "Succeeded"), ("gate-failed", "Failed"), ("forbidden", "Failed")],
 )
-def test_wait_ends_with_the_operation_whatever_its_phase(kubectl: Path, tmp_path: Path, name: str, phase: str) -> None:
-    says(kubectl, name)
-    revision = json.loads((kubectl / "said").read_text())["status"]["operationState"]["syncResult"]["revision"]
+def test_wait_ends_with_the_operation_whatever_its_phase(programs: Path, tmp_path: Path, name: str, phase: str) -> None:
+    says(programs, name)
+    revision = json.loads((programs / "said").read_text())["status"]["operationState"]["syncResult"]["revision"]
     assert cluster.wait("flights-staging", revision, seconds=0, root=tmp_path).phase == phase
 
 
-def test_wait_is_unsure_in_the_end(kubectl: Path, tmp_path: Path) -> None:
-    says(kubectl, "running")
+def test_wait_is_unsure_in_the_end(programs: Path, tmp_path: Path) -> None:
+    says(programs, "running")
     with pytest.raises(Unsure, match=r"did not come to 0{12} within 0 s: Synced at .* operation Running of") as caught:
         cluster.wait("flights-staging", "0" * 40, seconds=0, root=tmp_path)
     assert caught.value.hint.endswith("describe application flights-staging")
@@ -147,11 +147,11 @@ def test_wait_is_unsure_in_the_end(kubectl: Path, tmp_path: Path) -> None:
     [("healed", Unsure, "healed itself"), ("broken", ConfigError, "ComparisonError")],
 )
 def test_wait_gives_up_on_what_cannot_come(
-    kubectl: Path, tmp_path: Path, name: str, error: type[SlipwayError], said: str
+    programs: Path, tmp_path: Path, name: str, error: type[SlipwayError], said: str
 ) -> None:
     told = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
     told["status"]["history"] = []  # no whole operation succeeded
-    (kubectl / "said").write_text(json.dumps(told), encoding="utf-8")
+    (programs / "said").write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(error, match=said):
         cluster.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
 
@@ -165,20 +165,20 @@ def turns(folder: Path, *names: str) -> None:
     (folder / "turn").write_text("\n", encoding="utf-8")
 
 
-def test_wait_takes_no_success_that_comes_too_late(kubectl: Path, tmp_path: Path) -> None:
-    turns(kubectl, "running", "succeeded")
+def test_wait_takes_no_success_that_comes_too_late(programs: Path, tmp_path: Path) -> None:
+    turns(programs, "running", "succeeded")
     with pytest.raises(Unsure, match="did not come to"):
         cluster.wait("flights-staging", FIRST, seconds=0, root=tmp_path)
-    turns(kubectl, "broken", "succeeded")
-    told = json.loads((kubectl / "said.").read_text(encoding="utf-8"))
+    turns(programs, "broken", "succeeded")
+    told = json.loads((programs / "said.").read_text(encoding="utf-8"))
     told["status"]["history"] = []  # no whole operation succeeded
-    (kubectl / "said.").write_text(json.dumps(told), encoding="utf-8")
+    (programs / "said.").write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(ConfigError, match="ComparisonError"):
         cluster.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
 
 
-def test_wait_believes_bad_news_only_when_it_stays(kubectl: Path, tmp_path: Path) -> None:
-    turns(kubectl, "running", "running", "broken", "succeeded")
+def test_wait_believes_bad_news_only_when_it_stays(programs: Path, tmp_path: Path) -> None:
+    turns(programs, "running", "running", "broken", "succeeded")
     assert cluster.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=1.5).phase == "Succeeded"
 
 
@@ -237,35 +237,35 @@ metadata: {name: flights-staging}
 """
 
 
-def test_bootstrap_applies_policies_then_the_addressed_applications(kubectl: Path) -> None:
-    (kubectl / "rendered").write_text(RENDERED, encoding="utf-8")
+def test_bootstrap_applies_policies_then_the_addressed_applications(programs: Path) -> None:
+    (programs / "rendered").write_text(RENDERED, encoding="utf-8")
     cluster.bootstrap(ROOT, repository="file:///here.git", name="flights")
-    asked = (kubectl / "asked").read_text().splitlines()
+    asked = (programs / "asked").read_text().splitlines()
     assert asked == [f"apply -k {ROOT}/k8s/policy", f"kustomize {ROOT}/argocd", "apply -f -"]
-    project, app, namespace = json.loads((kubectl / "given").read_text())["items"]
+    project, app, namespace = json.loads((programs / "given").read_text())["items"]
     assert project["spec"]["sourceRepos"] == [app["spec"]["source"]["repoURL"]] == ["file:///here.git"]
     assert namespace["kind"] == "Namespace"
 
 
-def test_bootstrap_refuses_another_projects_applications(kubectl: Path) -> None:
-    (kubectl / "rendered").write_text(RENDERED, encoding="utf-8")
+def test_bootstrap_refuses_another_projects_applications(programs: Path) -> None:
+    (programs / "rendered").write_text(RENDERED, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"argocd/project.yaml is about 'flights', limit: 'bikes'"):
         cluster.bootstrap(ROOT, repository="file:///here.git", name="bikes")
-    assert "apply -f -" not in (kubectl / "asked").read_text().splitlines()
+    assert "apply -f -" not in (programs / "asked").read_text().splitlines()
 
 
 # Looking closer
 
 
-def test_hook_log_is_whole(kubectl: Path) -> None:
-    (kubectl / "said").write_text("line\n", encoding="utf-8")
+def test_hook_log_is_whole(programs: Path) -> None:
+    (programs / "said").write_text("line\n", encoding="utf-8")
     assert cluster.hook_log("flights-staging", "load-gate") == "line\n"
-    assert (kubectl / "asked").read_text() == "-n flights-staging logs job/load-gate --tail=-1\n"
+    assert (programs / "asked").read_text() == "-n flights-staging logs job/load-gate --tail=-1\n"
 
 
-def test_dump_says_what_it_could_not_have(kubectl: Path) -> None:
+def test_dump_says_what_it_could_not_have(programs: Path) -> None:
     program(
-        kubectl,
+        programs,
         "kubectl",
         'case "$*" in *"-o name") echo pod/one;; logs*) echo Hello;; *) echo gone >&2; exit 1;; esac',
     )

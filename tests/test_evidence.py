@@ -318,6 +318,9 @@ def test_commit_with_a_broken_overlay_holds_nothing(hub, params, repository, tmp
 
 def test_api_is_opened_for_the_status_alone(hub, params, tmp_path):
     given = environment.Actions(event=tmp_path, repository=hub.repository, api=hub.url, server=hub.url, token=hub.token)
-    with evidence.api("machine", params, None) as none, evidence.api("status", params, given) as api:
+    with (
+        evidence.github_client("machine", params, None) as none,
+        evidence.github_client("status", params, given) as api,
+    ):
         assert none is None
         assert isinstance(api, Rest)

@@ -48,7 +48,7 @@ ThreadingHTTPServer(("", 3000), Handler).serve_forever()
 PIP = "import importlib.util as found; print(found.find_spec('pip'))"
 
 
-def kubectl(*words: str, given: Any = None, timeout: float = 180) -> str:
+def kube(*words: str, given: Any = None, timeout: float = 180) -> str:
     return cluster.kubectl("-n", SPACE, *words, given=json.dumps(given) if given else None, timeout=timeout)
 
 
@@ -62,7 +62,7 @@ def space() -> Iterator[None]:
     found = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}}
     cluster.kubectl("create", "-f", "-", given=json.dumps(found))
     try:
-        kubectl("create", "configmap", "slo", f"--from-literal=slo.yaml={json.dumps(SLO)}")
+        kube("create", "configmap", "slo", f"--from-literal=slo.yaml={json.dumps(SLO)}")
         yield
     finally:
         cluster.kubectl("delete", "namespace", SPACE, "--wait=false")
@@ -114,7 +114,7 @@ def service(name: str, container: dict[str, Any], *, who: tuple[int, int] | None
            "spec": spec(main, who=who)}  # fmt: skip
     front = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
              "spec": {"selector": labels, "ports": [{"port": 3000, "targetPort": "http"}]}}  # fmt: skip
-    kubectl("create", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": [pod, front]})
+    kube("create", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": [pod, front]})
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def running(serve_image: str, wrong: str, gate_image: str, packable: Path) -> No
     service("wrong", {"image": wrong}, who=None)
     service("slow", {"image": gate_image, "command": ["python", "-c", fast + SLOW]}, who=(SOMEBODY, SOMEBODY))
     for name in ("serve", "wrong", "slow"):
-        kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+        kube("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
 
 
 Judged = Callable[..., tuple[int, dict[str, Any], str]]
@@ -145,7 +145,7 @@ def judged(running: None, serve_image: str, gate_image: str) -> Judged:
         pod = spec(main, first, who=(SOMEBODY, SOMEBODY), restartPolicy="Never")
         job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": f"gate-{name}-"},
                "spec": {"backoffLimit": 0, "activeDeadlineSeconds": 120, "template": {"spec": pod}}}  # fmt: skip
-        made = kubectl("create", "-f", "-", "-o", "name", given=job).split("/")[-1].strip()
+        made = kube("create", "-f", "-", "-o", "name", given=job).split("/")[-1].strip()
         return ended(made)
 
     return run
@@ -154,14 +154,14 @@ def judged(running: None, serve_image: str, gate_image: str) -> Judged:
 def ended(job: str) -> tuple[int, dict[str, Any], str]:
     until = time.monotonic() + 120
     while time.monotonic() < until:
-        pods = json.loads(kubectl("get", "pods", "-l", f"job-name={job}", "-o", "json"))["items"]
+        pods = json.loads(kube("get", "pods", "-l", f"job-name={job}", "-o", "json"))["items"]
         states = [s["state"] for pod in pods for s in pod["status"].get("containerStatuses", [])]
         if states and "terminated" in states[0]:
-            said = kubectl("logs", f"job/{job}", "-c", "gate")
+            said = kube("logs", f"job/{job}", "-c", "gate")
             last = said.strip().splitlines()[-1]
             return states[0]["terminated"]["exitCode"], json.loads(last) if last.startswith("{") else {}, said
         time.sleep(0.5)
-    pytest.fail(kubectl("describe", "job", job) + kubectl("get", "pods", "-o", "wide"))
+    pytest.fail(kube("describe", "job", job) + kube("get", "pods", "-o", "wide"))
 
 
 def test_doctor_sees_the_cluster() -> None:
@@ -184,19 +184,19 @@ def test_pod_of_anybody_gives_the_golden_answers(running: None, packable: Path) 
         finally:
             forward.terminate()
     assert check.ok, check
-    found = json.loads(kubectl("get", "pod", "serve", "-o", "json"))
+    found = json.loads(kube("get", "pod", "serve", "-o", "json"))
     assert re.search(r"@sha256:[0-9a-f]{64}$", found["spec"]["containers"][0]["image"])
     assert found["status"]["containerStatuses"][0]["restartCount"] == 0
-    assert f"uid={SOMEBODY}" in kubectl("exec", "serve", "--", "id")
+    assert f"uid={SOMEBODY}" in kube("exec", "serve", "--", "id")
 
 
 @pytest.mark.parametrize("name", ["serve", "slow"])
 def test_images_hold_no_tools(running: None, name: str) -> None:
     assert running is None
     look = "for tool in pip pip3 gcc cc git make uv; do command -v $tool; done; exit 0"
-    assert kubectl("exec", name, "--", "sh", "-c", look) == ""
+    assert kube("exec", name, "--", "sh", "-c", look) == ""
     pythons = ("/app/venv/bin/python", "/usr/local/bin/python3")
-    found = [kubectl("exec", name, "--", one, "-c", PIP).strip() for one in pythons]
+    found = [kube("exec", name, "--", one, "-c", PIP).strip() for one in pythons]
     assert found == ["None", "None"]
 
 

@@ -27,7 +27,7 @@ CANARY = "# components: [../../components/canary]"
 Object = dict[str, Any]
 
 
-def kubectl(*words: str, given: Any = None, timeout: float = 180) -> str:
+def kube(*words: str, given: Any = None, timeout: float = 180) -> str:
     return cluster.kubectl(
         "-n", f"{NAME}-production", *words, given=json.dumps(given) if given else None, timeout=timeout
     )
@@ -145,7 +145,7 @@ def spoilt(
 def refused(one: Object) -> str:
     """What the API server says against an object; empty when it would take it."""
     try:
-        kubectl("apply", "--dry-run=server", "-f", "-", given=one)
+        kube("apply", "--dry-run=server", "-f", "-", given=one)
     except ConfigError as error:
         return str(error)
     return ""
@@ -183,9 +183,9 @@ def test_hook_that_never_ended_does_not_hold_its_namespace() -> None:
     pod = spoilt("Pod", bool)["spec"] | {"restartPolicy": "Never"}
     about = {"name": "held", "finalizers": ["argocd.argoproj.io/hook-finalizer"]}
     spec = {"suspend": True, "template": {"spec": pod}}
-    kubectl("create", "-f", "-", given={"apiVersion": "batch/v1", "kind": "Job", "metadata": about, "spec": spec})
+    kube("create", "-f", "-", given={"apiVersion": "batch/v1", "kind": "Job", "metadata": about, "spec": spec})
     deploy.free(f"{NAME}-production")
-    assert kubectl("get", "job", "held", "-o", "jsonpath={.metadata.finalizers}") == ""
+    assert kube("get", "job", "held", "-o", "jsonpath={.metadata.finalizers}") == ""
 
 
 # The objects at work: production's overlay with a real image
@@ -199,13 +199,13 @@ def running(manifests: Path, serve_image: str) -> float:
     files.write_text(path, text)
     started = time.monotonic()
     cluster.kubectl("apply", "-k", str(path.parent))
-    kubectl("rollout", "status", "deployment/serve", "--timeout=120s")
+    kube("rollout", "status", "deployment/serve", "--timeout=120s")
     return time.monotonic() - started
 
 
 def pods() -> list[Object]:
     """The pods of the service that are not going, oldest first."""
-    found = json.loads(kubectl("get", "pods", "-l", "app.kubernetes.io/name=serve", "-o", "json"))["items"]
+    found = json.loads(kube("get", "pods", "-l", "app.kubernetes.io/name=serve", "-o", "json"))["items"]
     alive = [one for one in found if "deletionTimestamp" not in one["metadata"]]
     return sorted(alive, key=lambda one: str(one["metadata"]["creationTimestamp"]))
 
@@ -228,7 +228,7 @@ def test_autoscaler_brings_the_second_pod(running: float) -> None:
 def test_pod_is_nobody_with_no_token_and_nowhere_to_write(running: float) -> None:
     assert running
     pod = pods()[0]["metadata"]["name"]
-    said = kubectl("exec", pod, "--", "sh", "-c", "id; ls /var/run/secrets 2>&1; touch /app/x /tmp/x 2>&1; pwd")
+    said = kube("exec", pod, "--", "sh", "-c", "id; ls /var/run/secrets 2>&1; touch /app/x /tmp/x 2>&1; pwd")
     assert "uid=10001 gid=10001 groups=10001" in said
     assert re.search(r"/var/run/secrets.*No such file", said)
     assert "touch: cannot touch '/app/x': Read-only file system" in said
@@ -238,7 +238,7 @@ def test_pod_is_nobody_with_no_token_and_nowhere_to_write(running: float) -> Non
 def test_debugging_container_needs_a_digest_too(running: float) -> None:
     assert running
     with pytest.raises(ConfigError, match=r"policies refuse it: images must be pinned by digest.*has busybox"):
-        kubectl("debug", pods()[0]["metadata"]["name"], "--image=busybox", "--container=look", "--profile=restricted")
+        kube("debug", pods()[0]["metadata"]["name"], "--image=busybox", "--container=look", "--profile=restricted")
 
 
 def test_pod_runs_as_whoever_it_is_told_to_be(running: float, manifests: Path) -> None:
@@ -248,19 +248,19 @@ def test_pod_runs_as_whoever_it_is_told_to_be(running: float, manifests: Path) -
     ]
     template["spec"]["securityContext"] |= {"runAsUser": SOMEBODY, "fsGroup": SOMEBODY}  # as restricted-v2 does
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "somebody"}, "spec": template["spec"]}
-    kubectl("apply", "-f", "-", given=pod)
+    kube("apply", "-f", "-", given=pod)
     try:
-        kubectl("wait", "--for=condition=Ready", "pod/somebody", "--timeout=60s")
-        assert f"uid={SOMEBODY} gid=10001" in kubectl("exec", "somebody", "--", "id")
+        kube("wait", "--for=condition=Ready", "pod/somebody", "--timeout=60s")
+        assert f"uid={SOMEBODY} gid=10001" in kube("exec", "somebody", "--", "id")
     finally:
-        kubectl("delete", "pod", "somebody", "--grace-period=1", "--wait=false")
+        kube("delete", "pod", "somebody", "--grace-period=1", "--wait=false")
 
 
 def evict(pod: str) -> str:
     """Ask for an eviction, as a drain does; what is said against it."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": f"{NAME}-production"}}
     try:
-        kubectl("create", "--raw", f"/api/v1/namespaces/{NAME}-production/pods/{pod}/eviction", "-f", "-", given=body)
+        kube("create", "--raw", f"/api/v1/namespaces/{NAME}-production/pods/{pod}/eviction", "-f", "-", given=body)
     except ConfigError as error:
         return str(error)
     return ""
@@ -269,7 +269,7 @@ def evict(pod: str) -> str:
 def test_budget_lets_one_pod_go_and_keeps_the_other(running: float) -> None:
     assert running
     one, other = until(lambda: ready(2), 90)
-    until(lambda: kubectl("get", "pdb", "serve", "-o", "jsonpath={.status.disruptionsAllowed}") == "1", 20)
+    until(lambda: kube("get", "pdb", "serve", "-o", "jsonpath={.status.disruptionsAllowed}") == "1", 20)
     assert evict(one) == ""
     assert "Cannot evict pod as it would violate the pod's disruption budget" in evict(other)
     assert until(lambda: ready(2), 60)
@@ -278,9 +278,9 @@ def test_budget_lets_one_pod_go_and_keeps_the_other(running: float) -> None:
 def test_autoscaler_counts_processor_time(running: float) -> None:
     assert running
     value = "jsonpath={.status.currentMetrics[0].resource.current.averageValue}"
-    assert until(lambda: kubectl("get", "hpa", "serve", "-o", value), 90)
+    assert until(lambda: kube("get", "hpa", "serve", "-o", value), 90)
     # An idle pod takes some thousandths: with one as the target there must be more pods.
     target = [{"op": "replace", "path": "/spec/metrics/0/resource/target/averageValue", "value": "1m"},
               {"op": "replace", "path": "/spec/maxReplicas", "value": 3}]  # fmt: skip
-    kubectl("patch", "hpa", "serve", "--type=json", "-p", json.dumps(target))
+    kube("patch", "hpa", "serve", "--type=json", "-p", json.dumps(target))
     assert until(lambda: len(pods()) == 3, 60)

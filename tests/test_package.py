@@ -46,7 +46,7 @@ def test_the_bento_carries_the_cards_of_its_model(inside: Path, params: config.P
 
 
 def test_same_model_from_another_commit_is_the_same_bento(packable: Path, bento: Path) -> None:
-    again = package.build(packable, name="bikes", cards="merged by somebody else\n")
+    again = package.build(packable, name="bikes", readme="merged by somebody else\n")
     assert (again.path, again.sha256) == (bento, package.sha256(bento))
     assert (again.path / "README.md").read_text("utf-8") == "merged by somebody else\n"
 
@@ -110,14 +110,14 @@ def test_a_wrong_bentofile_is_a_wrong_setting(packable: Path, tmp_path: Path) ->
     (tmp_path / "src").mkdir()
     (tmp_path / "bentofile.yaml").write_text("service: nothing:Here\ninclude: []\n")
     with pytest.raises(ConfigError, match=r"bentoml build failed"):
-        package.build(tmp_path, name="bikes", cards="")
+        package.build(tmp_path, name="bikes", readme="")
     assert not list((tmp_path / ".slipway/bentoml/bentos/bikes").iterdir())
 
 
 def test_a_missing_file_is_named(packable: Path, tmp_path: Path) -> None:
     shutil.copy(packable / "bentofile.yaml", tmp_path)
     with pytest.raises(DataError, match=r"src/slipway/__init__.py, named in bentofile.yaml, does not exist"):
-        package.build(tmp_path, name="bikes", cards="")
+        package.build(tmp_path, name="bikes", readme="")
 
 
 @pytest.mark.parametrize("text", [None, "include: [", "service: a:B\n", "3\n"])

@@ -43,22 +43,22 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def read(html: str) -> Reader:
+def read(document: str) -> Reader:
     reader = Reader()
-    reader.feed(html)
+    reader.feed(document)
     reader.close()
     assert not reader.open
     return reader
 
 
-@pytest.mark.parametrize("html", [page.html(facts(), DRAWN), page.data(facts(), DRAWN["reliability"])])
-def test_a_page_stands_alone(html: str):
-    reader = read(html)
+@pytest.mark.parametrize("document", [page.html(facts(), DRAWN), page.data(facts(), DRAWN["reliability"])])
+def test_a_page_stands_alone(document: str):
+    reader = read(document)
     assert not {"script", "link", "img", "iframe"} & set(reader.tags)
     assert not [link for link in reader.links if ":" in link or link.startswith("//")]
-    assert "@import" not in html
-    assert not re.search(r"url\((?!#)", html)
-    assert "Content-Security-Policy" in html
+    assert "@import" not in document
+    assert not re.search(r"url\((?!#)", document)
+    assert "Content-Security-Policy" in document
     assert len(reader.ids) == len(set(reader.ids))
 
 
@@ -109,10 +109,10 @@ def test_text_of_the_data_is_only_text():
             ],
         },
     )
-    for html in (page.html(given, {}, f"# {nasty[:-1]}\n\n{nasty[:-1]}\n"), page.data(given, "")):
-        reader = read(html)
+    for document in (page.html(given, {}, f"# {nasty[:-1]}\n\n{nasty[:-1]}\n"), page.data(given, "")):
+        reader = read(document)
         assert "script" not in reader.tags
-        assert "\u202e" not in html
+        assert "\u202e" not in document
     assert nasty.replace("\u202e", "�") in reader.text
 
 
@@ -172,8 +172,8 @@ def test_only_an_input_that_shifted_stands_out():
 
 def test_inputs_that_moved_least_are_folded():
     inputs = [{"input": f"input {i}", "train": 0.01 * i, "test": 0.1, "missing": [0.0, 0.0]} for i in range(20)]
-    html = page.html(facts(judge=judged(data=DATA | {"inputs": inputs})), {})
-    shown, folded = html.split("8 more that moved less in training")
+    document = page.html(facts(judge=judged(data=DATA | {"inputs": inputs})), {})
+    shown, folded = document.split("8 more that moved less in training")
     assert "input 19" in shown
     assert "input 7<" in folded
     assert "input 7<" not in shown
@@ -222,5 +222,5 @@ def test_every_column_is_on_the_data_page():
 
 
 def test_a_reference_far_away_stays_on_the_line():
-    html = page.html(facts(judge=judged(metrics={"champion": {"auc": 0.1}})), {})
-    assert all(-1 <= float(at) <= 101 for at in re.findall(r"left:(-?[\d.]+)%", html))
+    document = page.html(facts(judge=judged(metrics={"champion": {"auc": 0.1}})), {})
+    assert all(-1 <= float(at) <= 101 for at in re.findall(r"left:(-?[\d.]+)%", document))

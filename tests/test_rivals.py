@@ -55,7 +55,7 @@ def test_a_base_without_a_service_is_none(mine: Path, name: str):
 
 
 def test_building_leaves_what_was_packaged_as_it_is(mine: Path):
-    made = package.build(mine, name="bikes", cards="# Mine\n").path
+    made = package.build(mine, name="bikes", readme="# Mine\n").path
     with rivals.checkout("HEAD", root=mine) as tree:
         assert tree is not None
         two = rivals.sides(tree, root=mine)

@@ -96,7 +96,7 @@ def built(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = config.load(folder / "params.yaml")
     track.run(params, root=folder)
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow exports the address it was given
-    package.build(folder, name=params.track.model, cards="# A card\n")
+    package.build(folder, name=params.track.model, readme="# A card\n")
     return folder
 
 

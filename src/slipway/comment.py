@@ -80,16 +80,16 @@ def run(params: config.Params, *, given: Actions | None = None) -> str:
         return "nothing to do: the run has no result, or its branch is gone"
     limits = params.comment
     with Rest(actions.api, actions.repository, actions.token,
-              attempts=limits.attempts, timeout_seconds=limits.timeout_seconds) as api:  # fmt: skip
-        pulls = _pulls(api, found, actions.repository)
+              attempts=limits.attempts, timeout_seconds=limits.timeout_seconds) as client:  # fmt: skip
+        pulls = _pulls(client, found, actions.repository)
         if isinstance(pulls, str):
             return pulls
         link = f"{actions.server}/{actions.repository}/actions/runs/{found.id}"
-        said = _said(api, found, limits, link)
+        said = _said(client, found, limits, link)
         done = []
         for number in pulls:
-            body = compose(found, number, said, list(forge.changed(api, number)), link)
-            done.append(_upsert(api, number, found, said, body, limits))
+            body = compose(found, number, said, list(forge.changed(client, number)), link)
+            done.append(_upsert(client, number, found, said, body, limits))
     if said.refused:
         raise said.refused
     return "; ".join(done)
@@ -106,7 +106,7 @@ def _run(event: Any) -> Run | None:
         raise ConfigError(f"the event's workflow_run is not as GitHub writes it: {where}") from None
 
 
-def _pulls(api: Rest, found: Run, repository: str) -> list[int] | str:
+def _pulls(client: Rest, found: Run, repository: str) -> list[int] | str:
     """The open pull requests that are at the run's commit; a sentence when there is none.
 
     By the head's branch: GitHub finds none by the commit when it is a fork's.
@@ -114,7 +114,7 @@ def _pulls(api: Rest, found: Run, repository: str) -> list[int] | str:
     assert found.head_repository  # noqa: S101 - `run` looked
     origin = found.head_repository.full_name
     rows = [
-        row for row in forge.pulls(api, f"{origin.split('/')[0]}:{found.head_branch}")
+        row for row in forge.pulls(client, f"{origin.split('/')[0]}:{found.head_branch}")
         if _name(row, "head").casefold() == origin.casefold() and _name(row, "base").casefold() == repository.casefold()
     ]  # fmt: skip
     if not rows:
@@ -128,11 +128,11 @@ def _name(pull: Row, side: str) -> str:
     return str(((pull.get(side) or {}).get("repo") or {}).get("full_name", ""))
 
 
-def _said(api: Rest, found: Run, limits: config.Comment, link: str) -> Said:
+def _said(client: Rest, found: Run, limits: config.Comment, link: str) -> Said:
     """What the run's report says, or why it says nothing."""
     head = f"`{found.head_sha[:10]}`"
     try:
-        raw = _report(api, found, limits)
+        raw = _report(client, found, limits)
         if raw is not None:
             facts = replace(artifact.facts(raw, most=limits.max_bytes), commit=found.head_sha)
             return Said(text=report.markdown(facts), word=views.headline(facts).word)
@@ -146,10 +146,10 @@ def _said(api: Rest, found: Run, limits: config.Comment, link: str) -> Said:
     return Said(text=f"## ❔ Not judged\n\n{ended}; its log says why.")
 
 
-def _report(api: Rest, found: Run, limits: config.Comment) -> bytes | None:
+def _report(client: Rest, found: Run, limits: config.Comment) -> bytes | None:
     """The zip of the run's report; None when there is none, or no longer."""
-    row = forge.artifact(api, found.id, ARTIFACT)
-    return None if row is None else forge.download(api, int(row["id"]), most=limits.max_bytes)
+    row = forge.artifact(client, found.id, ARTIFACT)
+    return None if row is None else forge.download(client, int(row["id"]), most=limits.max_bytes)
 
 
 def compose(found: Run, number: int, said: Said, paths: Sequence[str], link: str) -> str:
@@ -183,7 +183,7 @@ def _warnings(found: Run, said: Said, paths: Sequence[str], link: str) -> Iterat
         yield f"> [!CAUTION]\n> The report does not pass, and still [the run]({link}) ended in success: is a gate off?"
 
 
-def _upsert(api: Rest, number: int, found: Run, said: Said, body: str, limits: config.Comment) -> str:
+def _upsert(client: Rest, number: int, found: Run, said: Said, body: str, limits: config.Comment) -> str:
     """Make the pull request's one comment say `body`, unless something newer holds; what was done.
 
     Each round looks, then does one thing. So a write that was obeyed without an answer is not made twice, a comment
@@ -191,20 +191,20 @@ def _upsert(api: Rest, number: int, found: Run, said: Said, body: str, limits: c
     """
     created = False
     for attempt in range(limits.attempts):
-        now = forge.pull(api, number)
+        now = forge.pull(client, number)
         if now.get("state") != "open" or now["head"]["sha"] != found.head_sha:
             return f"pull request {number}: {found.head_sha[:10]} is superseded by a newer commit"
-        ours = _ours(forge.comments(api, number), limits.author)
+        ours = _ours(forge.comments(client, number), limits.author)
         try:
-            if (done := _step(api, number, found, ours, body, first=said.first and not created)) is not None:
+            if (done := _step(client, number, found, ours, body, first=said.first and not created)) is not None:
                 return f"pull request {number}: {'its comment was written' if created else done}"
             created = created or not ours
         except Unreachable as error:
-            api.leave(error, attempt)
+            client.leave(error, attempt)
     raise Unreachable(f"pull request {number}: its comment did not stay as written, {limits.attempts} times")
 
 
-def _step(api: Rest, number: int, found: Run, ours: Sequence[Row], body: str, *, first: bool) -> str | None:
+def _step(client: Rest, number: int, found: Run, ours: Sequence[Row], body: str, *, first: bool) -> str | None:
     """One thing on the way to one comment that says `body`; a sentence at the end of it, None to look again.
 
     The lowest id is the one that stays. Of those above nobody deletes what is newer than his own.
@@ -212,17 +212,17 @@ def _step(api: Rest, number: int, found: Run, ours: Sequence[Row], body: str, *,
     mine = (found.id, found.run_attempt)
     for row in ours[1:]:
         if _version(row, found) <= mine:
-            forge.delete(api, int(row["id"]))
+            forge.delete(client, int(row["id"]))
     if any(_version(row, found) > mine for row in ours):
         return "a newer run has commented"
     if not ours:
         if not first:
             return "there is nothing to say that needs a comment"
-        forge.comment(api, number, body)
+        forge.comment(client, number, body)
         return None
     if ours[0]["body"] == body:
         return "its comment says so already"
-    return "its comment was updated" if forge.edit(api, int(ours[0]["id"]), body) else None
+    return "its comment was updated" if forge.edit(client, int(ours[0]["id"]), body) else None
 
 
 def _ours(rows: Sequence[Row], author: str) -> list[Row]:

@@ -52,7 +52,7 @@ def things(system: str, machine: str) -> list[tuple[str, bool, str, str]]:
     mac = system == "Darwin"
     install = "brew install" if mac else "sudo apt-get install -y"
     argocd = f"{ARGOCD}{system.lower()}-{'arm64' if machine in ('arm64', 'aarch64') else 'amd64'}"
-    kubectl = "brew install kubectl" if mac else "sudo snap install kubectl --classic"
+    install_kubectl = "brew install kubectl" if mac else "sudo snap install kubectl --classic"
     kustomize = "brew install kustomize" if mac else f"curl -fsSL {KUSTOMIZE} | bash"
     return [
         ("python", True, "everything", f"{install} {'python@3.13' if mac else 'python3 python3-venv'}"),
@@ -65,7 +65,7 @@ def things(system: str, machine: str) -> list[tuple[str, bool, str, str]]:
         *((f"port {port}", False, who, f"lsof -i :{port}  # and stop it") for port, who in PORTS.items()),
         ("image builder", False, "the image of the service", f"{install} {'podman' if mac else 'buildah'}"),
         ("registry", False, "images that a cluster pulls", REGISTRY),
-        ("kubectl", False, "talking to a cluster", kubectl),
+        ("kubectl", False, "talking to a cluster", install_kubectl),
         ("cluster", False, "make loop TARGET=cluster", "kind create cluster  # or: export KUBECONFIG=…"),
         ("argocd", False, "staging and production there", f"sudo curl -fsSLo /usr/local/bin/argocd {argocd}"),
         ("kustomize", False, "manifests in a report (else kubectl's)", kustomize),

@@ -62,7 +62,7 @@ class Told(BaseModel):
 
 
 @contextmanager
-def api(source: str, params: config.Params, given: Actions | None) -> Iterator[Rest | None]:
+def github_client(source: str, params: config.Params, given: Actions | None) -> Iterator[Rest | None]:
     """GitHub's API where the source needs it, as `environment.actions` says (ConfigError when it does not)."""
     if source != "status":
         yield None
@@ -79,20 +79,20 @@ def digest(line: ledger.Line) -> str:
 
 
 def find(
-    source: str, params: config.Params, staged: ledger.Line, *, root: Path, api: Rest | None = None,
+    source: str, params: config.Params, staged: ledger.Line, *, root: Path, client: Rest | None = None,
     only: str | None = None,
 ) -> Evidence:  # fmt: skip
     """Ask `source` for its evidence about `staged`; Refused or Unsure when it has none.
 
-    `status` needs the `api`, and looks at the commit `only` alone when that is given.
+    `status` needs the `client`, and looks at the commit `only` alone when that is given.
     """
     match source:
         case "machine":
             return machine(root)
         case "cluster":
             return of_cluster(params, staged, root)
-        case "status" if api is not None:
-            return status(params, staged, api, root, only=only)
+        case "status" if client is not None:
+            return status(params, staged, client, root, only=only)
     raise ConfigError(f"evidence: source {source!r} is not one of {', '.join(SOURCES)}", hint="--source machine")
 
 
@@ -201,7 +201,9 @@ def _evidence(told: Told, *, at: datetime, by: str, commit: str | None) -> Evide
 # GitHub
 
 
-def status(params: config.Params, staged: ledger.Line, api: Rest, root: Path, *, only: str | None = None) -> Evidence:
+def status(
+    params: config.Params, staged: ledger.Line, client: Rest, root: Path, *, only: str | None = None
+) -> Evidence:
     """The newest status about the digest: of our context and creator, on the newest such commit that was judged.
 
     A commit counts when it is on main (first parents) and its staging overlay holds the digest; `only` looks at one.
@@ -210,7 +212,7 @@ def status(params: config.Params, staged: ledger.Line, api: Rest, root: Path, *,
     for commit in _commits(of, root):
         if only not in (None, commit):
             continue
-        rows = [row for row in forge.statuses(api, commit)
+        rows = [row for row in forge.statuses(client, commit)
                 if (row.get("context"), (row.get("creator") or {}).get("login")) == (limits.status, limits.creator)]  # fmt: skip
         if rows:
             row = max(rows, key=lambda row: (str(row["created_at"]), int(row["id"])))

@@ -36,9 +36,9 @@ def figure(value: object, *, signed: bool = False) -> str:
     return prose(views.number(value, signed=signed), 40)
 
 
-def fold(summary: str, body: str) -> str:
-    """A part that opens on a click; `summary` is plain text of this module or counted numbers."""
-    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+def fold(title: str, body: str) -> str:
+    """A part that opens on a click; `title` is plain text of this module or counted numbers."""
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
 
 
 def bar(share: float, width: int = 10) -> str:

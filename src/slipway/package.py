@@ -51,10 +51,10 @@ def sha256(bento: Path) -> str:
     return files.tree_sha256(bento, leave=(*DATED, *caches))
 
 
-def build(root: Path, *, name: str, cards: str) -> Bento:
+def build(root: Path, *, name: str, readme: str) -> Bento:
     """`bentoml build` of the project at `root`, into its own store; the same content is the same bento.
 
-    `cards` becomes its README.md, where BentoML looks for a description.
+    `readme` becomes its README.md, where BentoML looks for a description.
     ConfigError when bentofile.yaml is wrong or names a file that is missing, DataError when the model is missing.
     """
     store = environment.cache_home(root) / "bentoml" / "bentos" / name
@@ -67,7 +67,7 @@ def build(root: Path, *, name: str, cards: str) -> Bento:
             _name(made, version)
             made.replace(store / version)
     path = store / version
-    files.write_text(path / README, cards)
+    files.write_text(path / README, readme)
     files.write_text(store / "latest", version)
     return Bento(
         tag=f"{name}:{version}",
@@ -136,7 +136,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     """models/ and the records → cards, a bento and reports/package.json; exit 4 when it does not give the golden answers."""
     root, started = root.resolve(), time.monotonic()
     kept = files.read_json(root / GOLDEN)
-    bento = build(root, name=params.track.model, cards=card.write(params, facts.read(root), root=root))
+    bento = build(root, name=params.track.model, readme=card.write(params, facts.read(root), root=root))
     with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="serve-") as scratch:
         home = Path(scratch)
         with server.start(bento.path, port=server.free_port(), home=home, root=root, log=home / "log") as running:

@@ -97,12 +97,12 @@ def run(
     checks = [check(f"{env}: untouched", "no line, no digest", lambda: "as in the base")  # no gate: nothing was touched
               for env in ledger.ENVIRONMENTS if env not in envs]  # fmt: skip
     with ExitStack() as stack:
-        apis: list[Rest | None] = []
+        clients: list[Rest | None] = []
 
         def ask(new: ledger.Line, only: str | None) -> Evidence:
-            if not apis:
-                apis.append(stack.enter_context(evidence.api(source, held, given)))
-            return evidence.find(source, held, new, root=root, api=apis[0], only=only)
+            if not clients:
+                clients.append(stack.enter_context(evidence.github_client(source, held, given)))
+            return evidence.find(source, held, new, root=root, client=clients[0], only=only)
 
         staging = ledger.read_at("staging", commit, root) if envs else []
         case = Case(lines=(), staging=staging, limits=limits, now=git.now(), source=source, ask=ask, root=root)

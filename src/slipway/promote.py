@@ -87,8 +87,8 @@ def proof(
     staged: ledger.Line, params: config.Params, *, source: str, root: Path, at: datetime, given: Actions | None
 ) -> dict[str, Any]:
     """What the production line quotes: the evidence of `source`, when it holds; Refused or Unsure when not."""
-    with evidence.api(source, params, given) as api:
-        found = evidence.find(source, params, staged, root=root, api=api)
+    with evidence.github_client(source, params, given) as client:
+        found = evidence.find(source, params, staged, root=root, client=client)
     return evidence.require(found, evidence.digest(staged), now=at, limits=params.release).record()
 
 

@@ -34,24 +34,24 @@ class Proposal:
     body: str
 
 
-def write(api: Rest, given: Proposal, *, actions: environment.Actions, root: Path) -> tuple[str, int, str]:
+def write(client: Rest, given: Proposal, *, actions: environment.Actions, root: Path) -> tuple[str, int, str]:
     """The commit, the pull request's number, and a sentence; older open bumps of the environment are closed.
 
     Refused when one of them is of a newer source commit: there is no way back but a rollback.
     """
     prefix = f"bump/{given.name}-"
-    ours = [row for row in forge.open_pulls(api, BASE) if _home(row) == actions.repository]
+    ours = [row for row in forge.open_pulls(client, BASE) if _home(row) == actions.repository]
     others = [row for row in ours if str(row["head"]["ref"]).startswith(prefix) and row["head"]["ref"] != given.branch]
     if given.line:
         for row in others:
             newer(given.line, row, root=root)
-    made = waiting(api, given, root=root)
+    made = waiting(client, given, root=root)
     if made is None:
-        made = forge.commit(api, given.tip, given.files, f"{given.title}\n\n{given.body}".strip() + "\n")
-        forge.point(api, given.branch, str(made["sha"]))
-    pull = opened(api, given, owner=actions.repository.split("/")[0])
+        made = forge.commit(client, given.tip, given.files, f"{given.title}\n\n{given.body}".strip() + "\n")
+        forge.point(client, given.branch, str(made["sha"]))
+    pull = opened(client, given, owner=actions.repository.split("/")[0])
     for row in others:
-        forge.revise(api, row["number"], state="closed")
+        forge.revise(client, row["number"], state="closed")
     closed = "".join(f", closed #{row['number']}" for row in others)
     return str(made["sha"]), int(pull["number"]), f"proposed as #{pull['number']}{closed}; {said(made, pull)}"
 
@@ -69,12 +69,12 @@ def newer(line: ledger.Line, pull: Row, *, root: Path) -> None:
         )
 
 
-def waiting(api: Rest, given: Proposal, *, root: Path) -> Row | None:
+def waiting(client: Rest, given: Proposal, *, root: Path) -> Row | None:
     """The commit that the branch has already, when it says the same on the same tip; the moment of its line aside."""
-    sha = forge.branch(api, given.branch)
+    sha = forge.branch(client, given.branch)
     if sha is None or git.fetch(given.branch, root=root):
         return None
-    made = forge.committed(api, sha)
+    made = forge.committed(client, sha)
     return (
         made if [parent["sha"] for parent in made["parents"]] == [given.tip] and same(given, sha, root=root) else None
     )
@@ -88,13 +88,13 @@ def same(given: Proposal, sha: str, *, root: Path) -> bool:
     return theirs is not None and theirs.model_copy(update={"at": given.line.at}) == given.line
 
 
-def opened(api: Rest, given: Proposal, *, owner: str) -> Row:
+def opened(client: Rest, given: Proposal, *, owner: str) -> Row:
     """The pull request of the branch: the one that is open, its text brought up to date, else a new one."""
     for attempt in range(2):
-        if found := [row for row in forge.pulls(api, f"{owner}:{given.branch}") if row["base"]["ref"] == BASE]:
-            return forge.revise(api, found[0]["number"], title=given.title, body=given.body)
+        if found := [row for row in forge.pulls(client, f"{owner}:{given.branch}") if row["base"]["ref"] == BASE]:
+            return forge.revise(client, found[0]["number"], title=given.title, body=given.body)
         try:
-            return forge.propose(api, given.branch, BASE, given.title, given.body)
+            return forge.propose(client, given.branch, BASE, given.title, given.body)
         except (Denied, Unreachable) as error:
             if isinstance(error, Denied) and error.status == 403:
                 said = f"{given.branch} is pushed, but its pull request may not be opened: {error}"

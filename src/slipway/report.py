@@ -25,7 +25,7 @@ def markdown(given: Facts) -> str:
     Above the fold: verdict with its reason, the metrics, changed limits. Folded: everything else.
     """
     top = [_verdict(given), _metrics(given), _limits(given), _stopped(given)]
-    sections = {
+    parts_by_name = {
         "latency": pace.section(given),
         "delivery": _delivery(given),
         "parameters changed": _changes(given),
@@ -37,19 +37,19 @@ def markdown(given: Facts) -> str:
         "data quality": _quality(given),
         "how to reproduce": _reproduce(given),
     }
-    return _fit([part for part in top if part], {name: text for name, text in sections.items() if text})
+    return _fit([part for part in top if part], {name: text for name, text in parts_by_name.items() if text})
 
 
-def _fit(top: Sequence[str], sections: dict[str, str]) -> str:
-    """Everything, or as much as fits and a line that names what does not: the largest sections go first."""
+def _fit(top: Sequence[str], parts_by_name: dict[str, str]) -> str:
+    """Everything, or as much as fits and a line that names what does not: the largest parts go first."""
     left: list[str] = []
     while True:
         note = [f"_Left out to stay below {MAX_BYTES:,} bytes: {', '.join(left)}. See `{PAGE}`._"] if left else []
-        text = "\n\n".join([*top, *sections.values(), *note]) + "\n"
-        if len(text.encode()) <= MAX_BYTES or not sections:
+        text = "\n\n".join([*top, *parts_by_name.values(), *note]) + "\n"
+        if len(text.encode()) <= MAX_BYTES or not parts_by_name:
             return text
-        left.append(max(sections, key=lambda name: len(sections[name].encode())))
-        del sections[left[-1]]
+        left.append(max(parts_by_name, key=lambda name: len(parts_by_name[name].encode())))
+        del parts_by_name[left[-1]]
 
 
 def _verdict(given: Facts) -> str:
@@ -241,8 +241,8 @@ def run(params: config.Params) -> str:
     folder = Path("reports/pictures")
     pictures = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.svg"))}
     files.write_text(MARKDOWN, markdown(given))
-    cards = card.write(params, given)
-    files.write_text(PAGE, page.html(given, pictures, cards))
+    written_cards = card.write(params, given)
+    files.write_text(PAGE, page.html(given, pictures, written_cards))
     days = plots.picture(plots.days, given.quality["days"], name="days") if given.quality.get("days") else ""
     files.write_text(DATA, page.data(given, days))
     head = views.headline(given)

@@ -96,7 +96,7 @@ def sides(tree: Path, *, root: Path) -> tuple[Side, Side]:
 
 def built(two: Sequence[Side], *, name: str) -> list[Path | SlipwayError]:
     """The bento of each, or why there is none."""
-    return each(lambda side: package.build(side.folder, name=name, cards="").path, two)
+    return each(lambda side: package.build(side.folder, name=name, readme="").path, two)
 
 
 def each(work: Callable[[T], R], items: Sequence[T]) -> list[R | SlipwayError]:
