@@ -34,7 +34,7 @@ FROM bare AS serve
 # Two layers: with the same lock a release builds, pushes and pulls the second one alone.
 COPY --from=venv /app/venv /app/venv
 COPY --from=code /app/bento /app/bento
-# One process, which a container ends with: uvicorn over the bento's service, as `slipway.server` starts it on a machine.
+# One process, which a container ends with: uvicorn over the bento's service, as `slipway.serving.local_server` starts it on a machine.
 # BentoML writes only below BENTOML_HOME and TMPDIR: /tmp may be the one writable mount.
 ENV BENTOML_HOME=/tmp/bentoml \
     BENTOML_DO_NOT_TRACK=True \
@@ -42,7 +42,7 @@ ENV BENTOML_HOME=/tmp/bentoml \
 WORKDIR /app/bento/src
 EXPOSE 3000
 # The exec form: SIGTERM reaches uvicorn, which lets requests finish.
-ENTRYPOINT ["python", "-m", "uvicorn", "--factory", "slipway.serve:app", "--app-dir", "/app/bento/src", "--loop", "uvloop", \
+ENTRYPOINT ["python", "-m", "uvicorn", "--factory", "slipway.serving.service:app", "--app-dir", "/app/bento/src", "--loop", "uvloop", \
   "--http", "httptools", "--log-level", "warning", "--no-access-log", "--no-server-header", "--no-proxy-headers", \
   "--lifespan", "on", "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "10", "--host", "0.0.0.0", "--port", "3000"]
 # A step that differs with the commit: with all steps in its cache, buildah gives an earlier commit's image, and its labels.
@@ -54,6 +54,6 @@ COPY --from=venv /app/venv /app/venv
 COPY --from=code /app/bento /app/bento
 ENV PYTHONPATH=/app/bento/src
 WORKDIR /app/bento/src
-ENTRYPOINT ["python", "-m", "slipway.gate"]
+ENTRYPOINT ["python", "-m", "slipway.loadtest.in_cluster"]
 ARG REVISION
 RUN : "$REVISION"

@@ -6,7 +6,7 @@ SHELL := /bin/sh
 
 # Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
-# Tools keep out of the home folder and send nothing out; the same list stands in src/slipway/environment.py.
+# Tools keep out of the home folder and send nothing out; the same list stands in src/slipway/core/environment.py.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export BENTOML_HOME := $(CURDIR)/.slipway/bentoml
 export DVC_SITE_CACHE_DIR := $(CURDIR)/.slipway/dvc
@@ -32,7 +32,7 @@ OLD := needs Python 3.11 or newer, and found none; install one, or name it: make
 BARE := has no venv module; on Debian or Ubuntu: apt install python3-venv
 NONODE := did not run, there is no npm here; the workflows were not linted (install Node.js; with CI=true this is red)
 # The tests that only read: a change of nothing but documents is checked by them too.
-STATIC := tests/test_repository.py tests/test_stages.py tests/test_workflows.py tests/test_k8s.py
+STATIC := tests/machinery/template/test_repository.py tests/machinery/template/test_stages.py tests/machinery/template/test_workflows.py tests/machinery/template/test_manifests_written.py
 OFFLINE := locks: could not be compiled, so their freshness is unknown (they need the package index: is there a network?)
 
 help: ## list these verbs
@@ -76,7 +76,7 @@ lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/comman
 	@$(commands) docs/commands.md >/dev/null
 
 bench: setup ## figures, each a ratio within one run (or one: NAME=judge, latency, gates, images, delivery …)
-	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) benchmarks/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
+	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/benchmarks/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
 
 cluster: ## a cluster for TARGET=cluster, printed as exports: the one beside the project, or kind's where docker is
 	@.ci/cluster
@@ -133,7 +133,7 @@ changes:
 PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)LICENSE'
 
 mutants: setup # `make bench NAME=gates`, as a verb of one word
-	@$(PY) benchmarks/gates.py
+	@$(PY) dev/mutation/gates.py
 
 # The one required check: every job did what this change needs. Two ways are green, all others red.
 ok:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from flights.contract import Inputs
-from slipway.contract import names
+from slipway.pipeline.contract import names
 
 HORIZON = pl.duration(hours=2)
 RECENT = pl.duration(hours=2)

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from slipway import config, ship
+from slipway import ship
+from slipway.core import config
+from slipway.core.console import chapter, plain, talk
 from slipway.errors import ConfigError, SlipwayError
-from slipway.terminal import chapter, plain, talk
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Carry a model from pull request to production, and prove it.")  # fmt: skip
@@ -22,7 +23,7 @@ Base = Annotated[str | None, typer.Option(help="Revision to compare with; defaul
 @app.command()
 def ingest() -> None:
     """Raw sources → data/table.parquet, checked against the contract."""
-    from slipway import ingest
+    from slipway.pipeline import ingest
 
     chapter("ingest", ingest.run)
 
@@ -30,7 +31,7 @@ def ingest() -> None:
 @app.command()
 def features() -> None:
     """The table → data/features.parquet; refuses a leak."""
-    from slipway import features
+    from slipway.pipeline import features
 
     chapter("features", features.run)
 
@@ -38,7 +39,7 @@ def features() -> None:
 @app.command()
 def train() -> None:
     """Fit the Pipeline on the training window → models/model.joblib."""
-    from slipway import train
+    from slipway.pipeline import train
 
     chapter("train", train.run)
 
@@ -46,7 +47,7 @@ def train() -> None:
 @app.command()
 def export() -> None:
     """Pipeline → models/model.onnx, contract and golden requests; parity on every test row."""
-    from slipway import export
+    from slipway.pipeline import export
 
     chapter("export", export.run)
 
@@ -63,7 +64,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="With --table: where the rows go.")] = None,
 ) -> None:
     """Metrics, slices, plots and losses of the exported model on the test window."""
-    from slipway import evaluate
+    from slipway.pipeline import evaluate
 
     if table is None:
         return chapter("evaluate", evaluate.run)
@@ -78,7 +79,7 @@ def evaluate(
 @app.command()
 def track() -> None:
     """One MLflow run for this dvc.lock; aliases challenger and champion."""
-    from slipway import track
+    from slipway.pipeline import track
 
     chapter("track", track.run)
 
@@ -86,7 +87,7 @@ def track() -> None:
 @app.command()
 def prove(base: Base = None) -> None:
     """The committed dvc.lock, metrics and plots against what the pipeline gives; exit 4 when not, 5 when unsure."""
-    from slipway import prove
+    from slipway.judging import prove
 
     chapter("prove", lambda params: prove.run(params, base=base))
 
@@ -94,7 +95,7 @@ def prove(base: Base = None) -> None:
 @app.command()
 def judge(base: Base = None) -> None:
     """Challenger against what production runs, on the same rows; exit 4 when worse, 5 when unsure."""
-    from slipway import judge
+    from slipway.judging import judge
 
     chapter("judge", lambda params: judge.run(params, base=base))
 
@@ -102,7 +103,7 @@ def judge(base: Base = None) -> None:
 @app.command()
 def latency(base: Base = None) -> None:
     """This change's service beside its base's, in turns on this machine; exit 4 when slower, 5 when unsure."""
-    from slipway import latency
+    from slipway.judging import latency
 
     chapter("latency", lambda params: latency.run(params, base=base))
 
@@ -110,7 +111,7 @@ def latency(base: Base = None) -> None:
 @app.command()
 def report() -> None:
     """Verdicts and metrics → reports/report.md, report.html and data.html."""
-    from slipway import report
+    from slipway.reporting import report
 
     chapter("report", report.run)
 
@@ -118,7 +119,7 @@ def report() -> None:
 @app.command()
 def review(base: Base = None) -> None:
     """All that a pull request is asked: prove, repro, judge, manifests, latency, report; ends with the worst exit code."""
-    from slipway import review
+    from slipway.judging import review
 
     chapter("review", lambda params: review.run(params, base=base))
 
@@ -126,7 +127,7 @@ def review(base: Base = None) -> None:
 @app.command()
 def comment() -> None:
     """In a workflow, after a pull request's check: its one comment; exit 4 when the run's report is refused."""
-    from slipway import comment
+    from slipway.github import comment
 
     chapter("comment", comment.run)
 

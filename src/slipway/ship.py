@@ -13,23 +13,23 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from slipway import config
+from slipway.core import config
+from slipway.core.console import chapter, talk
 from slipway.errors import ConfigError
-from slipway.terminal import chapter, talk
 
 Env = Annotated[str, typer.Option(help="staging or production.")]
 
 
 def package() -> None:
     """Model, contract and service → a bento; golden requests replayed through it."""
-    from slipway import package
+    from slipway.packaging import package
 
     chapter("package", package.run)
 
 
 def serve(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
     """Serve the packaged bento until interrupted."""
-    from slipway import package
+    from slipway.packaging import package
 
     package.serve(port=port)
 
@@ -39,7 +39,7 @@ def load(
     of: Annotated[str | None, typer.Option(help="Hash of the bento or image under test, kept as evidence.")] = None,
 ) -> None:
     """Locust drives, loadtests/slo.yaml judges; exit 4 when missed, 5 with too few requests."""
-    from slipway import load
+    from slipway.loadtest import load
 
     talk.print(f"[bold]load[/bold] {load.run(host, of=of)}", soft_wrap=True)
 
@@ -52,7 +52,7 @@ def score(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT when it is there.")] = False,
 ) -> None:
     """Predict every row of parquet files, by the graph that is served; killed, the same command goes on."""
-    from slipway import score
+    from slipway.serving import score
 
     talk.print(f"[bold]score[/bold] {escape(score.run(given, out, overwrite=overwrite))}", soft_wrap=True)
 
@@ -61,7 +61,7 @@ def image(
     gate: Annotated[bool, typer.Option("--gate", help="The image of the load gate instead, and its pin.")] = False,
 ) -> None:
     """The packaged bento as an image in the registry that staging's overlay names → reports/image.json."""
-    from slipway import image
+    from slipway.packaging import image
 
     chapter("image", lambda params: image.run(params, gate=gate))
 
@@ -73,7 +73,7 @@ release_app = typer.Typer(no_args_is_help=False, help="Releases: write one, or r
 def release(context: typer.Context, push: Push = False) -> None:
     """Write the packaged bento as staging's newest ledger line and its image into the overlay, in one commit."""
     if context.invoked_subcommand is None:
-        from slipway import release
+        from slipway.delivery import release
 
         chapter("release", lambda params: release.run(params, push=push))
 
@@ -81,7 +81,8 @@ def release(context: typer.Context, push: Push = False) -> None:
 @release_app.command("due")
 def release_due() -> None:
     """Whether HEAD has anything to build and release, as `due=true` or `due=false`; the reason why not on stderr."""
-    from slipway import environment, release
+    from slipway.core import environment
+    from slipway.delivery import release
 
     why = release.due(Path())
     print(said := f"due={'false' if why else 'true'}")  # noqa: T201
@@ -97,7 +98,7 @@ def release_due() -> None:
 @release_app.command("gate")
 def release_gate(push: Push = False) -> None:
     """Build the gate's image when what it is made of changed, and pin it in a commit or pull request of its own."""
-    from slipway import release
+    from slipway.delivery import release
 
     chapter("release", lambda params: release.gate(params, push=push))
 
@@ -108,7 +109,7 @@ def release_log(
     at: Annotated[str | None, typer.Option(help="Which one ran then, e.g. 2026-03-04T12:00Z.")] = None,
 ) -> None:
     """The ledger of an environment, newest first, or the line that held at a moment (as JSON)."""
-    from slipway import ledger
+    from slipway.core import ledger
 
     if at is None:
         for line in reversed(ledger.read(env)):
@@ -136,7 +137,7 @@ def promote(
     push: Push = False,
 ) -> None:
     """Copy staging's newest release to production, with its load verdict as evidence."""
-    from slipway import promote
+    from slipway.delivery import promote
 
     chapter("promote", lambda params: promote.run(params, source=source, waive=waive, push=push))
 
@@ -149,7 +150,7 @@ def rollback(
     push: Push = False,
 ) -> None:
     """Restore what an environment ran before, by its ledger, in one commit."""
-    from slipway import rollback
+    from slipway.delivery import rollback
 
     chapter("rollback", lambda p: rollback.run(p, env=env, reason=reason, aborted=aborted, of=of, push=push))
 
@@ -159,7 +160,7 @@ def policy(
     source: Annotated[str, typer.Option(help="Whom to ask for evidence: machine, cluster or status.")] = "status",
 ) -> None:
     """Every new ledger line and overlay digest of a change: append-only, evidenced, fresh; exit 4 when not."""
-    from slipway import policy
+    from slipway.delivery import policy
 
     chapter("policy", lambda params: policy.run(params, base=base, source=source))
 
@@ -174,7 +175,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="The chain as JSON on stdout.")] = False,
 ) -> None:
     """Walk back from what runs to the data and the pull request; exit 4 at a broken link."""
-    from slipway import verify
+    from slipway.lineage import verify
 
     with talk.status("verify …"):
         chains = verify.run(pod=pod, namespace=namespace, env=env, image=image)
@@ -189,7 +190,7 @@ def loop(
     stop: Annotated[bool, typer.Option("--stop", help="Only stop what an earlier --keep left running.")] = False,
 ) -> None:
     """The whole loop on this machine: one good pull request merged, one bad one refused."""
-    from slipway import loop
+    from slipway.sandbox import loop
 
     if stop:
         return talk.print(f"[bold]loop[/bold] {loop.clear(Path().resolve())} stopped")
@@ -201,14 +202,14 @@ def drill(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the world made for it running.")] = False,
 ) -> None:
     """Break it on purpose, on a cluster: each fault must be seen and mended, nothing lost; exit 4 when not."""
-    from slipway import drill
+    from slipway.sandbox.drills import drill
 
     talk.print(f"[bold]drill[/bold] {escape(drill.run(config.load(), names, keep=keep))}", soft_wrap=True)
 
 
 def doctor() -> None:
     """What is there and what is missing, and the command to get it."""
-    from slipway import doctor
+    from slipway.sandbox import doctor
 
     doctor.run()
 

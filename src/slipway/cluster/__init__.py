@@ -1,0 +1,1 @@
+"""Kubernetes and Argo CD: manifests, digest pins, waiting for a sync; may import `core`."""

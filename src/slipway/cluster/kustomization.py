@@ -1,0 +1,140 @@
+"""Overlays: which image each one pins by digest, and the one line that changes when it is another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+
+from slipway.core import files, git, ledger
+from slipway.errors import ConfigError
+
+FILE = "kustomization.yaml"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+BLANK = ScalarNode(tag="", value="")
+NOTHING = "sha256:" + "0" * 64
+"""What is pinned before the first release."""
+HINT = "docs/operations.md, release, shows the three lines that an overlay ends with"
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """Where an image comes from (`registry/name`, no tag) and which one it is (`sha256:…`)."""
+
+    new_name: str
+    digest: str
+
+    @property
+    def image(self) -> str:
+        """As a pod names it."""
+        return f"{self.new_name}@{self.digest}"
+
+
+def path(env: str, root: Path = Path()) -> Path:
+    """The kustomization of an environment's overlay; ConfigError when there is no such environment."""
+    ledger.path(env)
+    return root / "k8s" / "overlays" / env / FILE
+
+
+def read(text: str, name: str = "serve", *, where: str = FILE) -> Pinned:
+    """The entry of `images` called `name`; ConfigError unless there is exactly one, with a digest and no tag."""
+    return _entry(_parse(text, where), name, where)
+
+
+def at(env: str, revision: str, root: Path = Path()) -> Pinned | None:
+    """What the overlay of `env` pins at a Git revision; None when it has no overlay there."""
+    name = path(env).as_posix()
+    text = git.file_at(revision, name, root=root)
+    return None if text is None else read(text, where=f"{revision[:12]}:{name}")
+
+
+def moved(text: str, name: str, digest: str, *, where: str = FILE) -> str:
+    """`text` with another digest of the image `name`: one line differs, every other byte stays.
+
+    ConfigError when that cannot be had: an anchor would carry the digest elsewhere, or it is not written plainly.
+    """
+    if not DIGEST.fullmatch(digest):
+        raise ConfigError(f"{where}: the digest {digest[:80]!r} is not sha256: and 64 hexadecimal digits")
+    before = _parse(text, where)
+    old = _entry(before, name, where).digest
+    start, end = _span(text, name, where)
+    written = text[start:end]
+    if written.count(old) != 1:
+        raise ConfigError(f"{where}: the digest of {name} is not written plainly: {written[:90]!r}", hint=HINT)
+    new = text[:start] + written.replace(old, digest) + text[end:]
+    after = _parse(new, where)
+    if _entry(after, name, where).digest != digest or _changes(before, after) != (old != digest):
+        said = f"{where}: more than the digest of {name} would change: an anchor or an alias shares it"
+        raise ConfigError(said, hint="write the digest out where it is used")
+    return new
+
+
+def bump(path: Path, name: str, digest: str) -> Path:
+    """Pin another digest in a file, whole or not at all; the file."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist", hint=HINT) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8: {error}") from None
+    new = moved(text, name, digest, where=path.as_posix())
+    with files.whole(path) as partial:
+        partial.write_bytes(new.encode("utf-8"))
+    return path
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split())[:300]}", hint=HINT) from None
+
+
+def _entry(document: Any, name: str, where: str) -> Pinned:
+    images = document.get("images") if isinstance(document, Mapping) else None
+    if not isinstance(images, list) or not all(isinstance(image, Mapping) for image in images):
+        raise ConfigError(f"{where}: it has no list `images`", hint=HINT)
+    found = [image for image in images if image.get("name") == name]
+    if len(found) != 1:
+        raise ConfigError(f"{where}: {len(found)} images are called {name}, limit: 1", hint=HINT)
+    (image,) = found
+    if "newTag" in image:
+        said = f"{where}: {name} has a tag beside its digest: another tag would restart pods of the same image"
+        raise ConfigError(said, hint="remove newTag")
+    new_name, digest = image.get("newName"), image.get("digest")
+    if not isinstance(new_name, str) or not new_name:
+        raise ConfigError(f"{where}: {name} has no newName, so nobody knows where it comes from", hint=HINT)
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        said = "no digest" if digest is None else f"the digest {str(digest)[:80]!r}"
+        raise ConfigError(f"{where}: {name} has {said}, limit: sha256: and 64 hexadecimal digits", hint=HINT)
+    return Pinned(new_name, digest)
+
+
+def _span(text: str, name: str, where: str) -> tuple[int, int]:
+    """Where in `text`, which `_entry` took, the digest's scalar stands, with its quotes and its anchor."""
+    for image in _value(YAML().compose(text), "images").value:
+        digest = _value(image, "digest")
+        if _value(image, "name").value == name and digest is not BLANK:
+            return digest.start_mark.index, digest.end_mark.index
+    raise ConfigError(
+        f"{where}: the digest of {name} comes in by a merge key (<<)", hint="write it out where it is used"
+    )
+
+
+def _value(node: Any, key: str) -> Any:
+    return next((value for found, value in node.value if found.value == key), BLANK)
+
+
+def _changes(before: Any, after: Any) -> int:
+    """In how many leaves two documents differ; what an alias repeats is counted each time."""
+    if isinstance(before, dict) and isinstance(after, dict) and list(before) == list(after):
+        return sum(_changes(before[key], after[key]) for key in before)
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        return sum(_changes(*pair) for pair in zip(before, after, strict=True))
+    return int(type(before) is not type(after) or before != after)

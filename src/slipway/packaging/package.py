@@ -1,0 +1,180 @@
+"""`package`: model, contract and service become a bento, and the golden requests are replayed through it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from slipway.core import config, environment, files
+from slipway.core.verdict import Verdict
+from slipway.errors import ConfigError, DataError, SlipwayError
+from slipway.reporting import cards, report_data
+from slipway.serving import golden, local_server
+
+VERDICT = Path("reports/package.json")
+GOLDEN = Path("models/golden.json")
+BENTOFILE, README = "bentofile.yaml", "README.md"
+DATED = ("bento.yaml", README)
+"""The two files of a bento that tell how it came to be; all others are its content.
+
+The first holds its time and version. The second holds the cards, with commit, merger and verdicts: the same model from
+another commit is the same bento, and carries the cards of the commit that packaged it last.
+"""
+UNWANTED = (".joblib", ".pkl", ".parquet", ".csv")
+replay = golden.replay
+HINT = "run `make repro`, then `slipway package`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bento:
+    """A built bento: `tag` is name:version, the version the first 12 digits of `sha256`, its content's hash."""
+
+    tag: str
+    path: Path
+    sha256: str
+    model_sha256: str
+
+
+def sha256(bento: Path) -> str:
+    """The identity of a bento folder: the hash of its files without the two dated ones and Python's caches."""
+    caches = [path.relative_to(bento).as_posix() for path in bento.rglob("*.pyc")]
+    return files.tree_sha256(bento, leave=(*DATED, *caches))
+
+
+def build(root: Path, *, name: str, readme: str) -> Bento:
+    """`bentoml build` of the project at `root`, into its own store; the same content is the same bento.
+
+    `readme` becomes its README.md, where BentoML looks for a description.
+    ConfigError when bentofile.yaml is wrong or names a file that is missing, DataError when the model is missing.
+    """
+    store = environment.cache_home(root) / "bentoml" / "bentos" / name
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="build-") as scratch:
+        made = _bentoml_build(root, name=name, home=Path(scratch))
+        check(made, [name.removeprefix("src/") for name in wanted(root)])
+        sha, version = sha256(made), sha256(made)[:12]
+        if not (store / version).exists():
+            _name(made, version)
+            made.replace(store / version)
+    path = store / version
+    files.write_text(path / README, readme)
+    files.write_text(store / "latest", version)
+    return Bento(
+        tag=f"{name}:{version}",
+        path=path,
+        sha256=sha,
+        model_sha256=files.sha256(path / "src/models/model.onnx"),
+    )
+
+
+def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
+    """Build from a copy of just the wanted files, in a folder of the system's.
+
+    BentoML refuses a path with a hidden folder anywhere in it, and would walk the whole project.
+    """
+    command = [sys.executable, "-m", "bentoml", "build", "--name", name, "--version", "new", "--output", "tag"]
+    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+        context = Path(scratch).resolve()
+        for wish in (BENTOFILE, *wanted(root)):
+            if not (root / wish).is_file():
+                raise DataError(f"{wish}, named in {BENTOFILE}, does not exist", hint="run `make repro`")
+            (context / wish).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / wish, context / wish)
+        env = environment.programs(context, BENTOML_HOME=str(home))
+        done = subprocess.run(command, cwd=context, env=env, capture_output=True, text=True, check=False)
+    made = home / "bentos" / name / "new"
+    if done.returncode or not made.is_dir():
+        raise ConfigError(
+            f"bentoml build failed:\n{(done.stdout + done.stderr).strip()[-2000:]}", hint=f"see {BENTOFILE}"
+        )
+    return made
+
+
+def _name(made: Path, version: str) -> None:
+    """Give a bento that was built as version "new" its version, in the one place that holds it."""
+    record = made / "bento.yaml"
+    record.write_text(re.sub(r"(?m)^version: new$", f"version: {version}", record.read_text("utf-8")), "utf-8")
+
+
+def wanted(root: Path) -> list[str]:
+    """The files that bentofile.yaml names; ConfigError when it cannot be read."""
+    try:
+        described = YAML(typ="safe").load((root / BENTOFILE).read_text(encoding="utf-8"))
+        return [str(name) for name in described["include"]]
+    except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{BENTOFILE} has no list `include` that can be read: {error!r}", hint=f"git checkout -- {BENTOFILE}"
+        ) from None
+
+
+def check(bento: Path, names: Sequence[str]) -> None:
+    """Refuse a bento that lacks a wanted file (BentoML says nothing about it), or holds one that must not be served."""
+    inside = bento / "src"
+    if missing := [name for name in names if not any(inside.glob(name))]:
+        raise DataError(f"the bento lacks {', '.join(missing)}, named in bentofile.yaml", hint=HINT)
+    lookup = files.read_json(inside / "models/contract.json").get("lookup")
+    if lookup and not (inside / f"{lookup.replace('.', '/')}.py").exists():
+        raise ConfigError(
+            f"the bento lacks {lookup}, which models/contract.json names", hint="add it to bentofile.yaml"
+        )
+    there = [path.relative_to(inside).as_posix() for path in inside.rglob("*") if path.is_file()]
+    if unwanted := [name for name in there if name.endswith(UNWANTED) or name == "params.yaml"]:
+        raise ConfigError(f"the bento holds {', '.join(unwanted)}, which is never served", hint="edit bentofile.yaml")
+
+
+def run(params: config.Params, *, root: Path = Path()) -> str:
+    """models/ and the records → cards, a bento and reports/package.json; exit 4 when it does not give the golden answers."""
+    root, started = root.resolve(), time.monotonic()
+    kept = files.read_json(root / GOLDEN)
+    bento = build(root, name=params.track.model, readme=cards.write(params, report_data.read(root), root=root))
+    with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="serve-") as scratch:
+        home = Path(scratch)
+        with local_server.start(
+            bento.path, port=local_server.free_port(), home=home, root=root, log=home / "log"
+        ) as running:
+            ready = local_server.wait_ready(running)
+            found = golden.replay(running.url, kept, tolerance=params.package.tolerance)
+    notes = {"bento": bento.tag, "path": bento.path.relative_to(root).as_posix(), "bento_sha256": bento.sha256,
+             "model_sha256": bento.model_sha256, "ready_seconds": round(ready, 2)}  # fmt: skip
+    verdict = Verdict(chapter="package", checks=[found], rows=len(kept), seconds=time.monotonic() - started,
+                      inputs={"model": bento.model_sha256}, notes=notes)  # fmt: skip
+    verdict.write(root / VERDICT)
+    verdict.enforce(hint="models/golden.json and models/model.onnx must come from one `make repro`")
+    return f"{bento.tag} gives all {len(kept)} golden answers, ready in {ready:.1f} s"
+
+
+def packaged(root: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of the bento of reports/package.json, and its notes; DataError when it is not that bento."""
+    notes = files.read_json(root / VERDICT, hint="slipway package")["notes"]
+    path = root / notes["path"]
+    if not path.is_dir() or sha256(path) != notes["bento_sha256"]:
+        raise DataError(f"{path} is not the bento that was packaged", hint="slipway package")
+    return path, notes
+
+
+def serve(*, port: int, root: Path = Path()) -> str:
+    """Serve the packaged bento in the foreground until interrupted."""
+    root = root.resolve()
+    path, notes = packaged(root)
+    home = environment.cache_home(root) / f"serve-{port}"
+    with local_server.start(path, port=port, home=home, root=root, log=home / "log") as running:
+        local_server.wait_ready(running)
+        print(f"{notes['bento']} answers on {running.url} (Ctrl-C ends it)", file=sys.stderr)  # noqa: T201
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            running.process.wait()
+        except KeyboardInterrupt:
+            return f"{notes['bento']} stopped"
+    raise SlipwayError(f"the server ended with exit code {running.process.returncode}", hint=f"see {running.log}")

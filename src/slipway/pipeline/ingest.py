@@ -1,0 +1,133 @@
+"""`ingest`: the raw source, byte for byte the stated one, becomes a typed table that keeps its contract."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+
+from slipway import problem
+from slipway.core import config, files
+from slipway.errors import ConfigError, DataError
+from slipway.pipeline import contract
+
+TABLE = Path("data/table.parquet")
+QUALITY = Path("reports/quality.json")
+
+
+def read(path: Path) -> pl.DataFrame:
+    """A parquet file as a frame; a missing or truncated one is a DataError."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist", hint="run `make repro`")
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(
+            f"{path} is no readable parquet file: {error}", hint=f"remove {path} and run `make repro`"
+        ) from None
+
+
+def write(frame: pl.DataFrame, path: Path) -> None:
+    """A frame as parquet, whole or not at all; the same frame gives the same bytes."""
+    with files.whole(path) as partial:
+        frame.write_parquet(partial, compression="zstd", compression_level=1)
+
+
+def sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
+    """The folder of the sources, after each file's SHA-256 was found to be the stated one."""
+    folder = spec.sources()
+    for name, wanted in stated.items():
+        if not (folder / name).exists():
+            raise DataError(f"source file {name} is not in {folder}", hint="run `make setup`")
+        if (found := files.sha256(folder / name)) != wanted:
+            raise DataError(
+                f"source file {name} has SHA-256 {found}, params.yaml states {wanted}",
+                hint="if the new data is meant, put the new hash under ingest.sources and run `make repro`",
+            )
+    return folder
+
+
+def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
+    """The rows before `data.until`: what comes later does not exist yet."""
+    rows = table.filter(pl.col("day") < data.until)
+    first, last = str(table["day"].min()), str(table["day"].max())
+    if (
+        not rows.filter(pl.col("day") >= data.test_from).height
+        or not rows.filter(pl.col("day") < data.test_from).height
+    ):
+        raise ConfigError(
+            f"data.until {data.until} with test_days {data.test_days} leaves a window empty: "
+            f"the sources reach from {first} to {last}, the test window would start {data.test_from}",
+            hint="edit `data` in params.yaml",
+        )
+    return rows
+
+
+def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.Fault]]:
+    """The checked table of all rows before `data.until`, and the faults found in the sources."""
+    folder = sources(spec, params.ingest.sources)
+    try:
+        table, faults = spec.ingest(folder)
+    except pl.exceptions.PolarsError as error:
+        first = str(error).splitlines()[0]
+        raise DataError(
+            f"problem {spec.name}: its sources are not as its ingest expects them: {first}",
+            hint=f"compare the files in {folder} with {spec.name}/ingest.py",
+        ) from error
+    for needed in ("row_id", "day"):
+        if needed not in table.columns:
+            raise DataError(f"problem {spec.name}: the table has no column {needed}")
+    table = known(table, params.data)
+    if doubled := len(table) - table["row_id"].n_unique():
+        raise DataError(f"problem {spec.name}: {doubled} row_ids stand twice, limit: every row_id once")
+    contract.check(spec.table, table, where="data/table.parquet")
+    return table, faults
+
+
+def quality(table: pl.DataFrame, faults: list[problem.Fault], spec: problem.Problem) -> dict[str, object]:
+    """What the data page shows: faults, and for every column its missing share and distribution; target by day."""
+    by_day = table.group_by("day").agg(pl.len().alias("rows"), pl.col(spec.target).mean().alias("target")).sort("day")
+    return {
+        "rows": len(table),
+        "first": str(table["day"].min()),
+        "last": str(table["day"].max()),
+        "faults": [asdict(fault) for fault in faults],
+        "columns": [_column(table, column) for column in contract.columns(spec.table)],
+        "days": {
+            "day": [str(day) for day in by_day["day"]],
+            "rows": by_day["rows"].to_list(),
+            "target": [None if v is None else round(v, 6) for v in by_day["target"]],
+        },
+    }
+
+
+def _column(table: pl.DataFrame, column: contract.Column) -> dict[str, object]:
+    values = table[column.name]
+    shown: dict[str, object] = {
+        "name": column.name, "kind": column.kind, "unit": column.unit, "description": column.description,
+        "missing": round(values.null_count() / len(table), 6), "distinct": values.n_unique(),
+    }  # fmt: skip
+    if column.kind == "number" and values.null_count() < len(values):
+        low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
+        step = (high - low) / 20 or 1.0
+        bins = ((values.drop_nulls() - low) / step).floor().clip(0, 19).cast(pl.Int64).value_counts()
+        counts = dict(zip(bins.to_series(0), bins["count"], strict=True))
+        middle = [float(values.quantile(q) or 0.0) for q in (0.05, 0.5, 0.95)]
+        shown |= {"low": low, "high": high, "quantiles": middle, "counts": [counts.get(i, 0) for i in range(20)]}
+    elif column.kind == "time":
+        shown |= {"first": str(values.min()), "last": str(values.max())}
+    elif column.kind == "category":
+        top = values.value_counts().sort(["count", column.name], descending=[True, False]).drop_nulls().head(10)
+        shown |= {"top": {str(k): int(n) for k, n in zip(top[column.name], top["count"], strict=True)}}
+    return shown
+
+
+def run(params: config.Params) -> str:
+    """Sources → data/table.parquet and reports/quality.json; a sentence of what was done."""
+    problem.warm("pandera.polars")
+    spec = problem.load(params.problem)
+    table, faults = ingest(spec, params)
+    write(table, TABLE)
+    files.write_json(QUALITY, quality(table, faults, spec))
+    return f"{len(table):,} rows before {params.data.until}, {len(faults)} kinds of fault in the sources"

@@ -1,0 +1,239 @@
+"""Plot data becomes pictures: SVG that follows a light or a dark page, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import date
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.core import files
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALETTE = {
+    "ink": ("#1d2733", "#e4e9ef"),
+    "muted": ("#5d6b7a", "#9aa7b4"),
+    "grid": ("#e3e8ed", "#2c3642"),
+    "accent": ("#0f6fc5", "#5aaef5"),
+    "soft": ("#cfe2f5", "#1f4468"),
+}
+"""Colours by role, on a light and on a dark page."""
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
+WIDTH, HEIGHT = 4.7, 3.4
+"""Inches of 72 pixels; narrow, so that letters stay readable where a telephone shrinks it."""
+SHOWN = 16
+"""Rows of a list that are drawn; the data file has them all."""
+
+Rows = Sequence[dict[str, Any]]
+Plot = Callable[["Figure", Any], str]
+
+
+def draw(data: Path, out: Path) -> list[Path]:
+    """Draw every plot that has its `<name>.json` in `data` as `<name>.svg` in `out`; the files written.
+
+    A problem without a plot's data (a regression has no ROC curve) goes without its picture.
+    """
+    drawn = []
+    for name, plot in PLOTS.items():
+        source, target = data / f"{name}.json", out / f"{name}.svg"
+        target.unlink(missing_ok=True)  # a picture of an earlier run must not speak for this one
+        if source.exists() and (rows := files.read_json(source)):
+            files.write_text(target, picture(plot, rows, name=name))
+            drawn.append(target)
+    return drawn
+
+
+def picture(plot: Plot, rows: Any, *, name: str) -> str:
+    """One plot as the text of a standalone SVG file: transparent, text as text, colours as CSS variables.
+
+    The same rows give the same bytes; ids carry `name`, so that several pictures fit in one page.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    buffer = io.StringIO()
+    with mpl.rc_context(_style() | {"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the reader's font has it
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        FigureCanvasSVG(figure)
+        title = plot(figure, rows)
+        figure.suptitle(title, x=0.015, ha="left", size=11, weight="bold")
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    return _themed(buffer.getvalue(), title)
+
+
+def css() -> str:
+    """The palette as CSS variables that follow the reader's scheme; the pages use the same."""
+    light, dark = ("".join(f"--{role}:{pair[i]};" for role, pair in PALETTE.items()) for i in (0, 1))
+    return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def _style() -> dict[str, Any]:
+    colour = {role: light for role, (light, _) in PALETTE.items()}
+    return {
+        "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 9, "text.parse_math": False,
+        "text.color": colour["ink"], "axes.labelcolor": colour["muted"], "axes.labelsize": 9,
+        "xtick.color": colour["muted"], "ytick.color": colour["muted"],
+        "xtick.major.size": 0, "ytick.major.size": 0,
+        "axes.grid": True, "axes.axisbelow": True, "grid.color": colour["grid"], "grid.linewidth": 0.8,
+        **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
+        "lines.linewidth": 2.0, "lines.color": colour["accent"], "patch.facecolor": colour["accent"],
+        "axes.prop_cycle": f"cycler('color', ['{colour['accent']}'])",
+    }  # fmt: skip
+
+
+def _themed(svg: str, title: str) -> str:
+    """matplotlib's SVG without prologue; variables for colours, the reader's font, a name to read aloud."""
+    svg = svg[svg.index("<svg ") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # counted ids would meet again in a page
+    svg = re.sub(r"font-family: [^;\"]+; ?", "", svg)
+    for role, (light, _) in PALETTE.items():
+        svg = svg.replace(f": {light}", f": var(--{role})")
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" font-family="{FONT}" ', 1)
+    return svg.replace('<style type="text/css">', f'<style type="text/css">{css()}', 1)
+
+
+def plain(value: object, limit: int = 18) -> str:
+    """Text that comes from data, made harmless to look at: one line, at most `limit` characters.
+
+    Control, direction and other invisible characters become �, for they can hide what is there.
+    """
+    start = str(value)[: limit + 1]
+    shown = "".join(" " if c.isspace() else "�" if unicodedata.category(c)[0] == "C" else c for c in start)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _light(role: str) -> str:
+    return PALETTE[role][0]
+
+
+def _dashed() -> dict[str, Any]:
+    """The look of what a curve is compared with."""
+    return {"color": _light("muted"), "linewidth": 1, "linestyle": (0, (4, 4))}
+
+
+def _column(rows: Rows, name: str) -> list[float]:
+    return [float(row[name]) for row in rows]
+
+
+def _axes(figure: Figure, *, x: str, y: str) -> Axes:
+    axes = figure.add_subplot()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return axes
+
+
+def _reliability(figure: Figure, rows: Rows) -> str:
+    axes = _axes(figure, x="predicted, mean of a tenth of the rows", y="observed")
+    predicted, observed = _column(rows, "predicted"), _column(rows, "observed")
+    ends = [min(predicted + observed), max(predicted + observed)]
+    axes.plot(ends, ends, **_dashed())
+    axes.plot(predicted, observed, marker="o", markersize=5)
+    return "Calibration: an honest model stays on the line"
+
+
+def _roc(figure: Figure, rows: Rows) -> str:
+    axes = _axes(figure, x="false alarms (false positive rate)", y="found (true positive rate)")
+    x, y = _column(rows, "false_positive_rate"), _column(rows, "true_positive_rate")
+    axes.plot([0, 1], [0, 1], **_dashed())
+    axes.fill_between(x, x, y, color=_light("soft"), linewidth=0)
+    axes.plot(x, y)
+    area = sum((x[i + 1] - x[i]) * (y[i + 1] + y[i]) / 2 for i in range(len(x) - 1))
+    return f"Ranking: {abs(area):.0%} of pairs in the right order"
+
+
+def _precision_recall(figure: Figure, rows: Rows) -> str:
+    axes = _axes(figure, x="found (recall)", y="right among the found (precision)")
+    points = sorted(zip(_column(rows, "recall"), _column(rows, "precision"), strict=True))
+    guess = points[-1][1]  # all rows found: precision is the base rate
+    axes.axhline(guess, **_dashed())
+    recall, precision = [p[0] for p in points], [p[1] for p in points]
+    axes.fill_between(recall, guess, precision, color=_light("soft"), linewidth=0)
+    axes.plot(recall, precision)
+    axes.set_ylim(0, 1.02)
+    return f"Precision above the {guess:.0%} of guessing"
+
+
+def _predictions(figure: Figure, rows: Rows) -> str:
+    axes = _axes(figure, x="prediction", y="rows")
+    at = _column(rows, "prediction")
+    axes.bar(at, _column(rows, "rows"), width=0.86 * (at[1] - at[0] if len(at) > 1 else 1.0))
+    axes.grid(axis="x", visible=False)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    return "How the predictions are spread"
+
+
+def _importance(figure: Figure, rows: Rows) -> str:
+    top = sorted(rows, key=lambda row: -float(row["importance"]))[:SHOWN]
+    axes = _axes(figure, x="loss added when the input is shuffled", y="")
+    axes.barh(range(len(top)), _column(top, "importance"), height=0.62)
+    _listed(axes, [plain(row["input"]) for row in top])
+    return "What the model leans on" + (f", first {SHOWN} of {len(rows)}" if len(rows) > SHOWN else "")
+
+
+def _slices(figure: Figure, rows: Rows) -> str:
+    """A dot a slice value, worst on top of its group; the line is the mean over all rows."""
+    groups = list(dict.fromkeys(str(row["slice"]) for row in rows))
+    top = sorted(rows, key=lambda row: -int(row["rows"]))[: 2 * SHOWN]
+    top.sort(key=lambda row: (groups.index(str(row["slice"])), -float(row["loss"])))
+    axes = _axes(figure, x="mean loss; the dot grows with the rows", y="")
+    loss, count = _column(top, "loss"), _column(top, "rows")
+    mean = sum(a * b for a, b in zip(loss, count, strict=True)) / sum(count)
+    axes.axvline(mean, **_dashed())
+    axes.scatter(loss, range(len(top)), s=[14 + 90 * n / max(count) for n in count], linewidths=0)
+    _listed(axes, [f"{plain(row['slice'], 10)} {plain(row['value'])} · {row['rows']:,}" for row in top])
+    return "Where it errs: loss by slice" + (f", the {len(top)} biggest" if len(top) < len(rows) else "")
+
+
+def _listed(axes: Axes, names: list[str]) -> None:
+    """Name the rows 0, 1, … down the left side, first on top, and give each the same height."""
+    axes.figure.set_figheight(0.9 + 0.2 * len(names))  # type: ignore[union-attr]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.locator_params(axis="x", nbins=5)
+
+
+def days(figure: Figure, days: dict[str, list[Any]]) -> str:
+    """The table over time (`days` of quality.json): mean target a day with its week's mean, rows a day."""
+    figure.set_size_inches(2 * WIDTH, HEIGHT)
+    at = [date.fromisoformat(day) for day in days["day"]]
+    target = [float("nan") if value is None else float(value) for value in days["target"]]
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    upper.plot(at, target, color=_light("soft"), linewidth=1.2)
+    upper.plot(at, _week(target))
+    upper.set_ylabel("mean target")
+    lower.fill_between(at, days["rows"], step="mid", color=_light("soft"), linewidth=0)
+    lower.set_ylim(bottom=0)
+    lower.set_ylabel("rows")
+    lower.yaxis.set_major_formatter("{x:,.0f}")
+    figure.align_ylabels()
+    return "The target by day and its mean over a week; rows by day"
+
+
+def _week(values: list[float]) -> list[float]:
+    """Mean over the seven days around each, of the days that have a value."""
+    near = [[v for v in values[max(0, i - 3) : i + 4] if v == v] for i in range(len(values))]
+    return [sum(part) / len(part) if part else float("nan") for part in near]
+
+
+PLOTS: dict[str, Plot] = {
+    "reliability": _reliability,
+    "roc": _roc,
+    "precision_recall": _precision_recall,
+    "predictions": _predictions,
+    "slices": _slices,
+    "importance": _importance,
+}
+"""Every plot by the name of its data."""

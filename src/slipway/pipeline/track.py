@@ -1,0 +1,166 @@
+"""`track`: one MLflow run for one content of dvc.lock, however often it is called; aliases follow the ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slipway.core import config, environment, files, git, ledger
+from slipway.errors import ConfigError
+from slipway.pipeline import evaluate
+from slipway.serving.onnx_model import FOLDER, Model
+
+LOCK = Path("dvc.lock")
+RECORD = Path("reports/track.json")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow warns about its own parts on import and use; nothing of it is ours to act on."""
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
+
+
+def run(params: config.Params, *, root: Path = Path()) -> str:
+    """Log the run of this dvc.lock unless it is there, and set `challenger` and `champion`."""
+    root = root.resolve()
+    if not (root / LOCK).exists():
+        raise ConfigError("dvc.lock does not exist: nothing was built yet", hint="run `make repro`")
+    lock = files.sha256(root / LOCK)
+    with _quiet():
+        import mlflow
+        from sqlalchemy.exc import SQLAlchemyError
+
+        uri = environment.tracking_uri(root)
+        mlflow.set_tracking_uri(uri)
+        try:
+            client = mlflow.MlflowClient()
+            experiment = _experiment(client, params.track.experiment, uri)
+            run_id, fresh = _find(client, experiment, lock), False
+            if run_id is None:
+                run_id, fresh = _write(experiment, params, lock, root), True
+            version = _version(client, params.track.model, run_id)
+            client.set_registered_model_alias(params.track.model, "challenger", version)
+            champion = _champion(client, params.track.model, experiment, root)
+        except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+            raise ConfigError(
+                f"MLflow at {uri}: {str(error).splitlines()[0]}",
+                hint="is the tracking server up? unset MLFLOW_TRACKING_URI for SQLite",
+            ) from None
+    files.write_json(
+        root / RECORD, {"run": run_id, "lock_sha256": lock, "model": params.track.model, "version": version}
+    )
+    shown = f", champion is version {champion}" if champion else ""
+    was = "written" if fresh else "was there"
+    return f"run {run_id[:8]} {was}, {params.track.model} version {version} is challenger{shown}"
+
+
+def _experiment(client: Any, name: str, uri: str) -> str:
+    """The experiment's id; with the embedded store its artifacts lie beside the database."""
+    found = client.get_experiment_by_name(name)
+    if found:
+        return str(found.experiment_id)
+    database = Path(uri.removeprefix("sqlite:///"))
+    place = (database.parent / "mlartifacts").as_uri() if uri.startswith("sqlite:///") else None
+    return str(client.create_experiment(name, artifact_location=place))
+
+
+def _find(client: Any, experiment: str, lock: str) -> str | None:
+    """The finished run of this lock; unfinished ones (a killed `track`) are deleted."""
+    found = None
+    for run in client.search_runs([experiment], f"tags.lock_sha256 = '{lock}'"):
+        if run.info.status == "FINISHED":
+            found = found or str(run.info.run_id)
+        else:
+            client.delete_run(run.info.run_id)
+    return found
+
+
+def _write(experiment: str, params: config.Params, lock: str, root: Path) -> str:
+    """Parameters, metrics, plots, model with signature; FINISHED is set last, so a half-written run is known."""
+    import mlflow
+    import onnx
+
+    measured = files.read_json(root / evaluate.METRICS)
+    tags = {"lock_sha256": lock, "commit": git.commit(root=root), "data_sha256": files.sha256(root / "data/table.parquet"),
+            "model_sha256": files.sha256(root / FOLDER / "model.onnx"), "problem": params.problem}  # fmt: skip
+    with mlflow.start_run(experiment_id=experiment, run_name=f"lock {lock[:8]}", tags=tags) as run:
+        mlflow.log_params({k: str(v)[:500] for k, v in flat(params.model_dump(mode="json")).items()})
+        mlflow.log_metrics({k: float(v) for k, v in flat(measured).items() if isinstance(v, int | float)})
+        mlflow.log_artifacts(str(root / evaluate.PICTURES), "pictures")
+        mlflow.log_artifacts(str(root / evaluate.PLOTS), "plots")
+        mlflow.log_artifact(str(root / LOCK))
+        model = Model(root / FOLDER)
+        mlflow.onnx.log_model(onnx.load(root / FOLDER / "model.onnx"), name="model", signature=_signature(model),
+                              pip_requirements=["onnxruntime"])  # fmt: skip
+        return str(run.info.run_id)
+
+
+def _signature(model: Model) -> Any:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    given = [TensorSpec(np.dtype(str), (-1, len(model.categories)), "categories")] if model.categories else []
+    given += [TensorSpec(np.dtype(np.float32), (-1, len(model.numbers)), "numbers")] if model.numbers else []
+    return ModelSignature(Schema(given), Schema([TensorSpec(np.dtype(np.float32), (-1,), "prediction")]))
+
+
+def _version(client: Any, model: str, run_id: str) -> str:
+    """The registered version of a run, registered once."""
+    import mlflow
+
+    for version in client.search_model_versions(f"name = '{model}'"):
+        if version.run_id == run_id:
+            return str(version.version)
+    return str(mlflow.register_model(f"runs:/{run_id}/model", model).version)
+
+
+def _champion(client: Any, model: str, experiment: str, root: Path) -> str | None:
+    """Set `champion` to what the production ledger says; None when it is empty or its run is not here."""
+    line = ledger.newest(ledger.read("production", root))
+    run_id = _find(client, experiment, line.lock_sha256) if line else None
+    if run_id is None:
+        return None
+    version = _version(client, model, run_id)
+    client.set_registered_model_alias(model, "champion", version)
+    return version
+
+
+def tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
+    """The tags of a run; None when the store has no such run, or it was deleted. ConfigError when no store is in reach."""
+    uri = environment.tracking_uri(root)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise ConfigError("there is no MLflow on this machine", hint="slipway track, or set MLFLOW_TRACKING_URI")
+    with _quiet():
+        import mlflow
+        from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+        from sqlalchemy.exc import SQLAlchemyError
+
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)  # else a server that is down is waited for, for minutes
+        MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
+        try:
+            found = mlflow.MlflowClient(uri).get_run(run)
+        except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise ConfigError(
+                f"MLflow at {uri}: {str(error).splitlines()[0]}", hint="is the tracking server up?"
+            ) from None
+    return None if found.info.lifecycle_stage == "deleted" else dict(found.data.tags)

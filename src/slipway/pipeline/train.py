@@ -1,0 +1,77 @@
+"""`train`: fit preprocessing and estimator as one scikit-learn Pipeline on the training window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from slipway import problem
+from slipway.core import config, files
+from slipway.errors import ConfigError, DataError
+from slipway.pipeline import contract, ingest
+
+if TYPE_CHECKING:  # evaluate and judge need `window` and no scikit-learn
+    from sklearn.pipeline import Pipeline
+
+MODEL = Path("models/model.joblib")
+
+
+def inputs(frame: pl.DataFrame, spec: problem.Problem) -> pl.DataFrame:
+    """The columns the model is given, categories first; a missing category is the empty text."""
+    contract.typed(spec.inputs, frame, where="data/features.parquet")
+    categories, numbers = contract.names(spec.inputs, "category"), contract.names(spec.inputs, "number")
+    return frame.select(pl.col(categories).fill_null(""), pl.col(numbers).cast(pl.Float32))
+
+
+def window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.DataFrame:
+    """The rows of the "train" or the "test" window; an empty one is a DataError."""
+    day = pl.col("day")
+    first, last = str(frame["day"].min()), str(frame["day"].max())
+    rows = frame.filter(
+        day < data.test_from if which == "train" else day.is_between(data.test_from, data.until, closed="left")
+    )
+    if not len(rows):
+        raise DataError(
+            f"the {which} window is empty: the data reaches from {first} to {last}, "
+            f"train is before {data.test_from}, test until {data.until}",
+            hint="set data.until and data.test_days in params.yaml",
+        )
+    return rows
+
+
+def train(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> Pipeline:
+    """Fit the estimator that `params.train` names on the training window of `frame`; seeded."""
+    chosen = params.train
+    categories, numbers = contract.names(spec.inputs, "category"), contract.names(spec.inputs, "number")
+    try:
+        pipeline = spec.estimator(
+            chosen.estimator,
+            chosen.estimators[chosen.estimator],
+            categories=categories,
+            numbers=numbers,
+            seed=params.seed,
+        )
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f"train.estimator {chosen.estimator!r} cannot be made: {error}", hint="edit params.yaml"
+        ) from None
+    rows = window(frame, params.data, "train")
+    try:
+        return pipeline.fit(inputs(rows, spec), rows[spec.target].to_numpy())
+    except ValueError as error:
+        raise ConfigError(f"train.estimators.{chosen.estimator}: {error}", hint="edit params.yaml") from None
+
+
+def run(params: config.Params) -> str:
+    """data/features.parquet → models/model.joblib; a sentence of what was done."""
+    import joblib
+
+    spec = problem.load(params.problem)
+    frame = ingest.read(Path("data/features.parquet"))
+    pipeline = train(frame, params, spec)
+    with files.whole(MODEL) as partial:
+        joblib.dump(pipeline, partial)
+    rows = len(window(frame, params.data, "train"))
+    return f"{params.train.estimator} on {rows:,} rows before {params.data.test_from}"

@@ -1,0 +1,1 @@
+"""What people read: report, pages and cards; may import `pipeline`, `loadtest` and the rooms below them."""

@@ -1,0 +1,1 @@
+"""The prediction service and batch scoring: validation, metrics, OpenAPI; may import `core`."""

@@ -1,0 +1,80 @@
+"""The exported model: an ONNX graph with its contract beside it, used alike by gates and service.
+
+Imports no scikit-learn, pandas or Polars, for the service imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
+
+from slipway.core import files
+from slipway.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FOLDER = Path("models")
+
+
+class Model:
+    """`contract` is `models/contract.json`; `categories` and `numbers` name the columns of the two inputs.
+
+    `graph` is another graph than the folder's: one that has not yet earned its name.
+    """
+
+    def __init__(self, folder: Path = FOLDER, *, graph: Path | None = None) -> None:
+        self.contract: dict[str, Any] = files.read_json(folder / "contract.json")
+        self.categories: list[str] = self.contract["categories"]
+        self.numbers: list[str] = self.contract["numbers"]
+        path = graph or folder / "model.onnx"
+        if not path.exists():
+            raise DataError(f"{path} does not exist", hint="run `make repro`")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
+            raise DataError(
+                f"{path} is no readable ONNX graph: {error}", hint=f"remove {path} and run `make repro`"
+            ) from None
+        self._wanted = {i.name for i in self._session.get_inputs()}
+        self._optional = any("anyOf" in self.contract["inputs"]["properties"][name] for name in self.categories)
+
+    def predict(self, categories: NDArray[np.object_], numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`categories` [rows, k] of str and `numbers` [rows, m] of float32 (NaN is missing) → predictions [rows].
+
+        The probability of the positive class for a binary task, the value itself for a regression.
+        """
+        given = {"categories": categories, "numbers": numbers}
+        feed = {name: value for name, value in given.items() if name in self._wanted}
+        result: NDArray[np.float32] = self._session.run(["prediction"], feed)[0]
+        return result
+
+    def values(self, rows: Sequence[tuple[Any, ...]]) -> NDArray[np.float32]:
+        """Predictions for rows as tuples: the categories, then the numbers, in the contract's order; None is missing."""
+        count, width = len(rows), len(self.categories)
+        texts = [row[:width] for row in rows]
+        if self._optional:
+            texts = [tuple(value or "" for value in row) for row in texts]
+        categories = np.array(texts, dtype=object).reshape(count, width)
+        numbers = np.array([row[width:] for row in rows], dtype=np.float32).reshape(count, len(self.numbers))
+        return self.predict(categories, numbers)
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
+        """Predictions for rows as mappings from input name to value; None is missing."""
+        names = [*self.categories, *self.numbers]
+        return self.values([tuple(row[name] for name in names) for row in rows])
+
+    def frame(self, frame: pl.DataFrame) -> NDArray[np.float32]:
+        """Predictions for a frame that has all the inputs, in its row order."""
+        categories = frame.select(self.categories).fill_null("").to_numpy().astype(object)
+        numbers = frame.select(self.numbers).to_numpy().astype(np.float32)
+        return self.predict(categories.reshape(len(frame), -1), numbers.reshape(len(frame), -1))

@@ -1,0 +1,19 @@
+"""The two drills that build and release nothing, on a cluster, in minutes; `slipway drill all` runs every one."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.sandbox.drills import drill
+from slipway.sandbox.drills.context import World
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.mark.parametrize("name", ["edit", "tampered"])
+def test_drill_ends_as_it_should(world: World, name: str) -> None:
+    found = drill.one(world, name)
+    assert found.wrong == ""
+    assert found.detected_s is not None
+    assert found.recovered_s is not None
+    assert found.detected_s <= found.recovered_s

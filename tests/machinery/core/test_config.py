@@ -1,0 +1,101 @@
+"""config: every wrong key of params.yaml is named, with its value and what is allowed."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from slipway.core import config
+from slipway.errors import ConfigError
+from support.callables import Cli
+from support.paths import BIKES, ROOT
+
+TEXT = (BIKES / "params.yaml").read_text(encoding="utf-8")
+
+
+def broken(folder: Path, old: str, new: str) -> Path:
+    assert old in TEXT
+    path = folder / "params.yaml"
+    path.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+def test_the_project_s_own_params_load() -> None:
+    params = config.load(ROOT / "params.yaml")
+    assert params.problem == "flights"
+    assert (params.data.until - params.data.test_from).days == params.data.test_days
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed: 7", "seed: 7\nsede: 8", "unknown key sede (value 8)"),
+        ("  test_days: 28\n", "  test_days: 28\n  validation_days: 3\n", "unknown key data.validation_days"),
+        ("seed: 7\n", "", "key seed is missing"),
+        ("  test_days: 28\n", "", "key data.test_days is missing"),
+        ("test_days: 28", "test_days: 0", "data.test_days is 0: Input should be greater than 0"),
+        ("test_days: 28", "test_days: many", "data.test_days is 'many'"),
+        (
+            "test_days: 28",
+            "test_days: 900000",
+            "data: test_days is 900000: no calendar reaches so far before 2021-06-14",
+        ),
+        ('until: "2021-06-14"', "until: soon", "data.until is 'soon'"),
+        ("problem: bikes", 'problem: ""', "problem is ''"),
+        ("confidence: 0.95", "confidence: 95", "evaluate.confidence is 95"),
+        ("tolerance: 1.0e-4 #", "tolerance: .nan #", "export.tolerance is nan"),
+        (
+            "estimator: boosting",
+            "estimator: forest",
+            "estimator 'forest' is not one of ['boosting', 'native', 'ridge']",
+        ),
+        ("bikes.csv: ", "bikes.csv: x", "ingest.sources.bikes.csv is"),
+        ("mode: direct", "mode: force", "release.mode is 'force'"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = broken(tmp_path, old, new)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    assert message in str(caught.value)
+    assert caught.value.hint == f"edit {path}"
+
+
+def test_a_bare_date_says_to_quote_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.until is a bare date") as caught:
+        config.load(broken(tmp_path, 'until: "2021-06-14"', "until: 2021-06-14"))
+    assert caught.value.hint == 'write it in quotes: "2021-06-14"'
+
+
+@pytest.mark.parametrize("text", ["data: [", "a: 1\na: 2", ""])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ConfigError):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        config.load(tmp_path)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path, cli: Cli) -> None:
+    said = cli(tmp_path, "ingest")
+    assert said.returncode == 2
+    assert "params.yaml does not exist here" in said.stderr
+    assert "run this in the project's folder" in said.stderr
+
+
+def test_a_wrong_key_ends_in_exit_code_2(bare_copy: Path, cli: Cli) -> None:
+    broken(bare_copy, "seed: 7", "seed: 7\nsede: 8")
+    said = cli(bare_copy, "ingest")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "unknown key sede" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_params_cannot_be_changed(params: config.Params) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        params.data.until = date(2022, 1, 1)  # type: ignore[misc]

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from slipway.cluster import kustomization
+from slipway.core import config, environment, git, ledger
+from slipway.delivery import gitops_commit
+from slipway.errors import ConfigError, Refused, Unsure
+from support.remote_repository import IMAGE, ZERO, advance, clone, digest, maker, of, remote
+
+
+@pytest.fixture(autouse=True)
+def _no_forge(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    return remote(tmp_path / "a b é")[0]
+
+
+@pytest.fixture
+def work(bare: Path) -> Path:
+    return bare.parent / "work"
+
+
+def write(
+    work: Path, params: config.Params, make: gitops_commit.Make, *, push: bool = True, env: str = "staging"
+) -> gitops_commit.Done:
+    return gitops_commit.write(env, make, title="Release it", body="Because.", push=push, params=params, root=work)
+
+
+def released(bare: Path, env: str = "staging") -> list[str]:
+    """The digests of the ledger on the remote's main; its overlay must say the last one."""
+    images = [line.image or "" for line in ledger.read_at(env, "main", bare)]
+    pinned = kustomization.at(env, "main", bare)
+    assert pinned
+    assert pinned.image == (images[-1] if images else f"{IMAGE}@{ZERO}")
+    return [image.rpartition("@")[2] for image in images]
+
+
+def changed(root: Path, revision: str) -> list[str]:
+    return git.output("show", "--name-only", "--format=", revision, root=root).splitlines()
+
+
+def test_line_and_digest_are_one_commit(work: Path, params: config.Params):
+    done = write(work, params, maker(1), push=False)
+    assert done == gitops_commit.Done(commit=git.commit(root=work), said="")
+    assert changed(work, "HEAD") == ["k8s/overlays/staging/kustomization.yaml", "releases/staging.jsonl"]
+    assert git.output("log", "-1", "--format=%B", root=work) == "Release it\n\nBecause."
+    rows = git.output("show", "-U0", "--format=", "HEAD", "--", "k8s", root=work).splitlines()
+    assert [row for row in rows if row[0] in "+-" and row[:3] not in ("+++", "---")] == [
+        f"-    digest: {ZERO}",
+        f"+    digest: {digest(1)}",
+    ]
+
+
+def test_without_an_image_only_the_ledger_changes(work: Path, params: config.Params):
+    write(work, params, maker(1, image=None), push=False)
+    assert changed(work, "HEAD") == ["releases/staging.jsonl"]
+
+
+@pytest.mark.parametrize("mode", ["direct", "pull-request"])
+@pytest.mark.parametrize("push", [True, False])
+def test_nothing_to_do_changes_nothing(bare: Path, work: Path, params: config.Params, mode: str, push: bool):
+    before = git.output("for-each-ref", root=bare), git.commit(root=work)
+    assert write(work, of(params, mode), lambda *_: None, push=push) == gitops_commit.Done()
+    assert (git.output("for-each-ref", root=bare), git.commit(root=work)) == before
+
+
+@pytest.mark.parametrize("mode", ["direct", "pull-request"])
+def test_what_make_refuses_is_not_written(bare: Path, work: Path, params: config.Params, mode: str):
+    def make(*_: object) -> None:
+        raise Refused("no")
+
+    before = git.output("for-each-ref", root=bare)
+    with pytest.raises(Refused, match="no"):
+        write(work, of(params, mode), make)
+    assert git.output("for-each-ref", root=bare) == before
+
+
+def test_direct_lands_on_the_remotes_tip_and_not_here(bare: Path, work: Path, params: config.Params):
+    before = git.commit(root=work)
+    tip = advance(clone(bare, bare.parent / "other"))
+    (work / "k8s/overlays/staging/kustomization.yaml").write_text("someone is editing")
+    done = write(work, params, maker(1))
+    assert (done.commit, done.branch) == (git.commit("main", root=bare), "main")
+    assert git.commit("main^", root=bare) == tip
+    assert done.said == f"pushed to main as {str(done.commit)[:12]}"
+    assert released(bare) == [digest(1)]
+    assert git.commit(root=work) == before
+    assert git.dirty(work) == ["k8s/overlays/staging/kustomization.yaml"]
+    assert git.output("worktree", "list", root=work).count("\n") == 0
+
+
+def test_line_is_made_anew_on_the_tip_that_came_meanwhile(bare: Path, work: Path, params: config.Params):
+    other, seen = clone(bare, bare.parent / "other"), list[str]()
+    ours = maker(2, seen=seen)
+
+    def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
+        if not seen:  # somebody is faster, between our look and our push
+            write(other, params, maker(1))
+        return ours(tip, lines)
+
+    write(work, params, make)
+    assert released(bare) == [digest(1), digest(2)]
+    lines = ledger.read_at("staging", "main", bare)
+    assert lines[1].supersedes == lines[0].identity
+    assert seen == [git.commit("main~2", root=bare), git.commit("main~1", root=bare)]
+
+
+def test_make_may_find_nothing_to_do_on_the_new_tip(bare: Path, work: Path, params: config.Params):
+    other = clone(bare, bare.parent / "other")
+
+    def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
+        if lines:
+            return None
+        write(other, params, maker(1))
+        return maker(2)(tip, lines)
+
+    assert write(work, params, make) == gitops_commit.Done()
+    assert released(bare) == [digest(1)]
+
+
+def test_racing_bumps_all_arrive_in_one_chain(bare: Path, params: config.Params):
+    clones = [clone(bare, bare.parent / f"clone-{number}") for number in range(3)]
+    start, said = threading.Barrier(3), list[str]()
+
+    def race(number: int) -> None:
+        start.wait()
+        for turn in range(2):
+            said.append(write(clones[number], of(params, attempts=20), maker(1 + number + 3 * turn)).said)
+
+    racers = [threading.Thread(target=race, args=(number,)) for number in range(3)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    assert sorted(released(bare)) == [digest(number) for number in range(1, 7)]
+    assert len(said) == 6
+    lines = ledger.read_at("staging", "main", bare)
+    assert [line.supersedes for line in lines] == [None, *(line.identity for line in lines[:-1])]
+
+
+HOOKS = {
+    "rejects once": ("pre-receive", 'test -e tried || { touch tried; echo "not now" >&2; exit 1; }'),
+    "took it, and died": ("reference-transaction", 'test "$1" != committed || test -e tried || { touch tried; kill -9 $PPID; }'),
+    "rejects": ("pre-receive", 'echo "GH006: Protected branch update failed" >&2; exit 1'),
+}  # fmt: skip
+
+
+def hook(bare: Path, kind: str) -> None:
+    name, script = HOOKS[kind]
+    file = bare / "hooks" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts"), [("rejects once", 2), ("took it, and died", 2), ("took it, and died", 1)]
+)
+def test_a_push_that_fails_once_leaves_one_line(
+    bare: Path, work: Path, params: config.Params, kind: str, attempts: int
+):
+    hook(bare, kind)
+    done = write(work, of(params, attempts=attempts), maker(1))
+    assert (bare / "tried").exists()
+    assert done.commit == git.commit("main", root=bare)
+    assert released(bare) == [digest(1)]
+
+
+def test_a_protected_branch_is_told_with_the_other_mode(bare: Path, work: Path, params: config.Params):
+    hook(bare, "rejects")
+    with pytest.raises(
+        Refused, match=r"main did not take the commit in 3 attempts: .*GH006: Protected branch"
+    ) as error:
+        write(work, of(params), maker(1))
+    assert "release.mode to pull-request" in error.value.hint
+    assert released(bare) == []
+    with pytest.raises(Refused, match=r"bump/staging-000000000000 was not taken: .*GH006"):
+        write(work, of(params, "pull-request"), maker(1))
+
+
+@pytest.mark.parametrize("mode", ["direct", "pull-request"])
+def test_a_remote_that_is_away_is_unsure_and_later_all_is_well(
+    bare: Path, work: Path, params: config.Params, mode: str
+):
+    away = bare.rename(bare.parent / "away.git")
+    with pytest.raises(Unsure, match="origin did not answer in 2 attempts: fatal: ") as error:
+        write(work, of(params, mode, attempts=2), maker(1))
+    assert error.value.code == 5
+    assert not ledger.path("staging", work).exists()
+    away.rename(bare)
+    write(work, of(params), maker(1))
+    assert released(bare) == [digest(1)]
+
+
+def test_without_a_token_the_branch_is_pushed_and_the_rest_is_told(bare: Path, work: Path, params: config.Params):
+    before, make = git.commit("main", root=bare), maker(1, image=f"{IMAGE}@sha256:{'0abc' * 16}")
+    done = write(work, of(params, "pull-request"), make)
+    assert done.branch == "bump/staging-0abc0abc0abc"
+    assert done.pull_request is None
+    assert done.said == f"pushed {done.branch}; open its pull request by hand: {done.branch} into main"
+    assert git.commit("main", root=bare) == before
+    assert git.commit(done.branch, root=bare) == done.commit
+    assert git.commit(f"{done.branch}^", root=bare) == before
+    advance(clone(bare, bare.parent / "other"))
+    again = write(work, of(params, "pull-request"), make)
+    assert git.commit(done.branch, root=bare) == again.commit
+    assert git.commit(f"{done.branch}^", root=bare) == git.commit("main", root=bare)
+
+
+def test_damaged_ledger_of_the_tip_stops_a_bump(bare: Path, work: Path, params: config.Params):
+    write(work, params, maker(1))
+    other = clone(bare, bare.parent / "other")
+    file = ledger.path("staging", other)
+    file.write_text(file.read_text()[:-30])
+    tip = advance(other)
+    with pytest.raises(ledger.DataError, match="cut off"):
+        write(work, params, maker(2))
+    assert git.commit("main", root=bare) == tip
+
+
+def test_overlay_that_is_gone_stops_a_bump(bare: Path, work: Path, params: config.Params):
+    git.output("rm", "-q", "-r", "k8s", root=work)
+    tip = advance(work)
+    with pytest.raises(ConfigError, match=r"kustomization\.yaml does not exist"):
+        write(work, params, maker(1))
+    assert git.commit("main", root=bare) == tip
+    assert not environment.cache_home(work).exists() or not list(environment.cache_home(work).glob("bump-*"))
+
+
+def test_a_workflows_bump_is_the_bots(bare: Path, work: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch):
+    for name in ("EVENT_PATH", "REPOSITORY", "API_URL", "SERVER_URL", "TOKEN"):
+        monkeypatch.setenv(f"GITHUB_{name}", "x")
+    for key in ("user.name", "user.email"):
+        git.output("config", "--unset", key, root=work)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    done = write(work, params, maker(1))
+    assert git.output("log", "-1", "--format=%an <%ae>", str(done.commit), root=bare) == (
+        "github-actions[bot] <41898282+github-actions[bot]@users.noreply.github.com>"
+    )
+
+
+def test_without_an_author_nothing_is_written(work: Path, params: config.Params):
+    git.output("config", "user.name", "", root=work)
+    with pytest.raises(ConfigError, match="does not know who you are"):
+        write(work, params, maker(1))
+
+
+# A pin that belongs to no environment
+
+
+GATE = Path("k8s/components/gate/kustomization.yaml")
+
+
+@pytest.fixture
+def gate(work: Path) -> Path:
+    """A clone whose main has a component with the gate's image."""
+    (work / GATE).parent.mkdir(parents=True)
+    (work / GATE).write_text(f"images: [{{name: gate, newName: {IMAGE}-gate, digest: {ZERO}}}]\n")
+    advance(work, "A gate")
+    return work
+
+
+def pin(work: Path, params: config.Params, number: int, *, push: bool = True) -> gitops_commit.Done:
+    return gitops_commit.pin(GATE, "gate", digest(number), title="Pin it", push=push, params=params, root=work)
+
+
+@pytest.mark.parametrize("push", [True, False])
+def test_a_pin_moves_in_a_commit_of_its_own(bare: Path, gate: Path, params: config.Params, push: bool):
+    done = pin(gate, params, 1, push=push)
+    place, made = (bare, "main") if push else (gate, "HEAD")
+    assert done.commit == git.commit(made, root=place)
+    assert changed(place, made) == [GATE.as_posix()]
+    assert kustomization.read(str(git.file_at(made, GATE.as_posix(), root=place)), "gate").digest == digest(1)
+    assert pin(gate, params, 1, push=push) == gitops_commit.Done()
+
+
+def test_a_pin_waits_on_a_branch_where_main_is_protected(bare: Path, gate: Path, params: config.Params):
+    done = pin(gate, of(params, "pull-request"), 1)
+    assert done.branch == "bump/gate-000000000000"
+    assert git.commit(done.branch, root=bare) == done.commit
+
+
+def test_a_pin_that_main_lost_is_told(gate: Path, params: config.Params):
+    git.output("rm", "-q", GATE.as_posix(), root=gate)
+    advance(gate, "No gate")
+    with pytest.raises(ConfigError, match=r"k8s/components/gate/kustomization\.yaml: it has no list `images`"):
+        pin(gate, params, 1)

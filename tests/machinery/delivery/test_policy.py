@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.cluster import kustomization
+from slipway.core import config, environment, git, ledger
+from slipway.delivery import policy, rollback
+from slipway.errors import ConfigError, Refused, Unsure
+from support import release_repository
+from support.committed_project import edit
+from support.fake_github import GitHub
+
+Judge = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Release 1 is on staging and in production, release 2 on staging, pushed."""
+    root = release_repository.project(tmp_path_factory.mktemp("policy") / "p")
+    release_repository.released(root, 1)
+    first = ledger.read("staging", root)[-1]
+    release_repository.put(
+        root, first.model_copy(update={"env": "production", "action": "promote", "evidence": {"load": "pass"}})
+    )
+    release_repository.released(root, 2)
+    release_repository.push(root)
+    return root
+
+
+@pytest.fixture
+def root(released: Path, tmp_path: Path) -> Path:
+    """A clone of the test's own, on a branch."""
+    root = shutil.copytree(released, tmp_path / "p")
+    git.output("checkout", "-q", "-b", "change", root=root)
+    return root
+
+
+@pytest.fixture
+def hub(root: Path) -> Any:
+    """GitHub, where staging's gate passed release 2."""
+    with GitHub("octo/bikes") as server:
+        server.status(git.commit("main", root=root))
+        yield server
+
+
+@pytest.fixture
+def judge(root: Path, params: config.Params, hub: GitHub) -> Judge:
+    """`policy` of HEAD against main, as in the workflow."""
+    given = environment.Actions(event=root, repository=hub.repository, api=hub.url, server=hub.url, token=hub.token)
+
+    def call(base: str | None = None, source: str = "status") -> str:
+        return policy.run(params, base=base, source=source, given=given, root=root)
+
+    return call
+
+
+def proof(hub: GitHub, number: int = 2) -> dict[str, Any]:
+    row = hub.statuses[-1]
+    return {"load": "pass", "p95_ms": None, "requests": None, "of": release_repository.digest(number), "by": "status",
+            "at": row["created_at"].replace("Z", "+00:00"), "commit": row["sha"]}  # fmt: skip
+
+
+def promote(root: Path, hub: GitHub, **changes: Any) -> str:
+    new = ledger.read("staging", root)[-1]
+    given = {"env": "production", "action": "promote", "at": release_repository.NOW, "evidence": proof(hub)} | changes
+    return release_repository.put(root, new.model_copy(update=given))
+
+
+def record(root: Path) -> dict[str, Any]:
+    return json.loads((root / policy.VERDICT).read_text())
+
+
+def test_a_change_of_neither_needs_no_token(root, params):
+    (root / "k8s/overlays/production/more.yaml").write_text("a: 1\n")
+    edit(root / "k8s/overlays/production/kustomization.yaml", "images:", "# a remark\nimages:")
+    release_repository.commit(root, "Words")
+    assert policy.run(params, root=root) == "0 new lines, touched: no ledger, no digest"
+    told = record(root)
+    assert (told["verdict"], told["inputs"]["commit"]) == ("pass", git.commit(root=root))
+
+
+def test_an_honest_promotion_passes(root, hub, judge):
+    promote(root, hub)
+    assert judge() == "1 new lines, touched: production"
+    assert record(root)["rows"] == 1
+    assert len([one for one in hub.log if one.path.endswith("/statuses")]) >= 1
+
+
+def test_an_honest_release_and_rollback_pass_without_a_token(root, params):
+    release_repository.released(root, 3)
+    back = rollback.line(ledger.read("staging", root), at=release_repository.NOW, reason="slow", aborted=None)
+    release_repository.put(root, back)
+    assert policy.run(params, root=root) == "2 new lines, touched: staging"
+
+
+@pytest.mark.parametrize("state", ["failure", None])
+def test_what_staging_did_not_pass_is_refused(root, hub, judge, state):
+    promote(root, hub)
+    row = hub.statuses.pop()
+    if state:
+        hub.status(row["sha"], state)
+    with pytest.raises(Refused, match=r"evidence is policy: .* fail, limit: pass|no status slipway/staging"):
+        judge()
+    assert record(root)["verdict"] == "fail"
+
+
+def test_github_out_of_reach_is_unsure(root, hub, judge):
+    promote(root, hub)
+    hub.fail("/statuses", status=503, times=99)
+    with pytest.raises(Unsure):
+        judge()
+
+
+def test_digest_moved_without_a_line_is_refused(root, judge):
+    kustomization.bump(kustomization.path("production", root), "serve", release_repository.digest(2))
+    release_repository.commit(root, "Quietly")
+    said = rf"production: overlay is {release_repository.NAME}@{release_repository.digest(2)}, limit: {release_repository.NAME}@{release_repository.digest(1)}"
+    with pytest.raises(Refused, match=said):
+        judge()
+
+
+def test_line_without_its_digest_is_refused(root, hub, judge):
+    promote(root, hub)
+    kustomization.bump(kustomization.path("production", root), "serve", release_repository.digest(1))
+    release_repository.commit(root, "Only the line")
+    with pytest.raises(Refused, match="production: overlay is"):
+        judge()
+
+
+def test_overlay_emptied_of_its_digest_is_refused(root, judge):
+    kustomization.bump(kustomization.path("production", root), "serve", "sha256:" + "0" * 64)
+    release_repository.commit(root, "Nothing any more")
+    with pytest.raises(Refused, match="production: overlay is"):
+        judge()
+
+
+@pytest.mark.parametrize(("was", "becomes"), [
+    (release_repository.NAME, "evil.example/bikes"), ("digest:", "digest: # broken\n      - "), ("name: serve", "name: other"),
+])  # fmt: skip
+def test_an_overlay_that_is_another_image_or_none_is_refused(root, judge, was, becomes):
+    edit(root / "k8s/overlays/production/kustomization.yaml", was, becomes)
+    release_repository.commit(root, "Bent")
+    with pytest.raises(Refused, match="production: overlay is"):
+        judge()
+
+
+def test_removed_overlay_is_refused(root, judge):
+    (root / "k8s/overlays/production/kustomization.yaml").unlink()
+    release_repository.commit(root, "Gone")
+    with pytest.raises(Refused, match="production: overlay is no image"):
+        judge()
+
+
+@pytest.mark.parametrize("bend", [
+    lambda rows: rows[:-1],
+    lambda rows: rows[::-1],
+    lambda rows: [rows[0].replace("bikes:1", "bikes:9"), *rows[1:]],
+    lambda rows: [*rows[:-1], rows[-1][:-30]],
+    lambda rows: ["<<<<<<< HEAD", *rows],
+], ids=["shortened", "reordered", "edited", "truncated", "conflict"])  # fmt: skip
+def test_a_ledger_that_does_not_only_grow_is_refused(root, judge, bend):
+    path = root / "releases/staging.jsonl"
+    path.write_text("\n".join(bend(path.read_text().splitlines())) + "\n")
+    release_repository.commit(root, "Bent")
+    with pytest.raises(Refused, match="staging: ledger is"):
+        judge()
+
+
+def test_staging_and_production_in_one_change_are_refused(root, hub, judge):
+    release_repository.released(root, 3)
+    hub.status(git.commit(root=root))
+    promote(root, hub, evidence=proof(hub, 3))
+    with pytest.raises(Refused, match="is on no line of staging on main"):
+        judge()
+
+
+def test_limits_are_those_of_the_base(root, hub, params):
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("creator: slipway-argocd", "creator: mallory"))
+    hub.statuses[0]["creator"]["login"] = "mallory"
+    promote(root, hub)
+    given = environment.Actions(event=root, repository=hub.repository, api=hub.url, server=hub.url, token=hub.token)
+    bent = params.model_copy(update={"release": params.release.model_copy(update={"creator": "mallory"})})
+    with pytest.raises(Refused, match="no status slipway/staging by slipway-argocd"):
+        policy.run(bent, given=given, root=root)
+
+
+def test_a_waiver_is_said_on_the_runs_page(root, hub, judge, tmp_path, monkeypatch):
+    page = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    promote(root, hub, evidence={"waiver": "The gate <b>moves"})
+    assert "WAIVED without evidence: production, promote of bikes:2: The gate <b>moves" in judge()
+    assert "[!CAUTION]" in page.read_text()
+    assert "<b>" not in page.read_text()
+
+
+def test_a_branch_behind_main_is_only_asked_for_its_own_change(root, judge):
+    git.output("checkout", "-q", "-B", "old", "HEAD~2", root=root)
+    release_repository.commit(root, "Words")
+    assert "touched: no ledger, no digest" in judge()
+
+
+@pytest.mark.parametrize("base", ["0" * 40, "HEAD"])
+def test_first_push_has_nothing_to_compare_with(judge, base):
+    assert "touched: no ledger, no digest" in judge(base)
+
+
+def test_unknown_base_is_an_error(judge):
+    with pytest.raises(ConfigError, match="revision 'gone' does not exist"):
+        judge("gone")
+
+
+def test_a_first_line_without_an_image_leaves_the_overlay_as_it_was(tmp_path, params):
+    root = release_repository.project(tmp_path / "p")
+    release_repository.released(root, 1, image=None)
+    assert policy.run(params, root=root) == "1 new lines, touched: staging"
+    kustomization.bump(kustomization.path("staging", root), "serve", release_repository.digest(4))
+    release_repository.commit(root, "And more")
+    with pytest.raises(Refused, match=r"staging: overlay is sha256:0.*4, limit: sha256:0"):
+        policy.run(params, root=root)

@@ -1,0 +1,169 @@
+"""Two services of real files: what is compared, who starts them, where they run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from slipway.core import environment, files, git
+from slipway.errors import ConfigError, DataError, SlipwayError
+from slipway.judging import latency_services
+from slipway.judging.latency_services import Side
+from slipway.packaging import package
+from slipway.serving import local_server
+from support.committed_project import save
+from support.packable_project import committed
+
+
+@pytest.fixture
+def mine(packable: Path, tmp_path: Path) -> Path:
+    """The files of a service in Git, its models among them."""
+    return committed(packable, tmp_path / "a b é")
+
+
+def test_equal_files_do_not_differ_and_changed_ones_are_named(mine: Path):
+    with latency_services.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        assert latency_services.differing(tree, mine) == []
+        (mine / "src/slipway/serving/asgi.py").write_text("other", "utf-8")
+        (mine / latency_services.STARTED).unlink()
+        (mine / "src/slipway/judging/judge.py").unlink()  # no part of the service
+        assert latency_services.differing(tree, mine) == [latency_services.STARTED, "src/slipway/serving/asgi.py"]
+    assert not (mine / ".slipway/latency").exists()
+    assert git.output("worktree", "list", root=mine).count("\n") == 0
+
+
+def test_a_file_that_only_one_side_has_differs(mine: Path):
+    with latency_services.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        listed = (mine / "bentofile.yaml").read_text("utf-8")
+        (mine / "bentofile.yaml").write_text(
+            listed.replace("src/slipway/serving/asgi.py", "src/slipway/gone.py"), "utf-8"
+        )
+        assert latency_services.differing(tree, mine) == ["bentofile.yaml"], "and gone.py is on neither side"
+        (mine / "src/slipway/gone.py").touch()
+        assert latency_services.differing(tree, mine) == ["bentofile.yaml", "src/slipway/gone.py"]
+
+
+@pytest.mark.parametrize("name", ["bentofile.yaml", "dvc.lock"])
+def test_a_base_without_a_service_is_none(mine: Path, name: str):
+    (mine / name).unlink()
+    save(mine)
+    with latency_services.checkout("HEAD", root=mine) as tree:
+        assert tree is None
+
+
+def test_building_leaves_what_was_packaged_as_it_is(mine: Path):
+    made = package.build(mine, name="bikes", readme="# Mine\n").path
+    with latency_services.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        two = latency_services.sides(tree, root=mine)
+        found = latency_services.built(two, name="bikes")
+        assert all(isinstance(one, Path) and package.sha256(one) == package.sha256(made) for one in found)
+        assert len({made, *found}) == 3
+    assert (made / "README.md").read_text("utf-8") == "# Mine\n"
+
+
+def test_a_side_that_cannot_be_built_stands_in_its_place(mine: Path):
+    with latency_services.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        two = latency_services.sides(tree, root=mine)
+        (two[1].folder / "models/model.onnx").unlink()
+        base, head = latency_services.built(two, name="bikes")
+    assert isinstance(base, Path)
+    assert isinstance(head, DataError)
+    assert "models/model.onnx" in str(head)
+
+
+def test_another_serving_lock_gets_an_environment_of_its_own(mine: Path):
+    lock = mine / "requirements/serve.lock"
+    lock.write_text("", "utf-8")
+    (mine / "requirements/pipeline.lock").write_text("not looked at", "utf-8")
+    save(mine)
+    with latency_services.checkout("HEAD", root=mine) as tree:
+        assert tree is not None
+        assert latency_services.sides(tree, root=mine)[0].python == Path(sys.executable)
+        lock.write_text("# other\n", "utf-8")
+        base, head = latency_services.sides(tree, root=mine)
+    assert base.python.is_relative_to(environment.cache_home(mine) / "environments")
+    assert head.python == Path(sys.executable)
+    assert base.python.exists()
+
+
+def sides(mine: Path, *pythons: Path) -> list[Side]:
+    named = zip(("base", "head"), pythons or [Path(sys.executable)] * 2, strict=True)
+    return [Side(name=name, tree=mine, folder=mine, python=python) for name, python in named]
+
+
+def test_both_answer_on_cores_of_their_own_and_are_gone_at_the_end(mine: Path, bento: Path):
+    cores = os.sched_getaffinity(0)
+    with latency_services.serving(sides(mine), [bento, bento], root=mine) as services:
+        running = [one for one in services if isinstance(one, local_server.Server)]
+        assert len({one.port for one in running}) == 2
+        with latency_services.apart(running):
+            own = os.sched_getaffinity(0)
+            theirs = [os.sched_getaffinity(thread) for one in running for thread in latency_services.threads(one)]
+        assert len(theirs) > 2
+        shares: list[float] = []
+        with latency_services.others(running, shares):
+            sum(range(1_000_000))
+    if len(cores) > 1:
+        assert len(own) == 1
+        assert all(len(found) == 1 and not found & own for found in theirs)
+    assert os.sched_getaffinity(0) == cores
+    assert 0 <= shares[0] <= 1
+    assert all(local_server.free(one.port) for one in running)
+
+
+def test_each_side_is_started_by_its_own_code(mine: Path, bento: Path):
+    """How a bento becomes a process is a part of how fast it is; here the base's way is to fail."""
+    tree = mine.parent / "tree"
+    shutil.copytree(mine / "src", tree / "src")
+    (tree / "src/slipway/serving/local_server.py").write_text("raise SystemExit('started by the base')", "utf-8")
+    base, head = sides(mine)
+    two = [Side(name="base", tree=tree, folder=tree, python=base.python), head]
+    with latency_services.serving(two, [bento, bento], root=mine) as (failed, running):
+        assert isinstance(failed, SlipwayError)
+        assert "started by the base" in str(failed)
+        assert isinstance(running, local_server.Server)
+    assert local_server.free(running.port)
+
+
+def test_another_interpreter_is_used(mine: Path, bento: Path, tmp_path: Path):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ntouch "{tmp_path}/used"\nexec "{sys.executable}" "$@"\n', "utf-8")
+    python.chmod(0o755)
+    with latency_services.serving(sides(mine, python, Path(sys.executable)), [bento, bento], root=mine) as services:
+        assert all(isinstance(one, local_server.Server) for one in services)
+    assert (tmp_path / "used").exists()
+
+
+def test_the_share_of_others_is_theirs_alone():
+    burn = "import time\nuntil = time.monotonic() + 5\nwhile time.monotonic() < until: pass"
+    shares: list[float] = []
+    with subprocess.Popen([sys.executable, "-c", burn]) as other, latency_services.others([], shares):
+        time.sleep(0.5)
+        other.kill()
+    assert shares[0] > 0.2 / (os.cpu_count() or 1)
+
+
+def test_a_contract_is_what_may_be_asked(mine: Path):
+    assert latency_services.contract(mine) == files.read_json(mine / "models/contract.json")["inputs"]
+
+
+def test_an_error_of_one_does_not_hide_the_other():
+    def half(number: int) -> int:
+        if number % 2:
+            raise ConfigError(f"{number} is odd")
+        return number // 2
+
+    found = latency_services.each(half, [2, 3])
+    assert found[0] == 1
+    assert str(found[1]) == "3 is odd"
+    assert latency_services.each(half, []) == []

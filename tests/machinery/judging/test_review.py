@@ -1,0 +1,116 @@
+"""All that a pull request is asked, on a real repository: one red gate hides no other, and the report says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from slipway.core import files, git
+from slipway.judging import champion
+from support.committed_project import edit, save
+from support.sample_pods import made, pod
+
+
+@pytest.fixture
+def copy(honest: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(honest, tmp_path / "a b é", symlinks=True)
+
+
+def words(folder: Path) -> dict[str, str]:
+    """What the gates of the last review said."""
+    return {name: gate["verdict"] for name, gate in files.read_json(folder / "reports/facts.json")["gates"].items()}
+
+
+def test_honest_change_passes_every_gate(copy, cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    done = cli(copy, "review", "--base", "HEAD")
+    assert done.returncode == 0, done.stderr
+    assert words(copy) == dict.fromkeys(("repro", "export", "evaluate", "prove", "judge", "latency"), "pass")
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert text.startswith("## ✅ Better than the dummy baseline")
+    assert "**Latency**: the same service as the base&#39;s: not one file of it differs" in text
+    assert (tmp_path / "summary.md").read_text("utf-8") == text
+    assert git.dirty(copy) == []
+
+
+def test_metric_edited_by_hand_is_red_and_still_judged(copy, cli):
+    edit(copy / "reports/metrics.json", '"r2": 0.', '"r2": 0.9')
+    done = cli(save(copy), "review", "--base", "HEAD")
+    assert done.returncode == 4
+    assert "review: prove says no" in done.stderr
+    assert words(copy)["prove"] == "fail"
+    assert words(copy)["judge"] == "pass"
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert text.startswith("## ❌ Refused: what is committed is not what the pipeline gives")
+    assert "metrics.json" in text.split("<details>")[0]
+
+
+def test_model_below_its_floor_and_lock_not_current_are_both_said(copy, cli):
+    edit(copy / "params.yaml", "max_iter: 60", "max_iter: 1")
+    done = cli(save(copy), "review", "--base", "HEAD")
+    assert done.returncode == 4
+    assert "review: prove and judge say no" in done.stderr
+    assert {name for name, word in words(copy).items() if word == "fail"} == {"prove", "judge"}
+
+
+def test_shallow_clone_says_what_is_missing(copy, cli, tmp_path):
+    shallow = tmp_path / "shallow"
+    git.output("clone", "-q", "--depth", "1", copy.as_uri(), str(shallow), root=tmp_path)
+    champion.share_cache(shallow, copy / ".dvc/cache")
+    done = cli(shallow, "review", "--base", "HEAD^1")
+    assert done.returncode == 2
+    assert "revision 'HEAD^1' does not exist" in done.stderr
+    assert "review: prove, judge and latency say no" in done.stderr
+
+
+def test_pipeline_that_stops_is_not_judged_and_keeps_its_code(copy, cli):
+    edit(copy / "params.yaml", "bikes.csv: d", "bikes.csv: e")
+    for name in ("judge", "latency"):  # of an earlier review
+        (copy / f"reports/{name}.json").write_text(json.dumps({"verdict": "pass"}))
+    done = cli(save(copy), "review", "--base", "HEAD")
+    assert done.returncode == 3
+    assert "prove and repro say no" in done.stderr
+    assert {"judge", "latency"} & set(words(copy)) == set()
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert "the pipeline stops" in text.splitlines()[0]
+    assert "bikes.csv" in text.split("<details>")[0]
+    assert "mean absolute error" not in text
+
+
+def test_a_service_that_does_not_start_is_red_beside_a_good_model(copy, cli):
+    with (copy / "src/slipway/serving/asgi.py").open("a", encoding="utf-8") as front:
+        front.write("\nraise RuntimeError('no such service')\n")
+    done = cli(save(copy), "review", "--base", "HEAD^1")
+    assert done.returncode == 4
+    assert "review: latency says no" in done.stderr
+    assert (words(copy)["latency"], words(copy)["judge"]) == ("fail", "pass")
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert text.startswith("## ❌ Refused: its service is slower than the base's, or fails".replace("'", "&#39;"))
+    assert "**Latency**: refused: service of the head" in text
+
+
+def test_manifests_that_break_a_rule_are_refused_beside_a_good_model(copy, cli, tmp_path, monkeypatch):
+    overlay, tool = copy / "k8s/overlays/staging", tmp_path / "bin/kustomize"
+    overlay.mkdir(parents=True)
+    (overlay / "kustomization.yaml").write_text("resources: [pod.yaml]\n")
+    (overlay / "pod.yaml").write_text(json.dumps(made("Pod", "serve", pod())))
+    save(copy)
+    edit(overlay / "pod.yaml", "@sha256:", ":latest@sha512:")
+    tool.parent.mkdir()
+    tool.write_text(
+        '#!/bin/sh\ncat "$2/pod.yaml"\n'
+    )  # what the real one does with these is in tests/machinery/template/test_manifests_rendered.py
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    done = cli(save(copy), "review", "--base", "HEAD^1")
+    assert done.returncode == 4
+    assert "review: manifests says no" in done.stderr
+    assert (words(copy)["manifests"], words(copy)["judge"]) == ("fail", "pass")
+    text = (copy / "reports/report.md").read_text("utf-8")
+    assert text.startswith("## ❌ Refused: what it deploys does not build, or breaks a rule")
+    assert "rule images staging Pod serve: serve has localhost:5000/a:latest" in text.split("<details>")[0]
+    assert "- staging: synced, 1 object changed; no pod restarts" in text.split("<details>")[0]

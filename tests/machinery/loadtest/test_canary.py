@@ -1,0 +1,286 @@
+"""The canary's judge: each check red for its own reason, what cannot be told is unsure, and the whole over HTTP."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from slipway.core import files
+from slipway.errors import ConfigError, DataError
+from slipway.loadtest import canary, load
+from support.fake_service import ENDPOINT, LIMITS, SHA, Twin, given, right
+from support.paths import ROOT
+
+MEAN, FAR, ORDER = (
+    "mean difference to the stable",
+    "share that differs by more than 0.2",
+    "order of the rows as the stable's",
+)
+GOLDEN, SHIFT, MODEL = "difference to its golden answers", "shift of the predictions", "model served by the canary"
+NULLS, SLOWER = "answers without a number", "p95_ms beyond 1.5 × the stable's"
+DRAWN = random.Random(5)
+RANDOM = {round(x / 1000, 3): DRAWN.random() for x in range(1001)}
+
+
+def better(row: Any) -> float:
+    """What a good change does: somewhat different answers."""
+    return min(1.0, max(0.0, right(row) * 1.05 - 0.01))
+
+
+def constant(_: Any) -> float:
+    return 0.42
+
+
+def inverted(row: Any) -> float:
+    return 1 - right(row)
+
+
+def shuffled(row: Any) -> float:
+    return right({"x": row["y"] or 0.0, "y": row["x"]})
+
+
+def halved(row: Any) -> float:
+    return right(row) / 2
+
+
+def arbitrary(row: Any) -> float:
+    """Answers spread as the right ones, but to other rows."""
+    return right({"x": RANDOM[round(float(row["x"]), 3)], "y": RANDOM[round(float(row["y"] or 0.0), 3)]})
+
+
+def broken(verdict: Any, ok: bool | None = False) -> set[str]:
+    return {check.name for check in verdict.checks if check.ok is ok}
+
+
+def tried(of: canary.Given, **fault: Any) -> Any:
+    return canary.judge(of, Twin(of).side(), Twin(of, **fault).side(), of="sha256:1")
+
+
+def test_the_same_model_passes() -> None:
+    verdict = tried(given())
+    assert (verdict.word, verdict.chapter, verdict.rows) == ("pass", "canary", 204), broken(verdict)
+    assert verdict.inputs == {"image": "sha256:1", "model_sha256": SHA}
+    assert len(verdict.checks) == 14
+
+
+def test_a_somewhat_different_model_passes() -> None:
+    verdict = tried(given(better), model=better)
+    assert verdict.word == "pass", [check for check in verdict.checks if not check.ok]
+
+
+@pytest.mark.parametrize(
+    ("fault", "names"),
+    [
+        ({"failing": 20}, {"errors of the canary"}),
+        ({"slow": 12, "slow_ms": 80.0}, {"p95_ms of the canary", SLOWER}),
+        ({"ms": 20.0}, {SLOWER}),
+        ({"model": lambda row: None if row["kind"] == "b" else right(row)}, {NULLS}),
+        ({"sha": "b" * 64}, {MODEL}),
+        ({"model": lambda row: right(row) + 1e-4}, {GOLDEN}),
+    ],
+)
+def test_each_fault_is_refused_by_its_own_check(fault: dict[str, Any], names: set[str]) -> None:
+    verdict = tried(given(), **fault)
+    assert (verdict.word, broken(verdict), broken(verdict, None)) == ("fail", names, set())
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (constant, {MEAN, FAR, ORDER}),
+        (inverted, {MEAN, FAR, ORDER}),
+        (shuffled, {MEAN, FAR, ORDER}),
+        (arbitrary, {MEAN, FAR, ORDER}),
+        (halved, {MEAN, FAR}),
+    ],
+)
+def test_a_wrong_model_is_refused_though_its_own_image_agrees(model: Callable[[Any], float], names: set[str]) -> None:
+    verdict = tried(given(model), model=model)  # golden answers and reference were made by the same wrong model
+    assert (verdict.word, broken(verdict), broken(verdict, None)) == ("fail", names, set())
+
+
+@pytest.mark.parametrize("model", [constant, inverted, shuffled, arbitrary, halved])
+def test_a_wrong_model_is_refused_by_its_golden_answers(model: Callable[[Any], float]) -> None:
+    assert {GOLDEN, MEAN, FAR} <= broken(tried(given(), model=model))
+
+
+@pytest.mark.parametrize("model", [constant, inverted, halved])
+def test_predictions_that_shift_are_refused(model: Callable[[Any], float]) -> None:
+    assert SHIFT in broken(tried(given(model, reference=right), model=model))
+
+
+def test_answers_outside_of_the_usual_range_are_far_apart() -> None:
+    assert {SHIFT, MEAN} <= broken(tried(given(), model=lambda row: right(row) + 3))
+
+
+@pytest.mark.parametrize(
+    ("stable", "fault", "names"),
+    [
+        ({}, {"silent": True}, {"requests answered by the canary", "errors of the canary"}),
+        ({"silent": True}, {}, {"requests answered by the stable", "errors of the stable"}),
+        ({"failing": 20}, {}, {"errors of the stable"}),
+        ({"slow": 10, "slow_ms": 80.0}, {"slow": 10, "slow_ms": 80.0}, {"p95_ms of the canary"}),
+        ({}, {"slow": 20, "slow_ms": 40.0}, {SLOWER}),
+        ({}, {"counts": False}, {SHIFT}),
+        ({"model": constant}, {}, {ORDER}),
+    ],
+)
+def test_what_cannot_be_told_is_unsure(stable: dict[str, Any], fault: dict[str, Any], names: set[str]) -> None:
+    of = given(far_share_at_most=0.99, differ_by_at_most=0.9)
+    verdict = canary.judge(of, Twin(of, **stable).side(), Twin(of, **fault).side())
+    assert (verdict.word, broken(verdict), broken(verdict, None)) == ("unsure", set(), names)
+
+
+def test_a_few_slow_requests_are_no_reason() -> None:
+    assert tried(given(), slow=60, slow_ms=500.0).word == "pass"  # the load test has judged the p99
+
+
+@pytest.mark.parametrize(
+    ("fault", "word", "names"),
+    [
+        ({"slow": 12, "slow_ms": 80.0}, "unsure", set()),
+        ({"model": inverted}, "fail", {GOLDEN, SHIFT, MEAN, FAR, ORDER}),
+        ({}, "unsure", set()),
+    ],
+)
+def test_who_asks_too_late_knows_no_latency(fault: dict[str, Any], word: str, names: set[str]) -> None:
+    of = given()
+    stable, new = Twin(of).side(), Twin(of, **fault).side()
+    new.late_ms[:20] = [30.0] * 20
+    verdict = canary.judge(of, stable, new)
+    assert (verdict.word, broken(verdict)) == (word, names)
+    assert broken(verdict, None) == {"generator lag p99_ms", "p95_ms of the canary", SLOWER}
+
+
+def test_too_few_requests_are_unsure() -> None:
+    verdict = tried(given(min_requests=205))
+    assert verdict.word == "unsure"
+    assert broken(verdict, None) == {"requests answered by the stable", "requests answered by the canary"}
+
+
+def test_an_image_without_golden_rows_is_unsure() -> None:
+    verdict = tried(replace(given(min_requests=20), golden=[]))
+    assert verdict.word == "unsure"
+    assert broken(verdict, None) == {GOLDEN, SHIFT, MEAN, FAR, ORDER}
+
+
+def test_metrics_that_name_no_model_are_unsure() -> None:
+    of = given()
+    side = Twin(of).side()
+    side.metrics = [text.replace("slipway_model_info", "other") for text in side.metrics]
+    assert broken(canary.judge(of, Twin(of).side(), side), None) == {MODEL}
+
+
+def test_a_canary_that_dies_on_the_way_is_refused() -> None:
+    of = given()
+    side = Twin(of).side()
+    side.answers[20:] = [answer._replace(status=None, prediction=None) for answer in side.answers[20:]]
+    verdict = canary.judge(of, Twin(of).side(), side)
+    assert (verdict.word, broken(verdict)) == ("fail", {"errors of the canary"})
+
+
+def test_what_is_wrong_is_said_beside_the_errors() -> None:
+    verdict = tried(given(), failing=20, sha="b" * 64)
+    assert broken(verdict) == {"errors of the canary", MODEL}
+
+
+# The whole, over HTTP
+
+
+def folder(tmp_path: Path, of: canary.Given) -> list[str]:
+    """The models of an image and an objective; the words of the command line."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "model.onnx").write_bytes(b"a graph")
+    files.write_json(models / "contract.json", of.contract)
+    files.write_json(models / "golden.json", of.golden[:24])
+    objective = YAML(typ="safe").load((ROOT / load.SLO).read_text("utf-8"))
+    endpoint = ENDPOINT.model_dump(exclude_none=True) | {"p95_ms_at_most": 100}
+    few = {
+        "rate": 10,
+        "mixed": 10,
+        "unusual": 2,
+        "min_requests": 30,
+        "slower_ms_at_most": 1000,
+    }  # may be a busy machine
+    limits = LIMITS.model_dump() | few
+    own = {"generator": {"lag_ms_at_most": 1000, "cpu_at_most": 1}}
+    objective |= {"endpoints": {"POST /predict": endpoint}, "canary": limits} | own
+    files.write_json(tmp_path / "slo.yaml", objective)
+    return ["--models", str(models), "--slo", str(tmp_path / "slo.yaml"), "--of", "localhost:5000/x@sha256:" + "1" * 64]
+
+
+@pytest.mark.parametrize(("model", "code"), [(right, 0), (inverted, 4)])
+def test_main_replays_to_both_and_judges(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: Any, code: int
+) -> None:
+    of, words = given(model), folder(tmp_path, given(model))
+    sha = files.sha256(tmp_path / "models/model.onnx")
+    with Twin(of) as stable, Twin(of, model=model, sha=sha) as new:
+        found = canary.main(["--stable", stable.url, "--canary", new.url, *words])
+        assert len(new.asked) == len(stable.asked) == 2 + 36
+        assert new.asked == stable.asked
+    out = capsys.readouterr().out
+    record = json.loads(out.splitlines()[-1])
+    assert found == code, out
+    assert (record["chapter"], record["verdict"]) == ("canary", {0: "pass", 4: "fail"}[code])
+    assert record["inputs"] == {"image": "sha256:" + "1" * 64, "model_sha256": sha}
+    assert ("no     mean difference to the stable is 0." in out) == bool(code)
+
+
+def test_nobody_there_is_never_a_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = folder(tmp_path, given())
+    with Twin(given()) as stable:
+        assert canary.main(["--stable", stable.url, "--canary", "http://127.0.0.1:9", *words]) == 5
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"] == "unsure"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"canary": None}, ConfigError, "canary: it is None"),
+        ({"canary": {**LIMITS.model_dump(), "far": 2}}, ConfigError, "canary: far is 2: Input should be less than 1"),
+        (
+            {"canary": {**LIMITS.model_dump(), "rate": 30}},
+            ConfigError,
+            "rate is 30, limit: 10, one every p95_ms_at_most",
+        ),
+        ({"endpoints": {"POST /ask": ENDPOINT.model_dump(exclude_none=True)}}, ConfigError, "no POST /predict"),
+        ("model.onnx", DataError, "model.onnx does not exist"),
+        ("golden.json", DataError, "golden.json does not exist"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, change: Any, error: type[Exception], says: str) -> None:
+    folder(tmp_path, given())
+    if isinstance(change, str):
+        (tmp_path / "models" / change).unlink()
+    else:
+        files.write_json(tmp_path / "slo.yaml", files.read_json(tmp_path / "slo.yaml") | change)
+    with pytest.raises(error) as caught:
+        canary.given(tmp_path / "models", tmp_path / "slo.yaml")
+    assert says in str(caught.value)
+
+
+def test_main_ends_with_the_code_of_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--stable", "http://127.0.0.1:9", "--canary", "http://127.0.0.1:9", *folder(tmp_path, given())]
+    (tmp_path / "models/contract.json").write_text("broken", "utf-8")
+    assert canary.main(words) == 3
+    assert "contract.json is not JSON" in capsys.readouterr().out
+    (tmp_path / "slo.yaml").unlink()
+    assert canary.main(words) == 2
+
+
+def test_a_digest_is_needed(tmp_path: Path) -> None:
+    words = [*folder(tmp_path, given())[:-1], "localhost:5000/x:latest"]
+    assert canary.main(["--stable", "http://127.0.0.1:9", "--canary", "http://127.0.0.1:9", *words]) == 2
+
+
+def test_the_projects_limits_are_valid() -> None:
+    assert canary.Limits.model_validate(load.slo(ROOT / load.SLO).canary).order_at_least == 0.5

@@ -1,0 +1,103 @@
+"""contract: what is derived from a Pydantic model written once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import polars as pl
+import pytest
+from pydantic import BaseModel, Field
+
+from slipway.errors import DataError
+from slipway.pipeline import contract
+
+
+class Boat(BaseModel):
+    name: Annotated[str, Field(min_length=2, max_length=8, examples=["Ida"])]
+    length: Annotated[float, Field(ge=1, le=30, examples=[9], json_schema_extra={"unit": "metres"})]
+    age: Annotated[float | None, Field(ge=0, le=99)] = None
+    launched: datetime
+
+
+NAN, INFINITY = float("nan"), float("inf")
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+def boats(**changes: Any) -> pl.DataFrame:
+    good = {"name": ["Ida", "Eos"], "length": [9.0, 12.5], "age": [None, 3.0], "launched": [NOON, NOON]}
+    return pl.DataFrame(good).with_columns(**{name: pl.Series(values) for name, values in changes.items()})
+
+
+def test_columns_know_kind_range_and_unit() -> None:
+    name, length, age, launched = contract.columns(Boat)
+    assert [c.kind for c in (name, length, age, launched)] == ["category", "number", "number", "time"]
+    assert (length.low, length.high, length.unit, length.nullable) == (1, 30, "metres", False)
+    assert (age.nullable, name.low, name.example) == (True, None, "Ida")
+    assert contract.names(Boat, "number") == ["length", "age"]
+
+
+def test_a_type_nobody_can_check_is_refused() -> None:
+    class Odd(BaseModel):
+        tags: list[str]
+
+    with pytest.raises(TypeError, match="contract field tags"):
+        contract.columns(Odd)
+
+
+def test_a_frame_that_keeps_the_contract_passes() -> None:
+    contract.check(Boat, boats(), where="boats")
+    contract.check(Boat, boats(length=pl.Series([9, 12.5], dtype=pl.Float32), row_id=["a", "b"]), where="boats")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"length": [9.0, 1048.4]}, "column length is 1048.4 (the worst of 1 rows), limit: 1 to 30 metres"),
+        ({"length": [0.5, 48.0]}, "column length is 48 (the worst of 2 rows), limit: 1 to 30 metres"),
+        ({"length": [-70.0, 48.0]}, "column length is -70 (the worst of 2 rows), limit: 1 to 30 metres"),
+        ({"length": [9.0, None]}, "column length is missing on 1 rows, limit: never missing"),
+        ({"name": [None, "Eos"]}, "column name is missing on 1 rows, limit: never missing"),
+        (
+            {"age": [float("nan"), 3.0]},
+            "column age is NaN or infinite on 1 rows, limit: a finite number or null",
+        ),
+        (
+            {"age": [float("inf"), 3.0]},
+            "column age is NaN or infinite on 1 rows, limit: a finite number or null",
+        ),
+        ({"length": ["9", "12"]}, "column length has type String, the contract says number"),
+        ({"name": ["", "Eos"]}, "column name is '' (the first of 1 rows), limit: 2 to 8 characters"),
+        ({"name": ["Ida", "Andromeda"]}, "column name is 'Andromeda' (the first of 1 rows), limit: 2 to 8 characters"),
+        ({"name": [1.0, 2.0]}, "column name has type Float64, the contract says category"),
+        ({"launched": [NOON.date(), NOON.date()]}, "column launched has type Date, the contract says time"),
+    ],
+)
+def test_a_breach_names_column_value_limit_and_rows(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        contract.check(Boat, boats(**changes), where="boats")
+    assert str(caught.value) == f"boats: {message}"
+
+
+@pytest.mark.parametrize("depth", [NAN, INFINITY, -INFINITY])
+def test_a_number_without_bounds_is_finite(depth: float) -> None:
+    class Lake(BaseModel):
+        depth: float | None
+
+    contract.check(Lake, pl.DataFrame({"depth": [1e9, None]}), where="lakes")
+    with pytest.raises(DataError, match="lakes: column depth is NaN or infinite on 1 rows"):
+        contract.check(Lake, pl.DataFrame({"depth": [depth, 3.0]}), where="lakes")
+
+
+def test_all_breaches_are_told_at_once() -> None:
+    with pytest.raises(DataError, match=r"column length is 99.*; column age is -1"):
+        contract.check(Boat, boats(length=[9.0, 99.0], age=[-1.0, 3.0]), where="boats")
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(DataError, match="boats: column length, age is missing; it has name, launched"):
+        contract.check(Boat, boats().drop("length", "age"), where="boats")
+
+
+def test_an_example_is_a_row() -> None:
+    assert contract.example(Boat) == {"name": "Ida", "length": 9, "age": None, "launched": None}

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+
+from slipway.core import config, files
+from slipway.pipeline import evaluate, ingest, metrics
+
+SETTINGS = config.Evaluate(
+    min_rows=10, resamples=20, confidence=0.9, min_slice_rows=5, importance_rows=50, bins=5, sample_rows=100
+)
+
+
+def rows(count: int = 400) -> pl.DataFrame:
+    rng = np.random.default_rng(5)
+    prediction = rng.uniform(0.05, 0.95, count)
+    target = (rng.uniform(size=count) < prediction).astype(float)
+    return pl.DataFrame({
+        "row_id": [str(i) for i in range(count)], "day": [date(2024, 1, 1 + i % 20) for i in range(count)],
+        "target": target, "prediction": prediction, "loss": metrics.loss("binary", target, prediction),
+    })  # fmt: skip
+
+
+def test_intervals_hold_the_metric():
+    found = evaluate.measure(rows(), "binary", SETTINGS, seed=1)
+    for name, interval in found["intervals"].items():
+        assert interval["low"] <= found[name] <= interval["high"], name
+
+
+def test_honest_predictions_are_well_calibrated():
+    assert evaluate.measure(rows(4000), "binary", SETTINGS, seed=1)["calibration_error"] < 0.05
+    boast = rows(4000).with_columns(prediction=pl.col("prediction") ** 3)
+    assert evaluate.measure(boast, "binary", SETTINGS, seed=1)["calibration_error"] > 0.1
+
+
+def test_one_class_leaves_auc_unmeasured():
+    found = evaluate.measure(rows().with_columns(target=pl.lit(0.0)), "binary", SETTINGS, seed=1)
+    assert "auc" not in found
+    assert "log_loss" in found
+
+
+def test_days_are_drawn_whole():
+    weights = evaluate.day_weights(rows(), 5, seed=1)
+    by_day = rows().select("day").with_columns(w=pl.Series(weights[0])).group_by("day").agg(pl.col("w").n_unique())
+    assert by_day["w"].to_list() == [1] * 20
+    assert weights.sum(axis=1).tolist() == [400.0] * 5
+
+
+def test_too_few_rows_are_unsure_not_failed():
+    assert evaluate.enough(rows(5), SETTINGS).ok is None
+    assert evaluate.enough(rows(), SETTINGS).ok is True
+
+
+def test_rounding_reaches_every_depth():
+    assert evaluate.rounded({"a": [{"b": 1 / 3}], "c": "text"}, 3) == {"a": [{"b": 0.333}], "c": "text"}
+
+
+def test_regression_runs_from_model_to_metrics(project_copy, run):
+    said = run(project_copy, "evaluate")
+    written = files.read_json(project_copy / "reports/metrics.json")
+    assert "r2" in said
+    assert written["squared_error"] < written["dummy"]["squared_error"]
+    assert pl.read_parquet(project_copy / "reports/losses.parquet")["loss"].mean() == pytest.approx(
+        written["squared_error"], rel=1e-5
+    )
+
+
+def test_two_runs_write_the_same_bytes(project_copy, run):
+    def written() -> dict[str, str]:
+        run(project_copy, "evaluate")
+        return {str(p.name): files.sha256(p) for p in sorted((project_copy / "reports").rglob("*")) if p.is_file()}
+
+    assert written() == written()
+
+
+def test_evaluate_is_unsure_with_too_few_rows(project_copy, cli):
+    text = (project_copy / "params.yaml").read_text()
+    limit = config.load(project_copy / "params.yaml").evaluate.min_rows
+    (project_copy / "params.yaml").write_text(text.replace(f"min_rows: {limit}", "min_rows: 1000000", 1))
+    done = cli(project_copy, "evaluate")
+    assert done.returncode == 5
+    assert "limit: ≥ 1000000" in done.stderr
+
+
+def test_replay_answers_on_another_table(project_copy, run, cli):
+    run(project_copy, "evaluate")
+    done = cli(project_copy, "evaluate", "--table", "data/table.parquet", "--until", "2021-06-10", "--test-days", "20",
+               "--out", "there.parquet")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert pl.read_parquet(project_copy / "there.parquet").columns[:2] == ["row_id", "day"]
+
+
+def test_replay_needs_its_options_together(project_copy, cli):
+    done = cli(project_copy, "evaluate", "--table", "data/table.parquet")
+    assert done.returncode == 2
+    assert "needs --until" in done.stderr
+
+
+def test_a_frame_that_lost_a_column_ends_in_exit_code_3(project_copy, cli):
+    path = project_copy / "data/features.parquet"
+    ingest.write(ingest.read(path).drop("temp"), path)
+    said = cli(project_copy, "evaluate")
+    assert said.returncode == 3
+    assert "data/features.parquet: column temp is missing" in said.stderr

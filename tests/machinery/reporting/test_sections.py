@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.reporting.report_data import Facts
+from slipway.reporting.sections import lines, merged, sync, table
+from support.sample_reports import DELIVERY, facts, ruled
+
+POD, HOOK = DELIVERY["changes"]
+
+
+def said(**notes: Any) -> list[str]:
+    return lines(facts(delivery=DELIVERY | notes))
+
+
+def test_a_project_without_a_cluster_has_no_section():
+    assert lines(Facts()) == []
+
+
+def test_what_is_synced_and_what_restarts_is_said_by_environment():
+    assert said()[:1] == [
+        "staging: synced, 2 objects changed; pods restart: Deployment serve; runs again: Job load-gate"
+    ]
+
+
+def test_hooks_alone_are_not_synced_and_do_not_run():
+    [one, other] = sync(DELIVERY | {"changes": [HOOK]})
+    assert (one.env, one.synced, one.runs, one.pods) == ("staging", False, [], [])
+    assert not other.synced
+    assert "nothing is synced, nothing runs" in said(changes=[HOOK])[0]
+
+
+def test_an_object_without_pods_restarts_nothing():
+    service = POD | {"kind": "Service", "pods": False}
+    assert said(changes=[service])[0] == (
+        "staging: synced, 1 object changed; no pod restarts; runs again: Job load-gate"
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "verb"), [("added", "pods start"), ("removed", "pods stop"), ("changed", "pods restart")]
+)
+def test_pods_start_stop_or_restart(what: str, verb: str):
+    assert f"{verb}: Deployment serve" in said(changes=[POD | {"what": what, "env": "production"}])[0]
+
+
+def test_a_hook_whose_template_changed_is_no_pod_that_restarts():
+    assert sync(DELIVERY | {"changes": [POD, HOOK | {"pods": True}]})[0].pods == ["pods restart: Deployment serve"]
+
+
+def test_what_no_application_follows_is_for_a_person():
+    found = said(changes=[POD | {"env": "policy"}] * 2)
+    assert found[0] == "policy: 2 objects changed; no application syncs them, a person applies them"
+
+
+def test_objects_that_the_record_left_out_are_counted():
+    assert "and 5 objects more that differ, not looked at here" in said(objects=7)
+    assert "more that differ" not in " ".join(said(objects=2))
+
+
+def test_files_without_a_difference_in_objects_are_no_sync():
+    assert said(changes=[], objects=0)[0] == "2 files below k8s/ changed, and no rendered object with them: no sync"
+
+
+def test_an_environment_that_does_not_build_is_unknown():
+    assert said(unknown=["production"])[0].startswith("production: what changes is not known")
+
+
+def test_without_kustomize_it_is_said_and_nothing_is_claimed():
+    bare = {"by": None, "files": 2, "ships": []}
+    found = lines(facts(delivery=bare))
+    assert found[0] == "not rendered: no kustomize here"
+    assert found[1] == "2 files below k8s/ changed; what that does to the cluster is not known"
+    assert "nothing below k8s/ changes" in lines(facts(delivery=bare | {"files": 0}))[1]
+
+
+def test_a_change_of_nothing_below_k8s_is_two_short_sentences():
+    found = said(files=0, changes=[], local=False, ships=["models/model.onnx"])
+    assert found == [
+        "nothing below k8s/ changes, so nothing in the cluster changes by this pull request itself",
+        "the merge releases a new image (models/model.onnx changed): "
+        "staging's pods restart with it and are judged, production's follow by promotion",
+    ]
+
+
+def test_what_the_merge_leads_to_depends_on_what_ships():
+    assert merged({"ships": []}) == "nothing that ships changed: the merge releases nothing"
+    assert "(a, b, c and 2 more changed)" in merged({"ships": list("abcde")})
+    assert merged({"ships": ["a"], "local": True}).endswith(
+        "by promotion; on GitHub not before newName in k8s/overlays/staging names a registry"
+    )
+    assert "GitHub" not in merged({"ships": ["a"], "local": False})
+
+
+def test_the_rules_are_told_with_who_read_them():
+    told = lines(facts(gates={"manifests": ruled()}))[-1]
+    assert told == "rules of k8s/policy: all 1 hold (as this code reads them; no API server was asked)"
+    assert lines(facts(gates={"manifests": ruled(ok=False)}))[-1].startswith("rules of k8s/policy: broken: images (")
+    assert lines(facts(gates={"manifests": ruled(ok=None)}))[-1].startswith("rules of k8s/policy: broken: images (")
+
+
+def test_a_rule_that_was_broken_before_is_told_even_where_nothing_changes():
+    quiet = DELIVERY | {"files": 0, "changes": []}
+    assert not lines(facts(delivery=quiet, gates={"manifests": ruled()}))[-1].startswith("rules")
+    assert lines(facts(delivery=quiet, gates={"manifests": ruled(ok=False)}))[-1].startswith(
+        "rules of k8s/policy: broken"
+    )
+
+
+def test_a_table_has_a_row_for_each_field():
+    assert table([POD, HOOK], 6) == [
+        ["staging: Deployment serve", "spec.template.spec.containers[serve].image", "a@sha256:1… → a@sha256:2…"],
+        ["staging: Job load-gate (hook)", "metadata.labels.a", "– → b"],
+    ]
+
+
+def test_a_long_object_is_cut_and_an_added_one_is_a_row():
+    many = POD | {"fields": [[f"f{i}", "a", None] for i in range(9)]}
+    assert table([many], 2) == [
+        ["staging: Deployment serve", "f0", "a → –"], ["", "f1", "a → –"], ["", "and 7 more", ""],
+    ]  # fmt: skip
+    assert table([POD | {"what": "added", "fields": []}], 2) == [["staging: Deployment serve", "", "added"]]

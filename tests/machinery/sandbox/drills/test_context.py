@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from slipway.core import files, git, ledger
+from slipway.errors import Refused
+from slipway.sandbox import deploy
+from slipway.sandbox.clone import Scene
+from slipway.sandbox.drills import context
+from support import fake_cluster
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    return fake_cluster.world(tmp_path, monkeypatch)
+
+
+def test_world_is_found_by_the_loops_mark(there):
+    stage = there.scene
+    assert context.found(stage.root, "bikes") is None
+    files.write_text(stage.home / deploy.MARK, "bikes")
+    assert context.found(stage.root, "bikes") == Scene(root=stage.root, name="bikes", ports={}, target="cluster")
+    assert context.found(stage.root, "flights") is None
+
+
+def test_whole_world_settles_and_is_remembered(there):
+    assert context.settle(there, seconds=0) >= 0
+    assert there.remembered == {env: (there.work / ledger.path(env)).read_text() for env in ledger.ENVIRONMENTS}
+
+
+def test_world_that_does_not_settle_is_refused_and_dumped(there):
+    fake_cluster.says(there, phase="Failed")
+    whole = threading.Timer(3, fake_cluster.says, [there], {"phase": "Succeeded"})
+    whole.start()  # and is whole too late
+    with pytest.raises(Refused, match=r"after 0 s still staging: .*operation Failed.*; production: "):
+        context.settle(there, seconds=0)
+    whole.cancel()
+    whole.join()
+    assert (there.scene.home / "bikes-staging.txt").exists()
+
+
+def test_line_that_was_remembered_and_is_gone_is_refused(there):
+    context.settle(there, seconds=0)
+    git.output("push", "-q", "--force", "origin", "HEAD~1:refs/heads/main", root=there.work)
+    git.output("reset", "-q", "--hard", "HEAD~1", root=there.work)
+    with pytest.raises(Refused, match="production: of 1 lines of the ledger some are lost or changed"):
+        context.settle(there, seconds=0)
+
+
+def test_commit_of_a_person_is_pushed(there):
+    made = context.commit(there, {Path("note"): "x\n"}, "Nothing tracked")
+    assert git.output("log", "-1", "--format=%s", "main", root=there.scene.remote) == "Nothing tracked"
+    assert git.commit("origin/main", root=there.work) == made
+
+
+def test_image_put_in_by_hand_has_its_line_and_its_source(there):
+    image = f"{context.home(there)}@{fake_cluster.digest(7)}"
+    before = context.last(there, "production")
+    tip = context.by_hand(there, "production", image, "By hand")
+    new = context.last(there, "production")
+    assert (new.image, new.supersedes, new.action) == (image, before.identity, "promote")
+    assert new.commit == git.commit(f"{tip}~1", root=there.work) != before.commit
+    assert git.commit("main", root=there.scene.remote) == tip
+
+
+def test_operation_that_failed_has_not_arrived(there):
+    assert context.arrive(there, "staging").phase == "Succeeded"
+    fake_cluster.says(there, phase="Failed")
+    assert context.ended(there, "staging", git.commit(root=there.work)).phase == "Failed"
+    with pytest.raises(Refused, match="flights-staging: Failed: "):
+        context.arrive(there, "staging")
+
+
+def test_verb_with_another_exit_code_is_refused(there, monkeypatch):
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    (there.work / "params.yaml").unlink()
+    with pytest.raises(Refused, match="`slipway policy` ended with exit code 2, not 4"):
+        context.ask(there, "policy", code=4)
+    assert "params.yaml" in context.ask(there, "policy", code=2)
+    assert there.scene.steps[-1].chapter == "policy"
+
+
+def test_verb_runs_in_the_clone_that_is_meant(there, tmp_path):
+    (tmp_path / "other").mkdir()
+    place = context.Elsewhere(there.scene, tmp_path / "other")
+    assert (place.work, place.name, place.remote) == (tmp_path / "other", "bikes", there.scene.remote)
+
+
+def test_waiting_ends_when_it_holds_or_is_refused():
+    answers = iter([False, True])
+    assert context.until(lambda: next(answers), seconds=5, what="it") < 5
+    late = iter([False, True])
+    with pytest.raises(Refused, match="an abort did not happen within 0 s"):
+        context.until(lambda: next(late), seconds=0, what="an abort")

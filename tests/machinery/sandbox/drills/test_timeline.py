@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from slipway.errors import Refused
+from slipway.sandbox.clone import Scene
+from slipway.sandbox.drills.timeline import Watch
+
+
+@pytest.fixture
+def watch(tmp_path):
+    ticks = count(100.0, 5.0)
+    return Watch(Scene(root=tmp_path, name="bikes", ports={}), "slow", clock=lambda: next(ticks))
+
+
+def test_seconds_count_from_the_injection(watch):
+    assert watch.since() == 0.0
+    watch.inject("a fault")
+    watch.detect("seen")
+    watch.recover("mended")
+    assert (watch.detected_s, watch.recovered_s) == (5.0, 10.0)
+
+
+def test_every_step_is_said(watch):
+    watch.inject("a fault")
+    watch.detect("seen")
+    watch.recover("mended")
+    assert [(step.chapter, step.what) for step in watch.scene.steps] == [
+        ("inject", "a fault"), ("detect", "seen"), ("recover", "mended"),
+    ]  # fmt: skip
+
+
+def test_what_differs_is_refused_with_the_drills_name(watch):
+    watch.expect(True, "nothing")
+    with pytest.raises(Refused, match="drill slow: it is blue, limit: red"):
+        watch.expect(False, "it is blue, limit: red")

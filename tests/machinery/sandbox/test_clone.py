@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from slipway.errors import ConfigError, SlipwayError
+from slipway.sandbox import clone
+from support.committed_project import repository
+
+
+def test_patch_changes_one_value_and_nothing_else(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text('# top\na:\n  b: "1" # why\n  c: [1, 2]\nd: 0.10\n')
+    clone.patch(file, {"a.b": "2"})
+    assert file.read_text() == '# top\na:\n  b: "2" # why\n  c: [1, 2]\nd: 0.10\n'
+
+
+@pytest.mark.parametrize("key", ["a.x", "x.b", "a.b.c"])
+def test_patch_of_an_unknown_key_is_refused(tmp_path, key):
+    file = tmp_path / "params.yaml"
+    file.write_text("a:\n  b: 1\n")
+    with pytest.raises(ConfigError, match=f"no key {key}"):
+        clone.patch(file, {key: 2})
+    assert file.read_text() == "a:\n  b: 1\n"
+
+
+@pytest.mark.parametrize(("lines", "said"), [
+    (["noise", "judge not worse than the champion (1.2 s)"], "not worse than the champion"),
+    (["error judge: fail: log_loss is 3", "next: see"], "fail: log_loss is 3"),
+    (["judge judge: fail: worse; next: see (0.3 s)", "error review: judge says no"], "fail: worse; next: see"),
+    ([], ""),
+])  # fmt: skip
+def test_sentence_is_what_the_chapter_said(lines, said):
+    assert clone.sentence("judge", lines) == said
+
+
+def test_program_and_its_children_are_gone_after_the_block(tmp_path):
+    folder = repository(tmp_path / "p")
+    stage = clone.prepare(folder, "bikes", {})
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    with clone.program(stage, [sys.executable, "-c", code]) as one:
+        while not (children := psutil.Process(one.pid).children()):
+            time.sleep(0.01)
+    assert one.poll() is not None
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
+
+
+def test_unexpected_exit_code_ends_the_loop(tmp_path):
+    stage = clone.prepare(repository(tmp_path / "p"), "bikes", {})
+    with pytest.raises(SlipwayError, match="`slipway judge` ended with exit code 3, not 0"):
+        clone.chapter(stage, "judge")
+
+
+def test_clone_is_apart_from_the_project(tmp_path):
+    folder = repository(tmp_path / "p")
+    stage = clone.prepare(folder, "bikes", {})
+    done = subprocess.run(["git", "remote", "get-url", "origin"], cwd=stage.work, capture_output=True, text=True)
+    assert done.stdout.strip() == str(folder / ".slipway/loop/remote.git")

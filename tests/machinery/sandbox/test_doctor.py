@@ -1,0 +1,170 @@
+"""What is missing is named with its command; only what `make loop` needs makes it red."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from slipway.core import environment
+from slipway.errors import ConfigError
+from slipway.sandbox import doctor
+
+LINUX = {"system": "Linux", "machine": "x86_64"}
+
+
+def program(folder: Path, name: str, script: str) -> dict[str, str]:
+    """An environment whose PATH holds one program."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    return {"PATH": str(folder)}
+
+
+def found(name: str, env: dict[str, str], root: Path) -> str | None:
+    return doctor.look(root, env)[name]
+
+
+def test_everything_missing_still_has_a_command() -> None:
+    for finding in doctor.examine({}, **LINUX):
+        assert finding.found is None
+        assert finding.purpose
+        assert finding.get
+
+
+def test_findings_keep_what_was_seen() -> None:
+    findings = {one.name: one for one in doctor.examine({"git": "2.39.5"}, **LINUX)}
+    assert findings["git"].found == "2.39.5"
+    assert findings["uv"].found is None
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "binary"),
+    [
+        ("Linux", "x86_64", "linux-amd64"),
+        ("Linux", "aarch64", "linux-arm64"),
+        ("Darwin", "arm64", "darwin-arm64"),
+    ],
+)
+def test_commands_fit_the_machine(system: str, machine: str, binary: str) -> None:
+    findings = {one.name: one for one in doctor.examine({}, system=system, machine=machine)}
+    assert findings["argocd"].get.endswith(binary)
+    assert ("brew" in findings["git"].get) == (system == "Darwin")
+
+
+def test_every_question_has_its_row(tmp_path: Path) -> None:
+    asked = doctor.look(tmp_path, {"PATH": ""})
+    assert set(asked) == {one.name for one in doctor.examine({}, **LINUX)}
+
+
+def test_loop_needs_nothing_beyond_setup() -> None:
+    needed = {one.name for one in doctor.examine({}, **LINUX) if one.needed}
+    assert needed == {"python", "git", "uv", "dvc", "disk", "loopback ports"}
+    seen = doctor.look(Path(), environment.programs(Path().resolve()))
+    assert not [name for name in needed if not seen[name]]
+
+
+def test_doctor_shows_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.run() == 0
+    said = capsys.readouterr()
+    assert "what for" in said.out
+    assert "All that `make loop` needs is here" in said.err
+
+
+def test_program_says_its_version(tmp_path: Path) -> None:
+    assert found("dvc", program(tmp_path / "bin", "dvc", "echo DVC version: 3.67.1"), tmp_path) == "3.67.1"
+
+
+def test_failing_program_counts_as_missing(tmp_path: Path) -> None:
+    assert found("dvc", program(tmp_path / "bin", "dvc", "echo 3.67.1; exit 1"), tmp_path) is None
+
+
+def test_docker_without_a_server_builds_nothing(tmp_path: Path) -> None:
+    env = program(tmp_path / "bin", "docker", "echo client; exit 1")
+    assert found("image builder", env, tmp_path) is None
+    program(tmp_path / "bin", "buildah", "echo buildah version 1.28.2")
+    assert found("image builder", env, tmp_path) == "buildah 1.28.2"
+
+
+def test_hanging_program_does_not_hang_doctor(tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert found("argocd", program(tmp_path / "bin", "argocd", "exec /bin/sleep 30"), tmp_path) is None
+    assert time.monotonic() - started < 3
+
+
+def test_reachable_cluster_is_named(tmp_path: Path) -> None:
+    env = program(tmp_path / "bin", "kubectl", 'if [ "$1" = config ]; then echo kind-here; else echo ok; fi')
+    assert found("cluster", env, tmp_path) == "kind-here"
+
+
+def test_unreachable_cluster_is_missing(tmp_path: Path) -> None:
+    assert found("cluster", program(tmp_path / "bin", "kubectl", "exit 1"), tmp_path) is None
+
+
+@pytest.mark.parametrize(("status", "there"), [(200, True), (401, True), (404, False)])
+def test_registry_answers_or_wants_a_login(status: int, there: bool, tmp_path: Path) -> None:
+    class Registry(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name http.server calls
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        seen = found("registry", {"PATH": "", "REGISTRY": address}, tmp_path)
+        server.shutdown()
+    assert seen == (address if there else None)
+
+
+def test_taken_port_is_seen() -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        assert doctor._free(one.getsockname()[1]) is None
+
+
+def test_missing_command_stays_on_one_line() -> None:
+    out = Console(file=io.StringIO(), width=60)
+    findings = doctor.examine({"git": "2.39.5"}, **LINUX)
+    doctor.show(findings, out)
+    said = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "2.39.5" in said
+    assert all(one.get in said for one in findings if not one.found)
+
+
+def test_missing_need_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="make loop needs git, uv, dvc") as caught:
+        doctor.run(tmp_path, {"PATH": str(tmp_path)})
+    assert caught.value.hint.endswith("install -y git") or caught.value.hint == "brew install git"
+
+
+def test_objects_of_a_cluster_are_asked_by_name(tmp_path: Path) -> None:
+    env = program(
+        tmp_path / "bin",
+        "kubectl",
+        'echo "$@" >>"${0%/*}/asked"; case "$*" in *rollouts*) exit 1;; esac; echo one; echo two',
+    )
+    (tmp_path / "argocd/namespaces").mkdir(parents=True)
+    (tmp_path / "argocd/namespaces/a.yaml").write_text("kind: Namespace\nmetadata:\n  name: bikes-staging\n")
+    (tmp_path / "k8s/policy").mkdir(parents=True)
+    for name in ("every", "slipway-user"):
+        (tmp_path / f"k8s/policy/{name}.yaml").write_text(f"metadata:\n  name: {name}\n")
+    seen = doctor.look(tmp_path, env)
+    assert seen["namespaces"] == seen["Argo CD"] == seen["policies"] == "2 there"
+    assert seen["Argo Rollouts"] is None
+    asked = (tmp_path / "bin/asked").read_text()
+    assert "get namespace bikes-staging -o name" in asked
+    assert f"get {doctor.POLICIES} slipway-user -o name" in asked
+
+
+def test_project_without_manifests_has_no_namespaces(tmp_path: Path) -> None:
+    assert found("namespaces", program(tmp_path / "bin", "kubectl", "echo one"), tmp_path) is None

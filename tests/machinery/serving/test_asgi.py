@@ -1,0 +1,191 @@
+"""The ASGI front with a small engine: statuses, bodies in pieces, bodies that never end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from slipway.serving import asgi
+from slipway.serving.concurrency import Patience
+from slipway.serving.validation import Row, refusal
+
+
+class Echo:
+    """An engine that answers with what it was sent, and remembers what was counted."""
+
+    asks = False
+    max_body_bytes = 200_000
+    openapi = b"{}"
+
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, int]] = []
+
+    def read(self, body: bytes) -> tuple[list[Row], bool]:
+        if body == b"wrong":
+            raise refusal(422, "wrong")
+        return [(body.decode(),)], not body.startswith(b"[")
+
+    def answers(self, rows: list[Row]) -> list[float]:
+        if ("bug",) in rows:
+            raise ZeroDivisionError
+        return [float(len(row[0])) for row in rows]
+
+    def predict(self, body: bytes) -> bytes:
+        return body
+
+    ask = predict
+
+    def metrics(self) -> bytes:
+        return b"metrics"
+
+    def count(self, path: str, status: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.counted.append((path, status))
+
+
+async def behind(_scope: Any, _receive: Any, send: Any) -> None:
+    """BentoML's place: it answers everything that the front leaves."""
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b"behind"})
+
+
+def call(
+    engine: Echo, *body: bytes, path: str = "/predict", method: str = "POST", headers: dict[str, str] | None = None,
+    end: bool | None = True,
+) -> tuple[int, bytes, dict[str, str]] | None:  # fmt: skip
+    """One request whose body comes in pieces; `end=None` never ends it, False breaks the connection."""
+
+    async def talk() -> list[Any]:
+        last = {True: [], False: [{"type": "http.disconnect"}], None: []}[end]
+        pieces = [{"type": "http.request", "body": piece, "more_body": True} for piece in body or (b"",)]
+        if end:
+            pieces[-1]["more_body"] = False
+        waiting, sent = iter([*pieces, *last]), []
+
+        async def receive() -> Any:
+            found = next(waiting, None)
+            return found if found else await asyncio.sleep(60)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        given = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        scope = {"type": "http", "method": method, "path": path, "headers": given}
+        app = asgi.Front(behind, engine=lambda: engine)
+        app._patience = Patience(0.1)
+        await app(scope, receive, send)
+        return sent
+
+    sent = asyncio.run(talk())
+    if not sent:
+        return None
+    headers_sent = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], sent[1]["body"], headers_sent
+
+
+@pytest.fixture
+def engine() -> Echo:
+    return Echo()
+
+
+def test_a_body_in_pieces_is_put_together(engine: Echo) -> None:
+    assert call(engine, b"ab", b"cd", b"e")[:2] == (200, b'{"prediction":5.0}')
+    assert call(engine, b"[ab", b"cd]")[:2] == (200, b'{"predictions":[6.0]}')
+    assert engine.counted == [("/predict", 200)] * 2
+
+
+def test_a_large_body_is_answered_in_a_thread(engine: Echo) -> None:
+    assert call(engine, b"x" * 150_000)[1] == b"x" * 150_000
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "says"),
+    [
+        ({"body": (b"",)}, 400, "the body is empty"),
+        ({"body": (b" \n",)}, 400, "the body is empty"),
+        ({"body": (b"wrong",)}, 422, "wrong"),
+        ({"body": (b"bug",)}, 500, "the service failed; its log says why"),
+        ({"body": (b"x" * 150_000,) * 3}, 413, "the body has 300,000 bytes or more, limit: 200,000"),
+        (
+            {"headers": {"content-length": "20000000"}},
+            413,
+            "the body has 20,000,000 bytes or more, limit: 200,000",
+        ),
+        (
+            {"headers": {"content-type": "text/plain"}},
+            415,
+            "content-type is text/plain, limit: application/json",
+        ),
+        ({"method": "GET"}, 405, "/predict is asked by POST, not GET"),
+        ({"path": "/metrics"}, 405, "/metrics is read by GET, not POST"),
+        ({"body": (b"begun",), "end": None}, 408, "the body did not arrive within 0.1 s"),
+    ],
+)
+def test_each_refusal_has_its_status_and_one_shape(engine: Echo, sent: dict[str, Any], status: int, says: str) -> None:
+    found, body, headers = call(engine, *sent.pop("body", (b"{}",)), **sent)
+    error = json.loads(body)["errors"][0]
+    assert (found, error["message"]) == (status, says)
+    assert set(error) == {"row", "field", "value", "limit", "message"}
+    assert headers["content-type"] == "application/json"
+    assert ("allow" in headers) == (status == 405)
+
+
+def test_a_caller_who_left_is_not_answered(engine: Echo) -> None:
+    assert call(engine, b"begun", end=False) is None
+    assert engine.counted == []
+
+
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])
+def test_json_content_types_are_taken(engine: Echo, kind: str) -> None:
+    assert call(engine, b"{}", headers={"content-type": kind})[0] == 200
+
+
+def test_other_paths_are_left_to_bentoml(engine: Echo) -> None:
+    assert call(engine, path="/healthz", method="GET")[1] == b"behind"
+    assert call(engine, path="/ask")[1] == b"behind"
+    engine.asks = True
+    assert call(engine, b"{}", path="/ask")[1] == b"{}"
+
+
+def test_the_page_may_load_nothing_from_elsewhere(engine: Echo) -> None:
+    assert "default-src 'self'" in call(engine, path="/", method="GET")[2]["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_probes_are_answered_without_bentoml(engine: Echo, path: str) -> None:
+    assert call(engine, path=path, method="GET")[:2] == (200, b"\n")
+
+
+def test_metrics_and_document_are_read(engine: Echo) -> None:
+    assert call(engine, path="/metrics", method="GET")[1] == b"metrics"
+    assert call(engine, path="/docs.json", method="HEAD")[0] == 200
+
+
+def test_one_timer_watches_all_bodies() -> None:
+    async def many() -> list[Any]:
+        patience = asgi.Patience(0.1)
+
+        async def slow() -> Any:
+            await asyncio.sleep(60)
+
+        async def fast() -> Any:
+            return {"type": "http.request", "body": b"x"}
+
+        return await asyncio.gather(*(patience.body(each, 10) for each in (slow, fast, slow)), return_exceptions=True)
+
+    first, second, third = asyncio.run(many())
+    assert (first.status, second, third.status) == (408, b"x", 408)
+
+
+def test_a_stopping_server_may_cancel() -> None:
+    async def stop() -> None:
+        task = asyncio.create_task(asgi.Patience(60).body(lambda: asyncio.sleep(60), 10))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(stop())

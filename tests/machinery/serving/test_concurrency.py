@@ -1,0 +1,66 @@
+"""Rows that arrive together are answered by one run; the rest of `waiting` is seen through the front."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from slipway.serving.concurrency import Together
+from slipway.serving.validation import Row
+
+
+class Model:
+    """Answers with the first value; remembers how many rows each run had."""
+
+    def __init__(self) -> None:
+        self.runs: list[int] = []
+
+    def __call__(self, rows: list[Row]) -> list[float]:
+        self.runs.append(len(rows))
+        return [1 / row[0] for row in rows]
+
+
+async def one(together: Together, value: float, turns: int = 0) -> float:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return await together((value,))
+
+
+def test_rows_of_one_turn_are_one_run_and_each_gets_its_own_answer() -> None:
+    model = Model()
+    together = Together(model)
+
+    async def main() -> list[float]:
+        return await asyncio.gather(*(one(together, value) for value in (1, 2, 4)), one(together, 8, turns=5))
+
+    assert asyncio.run(main()) == [1, 0.5, 0.25, 0.125]
+    assert model.runs == [3, 1]
+
+
+def test_a_failed_run_is_told_to_all_that_wait_for_it_and_to_no_other() -> None:
+    together = Together(Model())
+
+    async def main() -> list[Any]:
+        calls = [one(together, 0), one(together, 2), one(together, 4, turns=5)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    first, second, third = asyncio.run(main())
+    assert isinstance(first, ZeroDivisionError)
+    assert isinstance(second, ZeroDivisionError)
+    assert third == 0.25
+
+
+@pytest.mark.parametrize("value", [2, 0])
+def test_who_left_meanwhile_does_not_hurt_the_others(value: float) -> None:
+    together = Together(Model())
+
+    async def main() -> Any:
+        left, stays = asyncio.ensure_future(one(together, value)), asyncio.ensure_future(one(together, 4))
+        await asyncio.sleep(0)
+        left.cancel()
+        return await asyncio.gather(stays, return_exceptions=True)
+
+    found = asyncio.run(main())
+    assert found == [0.25] if value else isinstance(found[0], ZeroDivisionError)

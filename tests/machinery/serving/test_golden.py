@@ -1,0 +1,65 @@
+"""Golden requests against a real server of the bento, and against small servers that answer badly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.core import files
+from slipway.errors import SlipwayError
+from slipway.packaging.package import GOLDEN
+from slipway.serving import golden
+from support.golden_server import ROWS, Echo, handler, host  # noqa: F401
+
+
+def test_the_bento_gives_its_golden_answers(served: int, bento: Path) -> None:
+    rows = files.read_json(bento / "src" / GOLDEN)  # the bento carries them, for who judges it elsewhere
+    check = golden.replay(f"http://127.0.0.1:{served}", rows, tolerance=1e-4)
+    assert check.ok, check
+
+
+def test_right_answers_pass_and_nothing_asked_is_unsure(host: str) -> None:
+    assert golden.replay(host, ROWS, tolerance=0).ok is True
+    assert golden.replay(host, [], tolerance=0).ok is None
+
+
+@pytest.mark.parametrize(
+    ("together", "value"),
+    [
+        (b'{"predictions":[0.5,1.5,2.5,3.5]}', 0.5),
+        (b'{"predictions":[0,1,2,null]}', "no number"),
+        (b'{"predictions":[0,1,2,NaN]}', "no number"),
+        (b'{"predictions":[0,1,2,"3"]}', "no number"),
+        (b'{"predictions":[0,1,2]}', "3 answers"),
+        (b'{"answers":[0,1,2,3]}', "status 200, and no answer of ours"),
+        (b'{"predictions":7}', "status 200, and no answer of ours"),
+        (b"<html>", "status 200, and no answer of ours"),
+    ],
+)
+def test_other_answers_are_a_no(handler: type[Echo], host: str, together: bytes, value: Any) -> None:
+    handler.together = together
+    check = golden.replay(host, ROWS, tolerance=0.1)
+    assert (check.ok, check.value) == (False, value)
+
+
+def test_one_row_alone_may_be_answered_otherwise(handler: type[Echo], host: str) -> None:
+    handler.alone = b'{"prediction":0.25}'
+    check = golden.replay(host, ROWS[:1], tolerance=0.1)
+    assert (check.ok, check.value) == (False, 0.25)
+
+
+def test_a_refusal_is_quoted(handler: type[Echo], host: str) -> None:
+    handler.status = 422
+    handler.together = b'{"errors":[{"message":"hour is 99"}]}'
+    check = golden.replay(host, ROWS, tolerance=0.1)
+    assert (check.ok, check.value) == (False, "status 422: hour is 99")
+
+
+def test_nobody_there_is_a_no() -> None:
+    check = golden.replay("http://127.0.0.1:9", ROWS, tolerance=1)
+    assert check.ok is False
+    assert "http://127.0.0.1:9 does not answer" in str(check.value)
+    with pytest.raises(SlipwayError, match="does not answer"):
+        golden.call("http://127.0.0.1:9", "/readyz")

@@ -1,0 +1,71 @@
+"""The OpenAPI document: complete, valid, and with examples that keep the contract."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.core import files
+from slipway.serving import openapi
+from slipway.serving.validation import Reader
+
+
+@pytest.fixture(scope="module")
+def contract(project: Path) -> Any:
+    return files.read_json(project / "models/contract.json")
+
+
+def references(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        return {node["$ref"]} if "$ref" in node else set().union(*map(references, node.values()))
+    return set().union(*map(references, node)) if isinstance(node, list) else set()
+
+
+def test_every_status_is_described(contract: Any) -> None:
+    found = openapi.document(contract, version="1")["paths"]["/predict"]["post"]["responses"]
+    assert set(found) == {"200", "400", "405", "408", "413", "415", "422"}
+
+
+def test_every_reference_leads_somewhere(contract: Any) -> None:
+    document = openapi.document(contract, version="1")
+    assert references(document) == {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+def test_the_examples_keep_the_contract(contract: Any) -> None:
+    body = openapi.document(contract, version="1")["paths"]["/predict"]["post"]["requestBody"]
+    for each in body["content"]["application/json"]["examples"].values():
+        Reader(contract).read(json.dumps(each["value"]).encode())
+
+
+def test_without_a_lookup_nothing_can_be_asked(contract: Any) -> None:
+    assert "/ask" not in openapi.document(contract, version="1")["paths"]
+
+
+def test_with_a_lookup_the_question_is_described(contract: Any) -> None:
+    question = {"type": "object", "required": ["day"], "properties": {"day": {"type": "string"}}}
+    document = openapi.document({**contract, "question": question}, version="1")
+    assert document["components"]["schemas"]["Question"] == question
+    assert "404" in document["paths"]["/ask"]["post"]["responses"]
+    assert "examples" not in document["paths"]["/ask"]["post"]["requestBody"]["content"]["application/json"]
+
+
+@pytest.mark.parametrize(
+    ("task", "meaning"), [("binary", "probability that the answer is 'late', 0 to 1"), ("regression", "hires, bikes")]
+)
+def test_the_prediction_is_explained(contract: Any, task: str, meaning: str) -> None:
+    labels = {"positive": "late", "unit": "bikes"}
+    document = openapi.document({**contract, "task": task, "labels": labels}, version="1")
+    assert meaning in json.dumps(document["paths"]["/predict"]["post"]["responses"]["200"])
+
+
+def test_schemathesis_finds_no_violation(served: int, tmp_path: Path) -> None:
+    """No 5xx, no undocumented status, no answer outside its schema, no invalid request accepted."""
+    command = [Path(sys.executable).with_name("schemathesis"), "run", f"http://127.0.0.1:{served}/docs.json"]
+    options = ["--max-examples", "15", "--seed", "1", "--no-color", "--generation-database", "none"]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -1,0 +1,263 @@
+"""Parquet in chunks, and the contract asked of a chunk: the same answers as the service's, row by row."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slipway.errors import DataError
+from slipway.serving import parquet_chunks
+from slipway.serving.onnx_model import Model
+from slipway.serving.parquet_chunks import CHUNK, Gate
+from slipway.serving.validation import BadRequest, Reader
+
+ROW = {"station": "park", "weekday": 5.0, "hour": 14.0, "temp": 16.0, "recent": 21.0, "yesterday": None}
+TYPES = {name: pa.string() if name == "station" else pa.float64() for name in ROW}
+
+
+@pytest.fixture(scope="module")
+def model(project: Path) -> Model:
+    return Model(project / "models")
+
+
+@pytest.fixture(scope="module")
+def gate(model: Model) -> Gate:
+    return Gate(model)
+
+
+def table(*rows: dict[str, Any], **types: pa.DataType) -> pa.Table:
+    """ROW with changes, once for each."""
+    full = [ROW | row for row in rows]
+    return pa.table({n: pa.array([row[n] for row in full], types.get(n, TYPES[n])) for n in ROW})
+
+
+def breach(gate: Gate, found: pa.Table) -> tuple[int, int, str] | None:
+    gate.columns(found.schema, where=Path("in.parquet"))
+    return gate.breach(gate.frame(found))
+
+
+def numbered(folder: Path, *lengths: int, group: int = 10_000) -> Path:
+    """Files of so many rows, with numbers that run on."""
+    folder.mkdir()
+    first = 0
+    for number, length in enumerate(lengths):
+        values = pa.array(range(first, first + length), pa.int64())
+        pq.write_table(pa.table({"n": values}), folder / f"{number}.parquet", row_group_size=group)
+        first += length
+    return folder
+
+
+# What is read
+
+
+@pytest.mark.parametrize("skip", [0, 1, 5_000, 10_000, 25_000, CHUNK, 41_007, 99_999])
+def test_chunks_of_equal_length_hold_every_row_once_and_in_order(tmp_path: Path, skip: int) -> None:
+    source = parquet_chunks.source(numbered(tmp_path / "in", 25_000, 7, 30_000, 44_993))
+    found = list(parquet_chunks.chunks(source, skip=skip))
+    assert source.rows == 100_000
+    assert [len(each) for each in found[:-1]] == [CHUNK] * ((100_000 - skip - 1) // CHUNK)
+    assert np.array_equal(pa.concat_tables(found)["n"].to_numpy(), np.arange(skip, 100_000))
+
+
+def test_nothing_is_left_behind_the_last_row(tmp_path: Path) -> None:
+    source = parquet_chunks.source(numbered(tmp_path / "in", 20, 0, 30))
+    assert list(parquet_chunks.chunks(source, skip=50)) == []
+
+
+def test_one_large_row_group_is_cut_too(tmp_path: Path) -> None:
+    source = parquet_chunks.source(numbered(tmp_path / "in", 70_000, group=10**6))
+    assert [len(each) for each in parquet_chunks.chunks(source)] == [CHUNK, CHUNK, 70_000 - 2 * CHUNK]
+
+
+@pytest.mark.parametrize(("row", "told"), [(0, "0.parquet, row 0"), (4, "0.parquet, row 4"), (5, "2.parquet, row 0")])
+def test_a_row_is_named_by_its_file(tmp_path: Path, row: int, told: str) -> None:
+    source = parquet_chunks.source(numbered(tmp_path / "in", 5, 0, 3))
+    assert source.where(row) == f"{tmp_path / 'in'}/{told} (from 0)"
+
+
+def test_hidden_and_other_files_of_a_folder_are_no_input(tmp_path: Path) -> None:
+    folder = numbered(tmp_path / "in", 5)
+    for name in (".part.parquet", "_metadata.parquet", "notes.txt"):
+        (folder / name).write_text("no parquet")
+    assert [path.name for path, _ in parquet_chunks.source(folder).files] == ["0.parquet"]
+
+
+def test_another_time_of_change_is_another_input(tmp_path: Path) -> None:
+    folder = numbered(tmp_path / "in", 5)
+    before = parquet_chunks.source(folder).identity()
+    assert parquet_chunks.source(folder).identity() == before
+    (folder / "0.parquet").touch()
+    assert parquet_chunks.source(folder).identity() != before
+
+
+def refused(path: Path, told: str) -> None:
+    with pytest.raises(DataError, match=re.escape(told)) as caught:
+        list(parquet_chunks.chunks(parquet_chunks.source(path)))
+    assert caught.value.hint
+
+
+def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
+    refused(tmp_path / "none.parquet", "none.parquet does not exist")
+    for name, text in (("empty.parquet", ""), ("table.csv", "a,b\n1,2\n")):
+        (tmp_path / name).write_text(text)
+        refused(tmp_path / name, f"{name} cannot be read as parquet")
+    (tmp_path / "in").mkdir()
+    refused(tmp_path / "in", "in holds no *.parquet")
+
+
+def test_no_rows_are_refused(tmp_path: Path) -> None:
+    refused(numbered(tmp_path / "in", 0, 0), "in has no rows")
+
+
+def test_files_that_differ_in_type_are_refused(tmp_path: Path) -> None:
+    folder = numbered(tmp_path / "in", 5)
+    pq.write_table(pa.table({"n": [1.5]}), folder / "1.parquet")
+    refused(folder, "1.parquet has other columns or types than")
+
+
+def test_a_file_that_breaks_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = numbered(tmp_path / "in", 50_000) / "0.parquet"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2 : len(raw) // 2 + 2000] = b"\xff" * 2000
+    path.write_bytes(raw)
+    refused(path, "0.parquet is broken")
+
+
+# What is asked of it
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"temp": 99.0}, "temp is 99.0, limit: -30 to 50 °C, or null"),
+        ({"temp": float("nan")}, "temp is NaN, limit: -30 to 50 °C, or null"),
+        ({"recent": float("-inf")}, "recent is minus a huge number, limit: 0 to 500 bikes, or null"),
+        ({"hour": None}, "hour is null, limit: 0 to 23 hour"),
+        ({"station": None}, "station is null, limit: a text of 1 to 16 characters"),
+        ({"station": ""}, "station is '', limit: a text of 1 to 16 characters"),
+        ({"station": "é" * 17}, f"station is '{'é' * 17}', limit: a text of 1 to 16 characters"),
+        ({"hour": 24.0, "temp": -31.0}, "hour is 24.0, limit: 0 to 23 hour; temp is -31.0, limit: -30 to 50 °C"),
+    ],
+)
+def test_the_first_wrong_row_is_told_in_the_words_of_the_service(
+    gate: Gate, changes: dict[str, Any], told: str
+) -> None:
+    found = breach(gate, table({}, {}, changes, {}, changes))
+    assert found is not None
+    assert found[:2] == (2, 2)
+    assert found[2].startswith(told)
+
+
+def test_rows_at_the_limits_pass(gate: Gate) -> None:
+    low = {"temp": -30.0, "hour": 0.0, "station": "x", "recent": None}
+    high = {"temp": 50.0, "hour": 23.0, "station": "é" * 16, "recent": 500.0}
+    assert breach(gate, table(low, high)) is None
+
+
+numbers = st.one_of(
+    st.none(), st.floats(width=32), st.floats(), st.sampled_from([-30.0, 50.0, 50.00001, 1.0, 7.0, 7.5, 0.0, -0.0])
+)
+rows = st.fixed_dictionaries(
+    {
+        "station": st.one_of(st.none(), st.text(max_size=18)),
+        **{name: numbers for name in ROW if name != "station"},
+    }
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=rows)
+def test_a_chunk_is_refused_exactly_when_the_service_refuses_the_row(gate: Gate, model: Model, row: Any) -> None:
+    try:
+        Reader(model.contract).check(row)
+        right = True
+    except BadRequest:
+        right = False
+    assert (breach(gate, table(row)) is None) == right
+
+
+def test_a_whole_number_is_asked_for_where_the_contract_says_so(project: Path) -> None:
+    counted = Model(project / "models")
+    counted.contract["inputs"]["properties"]["hour"]["type"] = "integer"
+    found = breach(Gate(counted), table({}, {"hour": 14.5}))
+    assert found == (1, 1, "hour is 14.5, limit: 0 to 23 hour, a whole number")
+
+
+def test_a_limit_that_float32_cannot_hold_is_kept_by_the_float32_next_to_it(project: Path) -> None:
+    tight = Model(project / "models")
+    tight.contract["inputs"]["properties"]["hour"]["maximum"] = 0.1
+    gate = Gate(tight)
+    assert breach(gate, table({"hour": 0.1}, hour=pa.float32())) is None  # 0.1 as float32 lies above 0.1
+    assert breach(gate, table({"hour": 0.10000001}, hour=pa.float64())) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "value"),
+    [
+        ("station", pa.large_string(), "park"),
+        ("station", pa.dictionary(pa.int32(), pa.string()), "park"),
+        ("station", pa.string_view(), "park"),
+        ("hour", pa.int8(), 14),
+        ("hour", pa.uint64(), 14),
+        ("hour", pa.float16(), np.float16(14)),
+        ("yesterday", pa.null(), None),
+    ],
+)
+def test_a_value_means_the_same_in_every_type_that_can_hold_it(
+    gate: Gate, model: Model, name: str, dtype: pa.DataType, value: Any
+) -> None:
+    found = table({name: value}, {name: value}, **{name: dtype})
+    assert breach(gate, found) is None
+    answers = model.predict(*gate.arrays(gate.frame(found)))
+    assert np.array_equal(answers, model.rows([ROW, ROW]))
+
+
+def test_a_column_of_nulls_is_refused_where_a_value_is_asked_for(gate: Gate) -> None:
+    assert breach(gate, table({"hour": None}, hour=pa.null())) == (0, 1, "hour is null, limit: 0 to 23 hour")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "value", "told"),
+    [
+        ("hour", pa.string(), "14", "column hour has type string, limit: number"),
+        ("hour", pa.bool_(), True, "column hour has type bool, limit: number"),
+        ("station", pa.int64(), 5, "column station has type int64, limit: string"),
+        ("station", pa.dictionary(pa.int32(), pa.int64()), 5, "limit: string"),
+    ],
+)
+def test_a_wrong_type_is_named(gate: Gate, name: str, dtype: pa.DataType, value: Any, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        breach(gate, table({name: value}, **{name: dtype}))
+
+
+def test_missing_columns_are_named_with_what_is_there(gate: Gate) -> None:
+    with pytest.raises(DataError, match=r"in.parquet: column hour, temp is missing; it has station, weekday"):
+        breach(gate, table({}).drop_columns(["hour", "temp"]))
+
+
+def test_the_name_of_the_answer_must_be_free(gate: Gate) -> None:
+    with pytest.raises(DataError, match=r"in.parquet has a column prediction already"):
+        breach(gate, table({}).append_column("prediction", pa.array([1.0])))
+
+
+def test_values_never_trained_on_are_counted_and_answered(gate: Gate, model: Model) -> None:
+    frame = gate.frame(table({}, {"station": "moon"}, {"station": "mars"}))
+    assert gate.breach(frame) is None
+    assert gate.unknown(frame) == {"station": 2}
+    assert gate.unknown(frame[:1]) == {}
+    assert len(model.predict(*gate.arrays(frame))) == 3
+
+
+def test_a_chunk_is_answered_as_its_rows_are(gate: Gate, model: Model, project: Path) -> None:
+    frame = pl.read_parquet(project / "data/features.parquet")
+    given = gate.frame(frame.to_arrow())
+    assert np.array_equal(model.predict(*gate.arrays(given)), model.rows(given.to_dicts()))

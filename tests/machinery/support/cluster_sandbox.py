@@ -1,0 +1,104 @@
+"""The world that tests on a cluster share: the loop's story of a copy of this project as it is now, kept there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.cluster import kubectl
+from slipway.core import config, environment, git
+from slipway.judging import champion
+from slipway.sandbox import deploy, loop
+from slipway.sandbox.clone import Scene
+from support.committed_project import ROOT, begin
+
+
+def copied(folder: Path) -> Path:
+    """The working tree, as Git would take it, in one commit of a repository that shares the project's DVC cache."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                            capture_output=True, check=True).stdout.decode()  # fmt: skip
+    for name in listed.split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    begin(folder)
+    git.output("add", "-A", root=folder)
+    git.output("commit", "-q", "-m", "The project as it is", root=folder)
+    champion.share_cache(folder, champion.cache_folder(ROOT))
+    return folder
+
+
+@dataclass(frozen=True)
+class Told:
+    """The loop's story, told on a cluster and kept there: its exit code, all it printed, and the scene it left."""
+
+    scene: Scene
+    code: int
+    said: str
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A verb in the story's clone, as a person types it."""
+        command = [sys.executable, "-m", "slipway", *words]
+        return subprocess.run(command, cwd=self.scene.work, env=self.scene.env, capture_output=True, text=True,
+                              timeout=120, check=False)  # fmt: skip
+
+    def why(self) -> str:
+        """What helps to see why it went wrong: its last words, and what the cluster said then."""
+        dumped = [f"{path.name}\n{path.read_text('utf-8')}" for path in sorted(self.scene.home.glob("*.txt"))]
+        return "\n".join([self.said[-6000:], *dumped])
+
+
+@contextmanager
+def telling(folder: Path) -> Iterator[Told]:
+    """The story of such a copy; afterwards nothing of it is left in the cluster, nor where it reads Git."""
+    root = copied(folder)
+    scene = Scene(root=root, name=config.load(root / "params.yaml").track.model, ports={}, target="cluster")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "slipway", "loop", "--target", "cluster", "--keep"], cwd=root, text=True, check=False,
+            env=environment.programs(root, COLUMNS="200"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        yield Told(scene, done.returncode, done.stdout)
+    finally:
+        if (scene.home / deploy.MARK).exists():
+            hurry(scene)
+        loop.clear(root)
+        shutil.rmtree(scene.remote, ignore_errors=True)
+
+
+def hurry(scene: Scene) -> None:
+    """Have the pods go at once: nobody asks them any more, and their grace would be waited for."""
+    apps = [f"{scene.name}-{env}" for env in deploy.ENVIRONMENTS]
+    kubectl.run("-n", kubectl.ARGOCD, "delete", "applications.argoproj.io", "--ignore-not-found", *apps)
+    kubectl.run("delete", "namespace", "--ignore-not-found", "--wait=false", *apps)
+    for app in apps:
+        deploy.free(app)
+        kubectl.run("-n", app, "delete", "pods", "--all", "--grace-period=1", "--wait=false")
+
+
+SCOPE = {"validatingadmissionpolicies", "validatingadmissionpolicybindings", "appprojects.argoproj.io"}
+"""Kinds of which the project has some that lie outside its namespaces."""
+
+
+@contextmanager
+def unchanged(name: str) -> Iterator[None]:
+    """Afterwards the cluster has no policy of `k8s/` and no project `name` that it had not before."""
+    before = {kind: ours(kind, name) for kind in SCOPE}
+    try:
+        yield
+    finally:
+        for kind in SCOPE:
+            for one in ours(kind, name) - before[kind]:
+                kubectl.run("-n", kubectl.ARGOCD, "delete", kind, one, "--ignore-not-found")
+
+
+def ours(kind: str, name: str) -> set[str]:
+    """The names of what is there of a kind, and could be the project's."""
+    found = kubectl.run("-n", kubectl.ARGOCD, "get", kind, "-o", "name").split()
+    names = {one.rpartition("/")[2] for one in found}
+    return {one for one in names if one == name or one.startswith("slipway-")}
