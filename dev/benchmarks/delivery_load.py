@@ -21,7 +21,7 @@ SENDING, SAMPLES = "SENDING", "SAMPLES "
 CODE = f"""
 import json, sys
 from pathlib import Path
-from slipway import load
+from slipway.loadtest import load
 objective = load.slo(Path("/slo/slo.yaml"))
 schedule = objective.schedules["cluster"].model_copy(update={{"seconds": float(sys.argv[1])}})
 print("{SENDING}", flush=True)

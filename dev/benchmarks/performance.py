@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Record = dict[str, Any]
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 NAMES = ("serving", "score", "latency", "cost")
 CONNECTIONS = (1, 8, 32, 64)
 COSTS = {

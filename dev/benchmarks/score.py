@@ -77,7 +77,7 @@ def speed(given: Path, out: Path) -> list[Check]:
 def peak_mb(given: Path, out: Path) -> float:
     """The most memory that a process of its own takes, everything it imports included."""
     code = (
-        "import sys; from pathlib import Path; from slipway import score;"
+        "import sys; from pathlib import Path; from slipway.serving import score;"
         "score.run(Path(sys.argv[1]), Path(sys.argv[2]), overwrite=True);"
         "print(Path('/proc/self/status').read_text())"
     )

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-MODELS = Path(__file__).resolve().parents[1] / "models"
+MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
 def empty() -> Any:

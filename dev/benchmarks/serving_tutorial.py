@@ -10,7 +10,7 @@ import joblib  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd
 
-MODELS = Path(__file__).resolve().parents[1] / "models"
+MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
 @bentoml.service

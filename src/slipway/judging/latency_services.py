@@ -31,12 +31,15 @@ STARTED = "src/slipway/serving/local_server.py"
 LAUNCH = """
 import sys
 from pathlib import Path
-from slipway import server
+try:
+    from slipway.serving import local_server
+except ImportError:
+    from slipway import server as local_server
 bento, port, home, root, log = sys.argv[1:]
-running = server.start(Path(bento), port=int(port), home=Path(home), root=Path(root), log=Path(log))
+running = local_server.start(Path(bento), port=int(port), home=Path(home), root=Path(root), log=Path(log))
 sys.exit(running.process.wait())
 """
-"""Each side is started by its own code, and by its own interpreter."""
+"""Each side is started by its own code, and by its own interpreter. A base from before the rooms has `slipway.server`."""
 T = TypeVar("T")
 R = TypeVar("R")
 

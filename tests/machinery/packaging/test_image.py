@@ -226,7 +226,7 @@ def test_gate_is_built_again_only_when_it_changed(work: Path, params: config.Par
     assert f"nothing in it has changed since {pinned[:12]}" in image.run(params, gate=True, root=work)
     with (work / "src/slipway/core/verdict.py").open("a") as file:
         file.write("\n")
-    with pytest.raises(ConfigError, match=r"not committed: src/slipway/verdict\.py"):
+    with pytest.raises(ConfigError, match=r"not committed: src/slipway/core/verdict\.py"):
         image.run(params, gate=True, root=work)
     committed_project.save(work)
     assert "commit that" in image.run(params, gate=True, root=work)
@@ -253,9 +253,11 @@ def test_gate_of_a_squashed_commit_is_as_old_as_its_pin(work: Path, params: conf
 
 def test_what_a_module_imports_comes_with_it(work: Path) -> None:
     with (work / "src/slipway/core/verdict.py").open("a") as file:
-        file.write("\n\ndef late() -> None:\n    from slipway import terminal\n    from slipway.git import output\n")
+        file.write(
+            "\n\ndef late() -> None:\n    from slipway.core import console\n    from slipway.core.git import output\n"
+        )
     names = {path.stem for path in image.contents(work)} - {path.stem for path in image.contents(ROOT)}
-    assert names == {"terminal", "git", "config"}  # and what those import
+    assert names == {"console", "git", "config"}  # and what those import
 
 
 def test_the_base_is_named_in_a_from(work: Path) -> None:

@@ -14,6 +14,7 @@ from slipway.core import config, files
 from slipway.errors import ConfigError, DataError, Refused
 from slipway.packaging import package
 from slipway.serving import local_server
+from support.paths import ROOT
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_nothing_replayed_is_no_pass(served: int, golden: list[dict[str, object]
 def test_a_bento_with_the_wrong_files_is_refused(copy: Path, break_: Callable[[Path], None], says: str) -> None:
     break_(copy / "src")
     with pytest.raises((ConfigError, DataError), match=says):
-        package.check(copy, ["models/model.onnx", "slipway/serve.py"])
+        package.check(copy, ["models/model.onnx", "slipway/serving/service.py"])
 
 
 def test_the_identity_leaves_out_dates_and_caches(copy: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_bentofile_that_cannot_be_read_is_a_wrong_setting(tmp_path: Path, text
 
 
 def test_the_projects_bentofile_names_files_that_exist() -> None:
-    root = Path(__file__).parent.parent
+    root = ROOT
     code = [name for name in package.wanted(root) if not name.startswith("models/")]
     assert all((root / name).is_file() for name in code)
     assert {"src/slipway/serving/service.py", "src/flights/lookup.py", "requirements/serve.lock"} <= set(code)

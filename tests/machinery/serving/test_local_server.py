@@ -14,6 +14,7 @@ import pytest
 
 from slipway.errors import ConfigError, SlipwayError
 from slipway.serving import local_server
+from support.paths import ROOT
 
 
 def start(bento: Path, tmp_path: Path, port: int) -> local_server.Server:
@@ -57,7 +58,7 @@ def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
 
 
 def test_the_image_starts_the_service_alike() -> None:
-    said = (Path(__file__).parent.parent / "Dockerfile").read_text("utf-8").replace("\\\n", "")
+    said = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", "")
     entry = re.search(r'(?m)^ENTRYPOINT (\["python", "-m", "uvicorn".*\])$', said)
     assert entry
     ours = local_server.command(Path("/app/bento"), host="0.0.0.0", port=3000)  # noqa: S104

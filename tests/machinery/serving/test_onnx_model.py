@@ -65,6 +65,6 @@ def test_a_missing_contract_is_named(tmp_path: Path) -> None:
 
 def test_the_model_needs_no_training_libraries() -> None:
     heavy = ("sklearn", "pandas", "polars", "skl2onnx", "joblib")
-    code = f"import sys, slipway.model; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, slipway.serving.onnx_model; print([name for name in {heavy} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert said.stdout.strip() == "[]"

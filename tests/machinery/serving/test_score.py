@@ -309,7 +309,7 @@ def test_a_full_disk_is_said_and_the_parts_are_kept(
 def peak_mb(project: Path, given: Path, out: Path) -> float:
     """The highest memory of a process that scores `given`."""
     code = (
-        "import re, sys; from pathlib import Path; from slipway import score;"
+        "import re, sys; from pathlib import Path; from slipway.serving import score;"
         "score.run(Path(sys.argv[1]), Path(sys.argv[2]), workers=2);"
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
     )  # not ru_maxrss, which a process inherits

@@ -15,23 +15,22 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-SUPPORT_FOLDER = Path(__file__).parent
+from support.executables import SHEBANG
+
+MACHINERY = Path(__file__).parent.parent
 BASE = "sha256:" + "ba" * 32
 """The digest of any base image."""
-SCRIPT = """#!{python}
-import sys
+SCRIPT = """{shebang}import sys
 sys.path[:0] = [{here!r}]
-import builder
-sys.exit(builder.main({name!r}, {daemon!r}, {folder!r}, sys.argv[1:]))
+from support import fake_container_tool
+sys.exit(fake_container_tool.main({name!r}, {daemon!r}, {folder!r}, sys.argv[1:]))
 """
 
 
 def program(folder: Path, name: str, *, daemon: bool = True) -> Path:
     """Write the executable."""
     path = folder / name
-    path.write_text(
-        SCRIPT.format(python=sys.executable, here=str(SUPPORT_FOLDER), name=name, daemon=daemon, folder=str(folder))
-    )
+    path.write_text(SCRIPT.format(shebang=SHEBANG, here=str(MACHINERY), name=name, daemon=daemon, folder=str(folder)))
     path.chmod(0o755)
     return path
 
@@ -61,7 +60,7 @@ def main(name: str, daemon: bool, folder: str, words: list[str]) -> int:
         for line in answer(name, folder, words):
             print(line)  # noqa: T201
     except RuntimeError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         return 1
     return 0
 

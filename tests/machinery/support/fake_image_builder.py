@@ -9,7 +9,8 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from support import fake_registry
+sys.path[:0] = [str(Path(__file__).parent.parent)]
+from support import fake_registry  # noqa: E402
 
 
 def main(tag: str, context: str, *options: str) -> str:

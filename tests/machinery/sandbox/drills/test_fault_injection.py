@@ -6,6 +6,7 @@ import pytest
 
 from slipway.errors import ConfigError, Refused
 from slipway.sandbox.drills import fault_injection
+from support.paths import ROOT
 
 
 @pytest.fixture
@@ -87,5 +88,5 @@ def test_part_that_nothing_stops_is_said_so():
 
 
 def test_container_is_the_one_that_make_cluster_starts():
-    text = (Path(__file__).parents[1] / ".ci/cluster").read_text("utf-8")
+    text = (ROOT / ".ci/cluster").read_text("utf-8")
     assert f"registry={fault_injection.CONTAINER}" in text
