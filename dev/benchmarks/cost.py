@@ -41,7 +41,7 @@ def traced(command: Sequence[str], folder: Path, *, root: Path | None = None) ->
     with tempfile.TemporaryDirectory(prefix="slipway-cost-") as name:
         kept = Path(name)
         shutil.copy(Path(__file__).with_name("cost_trace.py"), kept / "sitecustomize.py")
-        env = environment.programs(root or folder, SLIPWAY_COST=name)
+        env = environment.for_programs(root or folder, SLIPWAY_COST=name)
         env["PYTHONPATH"] += os.pathsep + name
         started = time.perf_counter()
         done = subprocess.run(

@@ -25,12 +25,12 @@ import delivery_moments as moments
 from delivery_moments import Moment, Part
 
 from pipeline import ROOT, at_most, closing, guarded, talk
-from slipway.cluster import kubectl
+from slipway.cluster import kubectl, pods
 from slipway.core import config, git
 from slipway.core.verdict import Check
 from slipway.delivery import evidence
 from slipway.sandbox import clone, deploy, loop
-from slipway.sandbox.drills import canary_abort, context, haste, invariants
+from slipway.sandbox.drills import canary_abort, context
 from slipway.sandbox.drills.context import World
 from slipway.sandbox.drills.timeline import Watch
 
@@ -50,12 +50,12 @@ def enter(root: Path, params: config.Params) -> tuple[World, bool]:
         there = clone.prepare(root, params.track.model, {}, "cluster")
         loop.opening(there)
     else:
-        git.output("checkout", "-q", "main", root=there.work)
-        git.output("pull", "-q", "--ff-only", "origin", "main", root=there.work)
+        git.run("checkout", "-q", "main", root=there.work)
+        git.run("pull", "-q", "--ff-only", "origin", "main", root=there.work)
         clone.repro(there)
     one = World(there, config.load(there.work / "params.yaml"))
     context.commit(
-        one, {path: (root / path).read_text("utf-8") for path in haste.FILES}, "The load test as it is in earnest"
+        one, {path: (root / path).read_text("utf-8") for path in context.SHORTENED}, "The load test as it is in earnest"
     )
     context.settle(one)
     return one, kept
@@ -69,7 +69,7 @@ def now() -> datetime:
 def judged(there: World) -> list[Check]:
     """A model that was trained a little less is merged: until staging's load gate has said what it thinks of it."""
     rounds = int(config.load(there.work / "params.yaml").train.estimators["boosting"]["max_iter"])
-    number = int(git.output("rev-list", "--count", "main", root=there.work))
+    number = int(git.run("rev-list", "--count", "main", root=there.work))
     change = config.Change(title="Train a little less", set={KEY: rounds - 1})
     loop.propose(there.scene, change, number)
     start, found = now(), []
@@ -81,14 +81,14 @@ def judged(there: World) -> list[Check]:
     app = context.arrive(there, "staging")
     noticed = now()
     space = there.app("staging")
-    pod = newest(space, invariants.LABEL)
+    pod = newest(space, pods.LABEL)
     log = kubectl.run("-n", space, "logs", "--timestamps", pod["metadata"]["name"])
     assert app.started
     assert app.finished
     job = newest(space, f"job-name={evidence.JOB}")
     found += [*moments.staged(pod, log, job, (app.started, app.finished)), Moment("we notice", noticed, waiting=True)]
     cut = moments.parts(start, found)
-    seen = context.spoken(there)
+    seen = context.cluster_evidence(there)
     requests = seen.requests or 0
     return [
         at_most("merge → judged in staging, seconds", moments.whole(cut), 150),
@@ -123,7 +123,7 @@ def promotion(there: World) -> list[Check]:
     noticed = now()
     assert app.started
     assert app.finished
-    ready = moments.condition(newest(there.app("production"), invariants.LABEL), "Ready")
+    ready = moments.condition(newest(there.app("production"), pods.LABEL), "Ready")
     cut = moments.parts(start, [
         Moment("promote: evidence, line, push", said), Moment("Argo CD notices the commit", app.started, waiting=True),
         Moment("renders, applies", app.finished), Moment("rolling update", ready), Moment("we notice", noticed, waiting=True),
@@ -133,8 +133,8 @@ def promotion(there: World) -> list[Check]:
 
 def moved(there: World) -> bool:
     """Whether every pod that is not on its way out runs what the ledger says, and is ready."""
-    image, pods = there_image(there), invariants.pods(there.app("production"))
-    return bool(pods) and all(pod.image == image and pod.ready for pod in pods)
+    image, running = there_image(there), pods.list_pods(there.app("production"))
+    return bool(running) and all(pod.image == image and pod.ready for pod in running)
 
 
 def there_image(there: World) -> str:
@@ -145,7 +145,7 @@ def there_image(there: World) -> str:
 def rolling(there: World) -> list[Check]:
     """Clients send while production moves to another digest, by `rollback`: a rolling update, old pods gone at its end."""
     with clients.load(there, seconds=UPDATE_SECONDS, retries=0) as one:
-        count, started = len(invariants.pods(there.app("production"))), time.monotonic()
+        count, started = len(pods.list_pods(there.app("production"))), time.monotonic()
         context.ask(
             there, "rollback", "--env", "production", "--reason", "bench: a rolling update under load", "--push"
         )
@@ -208,7 +208,7 @@ def main(wanted: list[str]) -> None:
     if unknown := set(wanted) - set(FIGURES):
         raise SystemExit(f"no figure is called {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
     started, params, checks, kept = time.monotonic(), config.load(ROOT / "params.yaml"), [], False
-    with loop.alone(clone.environment.cache_home(ROOT)), loop.interruptible():
+    with loop.single_instance(clone.environment.cache_home(ROOT)), loop.interruptible():
         deploy.ready(ROOT)
         try:
             there, kept = enter(ROOT, params)

@@ -11,9 +11,9 @@ from typing import Any
 from delivery_moments import Sent, sent
 from ruamel.yaml import YAML
 
-from slipway.cluster import kubectl
+from slipway.cluster import kubectl, pods
 from slipway.delivery import evidence
-from slipway.sandbox.drills import context, invariants
+from slipway.sandbox.drills import context
 from slipway.sandbox.drills.context import World
 
 NAME = "bench-load"
@@ -96,14 +96,14 @@ def job(there: World, seconds: float, retries: int) -> dict[str, Any]:
 
 def names(there: World) -> set[str]:
     """Production's pods of the service, also those that are on their way out."""
-    listed = kubectl.run("-n", there.app("production"), "get", "pods", "-l", invariants.LABEL, "-o", "name")
+    listed = kubectl.run("-n", there.app("production"), "get", "pods", "-l", pods.LABEL, "-o", "name")
     return set(listed.split())
 
 
 def whole(there: World, image: str, count: int) -> bool:
     """Whether production runs as many ready pods as before, all of one image, and no other is left."""
-    pods = invariants.pods(there.app("production"))
-    return len(names(there)) == len(pods) >= count and all(pod.ready and pod.image == image for pod in pods)
+    running = pods.list_pods(there.app("production"))
+    return len(names(there)) == len(running) >= count and all(pod.ready and pod.image == image for pod in running)
 
 
 def deleted(there: World, pod: str) -> None:

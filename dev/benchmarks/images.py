@@ -26,7 +26,7 @@ from pipeline import ROOT, at_most, closing, guarded, talk
 from slipway.cluster import kubectl
 from slipway.core import environment
 from slipway.core.verdict import Check
-from slipway.packaging import distribution, image, package, registry
+from slipway.packaging import image_builder, package, registry
 from slipway.serving import local_server
 
 STARTS = 5
@@ -97,10 +97,10 @@ SERVICES = {
 
 def unpacked(name: str) -> Counter[str]:
     """Bytes of an image by where they lie: each layer's files, added up by their first folders."""
-    where = distribution.parse(name)
+    where = registry.parse_reference(name)
     found: Counter[str] = Counter()
     with httpx.Client(timeout=60) as client:
-        accept = ", ".join(distribution.MANIFESTS)
+        accept = ", ".join(registry.MANIFESTS)
         manifest = client.get(f"{where.url}/manifests/{where.ref}", headers={"accept": accept}).json()
         for number, layer in enumerate(manifest["layers"]):
             raw = io.BytesIO(client.get(f"{where.url}/blobs/{layer['digest']}").content)
@@ -132,7 +132,7 @@ def theirs(bento: Path, tag: str, scratch: Path) -> str:
     recipe.write_text(
         lines.replace("ENV LANG", "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\nENV LANG", 1), "utf-8"
     )
-    return image.build("theirs", context, tag, {}, root=ROOT, recipe=recipe)
+    return image_builder.build_image("theirs", context, tag, {}, root=ROOT, recipe=recipe)
 
 
 def fast(bento: Path, tag: str, scratch: Path) -> str:
@@ -144,7 +144,7 @@ def fast(bento: Path, tag: str, scratch: Path) -> str:
     pins = [line.rstrip(" \\") for line in lock if re.match(r"[\w.-]+==", line)]  # with their markers, without hashes
     (context / "pins.txt").write_text("\n".join(pins), "utf-8")
     (context / "Recipe").write_text(RECIPE, "utf-8")
-    return image.build("fast", context, tag, {}, root=ROOT, recipe=context / "Recipe")
+    return image_builder.build_image("fast", context, tag, {}, root=ROOT, recipe=context / "Recipe")
 
 
 def starts(images: dict[str, str]) -> dict[str, list[float]]:
@@ -202,7 +202,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         tags = {name: f"{address}/bench-{name}:1" for name in ("serve", "theirs", "fast")}
         with talk.status("building …"):
-            ours = image.build("serve", bento, tags["serve"], {}, root=ROOT)
+            ours = image_builder.build_image("serve", bento, tags["serve"], {}, root=ROOT)
             quick = fast(bento, tags["fast"], Path(folder))
             other = theirs(bento, tags["theirs"], Path(folder))
     checks = sizes(ours, other)

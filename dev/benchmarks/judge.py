@@ -140,7 +140,7 @@ def judged(rows: pl.DataFrame, limits: config.Judge, seed: int) -> dict[str, Any
         rows, limits=limits, slices=slices, seed=seed, against="champion", metric="log_loss"
     )
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    known = metrics.named("binary")
+    known = metrics.metrics_for("binary")
     measured = {name: known[name](target, prediction, None) for name in limits.floors}
     floors = judge.floors(measured, limits.floors, enough=judge.sufficient(checks))
     overall = next((check for check in checks if check.name == "log_loss vs champion"), None)
@@ -204,7 +204,7 @@ def share(word: str, number: int, of: int, folder: Path) -> None:
 def together(word: str, folder: Path) -> None:
     """All shares at once, one thread each."""
     of = min(cpu_count() or 1, 8)
-    env = environment.programs(ROOT, OMP_NUM_THREADS="1", POLARS_MAX_THREADS="1")
+    env = environment.for_programs(ROOT, OMP_NUM_THREADS="1", POLARS_MAX_THREADS="1")
     command = [sys.executable, __file__, word]
     running = [subprocess.Popen([*command, str(n), str(of), str(folder)], env=env) for n in range(of)]
     codes = [process.wait() for process in running]

@@ -131,8 +131,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=RECORD, help="where the record goes")
     given, params = parser.parse_args(), config.load(ROOT / "params.yaml")
-    limits, started = latency_statistics.own(ROOT), time.monotonic()
-    with tempfile.TemporaryDirectory(dir=files.folder(environment.cache_home(ROOT)), prefix="bench-") as name:
+    limits, started = latency_statistics.own_limits(ROOT), time.monotonic()
+    with tempfile.TemporaryDirectory(dir=files.make_folder(environment.cache_home(ROOT)), prefix="bench-") as name:
         folder = latency_services.copied(ROOT, Path(name) / "files")
         bento = package.build(folder, name=params.track.model, readme="").path
         two = [Side(name=side, tree=ROOT, folder=folder, python=Path(sys.executable)) for side in ("base", "head")]

@@ -30,7 +30,7 @@ from rich.table import Table
 from slipway import problem
 from slipway.core import config, environment
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import Refused
+from slipway.errors import CheckFailed
 from slipway.judging import judge
 from slipway.pipeline import export, features, ingest, metrics, train
 
@@ -64,7 +64,7 @@ def scratch() -> Iterator[Path]:
 def seconds(command: list[str], folder: Path) -> float:
     started = time.perf_counter()
     done = subprocess.run(
-        command, cwd=folder, env=environment.programs(folder), capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment.for_programs(folder), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return time.perf_counter() - started
@@ -128,7 +128,7 @@ def build() -> list[Check]:
         ingest.write(year()[1], path)
         done = subprocess.run(
             [sys.executable, __file__, "--features", str(path)],
-            env=environment.programs(ROOT),
+            env=environment.for_programs(ROOT),
             capture_output=True,
             check=True,
         )
@@ -243,7 +243,7 @@ def guarded(work: Callable[[], None]) -> None:
     """Run a benchmark; a missed limit ends in its sentence and exit code 4."""
     try:
         work()
-    except Refused as refused:
+    except CheckFailed as refused:
         talk.print(f"[red]error[/red] {refused}", soft_wrap=True)
         sys.exit(refused.code)
 

@@ -17,10 +17,9 @@ import time
 from pathlib import Path
 
 from pipeline import ROOT, at_most, closing, guarded
-from slipway.core import config, environment, files, git, ledger
+from slipway.core import config, dvc, environment, files, git, ledger
 from slipway.core.verdict import Check
 from slipway.github import comment
-from slipway.judging import champion
 from slipway.sandbox import clone
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -31,13 +30,13 @@ CHANGE = {"train.estimators.boosting.max_iter": 149}
 
 def clone_at(origin: Path, folder: Path, branch: str, cache: Path) -> Path:
     """A clone at `branch`, with DVC's cache as it was restored: a copy of `cache`."""
-    git.output("clone", "-q", "-b", branch, str(origin), str(folder), root=origin.parent)
+    git.run("clone", "-q", "-b", branch, str(origin), str(folder), root=origin.parent)
     for key, value in (
         ("user.name", "Bench"),
         ("user.email", "bench@slipway.invalid"),
         ("core.hooksPath", "/dev/null"),
     ):
-        git.output("config", key, value, root=folder)
+        git.run("config", key, value, root=folder)
     shutil.copytree(cache, folder / ".dvc/cache")
     return folder
 
@@ -45,7 +44,7 @@ def clone_at(origin: Path, folder: Path, branch: str, cache: Path) -> Path:
 def run(folder: Path, *command: str) -> str:
     """What a program says in `folder`."""
     done = subprocess.run(
-        command, cwd=folder, env=environment.programs(folder), capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment.for_programs(folder), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout + done.stderr
@@ -60,25 +59,25 @@ def released(folder: Path) -> None:
         "evidence": None, "supersedes": None,
     }  # fmt: skip
     ledger.append(ledger.Line.model_validate(line), folder)
-    git.output("add", "releases", root=folder)
-    git.output("commit", "-q", "-m", "Release", root=folder)
-    git.output("push", "-q", "origin", "main", root=folder)
+    git.run("add", "releases", root=folder)
+    git.run("commit", "-q", "-m", "Release", root=folder)
+    git.run("push", "-q", "origin", "main", root=folder)
 
 
 def propose(folder: Path) -> None:
     """What the developer does, on a machine of his own: change a parameter, `make repro`, commit, push."""
-    git.output("checkout", "-q", "-b", "change", root=folder)
+    git.run("checkout", "-q", "-b", "change", root=folder)
     clone.patch(folder / "params.yaml", CHANGE)
     run(folder, sys.executable, "-m", "dvc", "repro", "-q")
-    git.output("add", "params.yaml", "dvc.lock", "reports", root=folder)
-    git.output("commit", "-q", "-m", "Train a little less", root=folder)
-    git.output("push", "-q", "origin", "change", root=folder)
+    git.run("add", "params.yaml", "dvc.lock", "reports", root=folder)
+    git.run("commit", "-q", "-m", "Train a little less", root=folder)
+    git.run("push", "-q", "origin", "change", root=folder)
 
 
 def merged(folder: Path) -> Path:
     """The merge commit that GitHub checks out for a pull request."""
-    git.output("checkout", "-q", "--detach", "main", root=folder)
-    git.output("merge", "-q", "--no-ff", "-m", "Merge change into main", "origin/change", root=folder)
+    git.run("checkout", "-q", "--detach", "main", root=folder)
+    git.run("merge", "-q", "--no-ff", "-m", "Merge change into main", "origin/change", root=folder)
     return folder
 
 
@@ -134,14 +133,14 @@ def zipped(record: Path, folder: Path) -> bytes:
 
 
 def main() -> None:
-    home, started = files.folder(environment.cache_home(ROOT)), time.monotonic()
+    home, started = files.make_folder(environment.cache_home(ROOT)), time.monotonic()
     run(ROOT, sys.executable, "-m", "dvc", "repro", "-q")  # as main's own run leaves its cache
     with tempfile.TemporaryDirectory(dir=home, prefix="bench-") as name:
-        folder, cache = Path(name), champion.cache_folder(ROOT)
+        folder, cache = Path(name), dvc.cache_folder(ROOT)
         origin = folder / "origin"
-        git.output("clone", "-q", "--bare", str(ROOT), str(origin), root=folder)
-        git.output("update-ref", "refs/heads/main", git.commit(root=ROOT), root=origin)
-        git.output("symbolic-ref", "HEAD", "refs/heads/main", root=origin)
+        git.run("clone", "-q", "--bare", str(ROOT), str(origin), root=folder)
+        git.run("update-ref", "refs/heads/main", git.commit(root=ROOT), root=origin)
+        git.run("symbolic-ref", "HEAD", "refs/heads/main", root=origin)
         developer = clone_at(origin, folder / "developer", "main", cache)
         released(developer)
         propose(developer)

@@ -27,7 +27,7 @@ from slipway.core.verdict import Check
 from slipway.pipeline import features
 from slipway.serving import parquet_chunks, score
 from slipway.serving.onnx_model import Model
-from slipway.serving.parquet_chunks import Gate
+from slipway.serving.parquet_chunks import ChunkValidator
 
 ROWS = 1_000_000
 TIMES = 3
@@ -52,7 +52,7 @@ def seconds(work: Callable[[], object]) -> float:
 def speed(given: Path, out: Path) -> list[Check]:
     """Rows a second of the graph alone, of `score` with one worker, and of `score` as it is."""
     source, model = parquet_chunks.source(given), Model(ROOT / "models")
-    gate = Gate(model)
+    gate = ChunkValidator(model)
     ready = [gate.arrays(gate.frame(chunk)) for chunk in parquet_chunks.chunks(source)]
     doings: dict[str, Callable[[], object]] = {
         "raw": lambda: [model.predict(*arrays) for arrays in ready],
@@ -83,7 +83,7 @@ def peak_mb(given: Path, out: Path) -> float:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(given), str(out)],
-        cwd=ROOT, env=environment.programs(ROOT), capture_output=True, text=True, check=False,
+        cwd=ROOT, env=environment.for_programs(ROOT), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return int(PEAK.findall(done.stdout)[0]) / 1024

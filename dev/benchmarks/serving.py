@@ -69,7 +69,7 @@ def pyfunc(folder: Path) -> Path:
         "serialization_format='cloudpickle', pyfunc_predict_fn='predict_proba', pip_requirements=[])"
     )
     command = [sys.executable, "-c", code, str(folder)]
-    subprocess.run(command, cwd=ROOT, env=environment.programs(ROOT), check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, env=environment.for_programs(ROOT), check=True, capture_output=True)
     return folder
 
 
@@ -77,7 +77,7 @@ def prepared() -> Path:
     """The bento of the model as things are: what the pipeline gives, packaged."""
     for words in (["dvc", "repro"], ["slipway", "package"]):
         with talk.status(f"{' '.join(words)} …"):
-            done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, env=environment.programs(ROOT),
+            done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, env=environment.for_programs(ROOT),
                                   capture_output=True, text=True, check=False)  # fmt: skip
         assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-1000:]
     return ROOT / str(files.read_json(ROOT / "reports/package.json")["notes"]["path"])

@@ -123,7 +123,7 @@ def start(rival: Rival, scratch: Path, golden: Rows, core: int | None = 0) -> fl
     rival.port = local_server.free_port()
     home = scratch / f"{rival.name}-{len(rival.ready)}"
     home.mkdir()
-    env = local_server.settings(home, ROOT) if rival.folder else environment.programs(ROOT, BENTOML_HOME=str(home))
+    env = local_server.settings(home, ROOT) if rival.folder else environment.for_programs(ROOT, BENTOML_HOME=str(home))
     if "--workers" in rival.command:
         env["PROMETHEUS_MULTIPROC_DIR"] = str(home)
     command = [part.replace("{port}", str(rival.port)) for part in rival.command]

@@ -24,11 +24,11 @@ def main() -> None:
     files.write_json(ingest.QUALITY, ingest.quality(table, faults, spec))
 
     frame = features.features(spec, table)
-    assert not features.leaks(spec, table, moments=params.features.leak_moments, seed=params.seed)
+    assert not features.find_leaks(spec, table, moments=params.features.leak_moments, seed=params.seed)
     ingest.write(frame, features.FRAME)
 
     pipeline = train.train(frame, params, spec)
-    with files.whole(train.MODEL) as partial:
+    with files.atomic_write(train.MODEL) as partial:
         joblib.dump(pipeline, partial)
 
     seen, test = train.window(frame, params.data, "train"), train.window(frame, params.data, "test")
@@ -42,7 +42,7 @@ def main() -> None:
     if spec.lookup:
         importlib.import_module(spec.lookup).write(table, FOLDER / "lookup.sqlite")
 
-    rows = evaluate.judged(test, spec, model)
+    rows = evaluate.score_rows(test, spec, model)
     guess = np.full(len(rows), float(seen[spec.target].mean()))
     dummy = metrics.loss(spec.task, rows["target"].to_numpy(), guess)
     rows = rows.with_columns(dummy=pl.Series(dummy))

@@ -229,7 +229,9 @@ def run(words: Sequence[str], *, write: bool) -> None:
         mutants = [m for m in copied(project) if not words or Path(m.file).stem in words]
         files.write_json(scratch / "mutants.json", [asdict(mutant) for mutant in mutants])
         talk.print(f"{len(mutants)} places can say no")
-        env = environment.programs(project, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", SLIPWAY_GATES=str(scratch))
+        env = environment.for_programs(
+            project, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", SLIPWAY_GATES=str(scratch)
+        )
         env["PYTHONPATH"] = os.pathsep.join([str(project / "src"), str(project / "tests/machinery/problems")])
         command = [sys.executable, str(project / "dev/mutation/gates.py"), "--inside", str(scratch)]
         try:

@@ -44,7 +44,7 @@ def _yes(made):
         return dataclasses.replace(made, ok=True)
     if kind == "Link" and made.word == "broken":
         return dataclasses.replace(made, word="ok")
-    if kind == "Wrong":
+    if kind == "Invalid":
         return sys.modules[type(made).__module__].Absent(made.why)
     return made
 
@@ -87,7 +87,7 @@ class Names:
 
 
 def names(trees: Sequence[tuple[str, ast.Module]]) -> Names:
-    """Read from annotations and base classes: `-> Check`, `-> list[Link]`, `class Refused(SlipwayError)`.
+    """Read from annotations and base classes: `-> Check`, `-> list[Link]`, `class CheckFailed(SlipwayError)`.
 
     What only chooses among links (`-> Link | None`) makes none, nor does what makes those that are not broken.
     """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from flights.contract import Inputs
-from slipway.pipeline.contract import names
+from slipway.problem import names
 
 HORIZON = pl.duration(hours=2)
 RECENT = pl.duration(hours=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from slipway.errors import DataError
-from slipway.problem import Fault
+from slipway.problem import SourceFault
 
 HORIZON = pl.duration(hours=2)
 """A prediction is asked for this long before the scheduled departure."""
@@ -32,7 +32,7 @@ def sources() -> Path:
     return Path(found.submodule_search_locations[0]) / "data"
 
 
-def ingest(folder: Path) -> tuple[pl.DataFrame, list[Fault]]:
+def ingest(folder: Path) -> tuple[pl.DataFrame, list[SourceFault]]:
     """Sources → the table of `contract.Flight` with `row_id` and `day` (New York), and the faults found."""
     with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
         flights = _read(archive.read("flights.csv"), FLIGHTS)
@@ -84,7 +84,7 @@ def _minute_of_day(moment: pl.Expr) -> pl.Expr:
     return moment.dt.hour().cast(pl.Int64) * 60 + moment.dt.minute()
 
 
-def _weather(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
+def _weather(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[SourceFault]]:
     """Hourly weather by origin; an impossible wind is blanked and counted, a doubled hour dropped."""
     moment = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
     weather = raw.select("origin", *(pl.col(name).cast(pl.Float64) for name in WEATHER), weather_at=moment)
@@ -93,12 +93,12 @@ def _weather(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
         wrong = weather.filter(pl.col(name) > limit)
         if len(wrong):
             worst = float(wrong.select(pl.col(name).max()).item())
-            faults.append(Fault(source="weather.csv", column=name, what=f"faster than {limit:g} mph",
+            faults.append(SourceFault(source="weather.csv", column=name, what=f"faster than {limit:g} mph",
                                 rows=len(wrong), worst=round(worst, 1), action="set to missing"))  # fmt: skip
         weather = weather.with_columns(pl.when(pl.col(name) <= limit).then(name))
     unique = weather.unique(["origin", "weather_at"], keep="first", maintain_order=True)
     if len(unique) < len(weather):
-        faults.append(Fault(source="weather.csv", column="time_hour", what="the same hour twice",
+        faults.append(SourceFault(source="weather.csv", column="time_hour", what="the same hour twice",
                             rows=len(weather) - len(unique), worst=None, action="kept the first"))  # fmt: skip
     return unique, faults
 
@@ -112,9 +112,9 @@ def _observed(table: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
     ).drop("asked")  # fmt: skip
 
 
-def _faults(flights: pl.DataFrame, table: pl.DataFrame) -> list[Fault]:
-    def missing(source: str, column: str, rows: int, action: str) -> Fault:
-        return Fault(source=source, column=column, what="missing", rows=rows, worst=None, action=action)
+def _faults(flights: pl.DataFrame, table: pl.DataFrame) -> list[SourceFault]:
+    def missing(source: str, column: str, rows: int, action: str) -> SourceFault:
+        return SourceFault(source=source, column=column, what="missing", rows=rows, worst=None, action=action)
 
     return [
         missing("flights.csv", "dep_time", flights["dep_time"].null_count(), "kept: cancelled, has no label"),

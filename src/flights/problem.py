@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flights.contract import Flight, Inputs
-from slipway.problem import Fault, Problem
+from slipway.problem import Problem, SourceFault
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,7 +20,7 @@ def _sources() -> Path:
     return sources()
 
 
-def _ingest(folder: Path) -> tuple[pl.DataFrame, list[Fault]]:
+def _ingest(folder: Path) -> tuple[pl.DataFrame, list[SourceFault]]:
     from flights.ingest import ingest
 
     return ingest(folder)

@@ -3,8 +3,8 @@
     SlipwayError
     ├── ConfigError    2  params.yaml, options, the environment
     ├── DataError      3  a source, a table or a frame breaks its contract
-    ├── Refused        4  a gate says no
-    └── Unsure         5  a gate cannot judge
+    ├── CheckFailed    4  a check failed: a value is outside its limit
+    └── Inconclusive   5  too little could be measured to judge
 
 Anything else that escapes is a bug: a traceback and exit code 1.
 Every message says what, which value against which limit, and what to do next.
@@ -14,13 +14,17 @@ from __future__ import annotations
 
 
 class SlipwayError(Exception):
-    """What went wrong, and in `hint` the next command or step."""
+    """What went wrong, in fields.
+
+    `message` is the sentence without its limit, `allowed` what would have been right, `value` what was there instead,
+    `hint` the next command or step. As text it is the message, with `, limit: ALLOWED` when there is one.
+    """
 
     code = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    def __init__(self, message: str, *, hint: str = "", allowed: str = "", value: object = None) -> None:
+        super().__init__(f"{message}, limit: {allowed}" if allowed else message)
+        self.message, self.allowed, self.value, self.hint = message, allowed, value, hint
 
 
 class ConfigError(SlipwayError):
@@ -35,13 +39,13 @@ class DataError(SlipwayError):
     code = 3
 
 
-class Refused(SlipwayError):
+class CheckFailed(SlipwayError):
     """A gate measured, and says no."""
 
     code = 4
 
 
-class Unsure(SlipwayError):
+class Inconclusive(SlipwayError):
     """A gate could not measure enough to judge; never counted as a pass."""
 
     code = 5

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import importlib
 import threading
+import types
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from slipway.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 if TYPE_CHECKING:  # a type only: the service reads a problem's lookup without Polars or scikit-learn
     import polars as pl
@@ -19,7 +26,7 @@ if TYPE_CHECKING:  # a type only: the service reads a problem's lookup without P
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class SourceFault:
     """Something wrong in the raw data: where, what, how many rows, the worst value, what ingest did."""
 
     source: str
@@ -52,7 +59,7 @@ class Problem:
     horizon_hours: float
     sources: Callable[[], Path]
     """The folder that holds the source files."""
-    ingest: Callable[[Path], tuple[pl.DataFrame, list[Fault]]]
+    ingest: Callable[[Path], tuple[pl.DataFrame, list[SourceFault]]]
     """Folder of sources → typed table with `row_id`, and what was found wrong on the way."""
     features: Callable[[pl.DataFrame], pl.DataFrame]
     """Table → frame: `row_id`, time, target, slice columns, and the columns of `inputs`; rows with a target only."""
@@ -64,7 +71,7 @@ class Problem:
     """How to call things on pages: `title`, `positive`, `unit`; for the cards `purpose`, `limits`, `source`, `licence`."""
 
 
-def warm(module: str) -> None:
+def import_in_background(module: str) -> None:
     """Load a slow library beside the work that comes before its use; the import then finds it there, or waits."""
     threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
@@ -82,3 +89,61 @@ def load(name: str) -> Problem:
     if not isinstance(found, Problem):
         raise ConfigError(f"{name}.problem.PROBLEM is a {type(found).__name__}, not a Problem")
     return found
+
+
+Kind = Literal["category", "number", "time"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One field of a contract: what it is, what values it may take, whether it may be missing."""
+
+    name: str
+    kind: Kind
+    nullable: bool
+    low: float | None
+    high: float | None
+    unit: str
+    description: str
+    example: Any
+
+
+def columns(model: type[BaseModel]) -> list[Column]:
+    """The fields of `model` in their order."""
+    return [_column(name, info) for name, info in model.model_fields.items()]
+
+
+def names(model: type[BaseModel], kind: Kind) -> list[str]:
+    """The names of the fields of one kind, in order."""
+    return [column.name for column in columns(model) if column.kind == kind]
+
+
+def _column(name: str, info: FieldInfo) -> Column:
+    kind, nullable = _kind(name, info.annotation)
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    low, high = bound(info, "ge"), bound(info, "le")
+    return Column(
+        name=name, kind=kind, nullable=nullable, low=low, high=high, unit=str(extra.get("unit", "")),
+        description=info.description or "", example=info.examples[0] if info.examples else None,
+    )  # fmt: skip
+
+
+def _kind(name: str, annotation: Any) -> tuple[Kind, bool]:
+    parts = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    kinds: dict[Any, Kind] = {str: "category", float: "number", int: "number", datetime: "time"}
+    found = [part for part in parts if part is not type(None)]
+    if len(found) != 1 or found[0] not in kinds:
+        raise TypeError(
+            f"contract field {name}: {annotation} is not str, float, int or datetime, or one of them | None"
+        )
+    return kinds[found[0]], type(None) in parts
+
+
+def bound(info: FieldInfo, which: str) -> float | None:
+    """The limit of a field by its constraint: `ge`, `le`, `min_length` or `max_length`; None when it has none."""
+    return next((float(v) for m in info.metadata if (v := getattr(m, which, None)) is not None), None)
+
+
+def example_row(model: type[BaseModel]) -> dict[str, Any]:
+    """A row that keeps the contract, from the examples of its fields."""
+    return {column.name: column.example for column in columns(model)}

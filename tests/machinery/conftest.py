@@ -64,7 +64,7 @@ def cli() -> Cli:
     def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "slipway", *words]
         return subprocess.run(
-            command, cwd=folder, env=environment.programs(folder), capture_output=True, text=True, timeout=120
+            command, cwd=folder, env=environment.for_programs(folder), capture_output=True, text=True, timeout=120
         )
 
     return call

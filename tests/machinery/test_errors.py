@@ -11,7 +11,7 @@ from slipway import errors
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(errors.ConfigError, 2), (errors.DataError, 3), (errors.Refused, 4), (errors.Unsure, 5)],
+    [(errors.ConfigError, 2), (errors.DataError, 3), (errors.CheckFailed, 4), (errors.Inconclusive, 5)],
 )
 def test_each_error_has_its_exit_code(error: type[errors.SlipwayError], code: int) -> None:
     raised = error("what went wrong", hint="the next command")

@@ -9,7 +9,6 @@ import pytest
 
 from slipway import problem
 from slipway.errors import ConfigError
-from slipway.pipeline import contract
 from support.callables import Cli
 from support.paths import ROOT
 
@@ -34,7 +33,7 @@ def test_a_problem_names_only_columns_it_has(name: str) -> None:
 @pytest.mark.parametrize("name", ["flights", "bikes"])
 def test_the_contract_s_examples_keep_the_contract(name: str) -> None:
     for model in (problem.load(name).inputs,):
-        assert model.model_validate(contract.example(model)).model_dump() == contract.example(model)
+        assert model.model_validate(problem.example_row(model)).model_dump() == problem.example_row(model)
 
 
 def test_an_unknown_problem_is_a_config_error(bare_copy: Path, cli: Cli) -> None:

@@ -15,22 +15,23 @@ from flights import features, ingest
 from flights.contract import Flight, Inputs
 from flights.model import estimator
 from flights.problem import PROBLEM
+from slipway import problem
 from slipway.errors import DataError
 from slipway.pipeline import contract
 from slipway.pipeline import features as chapter
-from slipway.problem import Fault
+from slipway.problem import SourceFault
 
 Row = dict[str, Any]
 HOURS = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def ingested() -> tuple[pl.DataFrame, list[Fault]]:
+def ingested() -> tuple[pl.DataFrame, list[SourceFault]]:
     return ingest.ingest(ingest.sources())
 
 
 @pytest.fixture(scope="module")
-def table(ingested: tuple[pl.DataFrame, list[Fault]]) -> pl.DataFrame:
+def table(ingested: tuple[pl.DataFrame, list[SourceFault]]) -> pl.DataFrame:
     return ingested[0]
 
 
@@ -71,7 +72,7 @@ def test_every_flight_of_the_year_is_in_the_table(table: pl.DataFrame) -> None:
     contract.check(Flight, table, where="table")
 
 
-def test_the_impossible_wind_is_found(ingested: tuple[pl.DataFrame, list[Fault]]) -> None:
+def test_the_impossible_wind_is_found(ingested: tuple[pl.DataFrame, list[SourceFault]]) -> None:
     table, faults = ingested
     wind = next(fault for fault in faults if fault.column == "wind_speed")
     assert (wind.source, wind.rows, wind.worst, wind.action) == ("weather.csv", 1, 1048.4, "set to missing")
@@ -91,7 +92,7 @@ def test_a_late_flight_is_settled_a_quarter_of_an_hour_after_it_was_due(table: p
 
 
 def test_real_features_do_not_leak(table: pl.DataFrame) -> None:
-    assert chapter.leaks(PROBLEM, table, moments=1, seed=3) == []
+    assert chapter.find_leaks(PROBLEM, table, moments=1, seed=3) == []
 
 
 def test_the_departure_delay_would_leak(table: pl.DataFrame) -> None:
@@ -99,7 +100,7 @@ def test_the_departure_delay_would_leak(table: pl.DataFrame) -> None:
         told = given.select("row_id", delay=pl.col("dep_delay").cast(pl.Float32))
         return PROBLEM.features(given).drop("delay").join(told, on="row_id", how="left", maintain_order="left")
 
-    assert chapter.leaks(replace(PROBLEM, features=leaking), table, moments=1, seed=3) == ["delay"]
+    assert chapter.find_leaks(replace(PROBLEM, features=leaking), table, moments=1, seed=3) == ["delay"]
 
 
 def test_frame_holds_labelled_flights_in_order(table: pl.DataFrame, frame: pl.DataFrame) -> None:
@@ -178,7 +179,7 @@ def test_arrival_zones_follow_the_clock_change(table: pl.DataFrame) -> None:
 def test_both_estimators_fit_and_take_what_they_never_saw(
     frame: pl.DataFrame, name: str, options: dict[str, Any]
 ) -> None:
-    categories, numbers = contract.names(Inputs, "category"), contract.names(Inputs, "number")
+    categories, numbers = problem.names(Inputs, "category"), problem.names(Inputs, "number")
     given = frame.head(5000).select(*categories, *numbers)
     pipeline = estimator(name, options, categories=categories, numbers=numbers, seed=1)
     pipeline.fit(given, frame["late"].head(5000).to_numpy())

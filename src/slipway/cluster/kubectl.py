@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
-import time
-from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
+from slipway.errors import ConfigError, Inconclusive, SlipwayError
 
-from slipway.cluster import argocd
-from slipway.cluster.argocd import App, told
-from slipway.core import git
-from slipway.errors import ConfigError, SlipwayError, Unsure
-
-ARGOCD = "argocd"
+ARGOCD_NAMESPACE = "argocd"
 """The namespace of Argo CD and of its applications."""
-POLL_SECONDS = 1.0
-SURE_SECONDS = 15.0
-"""How long a hopeless state must stand before it is believed: Argo CD needs seconds to look at a new commit."""
 INSTALL = {
     "argocd": "kubectl create namespace argocd; kubectl apply -n argocd --server-side -f "
     "https://raw.githubusercontent.com/argoproj/argo-cd/v3.5.3/manifests/install.yaml",
@@ -52,13 +40,8 @@ def run(*args: str, given: str | None = None, timeout: float = 60) -> str:
     return call("kubectl", *args, given=given, timeout=timeout)
 
 
-def run_argocd(*args: str, timeout: float = 60) -> str:
-    """What `argocd ARGS` prints. Errors as `call` says."""
-    return call("argocd", *args, timeout=timeout)
-
-
 def call(program: str, *args: str, given: str | None = None, timeout: float = 60) -> str:
-    """Run a program by name; ConfigError with what is missing and the command that gets it, Unsure after `timeout` s."""
+    """Run a program by name; ConfigError with what is missing and the command that gets it, Inconclusive after `timeout` s."""
     try:
         done = subprocess.run([program, *args], input=given, stdin=subprocess.DEVNULL if given is None else None,
                               capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=timeout,
@@ -67,13 +50,13 @@ def call(program: str, *args: str, given: str | None = None, timeout: float = 60
         raise ConfigError(f"{program} is not on PATH", hint=DOCTOR) from None
     except subprocess.TimeoutExpired:
         said = " ".join([program, *args[:4]])
-        raise Unsure(f"`{said} …` did not end within {timeout:g} s", hint="kubectl get --raw /readyz") from None
+        raise Inconclusive(f"`{said} …` did not end within {timeout:g} s", hint="kubectl get --raw /readyz") from None
     if done.returncode:
-        raise explained(f"{program} {' '.join(args[:4])}", (done.stderr or done.stdout).strip())
+        raise explain_error(f"{program} {' '.join(args[:4])}", (done.stderr or done.stdout).strip())
     return done.stdout
 
 
-def explained(command: str, said: str) -> ConfigError:
+def explain_error(command: str, said: str) -> ConfigError:
     """What a failed command's words mean, and the next command."""
     last = said.splitlines()[-1] if said else "it failed and said nothing"
     for pattern, means, hint in MEANINGS:
@@ -83,84 +66,16 @@ def explained(command: str, said: str) -> ConfigError:
     return ConfigError(f"{command}: {last}", hint="kubectl get events -A --sort-by=.lastTimestamp | tail")
 
 
-def bootstrap(root: Path, *, repository: str, name: str) -> None:
-    """Tell the cluster once what it must know: policies, namespaces, project, and applications that read `repository`.
-
-    `name` is the project's; ConfigError when `argocd/` is about another one.
-    """
-    run("apply", "-k", str(root / "k8s/policy"))
-    objects = list(YAML(typ="safe").load_all(run("kustomize", str(root / "argocd"))))
-    addressed = [_addressed(one, repository, name) for one in objects]
-    run("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": addressed}))
-
-
-def _addressed(one: dict[str, Any], repository: str, name: str) -> dict[str, Any]:
-    """The object, reading from `repository`."""
-    if one["kind"] == "AppProject":
-        if (found := one["metadata"]["name"]) != name:
-            hint = f"put {name} in the place of {found} in argocd/ and k8s/"
-            raise ConfigError(f"argocd/project.yaml is about {found!r}, limit: {name!r}", hint=hint)
-        one["spec"]["sourceRepos"] = [repository]
-    elif one["kind"] == "Application":
-        one["spec"]["source"]["repoURL"] = repository
-    return one
-
-
-def state(app: str) -> App:
-    """What Argo CD says of an application now; ConfigError when it has none of this name."""
-    return argocd.read(json.loads(run("-n", ARGOCD, "get", "applications.argoproj.io", app, "-o", "json")))
-
-
-def refresh(app: str, *, hard: bool = False) -> None:
-    """Have Argo CD look at Git now; `hard` also forgets what it rendered before."""
-    kind = "hard" if hard else "normal"
-    mark = f"argocd.argoproj.io/refresh={kind}"
-    run("-n", ARGOCD, "annotate", "applications.argoproj.io", app, mark, "--overwrite")
-
-
-def wait(app: str, revision: str, *, seconds: float, root: Path = Path(), sure: float = SURE_SECONDS) -> App:
-    """Wait until a whole operation of `revision`, or of a later commit, has ended; its phase is the caller's to judge.
-
-    Unsure when none has after `seconds`, or when none will; ConfigError when the revision cannot be rendered.
-    """
-    started, since, before = time.monotonic(), time.monotonic(), None
-    while True:
-        seen = state(app).whole
-        if argocd.ended(seen, lambda found: holds(found, revision, root=root)):
-            return seen
-        verdict = argocd.hopeless(seen, lambda found: holds(found, revision, root=root))
-        now = time.monotonic()
-        since = since if str(verdict) == before else now
-        before = str(verdict)
-        if verdict and now - since >= sure:
-            raise verdict
-        if now - started > seconds:
-            raise Unsure(f"{app} did not come to {revision[:12]} within {seconds:g} s: {told(seen)}",
-                         hint=f"kubectl -n {ARGOCD} describe application {app}")  # fmt: skip
-        time.sleep(POLL_SECONDS)
-
-
-def holds(found: str, wanted: str, *, root: Path) -> bool:
-    """Whether the revision `found` is `wanted` or a later commit; one that is not here yet is fetched."""
-    if found == wanted or not re.fullmatch(r"[0-9a-f]{40}", found):
-        return found == wanted
-    try:
-        git.commit(found, root=root)
-    except ConfigError:
-        git.fetch("main", root=root)
-    return git.contains(found, wanted, root=root)
-
-
 def hook_log(namespace: str, job: str) -> str:
     """What the pod of a hook's Job printed; ConfigError when it is gone."""
     return run("-n", namespace, "logs", f"job/{job}", "--tail=-1")
 
 
-def dump(app: str) -> str:
+def diagnostics(app: str) -> str:
     """All that helps to see why, as far as it can be had: the application, its namespace's objects, events and logs."""
     namespace = f"--namespace={app}"
     asked = [
-        ("get", "applications.argoproj.io", app, f"--namespace={ARGOCD}", "-o", "yaml"),
+        ("get", "applications.argoproj.io", app, f"--namespace={ARGOCD_NAMESPACE}", "-o", "yaml"),
         ("get", "all", namespace, "-o", "wide"),
         ("get", "events", namespace, "--sort-by=.lastTimestamp"),
         ("describe", "pods", namespace),

@@ -47,14 +47,14 @@ def read(text: str, name: str = "serve", *, where: str = FILE) -> Pinned:
     return _entry(_parse(text, where), name, where)
 
 
-def at(env: str, revision: str, root: Path = Path()) -> Pinned | None:
+def pinned_at(env: str, revision: str, root: Path = Path()) -> Pinned | None:
     """What the overlay of `env` pins at a Git revision; None when it has no overlay there."""
     name = path(env).as_posix()
     text = git.file_at(revision, name, root=root)
     return None if text is None else read(text, where=f"{revision[:12]}:{name}")
 
 
-def moved(text: str, name: str, digest: str, *, where: str = FILE) -> str:
+def with_digest(text: str, name: str, digest: str, *, where: str = FILE) -> str:
     """`text` with another digest of the image `name`: one line differs, every other byte stays.
 
     ConfigError when that cannot be had: an anchor would carry the digest elsewhere, or it is not written plainly.
@@ -75,7 +75,7 @@ def moved(text: str, name: str, digest: str, *, where: str = FILE) -> str:
     return new
 
 
-def bump(path: Path, name: str, digest: str) -> Path:
+def write_digest(path: Path, name: str, digest: str) -> Path:
     """Pin another digest in a file, whole or not at all; the file."""
     try:
         text = path.read_bytes().decode("utf-8")
@@ -83,8 +83,8 @@ def bump(path: Path, name: str, digest: str) -> Path:
         raise ConfigError(f"{path} does not exist", hint=HINT) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8: {error}") from None
-    new = moved(text, name, digest, where=path.as_posix())
-    with files.whole(path) as partial:
+    new = with_digest(text, name, digest, where=path.as_posix())
+    with files.atomic_write(path) as partial:
         partial.write_bytes(new.encode("utf-8"))
     return path
 

@@ -18,7 +18,8 @@ from ruamel.yaml.error import YAMLError
 
 from slipway.cluster import admission_rules, kustomization, object_diff
 from slipway.cluster.object_diff import Change, Object, Rendering
-from slipway.core import environment, files, git
+from slipway.core import dvc, environment, files, git
+from slipway.core.git import merge_base
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError
 
@@ -64,7 +65,7 @@ def rendered(revision: str, command: Sequence[str], *, root: Path) -> Rendering:
 def build(folder: Path, command: Sequence[str], *, root: Path, patience: float = PATIENCE) -> list[Object] | str:
     """The objects of one kustomization; kustomize's last words where it fails, or gives no objects."""
     try:
-        done = subprocess.run([*command, str(folder)], cwd=folder, env=environment.programs(root), timeout=patience,
+        done = subprocess.run([*command, str(folder)], cwd=folder, env=environment.for_programs(root), timeout=patience,
                               capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)  # fmt: skip
         if done.returncode:
             return said(done.stderr, root) or f"exit code {done.returncode}"
@@ -85,42 +86,34 @@ def said(stderr: str, root: Path) -> str:
 
 def diff(base: str, head: str, *, root: Path) -> list[Change]:
     """What differs between two commits, of all targets that both can render; ConfigError without kustomize."""
-    if (program := tool(environment.programs(root)["PATH"])) is None:
+    if (program := tool(environment.for_programs(root)["PATH"])) is None:
         raise ConfigError("there is no kustomize here, nor kubectl", hint="slipway doctor")
     return object_diff.changes(rendered(base, program, root=root), rendered(head, program, root=root))
 
 
 def touched(base: str, head: str, *, root: Path) -> list[str]:
     """The files below k8s/ and argocd/ that differ between two commits."""
-    return git.output("diff", "--name-only", "--no-renames", base, head, "--", *FOLDERS, root=root).splitlines()
+    return git.run("diff", "--name-only", "--no-renames", base, head, "--", *FOLDERS, root=root).splitlines()
 
 
 def ships(base: str, head: str, *, root: Path) -> list[str]:
     """What differs between two commits of that which is in an image: a merge releases when there is any of it."""
-    before, now = (_outs(revision, root) for revision in (base, head))
+    texts = (git.file_at(revision, dvc.LOCK.name, root=root) for revision in (base, head))
+    before, now = (dvc.output_hashes(dvc.lock_stages(text)) for text in texts)
     names = set(SHIPPED).union(
         *(_yaml("bentofile.yaml", revision, root).get("include") or () for revision in (base, head))
     )
-    code = git.output("diff", "--name-only", "--no-renames", base, head, "--", *sorted(names), root=root).splitlines()
+    code = git.run("diff", "--name-only", "--no-renames", base, head, "--", *sorted(names), root=root).splitlines()
     return sorted({*code, *(name for name in names if before.get(name) != now.get(name))})
 
 
 def local(revision: str, root: Path) -> bool:
     """Whether images go to this machine's registry, where GitHub cannot push: the template's state on its first day."""
     try:
-        pinned = kustomization.at("staging", revision, root)
+        pinned = kustomization.pinned_at("staging", revision, root)
     except ConfigError:
         return False
     return pinned is not None and pinned.new_name.startswith(("localhost", "127.0.0.1"))
-
-
-def _outs(revision: str, root: Path) -> dict[str, Any]:
-    """The hashes that dvc.lock holds at a commit, by path; empty when it is of another form: other gates say so."""
-    try:
-        stages = (_yaml("dvc.lock", revision, root).get("stages") or {}).values()
-        return {out["path"]: out.get("md5") for stage in stages for out in stage.get("outs") or ()}
-    except (AttributeError, KeyError, TypeError):
-        return {}
 
 
 def _yaml(name: str, revision: str, root: Path) -> dict[str, Any]:
@@ -140,10 +133,10 @@ def run(*, base: str | None = None, root: Path = Path()) -> str:
     started, root = time.monotonic(), root.resolve()
     (root / VERDICT).unlink(missing_ok=True)
     head = git.commit(root=root)
-    if not git.output("ls-tree", "--name-only", head, "--", *FOLDERS, root=root):
+    if not git.run("ls-tree", "--name-only", head, "--", *FOLDERS, root=root):
         return "there is no k8s/ here"
-    fork = forked(git.base(base, root=root), head, root=root)
-    files_changed, program = touched(fork, head, root=root), tool(environment.programs(root)["PATH"])
+    fork = merge_base(git.base_commit(base, root=root), head, root=root)
+    files_changed, program = touched(fork, head, root=root), tool(environment.for_programs(root)["PATH"])
     inputs = {"commit": head, "base": fork}
     notes: dict[str, Any] = {"files": len(files_changed), "ships": ships(fork, head, root=root),
                              "local": local(head, root), "by": None}  # fmt: skip
@@ -164,14 +157,6 @@ def run(*, base: str | None = None, root: Path = Path()) -> str:
     verdict.write(root / VERDICT)
     verdict.enforce(hint=HINT)
     return f"{len(found)} of {many} objects differ; {len(checks)} checks hold"
-
-
-def forked(base: str, head: str, *, root: Path) -> str:
-    """The commit at which the change left its base: what the base got since is no part of it. The base when none is."""
-    try:
-        return git.output("merge-base", base, head, root=root)
-    except ConfigError:
-        return base
 
 
 def renders(now: Rendering) -> list[Check]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.pipeline import plots
+from slipway.core.text import printable
 
 HOOKS = ("argocd.argoproj.io/hook", "helm.sh/hook")
 HASHED = re.compile("-[2456789bcdfghkmt]{10}$")
@@ -66,7 +66,7 @@ def compare(before: Sequence[Object], after: Sequence[Object], env: str) -> list
         what = "added" if pair[0] is None else "removed" if pair[1] is None else "changed"
         old_one, new_one = (_open(one) if one else {} for one in pair)
         told = differences(old_one, new_one) if what == "changed" else ()
-        seen = [(plots.plain(path, MAX_VALUE), was, now) for path, was, now in told]
+        seen = [(printable(path, MAX_VALUE), was, now) for path, was, now in told]
         if len(seen) > MAX_FIELDS:
             seen[MAX_FIELDS:] = [("…", None, f"and {len(seen) - MAX_FIELDS} more")]
         hook = all(hooked(one) for one in pair if one)
@@ -168,4 +168,4 @@ def shown(value: Any) -> str | None:
         if isinstance(value, _Hidden)
         else json.dumps(value, default=str)
     )
-    return plots.plain(DIGEST.sub(r"\1…", text), MAX_VALUE)
+    return printable(DIGEST.sub(r"\1…", text), MAX_VALUE)

@@ -6,10 +6,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from slipway.core.strict_model import StrictModel, sentence
 from slipway.errors import ConfigError
 
 Count = Annotated[int, Field(gt=0)]
@@ -17,13 +18,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Section(BaseModel):
-    """Frozen, and an unknown or missing key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Data(Section):
+class Data(StrictModel):
     """The windows: train is everything before `test_from`, test the `test_days` before `until`."""
 
     until: date
@@ -41,19 +36,19 @@ class Data(Section):
         return self.until - timedelta(days=self.test_days)
 
 
-class Ingest(Section):
+class Ingest(StrictModel):
     """The source files by name, each with its SHA-256: other bytes are other data."""
 
     sources: dict[str, Sha256]
 
 
-class Features(Section):
+class Features(StrictModel):
     """How many moments the leak check looks at."""
 
     leak_moments: Count
 
 
-class Train(Section):
+class Train(StrictModel):
     """Which estimator, and the options of each one the problem knows."""
 
     estimator: str
@@ -66,7 +61,7 @@ class Train(Section):
         return self
 
 
-class Export(Section):
+class Export(StrictModel):
     """Parity tolerance (absolute, on the prediction), golden requests kept, and what a request may weigh."""
 
     tolerance: Annotated[float, Field(gt=0)]
@@ -75,7 +70,7 @@ class Export(Section):
     max_body_bytes: Count
 
 
-class Evaluate(Section):
+class Evaluate(StrictModel):
     """Fewer rows than `min_rows`: unsure. `resamples` of whole days give the intervals.
 
     Inputs are described in `bins` groups, seen in about `sample_rows` rows.
@@ -90,14 +85,14 @@ class Evaluate(Section):
     sample_rows: Count
 
 
-class Floor(Section):
+class Floor(StrictModel):
     """Absolute limits of one metric on the test window."""
 
     at_least: float | None = None
     at_most: float | None = None
 
 
-class Prove(Section):
+class Prove(StrictModel):
     """What another processor's floating point may change: golden answers, metrics, plot data; relative above one."""
 
     golden: Annotated[float, Field(gt=0)]
@@ -105,7 +100,7 @@ class Prove(Section):
     plots: Annotated[float, Field(gt=0)]
 
 
-class Judge(Section):
+class Judge(StrictModel):
     """Non-inferiority in units of mean loss, overall and by slice; what is too little to judge; floors."""
 
     resamples: Count
@@ -119,7 +114,7 @@ class Judge(Section):
     floors: dict[str, Floor]
 
 
-class Comment(Section):
+class Comment(StrictModel):
     """Whose comment is ours, the largest report taken from a run, and how patient with the forge."""
 
     author: Annotated[str, Field(min_length=1)]
@@ -128,20 +123,20 @@ class Comment(Section):
     timeout_seconds: Annotated[float, Field(gt=0)]
 
 
-class Track(Section):
+class Track(StrictModel):
     """Names in MLflow."""
 
     experiment: str
     model: str
 
 
-class Package(Section):
+class Package(StrictModel):
     """Golden requests through the running bento must agree with the model to `tolerance`."""
 
     tolerance: Annotated[float, Field(gt=0)]
 
 
-class Release(Section):
+class Release(StrictModel):
     """How the overlay is bumped; what counts as evidence from staging, how old it may be, and how wrong a clock.
 
     Evidence at a forge is the commit status of the context `status`, written by `creator`.
@@ -154,21 +149,21 @@ class Release(Section):
     creator: Annotated[str, Field(min_length=1)]
 
 
-class Change(Section):
+class Change(StrictModel):
     """A pull request of `make loop`: a title and new values by dotted key."""
 
     title: str
     set: dict[str, Any]
 
 
-class Loop(Section):
+class Loop(StrictModel):
     """The two pull requests that `make loop` shows: one to pass, one to be refused."""
 
     good: Change
     bad: Change
 
 
-class Params(Section):
+class Params(StrictModel):
     """The whole of params.yaml."""
 
     problem: Annotated[str, Field(min_length=1)]
@@ -206,17 +201,4 @@ def load(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_sentence(e) for e in error.errors()), hint=f"edit {path}") from None
-
-
-def _sentence(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "the file"
-    match error["type"]:
-        case "extra_forbidden":
-            return f"unknown key {key} (value {error['input']!r})"
-        case "missing":
-            return f"key {key} is missing"
-        case "value_error":
-            return f"{key}: {error['ctx']['error']}"
-        case _:
-            return f"{key} is {error['input']!r}: {error['msg']}"
+        raise ConfigError(f"{path}: {sentence(error)}", hint=f"edit {path}") from None

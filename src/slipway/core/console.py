@@ -15,7 +15,7 @@ from slipway.errors import SlipwayError
 talk = Console(stderr=True, highlight=False)
 
 
-def chapter(word: str, work: Callable[[config.Params], str]) -> None:
+def run_command(word: str, work: Callable[[config.Params], str]) -> None:
     """Load params, work (with a spinner on a terminal), and say in one line what was done."""
     started = time.monotonic()
     params = config.load()
@@ -24,6 +24,6 @@ def chapter(word: str, work: Callable[[config.Params], str]) -> None:
     talk.print(f"[bold]{word}[/bold] {escape(done)} [dim]({time.monotonic() - started:.1f} s)[/dim]", soft_wrap=True)
 
 
-def plain(error: SlipwayError) -> str:
+def escape_error(error: SlipwayError) -> str:
     """Text that Rich does not read as markup, nor a workflow's runner as a command (`::…` in front, `##[…` anywhere)."""
     return re.sub(r"(?m)^(?=\s*::)|(?<=##)(?=\[)", "\u200b", str(error)).replace("[", r"\[")

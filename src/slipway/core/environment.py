@@ -16,7 +16,7 @@ def cache_home(root: Path) -> Path:
     return root / ".slipway"
 
 
-def programs(root: Path, **extra: str) -> dict[str, str]:
+def for_programs(root: Path, **extra: str) -> dict[str, str]:
     """The environment for programs started from `root`: this Python first on PATH, `root`'s code first
     on its path, no telemetry, and each tool's home inside the project (a home folder may be read-only).
     """
@@ -123,7 +123,7 @@ def actions() -> Actions:
     return Actions(event=Path(event), repository=repository, api=api, server=server, token=token)
 
 
-def forge() -> Actions | None:
+def github() -> Actions | None:
     """The forge, where a token for a repository of it is set; None elsewhere."""
     return actions() if os.environ.get("GITHUB_TOKEN") and os.environ.get("GITHUB_REPOSITORY") else None
 

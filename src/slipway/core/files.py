@@ -14,7 +14,7 @@ from slipway.errors import ConfigError, DataError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that becomes `path` when the block ends well, and vanishes when not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -25,7 +25,7 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def folder(path: Path) -> Path:
+def make_folder(path: Path) -> Path:
     """Make the folder `path` when it is not there; ConfigError when it cannot be made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def folder(path: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

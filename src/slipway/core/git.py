@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from slipway.core import environment
+from slipway.core import environment, git
 from slipway.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ class NoRepository(ConfigError):
     """The folder is in no Git repository."""
 
 
-def output(*args: str, root: Path = Path(), strip: bool = True) -> str:
+def run(*args: str, root: Path = Path(), strip: bool = True) -> str:
     """What `git ARGS` prints in `root`; ConfigError with Git's own words when it fails."""
     done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
@@ -34,7 +34,7 @@ def output(*args: str, root: Path = Path(), strip: bool = True) -> str:
 def commit(revision: str = "HEAD", *, root: Path = Path()) -> str:
     """The full hash of a revision; ConfigError when there is no such commit."""
     try:
-        return output("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", root=root)
+        return run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", root=root)
     except NoRepository:
         raise
     except ConfigError:
@@ -42,7 +42,7 @@ def commit(revision: str = "HEAD", *, root: Path = Path()) -> str:
         raise ConfigError(f"revision {revision!r} does not exist in this repository", hint=hint) from None
 
 
-def base(wanted: str | None, *, root: Path = Path()) -> str:
+def base_commit(wanted: str | None, *, root: Path = Path()) -> str:
     """The commit a change is compared with: `wanted`, else origin/main, else main."""
     for revision in [wanted] if wanted else ["origin/main", "main"]:
         try:
@@ -55,24 +55,24 @@ def base(wanted: str | None, *, root: Path = Path()) -> str:
     raise ConfigError("there is neither origin/main nor main to compare with", hint="name one: --base REVISION")
 
 
-def contains(descendant: str, ancestor: str, *, root: Path = Path()) -> bool:
+def is_ancestor(ancestor: str, descendant: str, *, root: Path = Path()) -> bool:
     """Whether `ancestor` is `descendant` or one of its ancestors."""
     args = ["git", "merge-base", "--is-ancestor", ancestor, descendant]
     return subprocess.run(args, cwd=root, capture_output=True, check=False).returncode == 0
 
 
-def dirty(root: Path = Path()) -> list[str]:
+def uncommitted_files(root: Path = Path()) -> list[str]:
     """Tracked files with changes that are not committed."""
     return [
-        row[3:] for row in output("status", "--porcelain", "--untracked-files=no", root=root, strip=False).splitlines()
+        row[3:] for row in run("status", "--porcelain", "--untracked-files=no", root=root, strip=False).splitlines()
     ]
 
 
 def file_at(revision: str, name: str, *, root: Path = Path()) -> str | None:
     """The text of a file at a revision, None when it is not there."""
-    if not output("ls-tree", "--name-only", revision, "--", name, root=root):
+    if not run("ls-tree", "--name-only", revision, "--", name, root=root):
         return None
-    return output("show", f"{revision}:{name}", root=root, strip=False)
+    return run("show", f"{revision}:{name}", root=root, strip=False)
 
 
 def fetch(branch: str, *, root: Path = Path()) -> str:
@@ -95,9 +95,9 @@ def _remote(*args: str, root: Path) -> str:
     return "; ".join(wrong[:3]) or f"exit code {done.returncode}"
 
 
-def web(root: Path = Path()) -> str:
+def web_url(root: Path = Path()) -> str:
     """The address of origin's page at a forge; empty when origin is a folder, or none."""
-    url = re.sub(r"\.git$", "", output("config", "--default", "", "--get", "remote.origin.url", root=root))
+    url = re.sub(r"\.git$", "", run("config", "--default", "", "--get", "remote.origin.url", root=root))
     if found := re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", url):
         return f"https://{found[1]}/{found[2]}"
     return re.sub(r"//[^/@]*@", "//", url) if url.startswith("https://") else ""
@@ -107,7 +107,7 @@ def web(root: Path = Path()) -> str:
 def worktree(revision: str, folder: Path, *, root: Path = Path()) -> Iterator[Path]:
     """A second checkout of `revision` at `folder`, removed when the block ends."""
     _remove(folder, root)
-    output("worktree", "add", "--detach", "--force", str(folder), revision, root=root)
+    run("worktree", "add", "--detach", "--force", str(folder), revision, root=root)
     try:
         yield folder
     finally:
@@ -116,28 +116,28 @@ def worktree(revision: str, folder: Path, *, root: Path = Path()) -> Iterator[Pa
 
 def _remove(folder: Path, root: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    output("worktree", "prune", root=root)
+    run("worktree", "prune", root=root)
 
 
-def identity(root: Path = Path()) -> str:
+def require_identity(root: Path = Path()) -> str:
     """Who commits; ConfigError when Git does not know."""
     try:
-        return output("var", "GIT_COMMITTER_IDENT", root=root)
+        return run("var", "GIT_COMMITTER_IDENT", root=root)
     except ConfigError:
         hint = 'git config user.name "Your Name"; git config user.email you@example.org'
         raise ConfigError("Git does not know who you are, so nothing can be committed", hint=hint) from None
 
 
-def clean(root: Path = Path(), *, leave: str) -> None:
+def require_clean(root: Path = Path(), *, leave: str) -> None:
     """ConfigError when a tracked file outside `leave` differs from the last commit."""
-    if changed := [name for name in dirty(root) if not name.startswith(leave)]:
+    if changed := [name for name in uncommitted_files(root) if not name.startswith(leave)]:
         shown = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
         raise ConfigError(f"{len(changed)} tracked files are not committed: {shown}", hint="git commit, or git stash")
 
 
 def pull_request(root: Path = Path(), revision: str = "HEAD") -> int | None:
     """The number of the pull request that a commit merged, by its subject (merge or squash); None for another commit."""
-    subject = output("log", "-1", "--format=%s", revision, root=root)
+    subject = run("log", "-1", "--format=%s", revision, root=root)
     found = re.match(r"Merge pull request #(\d+) ", subject) or re.search(r" \(#(\d+)\)$", subject)
     return int(found[1]) if found else None
 
@@ -145,3 +145,11 @@ def pull_request(root: Path = Path(), revision: str = "HEAD") -> int | None:
 def now() -> datetime:
     """This moment in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+def merge_base(base: str, head: str, *, root: Path) -> str:
+    """The commit at which the change left its base: what the base got since is no part of it. The base when none is."""
+    try:
+        return git.run("merge-base", base, head, root=root)
+    except ConfigError:
+        return base

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.core import files, git
+from slipway.core import files, git, ledger
 from slipway.core.verdict import Word
 from slipway.errors import ConfigError, DataError
 
@@ -84,7 +84,7 @@ def _line(row: str, where: str, restore: str) -> Line:
         raise DataError(f"{where}: {field}: {first['msg']}", hint=restore) from None
 
 
-def extends(before: str, after: str, where: str) -> list[Line]:
+def added_lines(before: str, after: str, where: str) -> list[Line]:
     """The lines that the text `after` adds to `before`; DataError unless the old ones are there byte for byte."""
     new = parse(after, where=where)
     old = parse(before, where=f"{where} before")
@@ -95,7 +95,7 @@ def extends(before: str, after: str, where: str) -> list[Line]:
     return new[len(old) :]
 
 
-def text(file: Path) -> str:
+def read_text(file: Path) -> str:
     """What a ledger says, byte for byte; empty when there is no such file, DataError when it is no text."""
     try:
         return file.read_bytes().decode("utf-8") if file.exists() else ""
@@ -106,22 +106,22 @@ def text(file: Path) -> str:
 def read(env: str, root: Path = Path()) -> list[Line]:
     """The ledger in the working tree; no file is an empty ledger."""
     file = path(env, root)
-    return parse(text(file), where=path(env).as_posix(), env=env)
+    return parse(read_text(file), where=path(env).as_posix(), env=env)
 
 
 def read_at(env: str, revision: str, root: Path = Path()) -> list[Line]:
     """The ledger as it is at a Git revision; no file is an empty ledger."""
     name = path(env).as_posix()
-    if not git.output("ls-tree", "--name-only", revision, "--", name, root=root):
+    if not git.run("ls-tree", "--name-only", revision, "--", name, root=root):
         return []
-    return parse(git.output("show", f"{revision}:{name}", root=root, strip=False), where=f"{revision}:{name}",
+    return parse(git.run("show", f"{revision}:{name}", root=root, strip=False), where=f"{revision}:{name}",
                  env=env)  # fmt: skip
 
 
 def append(line: Line, root: Path = Path()) -> Path:
     """Add `line` to its environment's ledger, whole or not at all; the lines before stay byte for byte."""
     file = path(line.env, root)
-    before = text(file)
+    before = read_text(file)
     after = before + line.model_dump_json() + "\n"
     for each in (before, after):
         parse(each, where=path(line.env).as_posix(), env=line.env)
@@ -129,7 +129,7 @@ def append(line: Line, root: Path = Path()) -> Path:
     return file
 
 
-def at(env: str, moment: datetime, root: Path = Path()) -> Line | None:
+def line_at(env: str, moment: datetime, root: Path = Path()) -> Line | None:
     """What `env` ran at `moment`, by the dates of the first-parent commits; None before the first release.
 
     What never was stable, as a later line says, did not run: its pods took a canary's share at most.
@@ -137,15 +137,15 @@ def at(env: str, moment: datetime, root: Path = Path()) -> Line | None:
     if moment.tzinfo is None:
         raise ConfigError(f"--at {moment.isoformat()} has no time zone", hint="write 2026-03-04T12:00Z")
     name = path(env).as_posix()
-    commits = git.output("log", "--first-parent", "--format=%H %ct", "HEAD", "--", name, root=root).splitlines()
-    never = unstable(read_at(env, "HEAD", root)) if commits else set()
+    commits = git.run("log", "--first-parent", "--format=%H %ct", "HEAD", "--", name, root=root).splitlines()
+    never = unstable_positions(read_at(env, "HEAD", root)) if commits else set()
     for commit, seconds in (row.split() for row in commits):
         if int(seconds) <= moment.timestamp():
             return newest([line for n, line in enumerate(read_at(env, commit, root)) if n not in never])
     return None
 
 
-def unstable(lines: Sequence[Line]) -> set[int]:
+def unstable_positions(lines: Sequence[Line]) -> set[int]:
     """Positions of the lines whose canary was aborted, as the rollback after each says."""
     return {n for n, new in enumerate(lines[1:]) if new.action == "rollback" and (new.evidence or {}).get("aborted")}
 
@@ -153,3 +153,15 @@ def unstable(lines: Sequence[Line]) -> set[int]:
 def newest(lines: Sequence[Line]) -> Line | None:
     """The line that holds now."""
     return lines[-1] if lines else None
+
+
+def withdrawn(lines: Sequence[ledger.Line]) -> list[ledger.Line]:
+    """The lines that a rollback took back and no later line brought again, oldest first."""
+    found = dict[str, ledger.Line]()
+    before: ledger.Line | None = None
+    for line in lines:
+        if line.action == "rollback" and before is not None:
+            found[before.identity] = before
+        found.pop(line.identity, None)
+        before = line
+    return list(found.values())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slipway.core import files
-from slipway.errors import Refused, Unsure
+from slipway.errors import CheckFailed, Inconclusive
 
 Word = Literal["pass", "fail", "unsure"]
 SAID = 3
@@ -68,14 +68,14 @@ class Verdict:
         files.write_json(path, self.record())
 
     def enforce(self, *, hint: str = "") -> None:
-        """Return on `pass`; raise Refused on `fail` and Unsure on `unsure`, naming the checks."""
+        """Return on `pass`; raise CheckFailed on `fail` and Inconclusive on `unsure`, naming the checks."""
         if self.word == "pass":
             return
         wanted = False if self.word == "fail" else None
         lines = [sentence(check) for check in self.checks if check.ok is wanted] or ["nothing was measured"]
         if len(lines) > SAID:
             lines[SAID:] = [f"and {len(lines) - SAID} more in reports/{self.chapter}.json"]
-        error = Refused if self.word == "fail" else Unsure
+        error = CheckFailed if self.word == "fail" else Inconclusive
         raise error(f"{self.chapter}: {self.word}: " + "; ".join(lines), hint=hint)
 
 

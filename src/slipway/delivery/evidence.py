@@ -20,7 +20,7 @@ from slipway.cluster import argocd, kubectl, kustomization
 from slipway.core import config, environment, files, git, ledger
 from slipway.core.environment import Actions
 from slipway.core.verdict import Word
-from slipway.errors import ConfigError, Refused, Unsure
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.github import api
 from slipway.github.client import Rest, Row
 
@@ -84,49 +84,51 @@ def find(
     source: str, params: config.Params, staged: ledger.Line, *, root: Path, client: Rest | None = None,
     only: str | None = None,
 ) -> Evidence:  # fmt: skip
-    """Ask `source` for its evidence about `staged`; Refused or Unsure when it has none.
+    """Ask `source` for its evidence about `staged`; CheckFailed or Inconclusive when it has none.
 
     `status` needs the `client`, and looks at the commit `only` alone when that is given.
     """
     match source:
         case "machine":
-            return machine(root)
+            return from_local_report(root)
         case "cluster":
-            return of_cluster(params, staged, root)
+            return from_argocd(params, staged, root)
         case "status" if client is not None:
-            return status(params, staged, client, root, only=only)
+            return from_commit_status(params, staged, client, root, only=only)
     raise ConfigError(f"evidence: source {source!r} is not one of {', '.join(SOURCES)}", hint="--source machine")
 
 
-def require(found: Evidence, of: str, *, now: datetime, limits: config.Release, chapter: str = "promote") -> Evidence:
-    """`found`, when it is a pass about exactly `of`, neither too old nor from the future; else Refused or Unsure."""
+def require_pass(
+    found: Evidence, of: str, *, now: datetime, limits: config.Release, chapter: str = "promote"
+) -> Evidence:
+    """`found`, when it is a pass about exactly `of`, neither too old nor from the future; else CheckFailed or Inconclusive."""
     if found.of != of:
-        raise Refused(
+        raise CheckFailed(
             f"{chapter}: the load verdict is about {found.of[:19]}, staging runs {of[:19]}",
             hint="let staging's gate judge what staging runs, then again",
         )
     if found.verdict != "pass":
-        error = Refused if found.verdict == "fail" else Unsure
+        error = CheckFailed if found.verdict == "fail" else Inconclusive
         raise error(
             f"{chapter}: staging's load verdict is {found.verdict}, limit: pass",
             hint="docs/operations.md, section load",
         )
-    fresh(found.at, now=now, limits=limits, what=f"{chapter}: the evidence")
+    require_fresh(found.at, now=now, limits=limits, what=f"{chapter}: the evidence")
     return found
 
 
-def fresh(at: datetime, *, now: datetime, limits: config.Release, what: str) -> None:
-    """Refused when `at` is older than the limit, or later than now by more than clocks may differ."""
+def require_fresh(at: datetime, *, now: datetime, limits: config.Release, what: str) -> None:
+    """CheckFailed when `at` is older than the limit, or later than now by more than clocks may differ."""
     age, skew = now - at, timedelta(minutes=limits.max_clock_skew_minutes)
     if age < -skew:
         minutes = -age / timedelta(minutes=1)
-        raise Refused(
+        raise CheckFailed(
             f"{what} is {minutes:.4g} minutes from the future, limit: {limits.max_clock_skew_minutes}",
             hint="set the clocks of the cluster and of this machine",
         )
     if age > timedelta(days=limits.max_evidence_age_days):
         days = age / timedelta(days=1)
-        raise Refused(
+        raise CheckFailed(
             f"{what} is {days:.4g} days old, limit: {limits.max_evidence_age_days}",
             hint="release again: staging's gate judges it anew",
         )
@@ -135,7 +137,7 @@ def fresh(at: datetime, *, now: datetime, limits: config.Release, what: str) -> 
 # This machine
 
 
-def machine(root: Path) -> Evidence:
+def from_local_report(root: Path) -> Evidence:
     """reports/load.json, reached when it was written."""
     told = _told(files.read_json(root / LOAD, hint="slipway load"), str(LOAD))
     at = datetime.fromtimestamp((root / LOAD).stat().st_mtime, UTC).replace(microsecond=0)
@@ -145,32 +147,36 @@ def machine(root: Path) -> Evidence:
 # The cluster
 
 
-def of_cluster(params: config.Params, staged: ledger.Line, root: Path) -> Evidence:
+def from_argocd(params: config.Params, staged: ledger.Line, root: Path) -> Evidence:
     """The last operation of staging's application: ended well, at a revision that holds the digest, its gate's verdict.
 
-    A gate that says no is a verdict, too; an operation that runs yet, or ran no gate, is Unsure.
+    A gate that says no is a verdict, too; an operation that runs yet, or ran no gate, is Inconclusive.
     """
     name, of = f"{params.track.model}-staging", digest(staged)
-    seen = kubectl.state(name)
+    seen = argocd.get_app(name)
     app = seen.whole  # what Argo CD keeps of the sync that ran the gate, when it has healed something since
     if not app.revision or app.finished is None:
-        raise Unsure(f"promote: {name} has ended no operation: {argocd.told(app)}", hint=f"argocd app get {name}")
+        raise Inconclusive(
+            f"promote: {name} has ended no operation: {argocd.describe(app)}", hint=f"argocd app get {name}"
+        )
     held = _held(git.commit(app.revision, root=root), root)
     if held != of:
-        raise Refused(
+        raise CheckFailed(
             f"promote: {name} last synced {app.revision[:12]}, whose staging overlay holds {(held or 'no image')[:19]}, "
             f"not {of[:19]}",
             hint="wait for Argo CD, then again",
         )
     gates = [hook.phase for hook in app.hooks if hook.kind == "PostSync"]
     if not gates and app is seen:
-        raise Unsure(
+        raise Inconclusive(
             f"promote: the last operation of {name} ran no gate (one that heals runs none)",
             hint=f"argocd app sync {name}, which runs the gate again",
         )
     told = _last(kubectl.hook_log(name, JOB), f"the log of {name}'s {JOB}")
     if told.verdict == "pass" and {app.phase, *gates} != {"Succeeded"}:
-        raise Refused(f"promote: the operation of {name} is {app.phase}: {app.message}", hint=f"argocd app get {name}")
+        raise CheckFailed(
+            f"promote: the operation of {name} is {app.phase}: {app.message}", hint=f"argocd app get {name}"
+        )
     return _evidence(told, at=app.finished, by="cluster", commit=app.revision)
 
 
@@ -180,7 +186,7 @@ def _last(log: str, what: str) -> Told:
     try:
         return _told(json.loads(rows[-1]) if rows else None, what)
     except json.JSONDecodeError:
-        raise Unsure(f"promote: {what} does not end in a verdict", hint="run the gate again") from None
+        raise Inconclusive(f"promote: {what} does not end in a verdict", hint="run the gate again") from None
 
 
 def _told(record: Any, what: str) -> Told:
@@ -189,7 +195,9 @@ def _told(record: Any, what: str) -> Told:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the record"
-        raise Unsure(f"promote: {what} is no verdict: {where}: {first['msg']}", hint="run the gate again") from None
+        raise Inconclusive(
+            f"promote: {what} is no verdict: {where}: {first['msg']}", hint="run the gate again"
+        ) from None
 
 
 def _evidence(told: Told, *, at: datetime, by: str, commit: str | None) -> Evidence:
@@ -203,7 +211,7 @@ def _evidence(told: Told, *, at: datetime, by: str, commit: str | None) -> Evide
 # GitHub
 
 
-def status(
+def from_commit_status(
     params: config.Params, staged: ledger.Line, client: Rest, root: Path, *, only: str | None = None
 ) -> Evidence:
     """The newest status about the digest: of our context and creator, on the newest such commit that was judged.
@@ -220,7 +228,7 @@ def status(
             row = max(rows, key=lambda row: (str(row["created_at"]), int(row["id"])))
             return Evidence(verdict=WORDS.get(str(row["state"]), "unsure"), of=of, at=_moment(row), by="status",
                             commit=commit)  # fmt: skip
-    raise Refused(
+    raise CheckFailed(
         f"promote: no status {limits.status} by {limits.creator} is on a commit whose staging overlay holds {of[:19]}",
         hint="wait for staging's gate; docs/operations.md, section promote",
     )
@@ -228,8 +236,8 @@ def status(
 
 def _commits(of: str, root: Path) -> Iterator[str]:
     """Commits of main, the newest first, whose staging overlay holds the digest."""
-    tip = git.base(None, root=root)
-    log = git.output("log", "--first-parent", f"--max-count={MAX_COMMITS}", "--format=%H", tip, root=root)
+    tip = git.base_commit(None, root=root)
+    log = git.run("log", "--first-parent", f"--max-count={MAX_COMMITS}", "--format=%H", tip, root=root)
     for commit in log.splitlines():
         if _held(commit, root) == of:
             yield commit
@@ -238,7 +246,7 @@ def _commits(of: str, root: Path) -> Iterator[str]:
 def _held(commit: str, root: Path) -> str | None:
     """The digest of staging's overlay at a commit; None without an overlay, or with a broken one, which Argo CD refuses."""
     try:
-        pinned = kustomization.at("staging", commit, root)
+        pinned = kustomization.pinned_at("staging", commit, root)
     except ConfigError:
         return None
     return pinned.digest if pinned else None
@@ -250,5 +258,5 @@ def _moment(row: Row) -> datetime:
     except ValueError:
         at = datetime.min
     if at.tzinfo is None:
-        raise Unsure(f"promote: GitHub says the status is of {row['created_at']!r}, which is no moment")
+        raise Inconclusive(f"promote: GitHub says the status is of {row['created_at']!r}, which is no moment")
     return at

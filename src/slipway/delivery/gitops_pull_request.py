@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.core import environment, git, ledger
-from slipway.errors import Refused
+from slipway.errors import CheckFailed
 from slipway.github import api
-from slipway.github.client import Denied, Rest, Row, Unreachable
+from slipway.github.client import GitHubError, GitHubUnavailable, Rest, Row
 
 BASE = "main"
 BOT = "github-actions[bot]"
@@ -38,7 +38,7 @@ class Proposal:
 def write(client: Rest, given: Proposal, *, actions: environment.Actions, root: Path) -> tuple[str, int, str]:
     """The commit, the pull request's number, and a sentence; older open bumps of the environment are closed.
 
-    Refused when one of them is of a newer source commit: there is no way back but a rollback.
+    CheckFailed when one of them is of a newer source commit: there is no way back but a rollback.
     """
     prefix = f"bump/{given.name}-"
     ours = [row for row in api.open_pulls(client, BASE) if _home(row) == actions.repository]
@@ -46,31 +46,31 @@ def write(client: Rest, given: Proposal, *, actions: environment.Actions, root: 
     if given.line:
         for row in others:
             newer(given.line, row, root=root)
-    made = waiting(client, given, root=root)
+    made = existing_commit(client, given, root=root)
     if made is None:
         made = api.commit(client, given.tip, given.files, f"{given.title}\n\n{given.body}".strip() + "\n")
-        api.point(client, given.branch, str(made["sha"]))
-    pull = opened(client, given, owner=actions.repository.split("/")[0])
+        api.set_branch(client, given.branch, str(made["sha"]))
+    pull = ensure_pull_request(client, given, owner=actions.repository.split("/")[0])
     for row in others:
-        api.revise(client, row["number"], state="closed")
+        api.update_pull(client, row["number"], state="closed")
     closed = "".join(f", closed #{row['number']}" for row in others)
-    return str(made["sha"]), int(pull["number"]), f"proposed as #{pull['number']}{closed}; {said(made, pull)}"
+    return str(made["sha"]), int(pull["number"]), f"proposed as #{pull['number']}{closed}; {signature_note(made, pull)}"
 
 
 def newer(line: ledger.Line, pull: Row, *, root: Path) -> None:
-    """Refused when an open bump is of a newer source commit than `line`, which is no rollback."""
+    """CheckFailed when an open bump is of a newer source commit than `line`, which is no rollback."""
     branch = str(pull["head"]["ref"])
     if line.action == "rollback" or git.fetch(branch, root=root):
         return
     theirs = ledger.newest(ledger.read_at(line.env, f"origin/{branch}", root))
-    if theirs and theirs.commit != line.commit and git.contains(theirs.commit, line.commit, root=root):
-        raise Refused(
+    if theirs and theirs.commit != line.commit and git.is_ancestor(line.commit, theirs.commit, root=root):
+        raise CheckFailed(
             f"bump: #{pull['number']} already proposes {theirs.bento} of {theirs.commit[:12]}, newer than {line.commit[:12]}",
             hint=f"merge #{pull['number']}, or close it",
         )
 
 
-def waiting(client: Rest, given: Proposal, *, root: Path) -> Row | None:
+def existing_commit(client: Rest, given: Proposal, *, root: Path) -> Row | None:
     """The commit that the branch has already, when it says the same on the same tip; the moment of its line aside."""
     sha = api.branch(client, given.branch)
     if sha is None or git.fetch(given.branch, root=root):
@@ -89,23 +89,23 @@ def same(given: Proposal, sha: str, *, root: Path) -> bool:
     return theirs is not None and theirs.model_copy(update={"at": given.line.at}) == given.line
 
 
-def opened(client: Rest, given: Proposal, *, owner: str) -> Row:
+def ensure_pull_request(client: Rest, given: Proposal, *, owner: str) -> Row:
     """The pull request of the branch: the one that is open, its text brought up to date, else a new one."""
     for attempt in range(2):
         if found := [row for row in api.pulls(client, f"{owner}:{given.branch}") if row["base"]["ref"] == BASE]:
-            return api.revise(client, found[0]["number"], title=given.title, body=given.body)
+            return api.update_pull(client, found[0]["number"], title=given.title, body=given.body)
         try:
             return api.propose(client, given.branch, BASE, given.title, given.body)
-        except (Denied, Unreachable) as error:
-            if isinstance(error, Denied) and error.status == 403:
+        except (GitHubError, GitHubUnavailable) as error:
+            if isinstance(error, GitHubError) and error.status == 403:
                 said = f"{given.branch} is pushed, but its pull request may not be opened: {error}"
-                raise Refused(f"bump: {said}", hint=SETTING) from None
-            if attempt or (isinstance(error, Denied) and error.status != 422):
+                raise CheckFailed(f"bump: {said}", hint=SETTING) from None
+            if attempt or (isinstance(error, GitHubError) and error.status != 422):
                 raise  # else it may be there by now: look again
     raise AssertionError
 
 
-def said(commit: Row, pull: Row) -> str:
+def signature_note(commit: Row, pull: Row) -> str:
     """Whether the forge signed the commit, and what a person has to do."""
     checked = commit.get("verification") or {}
     if checked.get("verified") is True:

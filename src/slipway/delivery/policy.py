@@ -13,16 +13,15 @@ from functools import partial
 from pathlib import Path
 
 from slipway.cluster import kustomization
-from slipway.core import config, environment, git, ledger
+from slipway.core import base_limits, config, environment, git, ledger
 from slipway.core.environment import Actions
 from slipway.core.verdict import Check, Verdict
 from slipway.delivery import evidence, policy_rules
 from slipway.delivery.evidence import Evidence
 from slipway.delivery.policy_rules import Case, check
-from slipway.errors import ConfigError, Refused
+from slipway.errors import CheckFailed, ConfigError
 from slipway.github.client import Rest
-from slipway.judging import data_change
-from slipway.reporting.markdown import prose
+from slipway.reporting.markdown import escape
 
 VERDICT = Path("reports/policy.json")
 
@@ -58,7 +57,7 @@ def agrees(env: str, base: str, root: Path) -> str:
     if limit is None:  # nothing that an overlay could hold was ever released here
         said, limit = (one.digest if one else kustomization.NOTHING for one in (now, before or now))
     if said != limit:
-        raise Refused(f"{said}, limit: {limit}")
+        raise CheckFailed(f"{said}, limit: {limit}")
     return said
 
 
@@ -69,7 +68,7 @@ def judge(env: str, base: str, case: Case) -> tuple[int, list[Check]]:
     before, after = texts(env, base, case.root)[0], texts(env, "HEAD", case.root)[0]
 
     def extend() -> str:
-        new.extend(ledger.extends(before, after, where))
+        new.extend(ledger.added_lines(before, after, where))
         return f"{len(new)} new lines"
 
     checks = [check(f"{env}: ledger", "only grows", extend)]
@@ -84,7 +83,7 @@ def compared(base: str | None, root: Path) -> str:
     """The commit that HEAD and its base have in common; HEAD itself for a first push, whose base GitHub writes as zeros."""
     if base and not base.strip("0"):
         return git.commit(root=root)
-    return git.output("merge-base", git.base(base, root=root), "HEAD", root=root)
+    return git.run("merge-base", git.base_commit(base, root=root), "HEAD", root=root)
 
 
 def run(
@@ -95,7 +94,7 @@ def run(
     root, started = root.resolve(), time.monotonic()
     commit = compared(base, root)
     envs = [env for env in ledger.ENVIRONMENTS if touched(env, commit, root)]
-    limits = data_change.held(commit, "release", params.release, root=root)
+    limits = base_limits.limits_at_base(commit, "release", params.release, root=root)
     held, rows = params.model_copy(update={"release": limits}), 0
     checks = [check(f"{env}: untouched", "no line, no digest", lambda: "as in the base")  # no gate: nothing was touched
               for env in ledger.ENVIRONMENTS if env not in envs]  # fmt: skip
@@ -127,4 +126,4 @@ def _shout(waived: Sequence[Check]) -> None:
     if waived and (summary := environment.step_summary()):
         with summary.open("a", encoding="utf-8") as file:
             for found in waived:
-                file.write(f"> [!CAUTION]\n> **{prose(found.name)}**: {prose(found.value, 2000)}\n\n")
+                file.write(f"> [!CAUTION]\n> **{escape(found.name)}**: {escape(found.value, 2000)}\n\n")

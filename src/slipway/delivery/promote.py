@@ -12,10 +12,10 @@ from typing import Any
 from slipway.cluster import manifests
 from slipway.core import config, git, ledger
 from slipway.core.environment import Actions
-from slipway.delivery import evidence, gitops_commit, release, rollback
-from slipway.errors import ConfigError, Refused
+from slipway.delivery import evidence, gitops_commit, policy_rules
+from slipway.errors import CheckFailed, ConfigError
 from slipway.reporting import sections
-from slipway.reporting.markdown import MARKS, figure, fold, prose, table
+from slipway.reporting.markdown import MARKS, details, escape, figure, table
 
 CARD = Path("reports/model_card.md")
 MAX_CARD = 20_000
@@ -32,9 +32,9 @@ def line(staged: ledger.Line, before: ledger.Line | None, *, at: datetime, proof
 
 
 def refuse(new: ledger.Line, lines: list[ledger.Line], *, root: Path) -> None:
-    """Refused when `new` is older than, or beside, what production ran, or was rolled back there."""
-    release.forward(new.commit, lines, chapter="promote", root=root)
-    rollback.refuse(new, lines, chapter="promote")
+    """CheckFailed when `new` is older than, or beside, what production ran, or was rolled back there."""
+    policy_rules.require_newer_commit(new.commit, lines, chapter="promote", root=root)
+    policy_rules.refuse_withdrawn(new, lines, chapter="promote")
 
 
 def body(new: ledger.Line, before: ledger.Line | None, *, manifests: str | None = None, card: str | None = None) -> str:
@@ -50,7 +50,9 @@ def body(new: ledger.Line, before: ledger.Line | None, *, manifests: str | None 
         table(["gate", "verdict", "from"], _verdicts(new)),
         table(["metric", ">production", ">this one"], _metrics(new, before)),
         manifests if manifests else "The rendered manifests were not compared: kustomize is not here.",
-        fold("The model's card", card) if card else f"`slipway report` at `{new.commit[:12]}` writes the model's card.",
+        details("The model's card", card)
+        if card
+        else f"`slipway report` at `{new.commit[:12]}` writes the model's card.",
         "`make policy` asks for the evidence again when this is merged: the same digest, a pass, and not too old.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -62,7 +64,7 @@ def _waived(proof: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"> [!CAUTION]\n> **Waiver.** There is no evidence from staging; this is approved without it: "
-        f"{prose(proof['waiver'], rollback.MAX_REASON)}"
+        f"{escape(proof['waiver'], gitops_commit.MAX_REASON)}"
     ]
 
 
@@ -78,21 +80,21 @@ def _verdicts(new: ledger.Line) -> list[list[str]]:
     said = [where.get(str(proof.get("by")), "?"), f"staging at `{str(proof['commit'])[:12]}`" if proof.get("commit") else "",
             str(proof.get("at", ""))[:16].replace("T", " ") + " UTC", *numbers]  # fmt: skip
     word = proof["load"]
-    return [["load", f"{MARKS.get(word, '❔')} {prose(word)}", ", ".join(filter(None, said))], *rows]
+    return [["load", f"{MARKS.get(word, '❔')} {escape(word)}", ", ".join(filter(None, said))], *rows]
 
 
 def _metrics(new: ledger.Line, before: ledger.Line | None) -> list[list[str]]:
     old = before.metrics if before else {}
-    return [[prose(k), figure(old[k]) if k in old else "–", figure(value)] for k, value in new.metrics.items()]
+    return [[escape(k), figure(old[k]) if k in old else "–", figure(value)] for k, value in new.metrics.items()]
 
 
 def proof(
     staged: ledger.Line, params: config.Params, *, source: str, root: Path, at: datetime, given: Actions | None
 ) -> dict[str, Any]:
-    """What the production line quotes: the evidence of `source`, when it holds; Refused or Unsure when not."""
+    """What the production line quotes: the evidence of `source`, when it holds; CheckFailed or Inconclusive when not."""
     with evidence.github_client(source, params, given) as client:
         found = evidence.find(source, params, staged, root=root, client=client)
-    return evidence.require(found, evidence.digest(staged), now=at, limits=params.release).record()
+    return evidence.require_pass(found, evidence.digest(staged), now=at, limits=params.release).record()
 
 
 def run(
@@ -105,41 +107,43 @@ def run(
     status); `waive` is a reason to go without, which code owners must approve.
     """
     root = root.resolve()
-    tip = rollback.start(params, push=push, root=root)
-    staging, lines = (rollback.known(env, tip, root) for env in ledger.ENVIRONMENTS)
+    tip = gitops_commit.starting_tip(params, push=push, root=root)
+    staging, lines = (gitops_commit.ledger_at(env, tip, root) for env in ledger.ENVIRONMENTS)
     new, before, at = ledger.newest(staging), ledger.newest(lines), git.now()
     if new is None:
-        raise Refused("promote: staging never ran anything", hint="slipway release")
+        raise CheckFailed("promote: staging never ran anything", hint="slipway release")
     if before and before.identity == new.identity:
-        return rollback.tell(f"production already has {before.bento}: nothing to promote")
+        return gitops_commit.write_step_summary(f"production already has {before.bento}: nothing to promote")
     refuse(new, lines, root=root)
     if waive is not None:
         quoted = waiver(waive, params, push=push)
     else:
-        quoted = proof(new, params, source=source or usual(new), root=root, at=at, given=given)
+        quoted = proof(new, params, source=source or default_evidence_source(new), root=root, at=at, given=given)
 
     proposed = line(new, before, at=at, proof=quoted)
     text = f"Evidence: {json.dumps(quoted, ensure_ascii=False)}"
     if tip and gitops_commit.mode("production", params) == "pull-request":
         text = body(proposed, before, manifests=changes(proposed, tip, root), card=card(new, root))
-    make = maker(new, at=at, quoted=quoted, root=root)
+    make = line_factory(new, at=at, quoted=quoted, root=root)
     done = gitops_commit.write("production", make, title=f"Promote {new.bento} to production", body=text, push=push,
                       params=params, root=root)  # fmt: skip
     if done.commit is None:
-        return rollback.tell(f"production has {new.bento} by now: nothing to promote")
+        return gitops_commit.write_step_summary(f"production has {new.bento} by now: nothing to promote")
     verdict = f"load verdict {quoted['load']}" if "load" in quoted else "WAIVED"
-    return rollback.tell(f"production ← {new.bento}, {verdict}" + (f"; {done.said}" if done.said else ""))
+    return gitops_commit.write_step_summary(
+        f"production ← {new.bento}, {verdict}" + (f"; {done.said}" if done.said else "")
+    )
 
 
-def maker(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any], root: Path) -> gitops_commit.Make:
-    """What makes production's line on each new tip of main; Refused once staging runs something else there."""
+def line_factory(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any], root: Path) -> gitops_commit.Make:
+    """What makes production's line on each new tip of main; CheckFailed once staging runs something else there."""
 
     def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
         now, last = ledger.newest(ledger.read_at("staging", tip, root)), ledger.newest(lines)
         if last and last.identity == staged.identity:
             return None
         if now is None or now.identity != staged.identity:
-            raise Refused(
+            raise CheckFailed(
                 f"promote: staging has moved on from {staged.bento} to {now.bento if now else 'nothing'} meanwhile",
                 hint="slipway promote",
             )
@@ -149,18 +153,18 @@ def maker(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any], root:
     return make
 
 
-def usual(staged: ledger.Line) -> str:
+def default_evidence_source(staged: ledger.Line) -> str:
     """Where evidence about a line is looked for when nobody says."""
     return "status" if staged.image else "machine"
 
 
 def waiver(reason: str, params: config.Params, *, push: bool) -> dict[str, Any]:
-    """What a line without evidence quotes. Refused where no pull request would ask the code owners."""
-    why = " ".join(reason.split())[: rollback.MAX_REASON]
+    """What a line without evidence quotes. CheckFailed where no pull request would ask the code owners."""
+    why = " ".join(reason.split())[: gitops_commit.MAX_REASON]
     if not why:
         raise ConfigError("promote: the waiver has no reason, limit: a sentence", hint="--waive 'why'")
     if push and gitops_commit.mode("production", params) == "direct":
-        raise Refused(
+        raise CheckFailed(
             "promote: a waiver is for code owners to approve, and release.mode is direct, limit: pull-request",
             hint="set release.mode: pull-request; or commit without --push and open a pull request",
         )
@@ -178,7 +182,7 @@ def changes(new: ledger.Line, tip: str, root: Path) -> str | None:
         found = manifests.diff(tip, head, root=root)
     except ConfigError:
         return None
-    rows = [[prose(cell) for cell in row] for row in sections.table([asdict(one) for one in found], MAX_FIELDS)]
+    rows = [[escape(cell) for cell in row] for row in sections.change_rows([asdict(one) for one in found], MAX_FIELDS)]
     named = ["object", "field", ""]
     return table(named, rows) if rows else "The rendered manifests do not change."
 

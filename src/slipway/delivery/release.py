@@ -10,9 +10,9 @@ from typing import Any
 from slipway.cluster import kustomization
 from slipway.core import config, files, git, ledger
 from slipway.delivery import gitops_commit
-from slipway.errors import DataError, Refused
+from slipway.delivery.policy_rules import REQUIRED_VERDICTS, require_newer_commit
+from slipway.errors import CheckFailed, DataError
 
-VERDICTS = ("export", "evaluate", "prove", "judge", "package")
 IMAGE = Path("reports/image.json")
 RECIPE = ("Dockerfile", ".dockerignore", "requirements/serve.lock")
 """What an image is made of beside the bento."""
@@ -39,39 +39,29 @@ def line(
     })  # fmt: skip
 
 
-def refuse(new: ledger.Line, lines: list[ledger.Line], *, root: Path) -> None:
-    """Refused when a verdict is missing or no pass, or the source commit is older than one already released."""
-    for chapter in VERDICTS:
+def require_verdicts_and_newer(new: ledger.Line, lines: list[ledger.Line], *, root: Path) -> None:
+    """CheckFailed when a verdict is missing or no pass, or the source commit is older than one already released."""
+    for chapter in REQUIRED_VERDICTS:
         word = new.verdicts.get(chapter)
         if word != "pass":
-            raise Refused(
+            raise CheckFailed(
                 f"release: the verdict of {chapter} is {word or 'missing'}, limit: pass",
                 hint=f"slipway {chapter}",
             )
-    forward(new.commit, lines, chapter="release", root=root)
-
-
-def forward(commit: str, lines: list[ledger.Line], *, chapter: str, root: Path) -> None:
-    """Refused when `commit` is older than, or beside, one that the environment of `lines` already ran."""
-    for old in lines:
-        if not git.contains(commit, old.commit, root=root):
-            raise Refused(
-                f"{chapter}: commit {commit[:12]} is no descendant of {old.commit[:12]}, which {old.env} already ran",
-                hint="release from the tip of main",
-            )
+    require_newer_commit(new.commit, lines, chapter="release", root=root)
 
 
 def verdicts(root: Path) -> dict[str, str]:
     """The words of the verdicts in reports/, by chapter."""
     found = {}
-    for chapter in VERDICTS:
+    for chapter in REQUIRED_VERDICTS:
         path = root / "reports" / f"{chapter}.json"
         if path.exists():
             found[chapter] = str(files.read_json(path)["verdict"])
     return found
 
 
-def same_bytes(root: Path) -> dict[str, Any]:
+def judged_bento(root: Path) -> dict[str, Any]:
     """The bento of reports/package.json; DataError unless its model and the judged one are those of models/."""
     bento: dict[str, Any] = files.read_json(root / "reports/package.json", hint="slipway package")["notes"]
     now = files.sha256(root / "models/model.onnx")
@@ -85,10 +75,10 @@ def same_bytes(root: Path) -> dict[str, Any]:
     return bento
 
 
-def proven(root: Path) -> None:
+def require_proof(root: Path) -> None:
     """DataError unless reports/prove.json is about HEAD's files, the ledgers aside: another commit's lock proves nothing."""
     commit = str(files.read_json(root / "reports/prove.json", hint="slipway prove")["inputs"].get("commit"))
-    changed = git.output("diff", "--name-only", commit, "HEAD", *WRITTEN, root=root).splitlines()
+    changed = git.run("diff", "--name-only", commit, "HEAD", *WRITTEN, root=root).splitlines()
     if changed:
         raise DataError(
             f"release: the proof is of commit {commit[:12]}, since when {len(changed)} files changed: {changed[0]} …",
@@ -108,14 +98,14 @@ def write(new: ledger.Line, *, title: str, root: Path) -> str:
     return gitops_commit.commit(gitops_commit.change(new, root), title=title, body="", root=root)
 
 
-def alike(root: Path) -> set[str]:
+def commits_with_same_source(root: Path) -> set[str]:
     """HEAD and the commits of main before it, back to the newest that changes more than prose or what machines write."""
-    last = git.output("log", "-1", "--first-parent", "--format=%H", "HEAD", "--", ".", *ASIDE, root=root)
-    since = git.output("rev-list", "--first-parent", f"{last}..HEAD", root=root).split() if last else []
+    last = git.run("log", "-1", "--first-parent", "--format=%H", "HEAD", "--", ".", *ASIDE, root=root)
+    since = git.run("rev-list", "--first-parent", f"{last}..HEAD", root=root).split() if last else []
     return {last or git.commit(root=root), *since}
 
 
-def due(root: Path) -> str | None:
+def reason_to_skip(root: Path) -> str | None:
     """Why there is nothing to build and release at HEAD; None when there is. Cheap: it looks at files of Git alone."""
     file = kustomization.path("staging", root)
     name = kustomization.read(file.read_text(encoding="utf-8")).new_name if file.exists() else ""
@@ -124,15 +114,15 @@ def due(root: Path) -> str | None:
         return (
             f"skipped: {where}, so no registry is configured; set newName in {kustomization.path('staging').as_posix()}"
         )
-    return had(ledger.read("staging", root), root)
+    return already_released(ledger.read("staging", root), root)
 
 
-def had(lines: Sequence[ledger.Line], root: Path) -> str | None:
+def already_released(lines: Sequence[ledger.Line], root: Path) -> str | None:
     """What staging already had of HEAD's source, as a sentence; None when it never had it.
 
     So nothing that was rolled back comes again by itself, neither by the rollback's own push: that takes newer source.
     """
-    ours = alike(root)
+    ours = commits_with_same_source(root)
     if (found := next((old for old in reversed(lines) if old.commit in ours), None)) is None:
         return None
     if found is not lines[-1] and found.identity != lines[-1].identity:
@@ -148,13 +138,13 @@ def pushed_image(bento: Mapping[str, Any], root: Path) -> tuple[str | None, str]
     return (str(record["image"]), str(record.get("commit"))) if ours else (None, "")
 
 
-def of_commit(image: str | None, built: str, commit: str) -> None:
+def require_image_of_commit(image: str | None, built: str, commit: str) -> None:
     """DataError when the image was built of another commit than is released: its labels would contradict the line."""
     if image and built != commit:
         raise DataError(f"release: the image is of commit {built[:12]}, limit: {commit[:12]}", hint="slipway image")
 
 
-def same(before: ledger.Line | None, bento: Mapping[str, Any], *, root: Path) -> bool:
+def is_released(before: ledger.Line | None, bento: Mapping[str, Any], *, root: Path) -> bool:
     """Whether the environment has it already: the same bento, and built by the same recipe."""
     if before is None or before.bento_sha256 != bento["bento_sha256"]:
         return False
@@ -162,18 +152,20 @@ def same(before: ledger.Line | None, bento: Mapping[str, Any], *, root: Path) ->
     return recipes[0] == recipes[1]
 
 
-def merged(commit: str, tip: str, *, root: Path) -> None:
-    """Refused when the commit is not on the branch that the line goes to: what was never merged is not released."""
-    if not git.contains(tip, commit, root=root):
-        raise Refused(f"release: commit {commit[:12]} is not on main, whose tip is {tip[:12]}", hint="merge it first")
+def require_merged(commit: str, tip: str, *, root: Path) -> None:
+    """CheckFailed when the commit is not on the branch that the line goes to: what was never merged is not released."""
+    if not git.is_ancestor(commit, tip, root=root):
+        raise CheckFailed(
+            f"release: commit {commit[:12]} is not on main, whose tip is {tip[:12]}", hint="merge it first"
+        )
 
 
-def ours(image: str | None, tip: str, *, root: Path) -> None:
-    """Refused when the image is not of the repository that staging's overlay at `tip` takes images from."""
-    pinned = kustomization.at("staging", tip, root) if image else None
+def require_own_registry(image: str | None, tip: str, *, root: Path) -> None:
+    """CheckFailed when the image is not of the repository that staging's overlay at `tip` takes images from."""
+    pinned = kustomization.pinned_at("staging", tip, root) if image else None
     if image and (pinned is None or image.rpartition("@")[0] != pinned.new_name):
         known = pinned.new_name if pinned else "none: there is no overlay"
-        raise Refused(f"release: the image is {image}, limit: one of {known}", hint="slipway image")
+        raise CheckFailed(f"release: the image is {image}, limit: one of {known}", hint="slipway image")
 
 
 def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> str:
@@ -182,9 +174,9 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
     Nothing when staging has it already. Without an image the target is this machine, which cannot be pushed to.
     """
     root = root.resolve()
-    gitops_commit.author(root)
-    git.clean(root, leave="releases/")
-    bento, commit = same_bytes(root), git.commit(root=root)
+    gitops_commit.require_author(root)
+    git.require_clean(root, leave="releases/")
+    bento, commit = judged_bento(root), git.commit(root=root)
     bento["image"], built = pushed_image(bento, root)
     if push and bento["image"] is None:
         raise DataError(f"release: {bento['bento']} has no image, so no cluster can run it", hint="slipway image")
@@ -194,20 +186,20 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
 
     def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
         before = ledger.newest(lines)
-        if before and same(before, bento, root=root):
+        if before and is_released(before, bento, root=root):
             why[:] = [f"staging already has {before.bento}: nothing to release"]
-        elif said := had(lines, root):
+        elif said := already_released(lines, root):
             why[:] = [said]
         if why:
             return None
-        proven(root)
+        require_proof(root)
         new = line(env="staging", at=git.now(), bento=bento, commit=commit, before=before,
                    metrics=files.read_json(root / "reports/metrics.json"), verdicts=verdicts(root),
                    run=tracked(lock, root), hashes=hashes, pull_request=git.pull_request(root))  # fmt: skip
-        refuse(new, lines, root=root)
-        merged(commit, tip, root=root)
-        of_commit(new.image, built, commit)
-        ours(new.image, tip, root=root)
+        require_verdicts_and_newer(new, lines, root=root)
+        require_merged(commit, tip, root=root)
+        require_image_of_commit(new.image, built, commit)
+        require_own_registry(new.image, tip, root=root)
         return new
 
     done = gitops_commit.write(
@@ -223,12 +215,12 @@ def gate(params: config.Params, *, push: bool = False, root: Path = Path()) -> s
     from slipway.packaging import image
 
     root = root.resolve()
-    gitops_commit.author(root)
+    gitops_commit.require_author(root)
     said = image.run(params, gate=True, root=root)
     digest = kustomization.read((root / GATE).read_text(encoding="utf-8"), "gate", where=GATE.as_posix()).digest
-    if GATE.as_posix() not in git.dirty(root):
+    if GATE.as_posix() not in git.uncommitted_files(root):
         return said
-    git.output("checkout", "HEAD", "--", GATE.as_posix(), root=root)  # or a release would find a dirty tree
+    git.run("checkout", "HEAD", "--", GATE.as_posix(), root=root)  # or a release would find a dirty tree
     done = gitops_commit.pin(
         GATE, "gate", digest, title=f"Pin the gate {digest[7:19]}", push=push, params=params, root=root
     )

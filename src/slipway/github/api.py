@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from slipway.github.client import Denied, Rest, Row
+from slipway.github.client import GitHubError, Rest, Row
 
 GONE = (404, 410)
 
@@ -51,7 +51,7 @@ def delete(api: Rest, comment: int) -> bool:
 def _unless_gone(api: Rest, method: str, path: str, body: Row | None = None) -> bool:
     try:
         api.send(method, path, body)
-    except Denied as error:
+    except GitHubError as error:
         if error.status not in GONE:
             raise
         return False
@@ -78,10 +78,10 @@ def artifact(api: Rest, run: int, name: str) -> Row | None:
 
 
 def download(api: Rest, artifact: int, *, most: int) -> bytes | None:
-    """The zip of an artifact, None when it is gone; Refused once it has more than `most` bytes."""
+    """The zip of an artifact, None when it is gone; CheckFailed once it has more than `most` bytes."""
     try:
         return api.download(f"/actions/artifacts/{artifact}/zip", most=most)
-    except Denied as error:
+    except GitHubError as error:
         if error.status not in GONE:
             raise
         return None
@@ -94,13 +94,13 @@ def branch(api: Rest, name: str) -> str | None:
     """The commit that a branch points to; None when there is no such branch."""
     try:
         return str(api.get(f"/git/ref/heads/{name}")["object"]["sha"])
-    except Denied as error:
+    except GitHubError as error:
         if error.status != 404:
             raise
         return None
 
 
-def point(api: Rest, name: str, commit: str) -> None:
+def set_branch(api: Rest, name: str, commit: str) -> None:
     """Make a branch point to a commit, also when it is there and elsewhere; looks again before each attempt."""
     api.again(lambda: _point(api, name, commit))
 
@@ -140,6 +140,6 @@ def propose(api: Rest, head: str, base: str, title: str, body: str) -> Row:
     return api.send("POST", "/pulls", {"title": title, "body": body, "head": head, "base": base})
 
 
-def revise(api: Rest, number: int, **values: str) -> Row:
+def update_pull(api: Rest, number: int, **values: str) -> Row:
     """Change a pull request's title, body or state; the same twice is no harm."""
     return api.again(lambda: api.send("PATCH", f"/pulls/{number}", dict(values)))

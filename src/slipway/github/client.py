@@ -14,8 +14,8 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from slipway.errors import ConfigError, Refused, Unsure
-from slipway.pipeline import plots
+from slipway.core import text
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
 
 PASSING = frozenset({500, 502, 503, 504})
 MAX_PAGES = 100
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 
-class Denied(ConfigError):
+class GitHubError(ConfigError):
     """GitHub understood and says no; `status` is its HTTP status."""
 
     def __init__(self, message: str, *, status: int) -> None:
@@ -39,7 +39,7 @@ class Denied(ConfigError):
         self.status = status
 
 
-class Unreachable(Unsure):
+class GitHubUnavailable(Inconclusive):
     """No answer, a broken one, or a rate limit; whether a write was obeyed is not known. `wait`: seconds to leave it."""
 
     def __init__(self, message: str, *, wait: float = 0.0) -> None:
@@ -95,11 +95,11 @@ class Rest:
                 return
             url = url.join(following)
             if _origin(url) != _origin(self._api):
-                raise Denied(f"GET {path}: the next page is at {url.host}, limit: {self._api.host}", status=200)
-        raise Denied(f"GET {path}: more pages than {MAX_PAGES} of 100 rows, limit: {MAX_PAGES}", status=200)
+                raise GitHubError(f"GET {path}: the next page is at {url.host}, limit: {self._api.host}", status=200)
+        raise GitHubError(f"GET {path}: more pages than {MAX_PAGES} of 100 rows, limit: {MAX_PAGES}", status=200)
 
     def download(self, path: str, *, most: int) -> bytes:
-        """What the API redirects to; Refused once it has more than `most` bytes.
+        """What the API redirects to; CheckFailed once it has more than `most` bytes.
 
         That is a storage at another host: it gets no token. It is asked for the bytes as they lie there, for a
         content-encoding would be inflated before they are counted.
@@ -107,7 +107,7 @@ class Rest:
         answer = self.again(lambda: self._ask("GET", path, redirects=True))
         target = httpx.URL(answer.headers.get("location", ""))
         if not target.host or target.scheme not in {"https", self._api.scheme}:
-            raise Denied(f"GET {path}: GitHub did not say where it is", status=answer.status_code)
+            raise GitHubError(f"GET {path}: GitHub did not say where it is", status=answer.status_code)
         return self.again(lambda: self._body(target, path, most))
 
     def _body(self, target: httpx.URL, path: str, most: int) -> bytes:
@@ -118,9 +118,9 @@ class Rest:
                 for part in answer.iter_raw():  # as they come: collected to a size, a trickle would outlast the time
                     body += part
                     if len(body) > most:
-                        raise Refused(f"{path} has more than {most:,} bytes, limit: {most:,}")
+                        raise CheckFailed(f"{path} has more than {most:,} bytes, limit: {most:,}")
                     if time.monotonic() > until:
-                        raise Unreachable(f"{what}: not done in {self._timeout:g} s")
+                        raise GitHubUnavailable(f"{what}: not done in {self._timeout:g} s")
         except httpx.HTTPError as error:
             raise _broken(what, error) from None
         return bytes(body)
@@ -130,11 +130,11 @@ class Rest:
         for attempt in range(self._attempts):
             try:
                 return work()
-            except Unreachable as error:
+            except GitHubUnavailable as error:
                 self.leave(error, attempt)
         raise AssertionError  # the last `leave` raised
 
-    def leave(self, error: Unreachable, attempt: int) -> None:
+    def leave(self, error: GitHubUnavailable, attempt: int) -> None:
         """Leave GitHub alone after the failed `attempt`, counted from 0; raise `error` when there is no point in it."""
         pause = max(error.wait, self._timeout / 40 * 2.0**attempt)
         if attempt + 1 >= self._attempts or pause > self._attempts * self._timeout:
@@ -162,7 +162,7 @@ def _address(api: str) -> httpx.URL:
         url = httpx.URL("")
     if (url.scheme == "https" and url.host) or (url.scheme == "http" and url.host in LOOPBACK):
         return url
-    raise ConfigError(f"the API's address is {plots.plain(api, 100)!r}, limit: https://…", hint="set GITHUB_API_URL")
+    raise ConfigError(f"the API's address is {text.printable(api, 100)!r}, limit: https://…", hint="set GITHUB_API_URL")
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -177,10 +177,10 @@ def _judge(answer: httpx.Response, what: str, *, redirects: bool = False) -> Non
     said = f"{what}: answered {answer.status_code}: {_said(answer)}"
     if (wait := _limited(answer)) is not None:
         until = time.strftime("%H:%M:%S UTC", time.gmtime(time.time() + wait))
-        raise Unreachable(f"{said}; not before {until}", wait=wait)
+        raise GitHubUnavailable(f"{said}; not before {until}", wait=wait)
     if answer.status_code in PASSING:
-        raise Unreachable(said)
-    raise Denied(said, status=answer.status_code)
+        raise GitHubUnavailable(said)
+    raise GitHubError(said, status=answer.status_code)
 
 
 def _limited(answer: httpx.Response) -> float | None:
@@ -200,21 +200,21 @@ def _said(answer: httpx.Response) -> str:
     try:
         found = answer.json()
         errors = [str(e.get("message") or f"{e.get('field')} {e.get('code')}") for e in found.get("errors") or ()]
-        return plots.plain("; ".join([str(found["message"]), *errors]), 300)
+        return text.printable("; ".join([str(found["message"]), *errors]), 300)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return plots.plain(answer.text or answer.reason_phrase, 100)
+        return text.printable(answer.text or answer.reason_phrase, 100)
 
 
 def _json(answer: httpx.Response, what: str) -> Any:
     try:
         return answer.json()
     except (ValueError, RecursionError):
-        raise Unreachable(f"{what}: the answer is no JSON") from None
+        raise GitHubUnavailable(f"{what}: the answer is no JSON") from None
 
 
 def _object(answer: httpx.Response, what: str) -> Row:
     if not isinstance(found := _json(answer, what), dict):
-        raise Unreachable(f"{what}: the answer is no object")
+        raise GitHubUnavailable(f"{what}: the answer is no object")
     return found
 
 
@@ -222,10 +222,10 @@ def _rows(answer: httpx.Response, what: str, key: str) -> list[Row]:
     found = _json(answer, what)
     rows = found.get(key) if key and isinstance(found, dict) else found
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise Unreachable(f"{what}: the answer is no list")
+        raise GitHubUnavailable(f"{what}: the answer is no list")
     return rows
 
 
-def _broken(what: str, error: httpx.HTTPError) -> Unreachable:
-    kind = "no answer in time" if isinstance(error, httpx.TimeoutException) else plots.plain(error, 200)
-    return Unreachable(f"{what}: {kind or type(error).__name__}")
+def _broken(what: str, error: httpx.HTTPError) -> GitHubUnavailable:
+    kind = "no answer in time" if isinstance(error, httpx.TimeoutException) else text.printable(error, 200)
+    return GitHubUnavailable(f"{what}: {kind or type(error).__name__}")

@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slipway.core import config, environment, files
 from slipway.core.environment import Actions
-from slipway.errors import ConfigError, Refused
+from slipway.errors import CheckFailed, ConfigError
 from slipway.github import api, untrusted_report
-from slipway.github.client import Rest, Row, Unreachable
-from slipway.reporting import report, summary
-from slipway.reporting.markdown import prose
+from slipway.github.client import GitHubUnavailable, Rest, Row
+from slipway.reporting import report_markdown, summary
+from slipway.reporting.markdown import escape
 
 ARTIFACT = "report"
 MARKER = re.compile(r"<!-- slipway:report head=([0-9a-f]{7,64}) run=(\d{1,19}) attempt=(\d{1,9}) -->")
@@ -65,13 +65,13 @@ class Said:
     text: str
     word: str = ""
     first: bool = True
-    refused: Refused | None = None
+    refused: CheckFailed | None = None
 
 
 def run(params: config.Params, *, given: Actions | None = None) -> str:
     """Write the comment for the event that GitHub's runner gives (`environment.actions`); what was done, in a sentence.
 
-    A report that is refused is said in the comment, then raised as Refused. Without a pull request that
+    A report that is refused is said in the comment, then raised as CheckFailed. Without a pull request that
     is at the run's very commit nothing is written: a newer run speaks for it.
     """
     actions = given or environment.actions()
@@ -137,10 +137,12 @@ def _said(client: Rest, found: Run, limits: config.Comment, link: str) -> Said:
         raw = _report(client, found, limits)
         if raw is not None:
             facts = replace(untrusted_report.facts(raw, most=limits.max_bytes), commit=found.head_sha)
-            return Said(text=report.markdown(facts), word=summary.headline(facts).word)
-    except Refused as error:
-        text = f"## ❔ The report cannot be read\n\nThe report of [this run]({link}) was refused: {prose(error, 600)}"
-        refused = Refused(f"the report of run {found.id}: {error}", hint="see the step that writes reports/facts.json")
+            return Said(text=report_markdown.render(facts), word=summary.headline(facts).word)
+    except CheckFailed as error:
+        text = f"## ❔ The report cannot be read\n\nThe report of [this run]({link}) was refused: {escape(error, 600)}"
+        refused = CheckFailed(
+            f"the report of run {found.id}: {error}", hint="see the step that writes reports/facts.json"
+        )
         return Said(text=text, refused=refused)
     if found.conclusion == "success":
         return Said(text=f"## ✅ Nothing to judge\n\nNothing here changes the model at {head}.", first=False)
@@ -172,7 +174,7 @@ def compose(found: Run, number: int, said: Said, paths: Sequence[str], link: str
 def _warnings(found: Run, said: Said, paths: Sequence[str], link: str) -> Iterator[str]:
     """What a reader must know before the numbers."""
     if touched := [path for path in paths if path in JUDGING or path.startswith(FOLDERS)]:
-        shown = ", ".join(prose(path, 80) for path in touched[:SHOWN]) + (" …" if len(touched) > SHOWN else "")
+        shown = ", ".join(escape(path, 80) for path in touched[:SHOWN]) + (" …" if len(touched) > SHOWN else "")
         yield (
             f"> [!WARNING]\n> This pull request changes files that decide how it is judged: {shown}.\n"
             "> What follows is its own word; what counts is the judgement on main."
@@ -201,9 +203,9 @@ def _upsert(client: Rest, number: int, found: Run, said: Said, body: str, limits
             if (done := _step(client, number, found, ours, body, first=said.first and not created)) is not None:
                 return f"pull request {number}: {'its comment was written' if created else done}"
             created = created or not ours
-        except Unreachable as error:
+        except GitHubUnavailable as error:
             client.leave(error, attempt)
-    raise Unreachable(f"pull request {number}: its comment did not stay as written, {limits.attempts} times")
+    raise GitHubUnavailable(f"pull request {number}: its comment did not stay as written, {limits.attempts} times")
 
 
 def _step(client: Rest, number: int, found: Run, ours: Sequence[Row], body: str, *, first: bool) -> str | None:

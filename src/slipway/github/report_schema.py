@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from slipway.core import verdict
-from slipway.pipeline import plots
+from slipway.core import text, verdict
 from slipway.reporting import report_data
 
 MAX_ROWS = 5000
@@ -247,6 +246,6 @@ class Record(Part):
         if not isinstance(found, dict):
             return found
         if unknown := [word for word in found if word not in report_data.GATES]:
-            raise ValueError(f"gate {plots.plain(unknown[0], 40)!r} is none of {', '.join(report_data.GATES)}")
+            raise ValueError(f"gate {text.printable(unknown[0], 40)!r} is none of {', '.join(report_data.GATES)}")
         return {word: {**gate, "notes": {}} if word not in ("judge", "latency") and isinstance(gate, dict) else gate
                 for word, gate in found.items()}  # fmt: skip

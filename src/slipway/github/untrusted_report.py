@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slipway.errors import Refused
+from slipway.core.text import printable
+from slipway.errors import CheckFailed
 from slipway.github.report_schema import Record
-from slipway.pipeline import plots
 from slipway.reporting.report_data import Facts
 
 ENTRY = "facts.json"
@@ -42,50 +42,50 @@ BROKEN = (
 def facts(raw: bytes, *, most: int) -> Facts:
     """The zip's `facts.json`, of at most `most` bytes, as Facts that `report.markdown` takes without an error.
 
-    Refused names what is wrong with it, the value and the limit, in text that is harmless to print.
+    CheckFailed names what is wrong with it, the value and the limit, in text that is harmless to print.
     """
     text = entry(raw, most=most)
     try:
         given = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_constant)
     except UnicodeDecodeError as error:
-        raise Refused(f"{ENTRY}: byte {error.start} is not UTF-8, limit: UTF-8") from None
+        raise CheckFailed(f"{ENTRY}: byte {error.start} is not UTF-8, limit: UTF-8") from None
     except RecursionError:
-        raise Refused(f"{ENTRY} is nested too deeply, limit: a report's depth") from None
+        raise CheckFailed(f"{ENTRY} is nested too deeply, limit: a report's depth") from None
     except ValueError as error:
-        raise Refused(f"{ENTRY} is not JSON: {error}, limit: RFC 8259") from None
+        raise CheckFailed(f"{ENTRY} is not JSON: {error}, limit: RFC 8259") from None
     try:
         known = Record.model_validate(given)
     except ValidationError as error:
         said = {_where(each["loc"]): each for each in error.errors(include_url=False)}
         found = [_sentence(where, each) for where, each in said.items()]
         more = [f"and {len(found) - SAID} more"] if len(found) > SAID else []
-        raise Refused(f"{ENTRY} is no report: {'; '.join(found[:SAID] + more)}") from None
+        raise CheckFailed(f"{ENTRY} is no report: {'; '.join(found[:SAID] + more)}") from None
     return Facts(**known.model_dump(exclude_unset=True))  # what a record lacks stays lacking
 
 
 def entry(raw: bytes, *, most: int) -> bytes:
     """The bytes of `facts.json` in the zip `raw`; never inflates more than `most` + 1 of them."""
     if len(raw) > most:
-        raise Refused(f"the artifact has {len(raw):,} bytes, limit: {most:,}")
+        raise CheckFailed(f"the artifact has {len(raw):,} bytes, limit: {most:,}")
     try:
         with zipfile.ZipFile(BytesIO(raw)) as archive:
             found = [one for one in archive.infolist() if one.filename == ENTRY]
             if len(found) != 1:
-                raise Refused(f"the artifact holds {len(found)} entries {ENTRY}, limit: exactly 1")
+                raise CheckFailed(f"the artifact holds {len(found)} entries {ENTRY}, limit: exactly 1")
             return _inflated(archive, found[0], most)
     except BROKEN as error:
-        raise Refused(f"the artifact is no zip that can be read: {plots.plain(error, 120)}") from None
+        raise CheckFailed(f"the artifact is no zip that can be read: {printable(error, 120)}") from None
 
 
 def _inflated(archive: zipfile.ZipFile, one: zipfile.ZipInfo, most: int) -> bytes:
     if one.flag_bits & 1:
-        raise Refused(f"{ENTRY} is encrypted, limit: no encryption")
+        raise CheckFailed(f"{ENTRY} is encrypted, limit: no encryption")
     if one.compress_type not in METHODS:  # others may ask for gigabytes before the first byte
-        raise Refused(f"{ENTRY} is packed by method {one.compress_type}, limit: {' or '.join(METHODS.values())}")
+        raise CheckFailed(f"{ENTRY} is packed by method {one.compress_type}, limit: {' or '.join(METHODS.values())}")
     with archive.open(one) as file:
         text = file.read(most + 1)
     if len(text) > most:
-        raise Refused(f"{ENTRY} has more than {most:,} bytes when inflated, limit: {most:,}")
+        raise CheckFailed(f"{ENTRY} has more than {most:,} bytes when inflated, limit: {most:,}")
     return text
 
 
@@ -94,7 +94,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {plots.plain(twice, 40)!r} stands twice in one object")
+        raise ValueError(f"key {printable(twice, 40)!r} stands twice in one object")
     return found
 
 
@@ -104,12 +104,12 @@ def _constant(word: str) -> Any:
 
 def _where(keys: tuple[int | str, ...]) -> str:
     """The place of an error, without the kinds that a value may have: Pydantic counts them as places."""
-    return plots.plain(".".join(str(key) for key in keys if key not in KINDS) or "the file", 80)
+    return printable(".".join(str(key) for key in keys if key not in KINDS) or "the file", 80)
 
 
 def _sentence(where: str, error: Any) -> str:
-    said, value = plots.plain(error["msg"].removeprefix("Value error, "), 120), error["input"]
+    said, value = printable(error["msg"].removeprefix("Value error, "), 120), error["input"]
     if error["type"] in ("value_error", "missing"):
         return f"{where}: {said}"
-    shown = type(value).__name__ if isinstance(value, dict | list) else plots.plain(repr(value), 40)
+    shown = type(value).__name__ if isinstance(value, dict | list) else printable(repr(value), 40)
     return f"{where} is {shown}: {said}"

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from slipway import problem
-from slipway.core import config, files, git
+from slipway.core import base_limits, config, files, git
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import DataError
 from slipway.judging import champion, data_change
@@ -35,7 +35,7 @@ class Comparison:
     high: float
 
 
-def paired(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) -> Comparison:
+def paired_bootstrap(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) -> Comparison:
     """Bootstrap over days of the mean `difference` of paired rows (columns `day`, `difference`).
 
     Flights of one day share weather and delays: rows are not independent, days nearly are.
@@ -55,7 +55,7 @@ def paired(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) 
     )
 
 
-def sliced(rows: pl.DataFrame) -> list[str]:
+def slice_columns(rows: pl.DataFrame) -> list[str]:
     """The slice columns of judged rows."""
     return [name for name in rows.columns if name not in OWN]
 
@@ -65,7 +65,7 @@ def join(challenger: pl.DataFrame, reference: pl.DataFrame) -> tuple[pl.DataFram
 
     Slices are the reference's where it has them: a change that drops or splits one is still judged by it.
     """
-    theirs = sliced(reference)
+    theirs = slice_columns(reference)
     both = challenger.drop(theirs, strict=False).join(
         reference.select("row_id", *theirs, reference="loss", target_there="target"),
         on="row_id",
@@ -104,7 +104,7 @@ def compare(
     ]
     if not all(check.ok for check in counts):
         return counts, [], False
-    whole = paired(rows, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
+    whole = paired_bootstrap(rows, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
     margin = limits.margin if against == "champion" else 0.0
     overall = Check(
         name=f"{metric} vs {against}", value=whole.difference, low=whole.low, high=whole.high,
@@ -115,7 +115,7 @@ def compare(
         for (value,), part in sorted(rows.group_by(name), key=lambda item: str(item[0])):
             if len(part) < limits.min_slice_rows or part["day"].n_unique() < limits.min_slice_days:
                 continue  # an interval over one day has no width, so that it would be sure of anything
-            found = paired(part, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
+            found = paired_bootstrap(part, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
             table.append({"slice": name, "value": str(value), "rows": found.rows, "difference": found.difference,
                           "low": found.low, "high": found.high})  # fmt: skip
             if against == "champion":
@@ -183,18 +183,18 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     challenger = evaluated(root)
     mine = ingest.read(root / evaluate.LOSSES)
     measured = files.read_json(root / evaluate.METRICS)
-    commit = git.base(base, root=root)
-    limits = data_change.held(commit, "judge", params.judge, root=root)
-    limits_changed, params_changed = data_change.parameters(commit, root=root)
-    source = champion.source(commit, root)
+    commit = git.base_commit(base, root=root)
+    limits = base_limits.limits_at_base(commit, "judge", params.judge, root=root)
+    limits_changed, params_changed = base_limits.changed_params(commit, root=root)
+    source = champion.production_commit(commit, root)
     metric = evaluate.HEADLINE[spec.task]
     if source:
-        rival = champion.restore(source, params.data, root=root)
+        rival = champion.champion_predictions(source, params.data, root=root)
         theirs, against, rival_sha = rival.rows, "champion", rival.model_sha256
     else:
         theirs, against, rival_sha = mine.with_columns(loss=pl.col("dummy")), "dummy", None
     rows, checks = join(mine, theirs)
-    slices = list(dict.fromkeys([*sliced(theirs), *spec.slices]))
+    slices = list(dict.fromkeys([*slice_columns(theirs), *spec.slices]))
     found, table, better = compare(rows, limits=limits, slices=slices, seed=params.seed, against=against, metric=metric)
     verdict = Verdict(
         chapter="judge",
@@ -221,6 +221,6 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
 
 def _rival_metrics(rows: pl.DataFrame, task: str) -> dict[str, float]:
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    found = {name: metric(target, prediction, None) for name, metric in metrics.named(task).items()}
+    found = {name: metric(target, prediction, None) for name, metric in metrics.metrics_for(task).items()}
     found["calibration_error"] = evaluate.calibration_error(evaluate.reliability(rows))
     return {name: round(value, 6) for name, value in found.items()}

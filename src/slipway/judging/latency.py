@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slipway.cluster import manifests
 from slipway.core import config, files, git
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import SlipwayError, Unsure
+from slipway.errors import Inconclusive, SlipwayError
 from slipway.judging import latency_client, latency_services, latency_statistics
-from slipway.judging.latency_client import ONE, Line, Plan, Times
+from slipway.judging.latency_client import ONE, Connection, Plan, Times
 from slipway.judging.latency_services import Side
-from slipway.judging.latency_statistics import Band, Limits
+from slipway.judging.latency_statistics import Limits, RatioInterval
 from slipway.packaging import package
 from slipway.serving.local_server import Server
 
@@ -45,14 +44,14 @@ class Measured:
     own_rows: bool = False
     others: list[float] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
-    bands: list[Band] = field(default_factory=list)
+    bands: list[RatioInterval] = field(default_factory=list)
 
     @property
     def rounds(self) -> int:
         """All that were measured whole."""
         return sum(len(times[ONE]) for times in self.times)
 
-    def add(self, times: Times, lines: Sequence[Line]) -> None:
+    def add(self, times: Times, lines: Sequence[Connection]) -> None:
         """One more measurement, and all that its lines have seen."""
         self.times.append(times)
         for side, line in enumerate(lines):
@@ -61,7 +60,7 @@ class Measured:
             self.said[side] = self.said[side] or line.said
 
 
-def verdicts(measured: Measured, limits: Limits, *, seed: int) -> tuple[list[Check], list[Band]]:
+def verdicts(measured: Measured, limits: Limits, *, seed: int) -> tuple[list[Check], list[RatioInterval]]:
     """Answers first: a head that answers badly is a no, a base that does cannot be compared with. Then the bands. Pure."""
     checks = []
     for side, name, no in ((0, "base", None), (1, "head", False)):
@@ -70,7 +69,11 @@ def verdicts(measured: Measured, limits: Limits, *, seed: int) -> tuple[list[Che
         checks.append(Check(name=f"errors of the {name}", value=value, limit="0", ok=no if wrong else True))
     enough = measured.rounds >= limits.min_rounds
     checks.append(Check(name="rounds", value=measured.rounds, limit=f"≥ {limits.min_rounds}", ok=enough or None))
-    found = latency_statistics.bands(measured.times, limits, seed=seed) if enough and not any(measured.errors) else []
+    found = (
+        latency_statistics.bootstrap_ratios(measured.times, limits, seed=seed)
+        if enough and not any(measured.errors)
+        else []
+    )
     return [*checks, *latency_statistics.judge(found, limits)], found
 
 
@@ -80,13 +83,13 @@ def measure(measured: Measured, services: Sequence[Server], rows: Rows, limits: 
     The head is asked its own rows when its contract is another and it refuses the base's.
     """
     plans = [Plan.of(rows.base), Plan.of(rows.base)]
-    with latency_services.apart(services), latency_client.lines([service.port for service in services]) as lines:
+    with latency_services.pin_cpus(services), latency_client.lines([service.port for service in services]) as lines:
         if rows.head and latency_client.refused(lines[1], plans[1]):
             plans[1], measured.own_rows = Plan.of(rows.head), True
         block = latency_client.warm(lines, plans, seconds=limits.warm_seconds, block_ms=limits.block_ms)
         measured.block = measured.block or block
-        with latency_services.others(services, measured.others):
-            found = latency_client.ask(lines, plans, seconds=seconds, block=measured.block)
+        with latency_services.record_other_cpu(services, measured.others):
+            found = latency_client.measure_rounds(lines, plans, seconds=seconds, block=measured.block)
         measured.add(found, lines)
 
 
@@ -163,8 +166,8 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     started, root = time.monotonic(), root.resolve()
     (root / VERDICT).unlink(missing_ok=True)
     head = git.commit(root=root)
-    fork = manifests.forked(git.base(base, root=root), head, root=root)
-    limits, moved = latency_statistics.held(fork, root=root)
+    fork = git.merge_base(git.base_commit(base, root=root), head, root=root)
+    limits, moved = latency_statistics.limits_at_base(fork, root=root)
     with latency_services.checkout(fork, root=root) as tree:
         differing, found = against(tree, limits, params, root=root)
     notes = {"base": fork, "limits_changed": moved, "differing": differing, **described(found)}
@@ -185,11 +188,11 @@ def against(tree: Path | None, limits: Limits, params: config.Params, *, root: P
     if tree is None:
         return [], Measured(checks=[same("the base has no service", ())])  # no gate: nothing to compare
     try:
-        latency_services.complete(tree, root=root)
+        latency_services.fetch_missing_outputs(tree, root=root)
         if not (differing := latency_services.differing(tree, root)):
             return [], Measured(checks=[same(EQUAL, differing)])  # no gate: nothing to compare
         two = latency_services.sides(tree, root=root)
-    except Unsure as error:
+    except Inconclusive as error:
         return [], Measured(checks=[fault("base", error)])
     return differing, compared(two, limits, name=params.track.model, seed=params.seed, root=root)
 

@@ -34,7 +34,7 @@ Times = Mapping[str, Floats]
 """Milliseconds by kind: rounds × sides × requests of a side in a round."""
 
 
-class Line:
+class Connection:
     """A kept-alive connection to one service, with what went wrong on it."""
 
     def __init__(self, port: int) -> None:
@@ -119,17 +119,17 @@ class Plan:
         return {ONE: [self.one[at % len(self.one)] for at in range(start, start + length)], ALL: [self.all] * TOGETHER}
 
 
-def warm(lines: Sequence[Line], plans: Sequence[Plan], *, seconds: float, block_ms: float) -> int:
+def warm(lines: Sequence[Connection], plans: Sequence[Plan], *, seconds: float, block_ms: float) -> int:
     """Ask both for `seconds`; how many rows one after the other take the base about `block_ms`."""
-    found = ask(lines, plans, seconds=seconds, block=1)[ONE]
+    found = measure_rounds(lines, plans, seconds=seconds, block=1)[ONE]
     usual = float(np.median(found[:, 0])) if len(found) else block_ms
     return max(1, min(round(block_ms / max(usual, 1e-3)), len(plans[0].one)))
 
 
-def ask(lines: Sequence[Line], plans: Sequence[Plan], *, seconds: float, block: int) -> Times:
+def measure_rounds(lines: Sequence[Connection], plans: Sequence[Plan], *, seconds: float, block: int) -> Times:
     """Rounds for `seconds`, `block` rows each time; ends sooner when a side is dead, without that round."""
     rounds: list[list[dict[str, list[float]]]] = []
-    with quiet():
+    with gc_paused():
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
             found = _round(lines, plans, len(rounds), block)
@@ -141,7 +141,7 @@ def ask(lines: Sequence[Line], plans: Sequence[Plan], *, seconds: float, block: 
             for kind, size in sizes.items()}  # fmt: skip
 
 
-def _round(lines: Sequence[Line], plans: Sequence[Plan], number: int, block: int) -> list[dict[str, list[float]]]:
+def _round(lines: Sequence[Connection], plans: Sequence[Plan], number: int, block: int) -> list[dict[str, list[float]]]:
     """Four blocks; both sides are asked the same rows."""
     found: list[dict[str, list[float]]] = [{ONE: [], ALL: []}, {ONE: [], ALL: []}]
     seen = [0, 0]
@@ -153,7 +153,7 @@ def _round(lines: Sequence[Line], plans: Sequence[Plan], number: int, block: int
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Without Python's collector, which would stop the clock's owner at some moment of its own."""
     on = gc.isenabled()
     gc.collect()
@@ -165,7 +165,7 @@ def quiet() -> Iterator[None]:
             gc.enable()
 
 
-def refused(line: Line, plan: Plan) -> int:
+def refused(line: Connection, plan: Plan) -> int:
     """How many of the rows, asked one by one, are not answered with 200; no errors of a line that is still there."""
     before, said = line.errors, line.said
     for each in plan.one:
@@ -177,7 +177,7 @@ def refused(line: Line, plan: Plan) -> int:
 
 
 @contextmanager
-def lines(ports: Sequence[int]) -> Iterator[list[Line]]:
+def lines(ports: Sequence[int]) -> Iterator[list[Connection]]:
     """A line to each port, closed at the end."""
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(Line(port))) for port in ports]
+        yield [stack.enter_context(closing(Connection(port))) for port in ports]

@@ -17,10 +17,10 @@ from typing import TypeVar
 import psutil  # type: ignore[import-untyped]
 
 from slipway.core import environment, files, git
+from slipway.core.dvc import LOCK
 from slipway.errors import SlipwayError
-from slipway.judging import champion
+from slipway.judging import other_commit
 from slipway.packaging import package
-from slipway.pipeline.track import LOCK
 from slipway.serving import local_server
 from slipway.serving.local_server import Server
 
@@ -66,9 +66,9 @@ def checkout(revision: str, *, root: Path) -> Iterator[Path | None]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def complete(tree: Path, *, root: Path) -> None:
-    """Bring what Git does not keep of a bento: from DVC's cache, or made by the base's own pipeline; Unsure."""
-    champion.bring(tree, [name for name in package.wanted(tree) if not (tree / name).exists()], root=root)
+def fetch_missing_outputs(tree: Path, *, root: Path) -> None:
+    """Bring what Git does not keep of a bento: from DVC's cache, or made by the base's own pipeline; Inconclusive."""
+    other_commit.fetch_outputs(tree, [name for name in package.wanted(tree) if not (tree / name).exists()], root=root)
 
 
 def differing(tree: Path, root: Path) -> list[str]:
@@ -92,7 +92,7 @@ def copied(root: Path, folder: Path) -> Path:
 
 def sides(tree: Path, *, root: Path) -> tuple[Side, Side]:
     """Base and head; the base is served by an environment of its own lock when that is another."""
-    python = champion.interpreter(tree, root, SERVING)
+    python = other_commit.python_for_lock(tree, root, SERVING)
     own = copied(root, environment.cache_home(root) / SCRATCH / "head")
     return (
         Side(name="base", tree=tree, folder=tree, python=python),
@@ -132,10 +132,10 @@ def serving(two: Sequence[Side], bentos: Sequence[Path], *, root: Path) -> Itera
     try:
         yield each(come, list(zip(two, bentos, ports(), strict=True)))
     finally:
-        each(end, running)
+        each(kill, running)
 
 
-def end(service: Server) -> None:
+def kill(service: Server) -> None:
     """At once: nobody waits for an answer of it, and a second asked for politely is a second of the check."""
     found = processes(service)
     for process in found[1:] or found:  # who started the others sees them end, and ends
@@ -158,14 +158,14 @@ def start(side: Side, bento: Path, port: int, *, root: Path) -> Server:
     log = home / "log"
     home.mkdir(parents=True, exist_ok=True)
     words = [str(side.python), "-c", LAUNCH, *map(str, (bento, port, home, root, log))]
-    env = environment.programs(side.tree, BENTOML_HOME=str(home.resolve()))
+    env = environment.for_programs(side.tree, BENTOML_HOME=str(home.resolve()))
     with log.open("ab") as out:
         process = subprocess.Popen(words, cwd=home, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     return Server(process, port, home, log)
 
 
 @contextmanager
-def apart(services: Sequence[Server]) -> Iterator[None]:
+def pin_cpus(services: Sequence[Server]) -> Iterator[None]:
     """Services on one core, this thread on another, so that neither is moved; nothing where there are no two cores."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2:
@@ -183,7 +183,7 @@ def apart(services: Sequence[Server]) -> Iterator[None]:
 
 
 @contextmanager
-def others(services: Sequence[Server], shares: list[float]) -> Iterator[None]:
+def record_other_cpu(services: Sequence[Server], shares: list[float]) -> Iterator[None]:
     """Add to `shares` what part of all processors neither the services nor this process used while the block ran."""
     before, began = _seconds(services), time.monotonic()
     yield

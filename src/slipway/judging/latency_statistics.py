@@ -15,20 +15,20 @@ from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway.core import git
+from slipway.core import base_limits, git
+from slipway.core.strict_model import StrictModel
 from slipway.core.verdict import Check
 from slipway.errors import ConfigError
-from slipway.judging import data_change
 from slipway.judging.latency_client import ALL, ONE, Floats, Times
-from slipway.loadtest import load
-from slipway.loadtest.load import Positive, Section
+from slipway.loadtest import slo
+from slipway.loadtest.slo import Positive
 
 SECTION = "latency"
 JUDGED = ((ONE, 50), (ONE, 95), (ALL, 50))
 """The percentiles that are compared, by kind of request."""
 
 
-class Limits(Section):
+class Limits(StrictModel):
     """The section `latency` of slo.yaml; tolerances and bands are parts of the base's milliseconds."""
 
     warm_seconds: Positive
@@ -51,7 +51,7 @@ class Limits(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Band:
+class RatioInterval:
     """A percentile of a round, as `usual`, of both sides in milliseconds; the head's part above the base's, and its band."""
 
     name: str
@@ -63,7 +63,7 @@ class Band:
     most: float
 
 
-def bands(parts: Sequence[Times], limits: Limits, *, seed: int) -> list[Band]:
+def bootstrap_ratios(parts: Sequence[Times], limits: Limits, *, seed: int) -> list[RatioInterval]:
     """The bootstrap of each percentile's ratio: whole rounds A-B-B-A are drawn, both sides of one together. Pure.
 
     What disturbs one block disturbs its neighbours: requests are not independent, rounds nearly are.
@@ -74,15 +74,15 @@ def bands(parts: Sequence[Times], limits: Limits, *, seed: int) -> list[Band]:
     found = []
     for kind, share in JUDGED:
         together = np.concatenate([np.quantile(times[kind], share / 100, axis=2) for times in parts])
-        base, head = (float(value) for value in usual(together))
-        before, after = usual(together[drawn]).T
+        base, head = (float(value) for value in interquartile_mean(together))
+        before, after = interquartile_mean(together[drawn]).T
         low, high = np.quantile(after / before, [tail, 1 - tail])
-        found.append(Band(name=f"p{share} of {kind}", base_ms=base, head_ms=head, more=head / base - 1,
+        found.append(RatioInterval(name=f"p{share} of {kind}", base_ms=base, head_ms=head, more=head / base - 1,
                           low=float(low) - 1, high=float(high) - 1, most=limits.tolerance(kind, share)))  # fmt: skip
     return found
 
 
-def usual(rounds: Floats) -> Floats:
+def interquartile_mean(rounds: Floats) -> Floats:
     """The mean of the middle half of the rounds (the axis before the last): rounds in which something else ran are outside."""
     ordered = np.sort(rounds, axis=-2)
     cut = ordered.shape[-2] // 4
@@ -90,7 +90,7 @@ def usual(rounds: Floats) -> Floats:
     return middle
 
 
-def judge(found: Sequence[Band], limits: Limits) -> list[Check]:
+def judge(found: Sequence[RatioInterval], limits: Limits) -> list[Check]:
     """No when the whole band is above the tolerance; unsure when the tolerance lies in a band that is too wide. Pure."""
     return [
         Check(name=f"{band.name}, more than the base's", value=round(band.more, 4), low=round(band.low, 4),
@@ -100,29 +100,29 @@ def judge(found: Sequence[Band], limits: Limits) -> list[Check]:
     ]  # fmt: skip
 
 
-def _told(band: Band, limits: Limits) -> bool | None:
+def _told(band: RatioInterval, limits: Limits) -> bool | None:
     if band.low > band.most:
         return False
     return True if band.high <= band.most or (band.high - band.low) / 2 <= limits.band_at_most else None
 
 
-def held(base: str, *, root: Path) -> tuple[Limits, list[str]]:
+def limits_at_base(base: str, *, root: Path) -> tuple[Limits, list[str]]:
     """The limits as the base has them, which are what holds, and what differs; ConfigError when this change's are wrong.
 
     Its own are taken where the base has none, and limit by limit where the base's code knows others.
     """
-    now, before = load.slo(root / load.SLO).latency, _section(base, root)
-    mine = _limits(now, str(load.SLO))
+    now, before = slo.read(root / slo.PATH).latency, _section(base, root)
+    mine = _limits(now, str(slo.PATH))
     if not isinstance(before, Mapping):
         return mine, []
     known = {name: before[name] for name in Limits.model_fields if name in before}
-    moved = data_change.differences(before, now, SECTION)
-    return _limits({**mine.model_dump(), **known}, f"{load.SLO} of the base {base[:12]}"), moved
+    moved = base_limits.changed_values(before, now, SECTION)
+    return _limits({**mine.model_dump(), **known}, f"{slo.PATH} of the base {base[:12]}"), moved
 
 
-def own(root: Path) -> Limits:
+def own_limits(root: Path) -> Limits:
     """The limits that this checkout has; ConfigError where it has none."""
-    return _limits(load.slo(root / load.SLO).latency, str(load.SLO))
+    return _limits(slo.read(root / slo.PATH).latency, str(slo.PATH))
 
 
 def _limits(section: Any, where: str) -> Limits:
@@ -132,13 +132,13 @@ def _limits(section: Any, where: str) -> Limits:
         wrong = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'it'} is {e['input']!r}: {e['msg']}" for e in error.errors()
         )
-        raise ConfigError(f"{where}: {SECTION}: {wrong}", hint=f"edit the section {SECTION} of {load.SLO}") from None
+        raise ConfigError(f"{where}: {SECTION}: {wrong}", hint=f"edit the section {SECTION} of {slo.PATH}") from None
 
 
 def _section(base: str, root: Path) -> Any:
     """The section of slo.yaml at the base; None when it has none that can be read."""
     try:
-        found = YAML(typ="safe").load(git.file_at(base, load.SLO.as_posix(), root=root) or "")
+        found = YAML(typ="safe").load(git.file_at(base, slo.PATH.as_posix(), root=root) or "")
     except YAMLError:
         return None
     return found.get(SECTION) if isinstance(found, Mapping) else None

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from slipway.core import config, files
+from slipway.core import config, dvc, files
 from slipway.core.verdict import Check
 from slipway.pipeline import evaluate
-from slipway.pipeline.track import LOCK
 
 DATA = ("ingest", "features")
 """Stages that must give the same bytes on every machine."""
@@ -25,25 +22,20 @@ BYTES = ("md5", "size", "nfiles")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class PipelineState:
     """What a checkout says the pipeline gives: the stages of its dvc.lock, and the outputs in Git by file name."""
 
     stages: Mapping[str, Any]
     kept: Mapping[str, Any]
 
 
-def read(root: Path) -> Claim:
+def read(root: Path) -> PipelineState:
     """What the checkout at `root` says; a lock that is absent or no lock has no stages."""
-    try:
-        stages = YAML(typ="safe").load((root / LOCK).read_text(encoding="utf-8"))["stages"]
-        items = [item for stage in stages.values() for key in ("deps", "outs") for item in stage.get(key, ())]
-        stages = stages if all(isinstance(item["path"], str) for item in items) else {}
-    except (OSError, UnicodeDecodeError, YAMLError, LookupError, TypeError, AttributeError):
-        stages = {}
     plots = sorted(path for path in (root / evaluate.PLOTS).rglob("[!.]*") if path.is_file())
     kept = [root / evaluate.METRICS, *plots]
-    return Claim(
-        stages=stages, kept={path.relative_to(root).as_posix(): content(path) for path in kept if path.exists()}
+    return PipelineState(
+        stages=dvc.read_lock(root),
+        kept={path.relative_to(root).as_posix(): content(path) for path in kept if path.exists()},
     )
 
 
@@ -57,7 +49,7 @@ def content(path: Path, suffix: str = ".json") -> Any:
         return files.sha256(path)
 
 
-def leaves(value: Any, at: str = "") -> dict[str, Any]:
+def flatten(value: Any, at: str = "") -> dict[str, Any]:
     """Nested mappings and lists as one mapping; a record in a list goes by its path or its texts, else its number."""
     if isinstance(value, Mapping) and value:
         items = {str(key): item for key, item in value.items()}
@@ -69,12 +61,12 @@ def leaves(value: Any, at: str = "") -> dict[str, Any]:
             items[label if label and label not in items else f"{label} {number}".strip()] = item
     else:
         return {at: value}
-    return {k: v for key, item in items.items() for k, v in leaves(item, f"{at} {key}".strip()).items()}
+    return {k: v for key, item in items.items() for k, v in flatten(item, f"{at} {key}".strip()).items()}
 
 
 def differences(claimed: Any, given: Any, tolerance: float = 0.0) -> list[str]:
     """Where two structures differ, as sentences; numbers may by `tolerance`, relative to those above one."""
-    ours, theirs = leaves(claimed), leaves(given)
+    ours, theirs = flatten(claimed), flatten(given)
     rows = []
     for key in dict.fromkeys([*ours, *theirs]):
         here, there = ours.get(key, "absent"), theirs.get(key, "absent")
@@ -89,7 +81,9 @@ def _close(here: Any, there: Any, tolerance: float) -> bool:
     return isinstance(there, int | float) and abs(here - there) <= tolerance * max(1.0, abs(there))
 
 
-def compare(claimed: Claim, given: Claim, limits: config.Prove, *, who: str, edited: Iterable[str] = ()) -> list[Check]:
+def compare(
+    claimed: PipelineState, given: PipelineState, limits: config.Prove, *, who: str, edited: Iterable[str] = ()
+) -> list[Check]:
     """The commit's claim against what `who` has: every stage of the lock, every output in Git.
 
     Bytes of the model stages' outputs may differ (floating point does between processors), values by the
@@ -101,18 +95,22 @@ def compare(claimed: Claim, given: Claim, limits: config.Prove, *, who: str, edi
     for name in sorted({*claimed.stages, *given.stages}):
         ours, theirs = (_bare(side.stages.get(name), moving) for side in (claimed, given))
         checks.append(
-            named(f"dvc.lock, stage {name}, against {who}", differences(ours, theirs), "equal; `make repro`, commit")
+            check_no_differences(
+                f"dvc.lock, stage {name}, against {who}", differences(ours, theirs), "equal; `make repro`, commit"
+            )
         )
     for name in sorted({*claimed.kept, *given.kept}):
         tolerance = {KEPT[0]: limits.metrics, evaluate.GOLDEN.as_posix(): limits.golden}.get(name, limits.plots)
         if name.startswith(tuple(edited)):
             tolerance = 0.0
         wrong = differences(claimed.kept.get(name, "absent"), given.kept.get(name, "absent"), tolerance)
-        checks.append(named(f"{name} against {who}", wrong, f"off by ≤ {tolerance:g}; `make repro`, commit"))
+        checks.append(
+            check_no_differences(f"{name} against {who}", wrong, f"off by ≤ {tolerance:g}; `make repro`, commit")
+        )
     return checks
 
 
-def outs(claim: Claim, stage: str) -> dict[str, str]:
+def outs(claim: PipelineState, stage: str) -> dict[str, str]:
     """The outputs of a locked stage, each with its md5."""
     return {out["path"]: out.get("md5", "") for out in (claim.stages.get(stage) or {}).get("outs", ())}
 
@@ -126,13 +124,13 @@ def _bare(stage: Any, moving: set[str]) -> Any:
     return {**stage, **strip}
 
 
-def moved(claimed: Claim, given: Claim) -> dict[str, str]:
+def moved(claimed: PipelineState, given: PipelineState) -> dict[str, str]:
     """Outputs of model stages, out of Git, whose bytes are others than claimed; path → the claimed md5."""
     return {path: md5 for name in sorted(set(claimed.stages) - set(DATA)) for path, md5 in outs(claimed, name).items()
             if path not in KEPT and outs(given, name).get(path) != md5}  # fmt: skip
 
 
-def named(name: str, wrong: list[str], limit: str) -> Check:
+def check_no_differences(name: str, wrong: list[str], limit: str) -> Check:
     """A check that holds when nothing is `wrong`, and names the first three things that are."""
     shown = "; ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
     return Check(name=name, value=shown or "equal", limit=limit, ok=not wrong)

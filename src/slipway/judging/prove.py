@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from slipway.core import config, environment, files, git
+from slipway.core import base_limits, config, dvc, environment, files, git
+from slipway.core.dvc import LOCK
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import Unsure
-from slipway.judging import champion, data_change, lock_diff
-from slipway.judging.lock_diff import Claim
+from slipway.errors import Inconclusive
+from slipway.judging import lock_diff
+from slipway.judging.lock_diff import PipelineState
 from slipway.pipeline import evaluate
-from slipway.pipeline.track import LOCK
 from slipway.serving.onnx_model import FOLDER, Model
 
 VERDICT = Path("reports/prove.json")
@@ -47,25 +47,29 @@ def stale(said: Iterable[Any], made: Iterable[str]) -> tuple[list[str], list[str
         for kind, changes in entry.items():
             rows = [
                 f"{key} {what}"
-                for key, what in lock_diff.leaves(changes).items()
+                for key, what in lock_diff.flatten(changes).items()
                 if what not in AWAY or key not in made
             ]
             (outputs if kind == "changed outs" else inputs).extend(rows)
     return inputs, outputs
 
 
-def current(claimed: Claim, status: Mapping[str, Any], *, frozen: Iterable[str], made: Iterable[str]) -> list[Check]:
+def current(
+    claimed: PipelineState, status: Mapping[str, Any], *, frozen: Iterable[str], made: Iterable[str]
+) -> list[Check]:
     """A check a stage: its command, parameters and files, and the outputs in Git, are those of its lock."""
     checks = []
     for name in sorted({*claimed.stages, *status}):
         inputs, outputs = stale(status.get(name, ()), made)
         inputs += ["frozen, so DVC does not look"] if name in frozen else []
         checks.append(
-            lock_diff.named(f"stage {name} since dvc.lock", inputs, "nothing changed; else `make repro`, commit")
+            lock_diff.check_no_differences(
+                f"stage {name} since dvc.lock", inputs, "nothing changed; else `make repro`, commit"
+            )
         )
         if outputs:
             limit = "as `make repro` wrote it, by its md5 in dvc.lock; `make repro`, commit"
-            checks.append(lock_diff.named(f"stage {name}, {IN_GIT}", outputs, limit))
+            checks.append(lock_diff.check_no_differences(f"stage {name}, {IN_GIT}", outputs, limit))
     return checks
 
 
@@ -80,11 +84,11 @@ def golden(name: str, answers: tuple[NDArray[Any], NDArray[Any]] | None, toleran
 
 
 def _dvc(tree: Path, *args: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *args], cwd=tree, env=environment.programs(tree),
+    done = subprocess.run([sys.executable, "-m", "dvc", *args], cwd=tree, env=environment.for_programs(tree),
                           capture_output=True, text=True, encoding="utf-8", check=False)  # fmt: skip
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise Unsure(f"`dvc {' '.join(args)}` fails: {said}")
+        raise Inconclusive(f"`dvc {' '.join(args)}` fails: {said}")
     return done.stdout
 
 
@@ -96,7 +100,7 @@ def _replay(folder: Path, rows: Any, graph: Path | None = None) -> tuple[NDArray
         return None
 
 
-def models(tree: Path, cache: Path, claimed: Claim, given: Claim, limits: config.Prove) -> list[Check]:
+def models(tree: Path, cache: Path, claimed: PipelineState, given: PipelineState, limits: config.Prove) -> list[Check]:
     """The rebuilt model against the claimed golden answers; and what else has other bytes, by its values.
 
     What is not in DVC's cache (another processor made it) rests on the golden answers in Git; without them, unsure.
@@ -104,7 +108,7 @@ def models(tree: Path, cache: Path, claimed: Claim, given: Claim, limits: config
     checks, places, wanted = [], {}, (FOLDER / "golden.json").as_posix()
     answers = claimed.kept.get(evaluate.GOLDEN.as_posix())
     for path, md5 in lock_diff.moved(claimed, given).items():
-        places[path] = place = champion.cached(cache, md5)
+        places[path] = place = dvc.cached_file(cache, md5)
         shown = "in DVC's cache" if place else f"md5 {md5}, not in DVC's cache"
         checks.append(Check(name=f"{path} of dvc.lock", value=shown, limit=f"there, or its answers in {evaluate.GOLDEN}",
                             ok=True if place or answers else None))  # fmt: skip
@@ -114,7 +118,7 @@ def models(tree: Path, cache: Path, claimed: Claim, given: Claim, limits: config
                 lock_diff.content(place, suffix), lock_diff.content(tree / path, suffix), limits.plots
             )
             checks.append(
-                lock_diff.named(
+                lock_diff.check_no_differences(
                     f"{path} against the pipeline", wrong, f"off by ≤ {limits.plots:g}; `make repro`, commit"
                 )
             )
@@ -127,17 +131,19 @@ def models(tree: Path, cache: Path, claimed: Claim, given: Claim, limits: config
     return checks
 
 
-def _committed(root: Path, claimed: Claim, limits: config.Prove) -> Check:
+def _committed(root: Path, claimed: PipelineState, limits: config.Prove) -> Check:
     """What the pipeline reads and gives is, in the working tree, as in the commit."""
     deps = {dep["path"] for stage in claimed.stages.values() for dep in stage.get("deps", ())}
     read = {"dvc.yaml", "params.yaml", *deps}
-    changed = [f"{name} not committed" for name in git.dirty(root) if read & {name, *map(str, Path(name).parents)}]
+    changed = [
+        f"{name} not committed" for name in git.uncommitted_files(root) if read & {name, *map(str, Path(name).parents)}
+    ]
     found = lock_diff.compare(claimed, lock_diff.read(root), limits, who="the working tree")
-    return lock_diff.named("working tree against the commit", changed + [f"{c.name}: {c.value}" for c in found if not c.ok],
+    return lock_diff.check_no_differences("working tree against the commit", changed + [f"{c.name}: {c.value}" for c in found if not c.ok],
                        "equal; `make repro`, commit")  # fmt: skip
 
 
-def _stages(tree: Path, claimed: Claim) -> list[Check]:
+def _stages(tree: Path, claimed: PipelineState) -> list[Check]:
     """Each stage of the untouched commit against its own lock, and none of them frozen."""
     status = json.loads(_dvc(tree, "status", "--json"))  # refuses a broken dvc.yaml, so what follows need not
     pipeline = tree / "dvc.yaml"
@@ -147,7 +153,7 @@ def _stages(tree: Path, claimed: Claim) -> list[Check]:
     return current(claimed, status, frozen=frozen, made=made)
 
 
-def _rebuild(tree: Path, wait: Callable[[], None]) -> Claim:
+def _rebuild(tree: Path, wait: Callable[[], None]) -> PipelineState:
     """What the pipeline gives: data stages run anew, model stages from DVC's run cache or run.
 
     Without the lock and what Git keeps, so that nothing of the claim can stand in for its own proof.
@@ -169,9 +175,13 @@ def checks(root: Path, tree: Path, limits: config.Prove, beside: Callable[[], No
     """
     claimed = lock_diff.read(tree)
     if not claimed.stages:
-        return [lock_diff.named("dvc.lock of the commit", ["absent or no lock"], "there; `make repro`, commit")]
-    cache = champion.cache_folder(root)
-    champion.share_cache(tree, cache)
+        return [
+            lock_diff.check_no_differences(
+                "dvc.lock of the commit", ["absent or no lock"], "there; `make repro`, commit"
+            )
+        ]
+    cache = dvc.cache_folder(root)
+    dvc.share_cache(tree, cache)
     found = [_committed(root, claimed, limits)]
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(beside)
@@ -192,14 +202,14 @@ def run(
     `beside` is work on `root` for the second core: see `checks`.
     """
     started, root = time.monotonic(), root.resolve()
-    head, against = git.commit(root=root), git.base(base, root=root)
-    limits = data_change.held(against, "prove", params.prove, root=root)
+    head, against = git.commit(root=root), git.base_commit(base, root=root)
+    limits = base_limits.limits_at_base(against, "prove", params.prove, root=root)
     with git.worktree(head, environment.cache_home(root) / "prove", root=root) as tree:
         lock, model = tree / LOCK, tree / FOLDER / "model.onnx"
         inputs = {"commit": head, "lock": files.sha256(lock) if lock.is_file() else None}
         try:
             found = checks(root, tree, limits, beside)
-        except Unsure as error:  # recorded too, or an older verdict would stand
+        except Inconclusive as error:  # recorded too, or an older verdict would stand
             found = [Check(name="the pipeline in a checkout of the commit", value=str(error), limit="runs", ok=None)]
         inputs["model"] = files.sha256(model) if model.is_file() else None
     verdict = Verdict(chapter="prove", checks=found, seconds=time.monotonic() - started, inputs=inputs,

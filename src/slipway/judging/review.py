@@ -14,14 +14,14 @@ from rich.markup import escape
 
 from slipway.cluster import manifests
 from slipway.core import config, environment, files
+from slipway.core.dvc import LOCK
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import ConfigError, DataError, Refused, SlipwayError, Unsure
+from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive, SlipwayError
 from slipway.judging import judge, latency, prove
-from slipway.pipeline.track import LOCK
 from slipway.reporting import report
 
 REPRO = Path("reports/repro.json")
-CODES = {kind.code: kind for kind in (ConfigError, DataError, Refused, Unsure)}
+CODES = {kind.code: kind for kind in (ConfigError, DataError, CheckFailed, Inconclusive)}
 ORDER = ("prove", "repro", "judge", "manifests", "latency", "report")
 """As the chapters stand in a sentence."""
 talk = Console(stderr=True, highlight=False)
@@ -30,7 +30,7 @@ talk = Console(stderr=True, highlight=False)
 def repro(root: Path) -> str:
     """`dvc repro` → reports/repro.json; the error of the stage that stopped it, with that stage's own exit code."""
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=root, env=environment.programs(root),
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=root, env=environment.for_programs(root),
                           capture_output=True, text=True, encoding="utf-8", check=False)  # fmt: skip
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     ran = sum(line.startswith("Running stage ") for line in lines)

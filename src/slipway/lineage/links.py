@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from slipway.core import ledger
-from slipway.lineage.chain import (
-    Absent,
-    Facts,
-    Link,
-    Lock,
-    Made,
-    Pod,
-    Wrong,
-    absent,
-    broken,
-    digest,
-    none,
-    ok,
-    same,
-    short,
-)
 
 LABELS = {
     "slipway.bento_sha256": "bento_sha256",
@@ -94,8 +80,8 @@ def _ledger(facts: Facts) -> Link:
     )
 
 
-def _image(labels: Mapping[str, str] | Absent | Wrong, line: ledger.Line) -> Link:
-    if isinstance(labels, Absent | Wrong):
+def _image(labels: Mapping[str, str] | Absent | Invalid, line: ledger.Line) -> Link:
+    if isinstance(labels, Absent | Invalid):
         return none("image", labels, "push the image of this commit again, or `slipway rollback`")
     pairs = {label: (labels.get(label), str(getattr(line, field))) for label, field in LABELS.items()}
     return same(
@@ -116,8 +102,8 @@ def _bento(bento: Mapping[str, str] | Absent, line: ledger.Line) -> Link:
     )
 
 
-def _run(run: Mapping[str, str] | Absent | Wrong, line: ledger.Line) -> Link:
-    if isinstance(run, Absent | Wrong):
+def _run(run: Mapping[str, str] | Absent | Invalid, line: ledger.Line) -> Link:
+    if isinstance(run, Absent | Invalid):
         return none("run", run, "`slipway track` at the line's commit")
     pairs = {tag: (run.get(tag), str(getattr(line, tag))) for tag in TAGS}
     return same(
@@ -125,16 +111,16 @@ def _run(run: Mapping[str, str] | Absent | Wrong, line: ledger.Line) -> Link:
     )
 
 
-def _lock(lock: Lock | Absent | Wrong, line: ledger.Line) -> Link:
-    if isinstance(lock, Absent | Wrong):
+def _lock(lock: Lock | Absent | Invalid, line: ledger.Line) -> Link:
+    if isinstance(lock, Absent | Invalid):
         return none("lock", lock, "release from a commit that has a dvc.lock")
     pairs = {"sha256": (lock.sha256, line.lock_sha256)}
     hint = "the lock is not the released one: release again from that commit"
     return same("lock", f"dvc.lock at {line.commit[:12]}", pairs, hint)
 
 
-def _model(model: str | Absent | Wrong, line: ledger.Line) -> Link:
-    if isinstance(model, Wrong):
+def _model(model: str | Absent | Invalid, line: ledger.Line) -> Link:
+    if isinstance(model, Invalid):
         return none("model", model, FETCH)
     if model == line.model_sha256:
         return ok("model", f"models/model.onnx of that lock is {model[:12]}, as released")
@@ -148,8 +134,8 @@ def _model(model: str | Absent | Wrong, line: ledger.Line) -> Link:
     return broken("model", said, FETCH)
 
 
-def _data(table: str | Absent | Wrong, line: ledger.Line) -> Link:
-    if isinstance(table, Absent | Wrong):
+def _data(table: str | Absent | Invalid, line: ledger.Line) -> Link:
+    if isinstance(table, Absent | Invalid):
         return none("data", table, FETCH)
     return same("data", "data/table.parquet of that lock", {"sha256": (table, line.data_sha256)}, FETCH)
 
@@ -164,14 +150,14 @@ def _sources(made: Made) -> Link:
     )
 
 
-def _commit(commit: str | Absent | Wrong) -> Link:
-    if isinstance(commit, Absent | Wrong):
+def _commit(commit: str | Absent | Invalid) -> Link:
+    if isinstance(commit, Absent | Invalid):
         return none("commit", commit, "git fetch origin main; else release from the tip of main")
     return ok("commit", f"{commit[:12]} is on main, before the ledger line")
 
 
 def _pull_request(made: Made, line: ledger.Line) -> Link:
-    if isinstance(made.commit, Absent | Wrong):
+    if isinstance(made.commit, Absent | Invalid):
         return absent("pull request", "it is read from the commit")
     if made.pull_request != line.pull_request:
         said = f"the commit's subject names {_number(made.pull_request)}, the ledger line {_number(line.pull_request)}"
@@ -183,3 +169,133 @@ def _pull_request(made: Made, line: ledger.Line) -> Link:
 
 def _number(pull_request: int | None) -> str:
     return f"#{pull_request}" if pull_request else "none"
+
+
+Word = Literal["ok", "broken", "absent"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """One link: what was compared with what, and what to do when it is broken."""
+
+    name: str
+    word: Word
+    said: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Why something cannot be looked at from here."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """What is wrong with a source, as a sentence."""
+
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pod:
+    """A running container: the image it was asked for, and the one it runs."""
+
+    name: str
+    asked: str
+    runs: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """dvc.lock at the source commit: its hash, its outputs with their md5, the sources it was made from."""
+
+    sha256: str
+    outs: Mapping[str, str]
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What was found of what a ledger line speaks of.
+
+    `model` and `table` are SHA-256 of the lock's outputs in DVC's cache, `sources` those of params.yaml at the commit.
+    """
+
+    labels: Mapping[str, str] | Absent | Invalid
+    bento: Mapping[str, str] | Absent
+    run: Mapping[str, str] | Absent | Invalid
+    lock: Lock | Absent | Invalid
+    model: str | Absent | Invalid
+    table: str | Absent | Invalid
+    sources: Mapping[str, str]
+    commit: str | Absent | Invalid
+    pull_request: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What was found, first to last. `image` is what is walked back from, None on this machine.
+
+    `entered` is the commit that added the ledger line; the overlay pinned `then` at it and pins `now`, which must be the
+    same while the line is the `newest`. `history` is what is wrong with how the ledger grew, empty when nothing is.
+    """
+
+    env: str
+    image: str | None
+    pod: Pod | None
+    line: ledger.Line | None
+    newest: bool
+    entered: str | None
+    then: str | None
+    now: str | None
+    history: str
+    made: Made | None
+
+
+def first_broken(found: list[Link]) -> Link | None:
+    """Where the chain breaks; None when it holds."""
+    return next((link for link in found if link.word == "broken"), None)
+
+
+def same(name: str, what: str, pairs: Mapping[str, tuple[str | None, str | None]], hint: str) -> Link:
+    """Ok when each found value is the expected one; else the first that is not, both of them shown."""
+    for key, (found, expected) in pairs.items():
+        if found is None or found != expected:
+            return broken(name, f"{what}: {key} is {short(found)}, expected {short(expected)}", hint)
+    if not pairs:
+        return broken(name, f"{what}: there are none", hint)
+    return ok(name, f"{what}: {', '.join(sorted(pairs))} as expected")
+
+
+def none(name: str, why: Absent | Invalid, hint: str) -> Link:
+    """The link of a source that gave nothing to compare: broken when that is wrong, else absent."""
+    return broken(name, why.why, hint) if isinstance(why, Invalid) else absent(name, why.why)
+
+
+def ok(name: str, said: str) -> Link:
+    """A link that holds."""
+    return Link(name=name, word="ok", said=said)
+
+
+def absent(name: str, said: str) -> Link:
+    """A link that cannot be looked at from here."""
+    return Link(name=name, word="absent", said=said)
+
+
+def broken(name: str, said: str, hint: str) -> Link:
+    """A link that does not hold, and the next step."""
+    return Link(name=name, word="broken", said=said, hint=hint)
+
+
+def digest(image: str) -> str:
+    """The digest of a reference; empty when it has none."""
+    return image[image.index("sha256:") :] if "sha256:" in image else ""
+
+
+def short(value: str | None) -> str:
+    """A hash or digest as a person reads it."""
+    if value is None:
+        return "nothing"
+    return digest(value)[:19] or (value[:12] if len(value) >= 40 else value)

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from slipway.cluster import kustomization
-from slipway.core import environment, files, git, ledger
-from slipway.errors import ConfigError, DataError, Unsure
-from slipway.judging import champion, data_change
-from slipway.lineage.chain import Absent, Facts, Lock, Made, Pod, Wrong, digest
+from slipway.core import base_limits, dvc, environment, files, git, ledger
+from slipway.errors import ConfigError, DataError, Inconclusive
+from slipway.lineage.links import Absent, Facts, Invalid, Lock, Made, Pod, digest
 from slipway.packaging import package, registry
 from slipway.pipeline import track
 
@@ -46,10 +42,10 @@ class Start:
 def read(env: str, root: Path) -> Known:
     """The ledger of `env`; it only ever grows, so each commit's is the beginning of the next one's."""
     name = ledger.path(env).as_posix()
-    commits = git.output("log", "--first-parent", "--reverse", "--format=%H", "HEAD", "--", name, root=root).split()
+    commits = git.run("log", "--first-parent", "--reverse", "--format=%H", "HEAD", "--", name, root=root).split()
     texts: list[tuple[str | None, str]] = [(commit, git.file_at(commit, name, root=root) or "") for commit in commits]
     try:
-        texts.append((None, ledger.text(ledger.path(env, root))))
+        texts.append((None, ledger.read_text(ledger.path(env, root))))
         return history(texts, where=name)
     except DataError as error:
         return Known(lines=[], entered=[], wrong=str(error))
@@ -74,7 +70,7 @@ def history(texts: list[tuple[str | None, str]], *, where: str) -> Known:
 
 def _grown(before: str, after: str, where: str) -> str:
     try:
-        ledger.extends(before, after, where)
+        ledger.added_lines(before, after, where)
     except DataError as error:
         return str(error)
     return where
@@ -101,20 +97,20 @@ def facts(start: Start, *, root: Path) -> Facts:
         then=pinned(env, entered, root),
         now=pinned(env, "HEAD", root),
         history=known.wrong,
-        made=made(line, entered, root) if line else None,
+        made=collect(line, entered, root) if line else None,
     )
 
 
 def pinned(env: str, revision: str | None, root: Path) -> str | None:
     """What an overlay pins at a revision; None when there is none, or it is no overlay."""
     try:
-        found = kustomization.at(env, revision, root) if revision else None
+        found = kustomization.pinned_at(env, revision, root) if revision else None
     except ConfigError:
         return None
     return found.image if found else None
 
 
-def made(line: ledger.Line, entered: str | None, root: Path) -> Made:
+def collect(line: ledger.Line, entered: str | None, root: Path) -> Made:
     """What is found of what a ledger line speaks of."""
     commit = source(line.commit, entered, root)
     here = isinstance(commit, str)
@@ -132,14 +128,14 @@ def made(line: ledger.Line, entered: str | None, root: Path) -> Made:
     )
 
 
-def _labels(line: ledger.Line) -> Mapping[str, str] | Absent | Wrong:
+def _labels(line: ledger.Line) -> Mapping[str, str] | Absent | Invalid:
     if line.image is None:
         return Absent("no image on this machine")
     try:
         return registry.labels(line.image)
     except DataError as error:
-        return Wrong(str(error))
-    except (ConfigError, Unsure) as error:
+        return Invalid(str(error))
+    except (ConfigError, Inconclusive) as error:
         return Absent(str(error))
 
 
@@ -152,7 +148,7 @@ def _bento(line: ledger.Line, root: Path) -> Mapping[str, str] | Absent:
     return {"bento_sha256": package.sha256(folder), "model_sha256": files.sha256(model) if model.is_file() else "none"}
 
 
-def _run(line: ledger.Line, root: Path) -> Mapping[str, str] | Absent | Wrong:
+def _run(line: ledger.Line, root: Path) -> Mapping[str, str] | Absent | Invalid:
     if line.mlflow_run is None:
         return Absent("it was not tracked where it was released")
     try:
@@ -163,68 +159,67 @@ def _run(line: ledger.Line, root: Path) -> Mapping[str, str] | Absent | Wrong:
         return found
     if environment.tracking_uri(root).startswith("sqlite:"):
         return Absent(f"run {line.mlflow_run[:8]} is not in this machine's MLflow")
-    return Wrong(f"the MLflow server has no run {line.mlflow_run[:8]}, or it was deleted")
+    return Invalid(f"the MLflow server has no run {line.mlflow_run[:8]}, or it was deleted")
 
 
-def at(commit: str, root: Path) -> Lock | Wrong:
+def at(commit: str, root: Path) -> Lock | Invalid:
     """dvc.lock at a commit."""
-    text = git.file_at(commit, track.LOCK.name, root=root)
+    text = git.file_at(commit, dvc.LOCK.name, root=root)
     if text is None:
-        return Wrong(f"commit {commit[:12]} has no dvc.lock")
+        return Invalid(f"commit {commit[:12]} has no dvc.lock")
     try:
-        stages = YAML(typ="safe").load(text)["stages"]
-        outs = {str(out["path"]): str(out["md5"]) for stage in stages.values() for out in stage.get("outs", ())}
+        stages = dvc.lock_stages(text)
         given: Any = stages["ingest"]["params"]["params.yaml"]["ingest"]["sources"]
         sources = {str(name): str(sha) for name, sha in given.items()}
-    except (YAMLError, LookupError, TypeError, AttributeError):
-        return Wrong(f"dvc.lock at commit {commit[:12]} is no lock with a stage ingest")
-    return Lock(sha256=hashlib.sha256(text.encode()).hexdigest(), outs=outs, sources=sources)
+    except (LookupError, TypeError, AttributeError):
+        return Invalid(f"dvc.lock at commit {commit[:12]} is no lock with a stage ingest")
+    return Lock(sha256=hashlib.sha256(text.encode()).hexdigest(), outs=dvc.output_hashes(stages), sources=sources)
 
 
-def cached(lock: Lock | Absent | Wrong, name: str, root: Path) -> str | Absent | Wrong:
+def cached(lock: Lock | Absent | Invalid, name: str, root: Path) -> str | Absent | Invalid:
     """SHA-256 of an output of the lock, whose bytes DVC's cache has under their MD5."""
     if not isinstance(lock, Lock):
         return Absent("there is no lock to go by")
     if (md5 := lock.outs.get(name)) is None:
-        return Wrong(f"dvc.lock has no output {name}")
-    path = champion.cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
+        return Invalid(f"dvc.lock has no output {name}")
+    path = dvc.cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
     if not path.is_file():
         return Absent(f"{name}, md5 {md5[:12]}, is not in DVC's cache: `dvc fetch`")
     raw = path.read_bytes()
     found = hashlib.md5(raw, usedforsecurity=False).hexdigest()
     if found != md5:
-        return Wrong(f"{name} in DVC's cache is of md5 {found[:12]}, dvc.lock says {md5[:12]}")
+        return Invalid(f"{name} in DVC's cache is of md5 {found[:12]}, dvc.lock says {md5[:12]}")
     return hashlib.sha256(raw).hexdigest()
 
 
 def _sources(commit: str, root: Path) -> Mapping[str, str]:
     try:
-        found = data_change.before(commit, root=root)["ingest"]["sources"]
+        found = base_limits.params_at(commit, root=root)["ingest"]["sources"]
         return {str(name): str(sha) for name, sha in found.items()}
     except (ConfigError, LookupError, TypeError, AttributeError):
         return {}
 
 
-def source(commit: str, entered: str | None, root: Path) -> str | Absent | Wrong:
+def source(commit: str, entered: str | None, root: Path) -> str | Absent | Invalid:
     """The source commit, when it is on main's first-parent history and no later than the ledger line."""
     try:
         full = git.commit(commit, root=root)
     except ConfigError:
-        if git.output("rev-parse", "--is-shallow-repository", root=root) == "true":
+        if git.run("rev-parse", "--is-shallow-repository", root=root) == "true":
             return Absent(f"commit {commit[:12]} is not in this shallow clone: git fetch --unshallow")
-        return Wrong(f"commit {commit[:12]} is not in this repository")
+        return Invalid(f"commit {commit[:12]} is not in this repository")
     if full != commit:
-        return Wrong(f"{commit[:50]!r} is no full hash of a commit")
-    if commit not in git.output("rev-list", "--first-parent", _main(root), root=root).split():
-        return Wrong(f"commit {commit[:12]} is not in main's own history, only beside it")
-    if entered and not git.contains(entered, commit, root=root):
-        return Wrong(f"commit {commit[:12]} is not before {entered[:12]}, which added the ledger line")
+        return Invalid(f"{commit[:50]!r} is no full hash of a commit")
+    if commit not in git.run("rev-list", "--first-parent", _main(root), root=root).split():
+        return Invalid(f"commit {commit[:12]} is not in main's own history, only beside it")
+    if entered and not git.is_ancestor(commit, entered, root=root):
+        return Invalid(f"commit {commit[:12]} is not before {entered[:12]}, which added the ledger line")
     return commit
 
 
 def _main(root: Path) -> str:
     """Main as the remote has it, else here; HEAD in a clone that knows neither."""
     try:
-        return git.base(None, root=root)
+        return git.base_commit(None, root=root)
     except ConfigError:
         return "HEAD"

@@ -14,9 +14,9 @@ from rich.table import Table
 from slipway.cluster import kubectl, kustomization
 from slipway.core import ledger
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import ConfigError, Refused, Unsure
-from slipway.lineage import chain, links, sources
-from slipway.lineage.chain import Link, Pod
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
+from slipway.lineage import links, sources
+from slipway.lineage.links import Link, Pod
 from slipway.lineage.sources import Start
 
 RECORD = Path("reports/verify.json")
@@ -32,7 +32,7 @@ def run(
 ) -> Chains:  # fmt: skip
     """Walk back from a pod, an environment's overlay or an image; reports/verify.json has what was found.
 
-    ConfigError unless at most one of them is named (none: production) and known; Unsure for a pod that does not run yet.
+    ConfigError unless at most one of them is named (none: production) and known; Inconclusive for a pod that does not run yet.
     """
     root, started = root.resolve(), time.monotonic()
     if sum(start is not None for start in (pod, env, image)) > 1 or (namespace and not pod):
@@ -63,7 +63,7 @@ def running(pod: str, namespace: str | None) -> tuple[Pod, str]:
 
 
 def container(raw: Mapping[str, Any]) -> Pod:
-    """What a pod's object says of its container `serve`; Unsure while nothing of it runs."""
+    """What a pod's object says of its container `serve`; Inconclusive while nothing of it runs."""
     name = str(raw["metadata"]["name"])
     asked = [one["image"] for one in raw["spec"]["containers"] if one["name"] == CONTAINER]
     status = raw.get("status", {})
@@ -71,13 +71,13 @@ def container(raw: Mapping[str, Any]) -> Pod:
     if not asked:
         raise ConfigError(f"pod {name} has no container {CONTAINER}", hint="name a pod of the service")
     if not runs or not runs[0]:
-        raise Unsure(f"pod {name} runs nothing yet: {status.get('phase')}", hint=f"kubectl describe pod {name}")
-    return Pod(name=name, asked=asked[0], runs=f"{asked[0].partition('@')[0]}@{chain.digest(runs[0])}")
+        raise Inconclusive(f"pod {name} runs nothing yet: {status.get('phase')}", hint=f"kubectl describe pod {name}")
+    return Pod(name=name, asked=asked[0], runs=f"{asked[0].partition('@')[0]}@{links.digest(runs[0])}")
 
 
 def holding(image: str, env: str | None, pod: Pod | None, *, root: Path) -> list[Start]:
     """From the newest ledger line that holds an image: of `env`, else of each environment that knows the image."""
-    if not chain.digest(image):
+    if not links.digest(image):
         raise ConfigError(f"{image!r} has no digest, limit: …@sha256:…", hint="kubectl get pod NAME -o yaml has it")
     found, held = [], []
     for each in [env] if env else ledger.ENVIRONMENTS:
@@ -85,7 +85,7 @@ def holding(image: str, env: str | None, pod: Pod | None, *, root: Path) -> list
         number = sources.number(known, image)
         # As the ledger or the overlay writes it: the same digest may go by another name where the pod is.
         here = known.lines[number].image if number is not None else pinned
-        same = here is not None and chain.digest(here) == chain.digest(image)
+        same = here is not None and links.digest(here) == links.digest(image)
         found.append(Start(env=each, image=here if same else image, pod=pod, known=known, number=number))
         held += [found[-1]] if same else []
     return held or found[-1:]
@@ -129,9 +129,9 @@ def show(chains: Chains, *, as_json: bool = False) -> None:
 
 
 def enforce(chains: Chains) -> str:
-    """One sentence about chains that hold; Refused names the first broken link."""
+    """One sentence about chains that hold; CheckFailed names the first broken link."""
     for env, found in chains.items():
-        if first := chain.first_broken(found):
-            raise Refused(f"verify: {env}: the first broken link is {first.name}: {first.said}", hint=first.hint)
+        if first := links.first_broken(found):
+            raise CheckFailed(f"verify: {env}: the first broken link is {first.name}: {first.said}", hint=first.hint)
     words = [link.word for found in chains.values() for link in found]
     return f"{' and '.join(chains)}: {words.count('ok')} links hold, {words.count('absent')} are out of reach from here"

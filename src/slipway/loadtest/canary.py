@@ -21,12 +21,14 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from slipway.core import files
+from slipway.core.strict_model import StrictModel
 from slipway.core.verdict import Check, Verdict, sentence
 from slipway.errors import ConfigError, DataError, SlipwayError
-from slipway.loadtest import canary_replay, canary_statistics, generator_health, load
+from slipway.loadtest import canary_replay, canary_statistics, generator_health
 from slipway.loadtest.canary_replay import Side
 from slipway.loadtest.generator_health import percentile
-from slipway.loadtest.load import Endpoint, Positive, Section
+from slipway.loadtest.slo import Endpoint, Positive
+from slipway.loadtest.slo import read as read_slo
 
 ENDPOINT = "POST /predict"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}$")
@@ -34,7 +36,7 @@ CODES = {"pass": 0, "fail": 4, "unsure": 5}
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Limits(Section):
+class Limits(StrictModel):
     """The section `canary` of slo.yaml. Differences of answers are in parts of the range of predictions (1 for a probability)."""
 
     rate: Positive
@@ -71,8 +73,8 @@ class Given:
     def rows(self, seed: int = 0) -> list[canary_replay.Row]:
         """All rows that are sent, the same ones every time."""
         rng, golden = random.Random(seed), [each["row"] for each in self.golden]  # noqa: S311  # no secret
-        mixed = canary_replay.mixed(golden, self.limits.mixed, rng)
-        return [*golden, *mixed, *canary_replay.unusual(self.contract, self.limits.unusual, rng)]
+        mixed = canary_replay.recombined_rows(golden, self.limits.mixed, rng)
+        return [*golden, *mixed, *canary_replay.random_rows(self.contract, self.limits.unusual, rng)]
 
 
 def judge(given: Given, stable: Side, canary: Side, *, of: str | None = None, seconds: float = 0.0) -> Verdict:
@@ -114,7 +116,7 @@ def _latency(given: Given, stable: Side, canary: Side) -> list[Check]:
     times, most_ms = limits.slower_at_most, limits.slower_ms_at_most
     found = [
         Check(name="p95_ms of the canary", value=value, limit=f"≤ {most:g} ms", ok=ok),
-        canary_statistics.slower(beside, own, times=times, most_ms=most_ms),
+        canary_statistics.check_latency_ratio(beside, own, times=times, most_ms=most_ms),
     ]
     return [asking, *(found if asking.ok else [replace(check, ok=None) for check in found])]
 
@@ -139,7 +141,7 @@ def _answers(given: Given, canary: Side) -> list[Check]:
     checks.append(Check(name="difference to its golden answers", value=worst, limit=f"≤ {most:g}", ok=ok))
     return [
         *checks,
-        canary_statistics.shift(
+        canary_statistics.check_prediction_shift(
             given.contract["reference"], canary.counted(), given.realistic, given.limits.shift_at_most
         ),
     ]
@@ -157,7 +159,7 @@ def _differences(given: Given, stable: Side, canary: Side) -> list[Check]:
     return [
         _most("mean difference to the stable", mean, limits.differ_by_at_most),
         _most(f"share that differs by more than {limits.far:g}", far, limits.far_share_at_most),
-        canary_statistics.order(pairs, limits.order_at_least),
+        canary_statistics.check_rank_correlation(pairs, limits.order_at_least),
     ]
 
 
@@ -168,7 +170,7 @@ def _most(name: str, value: float | None, most: float) -> Check:
 
 def given(models: Path, slo: Path) -> Given:
     """Read the canary's models folder and the objective; ConfigError, DataError."""
-    objective = load.slo(slo)
+    objective = read_slo(slo)
     hint = f"edit the section canary and the endpoint {ENDPOINT} of slo.yaml"
     try:
         limits = Limits.model_validate(objective.canary)
@@ -203,7 +205,7 @@ def run(args: argparse.Namespace) -> Verdict:
         raise ConfigError(f"--of {args.of!r} has no digest: a verdict is about exact bytes", hint="--of name@sha256:…")
     known, started = given(args.models, args.slo), time.monotonic()
     rows, limits = known.rows(), known.limits
-    stable, canary = canary_replay.both(
+    stable, canary = canary_replay.replay_to_both(
         args.stable, args.canary, rows, realistic=known.realistic, rate=limits.rate, warm=limits.warm
     )
     return judge(known, stable, canary, of=digest[0], seconds=time.monotonic() - started)

@@ -61,7 +61,7 @@ class Side:
         return {found for text in self.metrics for found in MODEL.findall(text)}
 
 
-def mixed(golden: Sequence[Row], count: int, rng: random.Random) -> list[Row]:
+def recombined_rows(golden: Sequence[Row], count: int, rng: random.Random) -> list[Row]:
     """Rows that look like real ones and are not known beforehand: a golden row with an eighth of its values from another."""
     found: list[Row] = []
     for _ in range(count if golden else 0):
@@ -71,7 +71,7 @@ def mixed(golden: Sequence[Row], count: int, rng: random.Random) -> list[Row]:
     return found
 
 
-def unusual(contract: Row, count: int, rng: random.Random) -> list[Row]:
+def random_rows(contract: Row, count: int, rng: random.Random) -> list[Row]:
     """Rows that keep the contract and nothing else: any number within its limits, any known category, nulls."""
     nodes: Row = contract["inputs"]["properties"]
     return [
@@ -91,7 +91,7 @@ def _value(node: Row, known: Sequence[str] | None, rng: random.Random) -> Any:
     return rng.randint(int(low), int(high)) if kind["type"] == "integer" else rng.uniform(low, high)
 
 
-def moments(count: int, realistic: int, rate: float) -> tuple[list[float], list[float]]:
+def send_schedule(count: int, realistic: int, rate: float) -> tuple[list[float], list[float]]:
     """When each row leaves for the one and for the other, in seconds: A-B-B-A, each `rate` a second."""
     step = 0.5 / rate
     base = [2 * row * step + (GAP_SECONDS if row >= realistic else 0.0) for row in range(count)]
@@ -100,7 +100,7 @@ def moments(count: int, realistic: int, rate: float) -> tuple[list[float], list[
     ]
 
 
-def both(
+def replay_to_both(
     stable: str,
     canary: str,
     rows: Sequence[Row],
@@ -119,7 +119,7 @@ def both(
     bodies = [json.dumps(row).encode() for row in rows]
     together = threading.Barrier(2)
     sides, threads = (Side(), Side()), []
-    for side, url, when in zip(sides, (stable, canary), moments(len(rows), realistic, rate), strict=True):
+    for side, url, when in zip(sides, (stable, canary), send_schedule(len(rows), realistic, rate), strict=True):
         given = (side, _Caller(url, answer), bodies, when, realistic, warm, grace, together)
         threads.append(threading.Thread(target=_drive, args=given, daemon=True))
     for thread in threads:

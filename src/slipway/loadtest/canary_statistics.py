@@ -24,10 +24,12 @@ BLOCK = 25
 DRAWS = 400
 
 
-def shift(reference: Mapping[str, Any], counted: Sequence[tuple[float, float]] | None, sent: int, most: float) -> Check:
+def check_prediction_shift(
+    reference: Mapping[str, Any], counted: Sequence[tuple[float, float]] | None, sent: int, most: float
+) -> Check:
     """Population stability index of what the canary counted itself, against its predictions on the test window.
 
-    Unsure when it counted fewer than were `sent`: then another pod answered /metrics, or nobody counts.
+    Inconclusive when it counted fewer than were `sent`: then another pod answered /metrics, or nobody counts.
     """
     name, limit = "shift of the predictions", f"≤ {most:g}"
     total = counted[-1][1] if counted else 0.0
@@ -56,7 +58,7 @@ def _joined(reference: Sequence[float], found: Sequence[float]) -> list[tuple[fl
     return [*groups, (last[0] + open_[0], last[1] + open_[1])]
 
 
-def order(pairs: Sequence[tuple[float, float]], least: float) -> Check:
+def check_rank_correlation(pairs: Sequence[tuple[float, float]], least: float) -> Check:
     """Rank correlation of the two models' answers; a canary that says the same of every row has none."""
     name, limit = "order of the rows as the stable's", f"≥ {least:g}"
     stable, canary = ([pair[side] for pair in pairs] for side in (0, 1))
@@ -76,7 +78,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
     return [statistics.fmean(places[value]) for value in values]
 
 
-def slower(
+def check_latency_ratio(
     stable: Sequence[float | None], canary: Sequence[float | None], *, times: float, most_ms: float, seed: int = 0
 ) -> Check:
     """By how many ms the canary's p95 is above `times` the stable one's; bootstrap over blocks of neighbours in time.

@@ -23,6 +23,7 @@ from slipway.core import files
 from slipway.core.verdict import Check, Verdict, sentence
 from slipway.errors import ConfigError, SlipwayError
 from slipway.loadtest import load
+from slipway.loadtest.slo import read as read_slo
 from slipway.serving import golden
 
 SERVED = re.compile(r'^slipway_model_info\{[^}]*model_sha256="([0-9a-f]{64})"', re.MULTILINE)
@@ -35,13 +36,13 @@ CODES = {"pass": 0, "fail": 4, "unsure": 5}
 def run(host: str, *, of: str, slo: Path, models: Path, root: Path) -> Verdict:
     """The load verdict about the image `of`, whose models lie in `models`: the right model, its answers, its speed.
 
-    `root` holds the locustfile. ConfigError when something is not mounted; Unsure when Locust measured nothing.
+    `root` holds the locustfile. ConfigError when something is not mounted; Inconclusive when Locust measured nothing.
     """
     started = time.monotonic()
     found = DIGEST.search(of)
     if not found:
         raise ConfigError(f"--of {of!r} has no digest: a verdict is about exact bytes", hint="--of sha256:…")
-    objective = load.slo(slo)
+    objective = read_slo(slo)
     contract, rows, sha = read(models)
     ready(host)
     checks = [served(host, sha), golden.replay(host, rows, tolerance=objective.golden_difference_at_most)]

@@ -13,71 +13,19 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from typing import Any, NamedTuple
 
 from slipway.core import environment
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import ConfigError, Unsure
-from slipway.loadtest.generator_health import Generator, Limits, checks, percentile, watch
+from slipway.errors import ConfigError, Inconclusive
+from slipway.loadtest.generator_health import Generator, checks, percentile, watch
+from slipway.loadtest.slo import PATH, Endpoint, Schedule, Slo, read
 
-SLO = Path("loadtests/slo.yaml")
 LOCUSTFILE = Path("loadtests/locustfile.py")
 CONTRACT = Path("models/contract.json")
 VERDICT = Path("reports/load.json")
 GRACE_SECONDS = 30.0
 """How long after the schedule's end late answers are waited for."""
-
-Place = Literal["machine", "cluster"]
-"""Where a schedule is for: this machine's short one, or the cluster's."""
-Positive = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """Frozen, and an unknown or missing key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Endpoint(Section):
-    """What one endpoint must hold; `share` of the requests go to it."""
-
-    share: Annotated[float, Field(gt=0, le=1)]
-    min_requests: Annotated[int, Field(gt=0)]
-    errors_at_most: Annotated[float, Field(ge=0, lt=1)]
-    p50_ms_at_most: Positive | None = None
-    p95_ms_at_most: Positive
-    p99_ms_at_most: Positive
-
-
-class Schedule(Section):
-    """How the requests are sent: `rate` a second for `seconds`, by `users` that each have a phase of their own."""
-
-    rate: Positive
-    seconds: Positive
-    users: Annotated[int, Field(gt=0)]
-
-
-def _each(schedules: dict[Place, Schedule]) -> dict[Place, Schedule]:
-    """Both are asked for: one that is missing would be noticed only in the cluster."""
-    if missing := [place for place in get_args(Place) if place not in schedules]:
-        raise ValueError(f"schedules has no {', '.join(missing)}, limit: {' and '.join(get_args(Place))}")
-    return schedules
-
-
-class Slo(Section):
-    """The whole of slo.yaml; endpoints are named "METHOD /path"; `canary` and `latency` are for others to check."""
-
-    schedules: Annotated[dict[Place, Schedule], AfterValidator(_each)]
-    achieved_ratio_at_least: Annotated[float, Field(gt=0, le=1)]
-    generator: Limits
-    golden_difference_at_most: Annotated[float, Field(ge=0)]
-    canary: Any = None
-    latency: Any = None
-    endpoints: Annotated[dict[Annotated[str, Field(pattern=r"^(GET|POST) /\S*$")], Endpoint], Field(min_length=1)]
 
 
 class Sample(NamedTuple):
@@ -98,21 +46,6 @@ class Measured(NamedTuple):
 
     samples: Sequence[Sample]
     generator: Generator
-
-
-def slo(path: Path = SLO) -> Slo:
-    """Read slo.yaml; ConfigError names each wrong key, its value and what is allowed."""
-    try:
-        return Slo.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path} does not exist here ({Path.cwd()})", hint="run this in the project's folder"
-        ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
-    except ValidationError as error:
-        text = "; ".join(f"{'.'.join(map(str, e['loc']))} is {e['input']!r}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: {text}", hint=f"edit {path}") from None
 
 
 def judge(measured: Measured, slo: Slo, schedule: Schedule, *, of: str | None = None, seconds: float = 0.0) -> Verdict:
@@ -177,7 +110,7 @@ def measure(
     seed: int = 0,
     retries: int = 0,
 ) -> Measured:
-    """Run Locust against `host` as the schedule says; what it measured, or Unsure with the end of what Locust said.
+    """Run Locust against `host` as the schedule says; what it measured, or Inconclusive with the end of what Locust said.
 
     `root` holds the locustfile and, where `contract` names no other, models/contract.json. A request that failed is sent
     again up to `retries` times: for who asks what a client sees while pods go. No gate does so.
@@ -198,7 +131,7 @@ def measure(
             process = subprocess.Popen(
                 command,
                 cwd=scratch,
-                env=environment.programs(root),
+                env=environment.for_programs(root),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -210,7 +143,7 @@ def measure(
                 process.wait()
         if not kept.exists():
             tail = said.read_text(encoding="utf-8", errors="replace").strip()[-1500:]
-            raise Unsure(
+            raise Inconclusive(
                 f"load: locust kept no samples; it said:\n{tail}",
                 hint="is the service up? is locust installed?",
             )
@@ -224,14 +157,14 @@ def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
     `of` is the hash of the bento or image under test, kept as evidence.
     """
     root, started = root.resolve(), time.monotonic()
-    objective = slo(root / SLO)
+    objective = read(root / PATH)
     if not (root / CONTRACT).exists():
         raise ConfigError(f"{CONTRACT} does not exist: the requests are made from it", hint="run `make repro`")
     schedule = objective.schedules["machine"]
     measured = measure(objective, schedule, host, root=root)
     verdict = judge(measured, objective, schedule, of=of, seconds=time.monotonic() - started)
     verdict.write(root / VERDICT)
-    verdict.enforce(hint=f"see {VERDICT} and {SLO}")
+    verdict.enforce(hint=f"see {VERDICT} and {PATH}")
     found: dict[str, Any] = {check.name: check.value for check in verdict.checks}
     worst = max(value for name, value in found.items() if name.endswith("p95_ms"))
     return f"{verdict.rows:,} requests at {schedule.rate:g}/s, p95 {worst:.1f} ms, all within the SLO"

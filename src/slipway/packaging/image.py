@@ -6,33 +6,23 @@ Built by BUILD_IMAGE, else by docker, podman or buildah, whichever is there. Lab
 from __future__ import annotations
 
 import ast
-import re
 import shutil
-import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from slipway.cluster import kustomization
-from slipway.core import config, environment, files, git
+from slipway.core import config, files, git
 from slipway.errors import ConfigError
 from slipway.packaging import package, registry
-from slipway.sandbox import doctor
+from slipway.packaging.image_builder import DOCKERFILE, REVISION, build_image
 
 RECORD = Path("reports/image.json")
-DOCKERFILE = Path("Dockerfile")
 COMPONENT = Path("k8s/components/gate/kustomization.yaml")
 CODE = Path("src/slipway")
 ENTRY = "slipway.loadtest.in_cluster"
 GATE = (Path("loadtests/locustfile.py"), Path("requirements/load.lock"))
 """What the gate's image holds beside its modules."""
-REVISION = "org.opencontainers.image.revision"
-LOCAL = ("localhost", "127.0.0.1")
-SAID = 2000
-"""Characters of a failed program's output that are worth reading."""
-REFUSED = re.compile(r"unauthorized|authentication required|denied|forbidden|\b40[13]\b", re.IGNORECASE)
-PUSHED = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 
 
 def run(_: config.Params, *, gate: bool = False, root: Path = Path()) -> str:
@@ -47,7 +37,7 @@ def run(_: config.Params, *, gate: bool = False, root: Path = Path()) -> str:
 def _serve(root: Path) -> str:
     started = time.monotonic()
     bento, notes = package.packaged(root)
-    git.clean(root, leave="releases/")
+    git.require_clean(root, leave="releases/")
     name = kustomization.read(kustomization.path("staging", root).read_text(encoding="utf-8")).new_name
     hashes = {"bento_sha256": notes["bento_sha256"], "model_sha256": notes["model_sha256"],
               "lock_sha256": files.sha256(root / "dvc.lock")}  # fmt: skip
@@ -57,7 +47,7 @@ def _serve(root: Path) -> str:
         **{f"slipway.{key}": value for key, value in hashes.items()},
         "slipway.data_sha256": files.sha256(root / "data/table.parquet"),
     }  # fmt: skip
-    image = build("serve", bento, f"{name}:{bento.name}", labels, root=root)
+    image = build_image("serve", bento, f"{name}:{bento.name}", labels, root=root)
     size = registry.look(image).bytes
     record = {"image": image, "bento": notes["bento"], **hashes, "commit": commit, "bytes": size,
               "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
@@ -71,13 +61,13 @@ def _gate(root: Path) -> str:
     inputs = [DOCKERFILE, *contents(root)]
     if (since := _since(pinned, root)) and not _changed(since, inputs, root):
         return f"the gate is current: nothing in it has changed since {since[:12]}, and {pinned.image} is pinned"
-    git.clean(root, leave=COMPONENT.as_posix())
+    git.require_clean(root, leave=COMPONENT.as_posix())
     commit = git.commit(root=root)
     with tempfile.TemporaryDirectory(prefix="slipway-gate-") as scratch:
         gather(root, Path(scratch))
         labels = {REVISION: commit}
-        image = build("gate", Path(scratch), f"{pinned.new_name}:{commit[:12]}", labels, root=root)
-    kustomization.bump(root / COMPONENT, "gate", image.partition("@")[2])
+        image = build_image("gate", Path(scratch), f"{pinned.new_name}:{commit[:12]}", labels, root=root)
+    kustomization.write_digest(root / COMPONENT, "gate", image.partition("@")[2])
     return f"{image}, pinned in {COMPONENT}: commit that"
 
 
@@ -123,98 +113,10 @@ def _since(pinned: kustomization.Pinned, root: Path) -> str | None:
         return git.commit(registry.labels(pinned.image).get(REVISION, "none"), root=root)
     except ConfigError:
         return (
-            git.output("log", "-1", "--format=%H", "-G", "^ *(- )?digest:", "--", COMPONENT.as_posix(), root=root)
-            or None
+            git.run("log", "-1", "--format=%H", "-G", "^ *(- )?digest:", "--", COMPONENT.as_posix(), root=root) or None
         )
 
 
 def _changed(since: str, inputs: list[Path], root: Path) -> bool:
     """Whether what the gate is made of differs from what it was at `since`."""
-    return bool(git.output("diff", "--name-only", since, "--", *(path.as_posix() for path in inputs), root=root))
-
-
-def base(root: Path) -> str:
-    """The base image that the Dockerfile names in its first FROM."""
-    found = re.search(r"(?m)^FROM (\S+) AS slim$", (root / DOCKERFILE).read_text(encoding="utf-8"))
-    if not found:
-        raise ConfigError(f"{DOCKERFILE} has no line `FROM … AS slim`", hint="the base image is read from it")
-    return found[1]
-
-
-def build(
-    target: str, context: Path, tag: str, labels: Mapping[str, str], *, root: Path, recipe: Path | None = None
-) -> str:
-    """Build and push a target of the Dockerfile, or of another `recipe`; `registry/name@sha256:…`. Its base becomes a label.
-
-    ConfigError: no builder here, the build failed (its last lines), the registry refused the push.
-    """
-    env, host = environment.programs(root), tag.partition("/")[0]
-    own, tool = environment.image_builder(), (doctor.builder(environment.programs(root)) or "").partition(" ")[0]
-    if not own and not tool:
-        hint = "install docker, podman or buildah, or name a program with BUILD_IMAGE; see `slipway doctor`"
-        raise ConfigError("nothing here builds images", hint=hint)
-    source = base(root) if own else _resolved(tool, base(root), env)
-    options = ["--file", str(recipe or root / DOCKERFILE), "--target", target, "--build-arg", f"BASE={source}"]
-    for name, value in {**labels, "slipway.base": source}.items():
-        options += ["--label", f"{name}={value}"]
-    if REVISION in labels:
-        options += ["--build-arg", f"REVISION={labels[REVISION]}"]
-    if own:
-        return _named(own, _call([own, tag, str(context), *options], env, host), tag)
-    _call([tool, "build", "--tag", tag, *options, str(context)], env, host)
-    return f"{tag.rpartition(':')[0]}@{_push(tool, tag, host, env)}"
-
-
-def _named(own: str, said: str, tag: str) -> str:
-    """The image that a program of one's own printed in its last line."""
-    found, name = (said.splitlines() or [""])[-1], tag.rpartition(":")[0]
-    if not re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", found):
-        told = f"{Path(own).name} printed {found[:120]!r}, limit: {name}@sha256:…"
-        raise ConfigError(
-            told, hint="BUILD_IMAGE: IMAGE CONTEXT [options of docker build], and the image in the last line"
-        )
-    return found
-
-
-def _resolved(tool: str, name: str, env: Mapping[str, str]) -> str:
-    """The base with the digest that its tag has now, so that the label says which one it was."""
-    _call([tool, "pull", name], env, "docker.io")
-    what = ["inspect", "--type", "image", "--format"]
-    if tool == "buildah":
-        digest = _call([tool, *what, "{{.FromImageDigest}}", name], env, "")
-    else:
-        digest = _call([tool, *what, "{{index .RepoDigests 0}}", name], env, "").rpartition("@")[2]
-    return f"{name}@{digest}" if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) else name
-
-
-def _push(tool: str, tag: str, host: str, env: Mapping[str, str]) -> str:
-    """Push, logged in when the environment says as whom; the digest."""
-    if login := environment.registry_login():
-        _call([tool, "login", "--username", login.user, "--password-stdin", host], env, host, given=login.password)
-    if tool == "docker":
-        found = PUSHED.search(_call([tool, "push", tag], env, host))
-        if not found:
-            raise ConfigError(f"docker push {tag} named no digest", hint="docker version")
-        return found[1]
-    near = ["--tls-verify=false"] if host.partition(":")[0] in LOCAL else []
-    with tempfile.TemporaryDirectory(prefix="slipway-push-") as scratch:
-        _call([tool, "push", *near, "--digestfile", f"{scratch}/digest", tag], env, host)
-        return Path(scratch, "digest").read_text(encoding="utf-8").strip()
-
-
-def _call(command: list[str], env: Mapping[str, str], host: str, *, given: str | None = None) -> str:
-    """What a program prints; ConfigError with the end of what it said when it fails."""
-    try:
-        done = subprocess.run(command, input=given, env=dict(env), capture_output=True, text=True, encoding="utf-8",
-                              errors="replace", check=False)  # fmt: skip
-    except OSError as error:
-        raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", hint="see BUILD_IMAGE") from None
-    if done.returncode == 0:
-        return done.stdout.strip()
-    said = (done.stdout + done.stderr).strip()[-SAID:]
-    if REFUSED.search(said[-500:]):
-        hint = f"log in again ({Path(command[0]).name} login {host}), or set REGISTRY_USER and REGISTRY_TOKEN anew"
-        raise ConfigError(f"{host} refuses the login, or it has expired:\n{said[-500:]}", hint=hint)
-    raise ConfigError(
-        f"{Path(command[0]).name} failed with exit code {done.returncode}:\n{said}", hint="slipway doctor"
-    )
+    return bool(git.run("diff", "--name-only", since, "--", *(path.as_posix() for path in inputs), root=root))

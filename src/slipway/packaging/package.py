@@ -92,7 +92,7 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
                 raise DataError(f"{wish}, named in {BENTOFILE}, does not exist", hint="run `make repro`")
             (context / wish).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / wish, context / wish)
-        env = environment.programs(context, BENTOML_HOME=str(home))
+        env = environment.for_programs(context, BENTOML_HOME=str(home))
         done = subprocess.run(command, cwd=context, env=env, capture_output=True, text=True, check=False)
     made = home / "bentos" / name / "new"
     if done.returncode or not made.is_dir():

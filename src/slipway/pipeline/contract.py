@@ -2,70 +2,15 @@
 
 from __future__ import annotations
 
-import types
-import typing
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from slipway.errors import DataError
+from slipway.problem import Kind, bound, columns, names
 
 if TYPE_CHECKING:
     import polars as pl
-
-Kind = Literal["category", "number", "time"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """One field of a contract: what it is, what values it may take, whether it may be missing."""
-
-    name: str
-    kind: Kind
-    nullable: bool
-    low: float | None
-    high: float | None
-    unit: str
-    description: str
-    example: Any
-
-
-def columns(model: type[BaseModel]) -> list[Column]:
-    """The fields of `model` in their order."""
-    return [_column(name, info) for name, info in model.model_fields.items()]
-
-
-def names(model: type[BaseModel], kind: Kind) -> list[str]:
-    """The names of the fields of one kind, in order."""
-    return [column.name for column in columns(model) if column.kind == kind]
-
-
-def _column(name: str, info: FieldInfo) -> Column:
-    kind, nullable = _kind(name, info.annotation)
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    low, high = _bound(info, "ge"), _bound(info, "le")
-    return Column(
-        name=name, kind=kind, nullable=nullable, low=low, high=high, unit=str(extra.get("unit", "")),
-        description=info.description or "", example=info.examples[0] if info.examples else None,
-    )  # fmt: skip
-
-
-def _kind(name: str, annotation: Any) -> tuple[Kind, bool]:
-    parts = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    kinds: dict[Any, Kind] = {str: "category", float: "number", int: "number", datetime: "time"}
-    found = [part for part in parts if part is not type(None)]
-    if len(found) != 1 or found[0] not in kinds:
-        raise TypeError(
-            f"contract field {name}: {annotation} is not str, float, int or datetime, or one of them | None"
-        )
-    return kinds[found[0]], type(None) in parts
-
-
-def _bound(info: FieldInfo, which: str) -> float | None:
-    return next((float(v) for m in info.metadata if (v := getattr(m, which, None)) is not None), None)
 
 
 def typed(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
@@ -121,7 +66,7 @@ def _lengths(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
     sentences = []
     for name in names(model, "category"):
         info = model.model_fields[name]
-        least, most = (_bound(info, which) for which in ("min_length", "max_length"))
+        least, most = (bound(info, which) for which in ("min_length", "max_length"))
         lengths = frame.get_column(name).str.len_chars()
         outside = ~lengths.is_between(least or 0, float("inf") if most is None else most).fill_null(True)
         if count := int(outside.sum()):
@@ -158,10 +103,5 @@ def _breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[s
     return sentences
 
 
-def _text(bound: float | None) -> str:
-    return "any" if bound is None else f"{bound:g}"
-
-
-def example(model: type[BaseModel]) -> dict[str, Any]:
-    """A row that keeps the contract, from the examples of its fields."""
-    return {column.name: column.example for column in columns(model)}
+def _text(value: float | None) -> str:
+    return "any" if value is None else f"{value:g}"

@@ -68,20 +68,20 @@ def _entry(frame: pl.DataFrame, of: Record) -> dict[str, Any]:
     return {**of, "shares": shares, "missing": round(1 - len(known) / max(len(frame), 1), 6)}
 
 
-def distance(before: Sequence[float], after: Sequence[float], floor: float = 1e-4) -> float:
+def population_stability_index(before: Sequence[float], after: Sequence[float], floor: float = 1e-4) -> float:
     """The population stability index of two lists of shares: 0 is equal, above .25 is usually called a shift."""
     b, a = np.maximum(before, floor), np.maximum(after, floor)  # an empty group would be infinitely far
     return float(np.sum((a - b) * np.log(a / b)))
 
 
-def shifts(before: Sequence[Record], frame: pl.DataFrame, *, rows: int) -> list[dict[str, Any]]:
+def input_drift(before: Sequence[Record], frame: pl.DataFrame, *, rows: int) -> list[dict[str, Any]]:
     """How far the inputs of `frame` are from the reference `before`, the farthest first; those both have."""
     seen, found = _thinned(frame, rows), []
     for of in before:
         if of["input"] not in seen.columns:
             continue
         now = _entry(seen, of)
-        found.append({"input": of["input"], "shift": round(distance(of["shares"], now["shares"]), 4),
+        found.append({"input": of["input"], "shift": round(population_stability_index(of["shares"], now["shares"]), 4),
                       "missing": [of["missing"], now["missing"]]})  # fmt: skip
     return sorted(found, key=lambda row: -float(row["shift"]))
 
@@ -92,4 +92,7 @@ def predictions(before: NDArray[np.float64], after: NDArray[np.float64], bins: i
     old, new = (
         (np.bincount(np.searchsorted(edges, p), minlength=len(edges) + 1) / len(p)).tolist() for p in (before, after)
     )
-    return {"mean": [float(before.mean()), float(after.mean())], "shift": round(distance(old, new), 4)}
+    return {
+        "mean": [float(before.mean()), float(after.mean())],
+        "shift": round(population_stability_index(old, new), 4),
+    }

@@ -27,7 +27,7 @@ HEADLINE = {"binary": "log_loss", "regression": "squared_error"}
 """The loss that is compared, by task; its mean is the metric of that name."""
 
 
-def judged(frame: pl.DataFrame, spec: problem.Problem, model: Model) -> pl.DataFrame:
+def score_rows(frame: pl.DataFrame, spec: problem.Problem, model: Model) -> pl.DataFrame:
     """Row by row: `row_id`, `day`, slices, `target`, `prediction`, `loss`; in the order of `frame`."""
     target = frame[spec.target].cast(pl.Float64).to_numpy()
     prediction = model.frame(frame).astype(np.float64)
@@ -47,7 +47,7 @@ def measure(rows: pl.DataFrame, task: str, settings: config.Evaluate, seed: int)
         "days": rows["day"].n_unique(),
         "base_rate": float(target.mean()),
     }
-    known = metrics.named(task)
+    known = metrics.metrics_for(task)
     if task == "binary" and len(np.unique(target)) < 2:
         known = {name: metric for name, metric in known.items() if name not in ("auc", "average_precision")}
     found |= {name: metric(target, prediction, None) for name, metric in known.items()}
@@ -104,12 +104,12 @@ def importance(frame: pl.DataFrame, spec: problem.Problem, model: Model, rows: i
     """Increase of the mean loss when one input is shuffled, over a seeded sample of `rows` rows."""
     rng = np.random.default_rng(seed)
     sample = frame[np.sort(rng.choice(len(frame), min(rows, len(frame)), replace=False))]
-    plain = float(judged(sample, spec, model)["loss"].mean())  # type: ignore[arg-type]
+    plain = float(score_rows(sample, spec, model)["loss"].mean())  # type: ignore[arg-type]
     order = pl.Series(rng.permutation(len(sample)))
     found = []
     for name in model.categories + model.numbers:
         shuffled = sample.with_columns(sample[name].gather(order).alias(name))
-        worse = float(judged(shuffled, spec, model)["loss"].mean())  # type: ignore[arg-type]
+        worse = float(score_rows(shuffled, spec, model)["loss"].mean())  # type: ignore[arg-type]
         found.append({"input": name, "importance": worse - plain})
     return sorted(found, key=lambda item: -float(item["importance"]))
 
@@ -159,7 +159,7 @@ def rounded(value: Any, digits: int = 6) -> Any:
     return [rounded(item, digits) for item in value] if isinstance(value, list) else value
 
 
-def enough(rows: pl.DataFrame, settings: config.Evaluate) -> Check:
+def check_row_count(rows: pl.DataFrame, settings: config.Evaluate) -> Check:
     """Too few rows cannot be judged: unsure, not failed."""
     return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows}",
                  ok=True if len(rows) >= settings.min_rows else None)  # fmt: skip
@@ -169,13 +169,13 @@ def run(params: config.Params) -> str:
     """The exported model on the test window → metrics, plots, losses; exit 5 with too few rows."""
     from slipway.pipeline import plots
 
-    problem.warm("matplotlib.figure")
+    problem.import_in_background("matplotlib.figure")
     spec, model = problem.load(params.problem), Model()
     frame = ingest.read(features.FRAME)
     contract.typed(spec.inputs, frame, where=str(features.FRAME))
     test, seen = train.window(frame, params.data, "test"), train.window(frame, params.data, "train")
-    rows = judged(test, spec, model)
-    check = enough(rows, params.evaluate)
+    rows = score_rows(test, spec, model)
+    check = check_row_count(rows, params.evaluate)
     guess = np.full(len(rows), float(seen[spec.target].mean()))  # type: ignore[arg-type]
     dummy = metrics.loss(spec.task, rows["target"].to_numpy(), guess)
     rows = rows.with_columns(dummy=pl.Series(dummy))
@@ -203,6 +203,6 @@ def replay(params: config.Params, *, table: Path, out: Path) -> str:
     """This checkout's features and exported model on another checkout's table, same windows: rows with losses."""
     spec = problem.load(params.problem)
     frame = train.window(spec.features(ingest.read(table)), params.data, "test")
-    rows = judged(frame, spec, Model())
+    rows = score_rows(frame, spec, Model())
     ingest.write(rows, out)
     return f"{len(rows):,} rows of {params.data.test_from} to {params.data.until}"

@@ -24,7 +24,7 @@ from slipway import problem
 from slipway.core import config, files
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import DataError
-from slipway.pipeline import contract, features, ingest, train
+from slipway.pipeline import features, ingest, train
 from slipway.serving.onnx_model import FOLDER, Model
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def export(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-    categories, numbers = contract.names(spec.inputs, "category"), contract.names(spec.inputs, "number")
+    categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     given = [("categories", StringTensorType([None, len(categories)]))] if categories else []
     given += [("numbers", FloatTensorType([None, len(numbers)]))] if numbers else []
     pipeline = _rounded(pipeline)
@@ -110,7 +110,7 @@ def document(
     spec: problem.Problem, params: config.Params, seen: pl.DataFrame, tested: NDArray[np.float32]
 ) -> dict[str, Any]:
     """`models/contract.json`: what a caller may send, what is known, and how predictions are spread."""
-    categories = contract.names(spec.inputs, "category")
+    categories = problem.names(spec.inputs, "category")
     counts, edges = np.histogram(tested, bins=20, range=(0.0, 1.0) if spec.task == "binary" else None)
     question = importlib.import_module(spec.lookup).Question if spec.lookup else None
     return {
@@ -119,9 +119,9 @@ def document(
         "target": spec.target,
         "labels": dict(spec.labels),
         "categories": categories,
-        "numbers": contract.names(spec.inputs, "number"),
+        "numbers": problem.names(spec.inputs, "number"),
         "inputs": spec.inputs.model_json_schema(),
-        "example": contract.example(spec.inputs),
+        "example": problem.example_row(spec.inputs),
         "known": {name: sorted(seen[name].drop_nulls().unique().to_list()) for name in categories},
         "lookup": spec.lookup,
         "question": question.model_json_schema() if question else None,
@@ -145,7 +145,7 @@ def lookup(spec: problem.Problem) -> Iterator[None]:
 
     When that process fails the lookup is made here once more, so that its error is raised as what it is.
     """
-    with files.whole(FOLDER / "lookup.sqlite") as partial:
+    with files.atomic_write(FOLDER / "lookup.sqlite") as partial:
         if not spec.lookup:
             partial.touch()
             yield
@@ -179,7 +179,7 @@ def graph(params: config.Params, spec: problem.Problem) -> str:
     reference = expected(pipeline, test, spec)
     (FOLDER / "model.onnx").unlink(missing_ok=True)  # only a graph that agrees may lie there to be served
     files.write_json(FOLDER / "contract.json", document(spec, params, seen, reference.astype(np.float32)))
-    with files.whole(FOLDER / "model.onnx") as partial:
+    with files.atomic_write(FOLDER / "model.onnx") as partial:
         partial.write_bytes(export(pipeline, spec).SerializeToString(deterministic=True))
         model = Model(FOLDER, graph=partial)
         check = parity(reference, model.frame(test), params.export.tolerance)

@@ -28,7 +28,7 @@ def features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def blind(spec: problem.Problem, table: pl.DataFrame, moment: datetime, seed: int) -> pl.DataFrame:
+def perturb_after(spec: problem.Problem, table: pl.DataFrame, moment: datetime, seed: int) -> pl.DataFrame:
     """The table as it might be, had everything that became known after `moment` come out differently.
 
     Numbers learned later are replaced by others, texts by another text; moments later than `moment` move on.
@@ -48,7 +48,7 @@ def blind(spec: problem.Problem, table: pl.DataFrame, moment: datetime, seed: in
     return table.with_columns(changed)
 
 
-def leaks(spec: problem.Problem, table: pl.DataFrame, *, moments: int, seed: int) -> list[str]:
+def find_leaks(spec: problem.Problem, table: pl.DataFrame, *, moments: int, seed: int) -> list[str]:
     """The inputs that change for predictions asked before a moment when only the time after it is changed.
 
     Looks at `moments` moments spread over the table, at the rows of the day before each.
@@ -60,7 +60,7 @@ def leaks(spec: problem.Problem, table: pl.DataFrame, *, moments: int, seed: int
         # Where one prediction is asked for, so that what comes between asking and event is after the moment.
         moment = times[int(len(times) * (number + 1) / (moments + 1))] - horizon
         near = table.filter(pl.col(spec.time).is_between(moment - HISTORY, moment + 2 * horizon + timedelta(days=1)))
-        honest, other = spec.features(near), spec.features(blind(spec, near, moment, seed + number))
+        honest, other = spec.features(near), spec.features(perturb_after(spec, near, moment, seed + number))
         asked = pl.col(spec.time) - horizon
         rows = honest.filter((asked <= moment) & (asked > moment - timedelta(days=1))).select("row_id")
         rows = rows.join(other, on="row_id", how="semi", maintain_order="left")  # a changed label may be no label
@@ -73,12 +73,12 @@ def leaks(spec: problem.Problem, table: pl.DataFrame, *, moments: int, seed: int
 
 def run(params: config.Params) -> str:
     """data/table.parquet → data/features.parquet; a leak is a DataError that names the inputs."""
-    problem.warm("pandera.polars")
+    problem.import_in_background("pandera.polars")
     spec = problem.load(params.problem)
     table = ingest.read(ingest.TABLE)
     contract.typed(spec.table, table, where=str(ingest.TABLE))
     frame = features(spec, table)
-    if leaking := leaks(spec, table, moments=params.features.leak_moments, seed=params.seed):
+    if leaking := find_leaks(spec, table, moments=params.features.leak_moments, seed=params.seed):
         raise DataError(
             f"leak: {', '.join(leaking)} depend on what is known only after the prediction is asked for "
             f"({spec.horizon_hours:g} h before {spec.time})",

@@ -30,7 +30,7 @@ def read(path: Path) -> pl.DataFrame:
 
 def write(frame: pl.DataFrame, path: Path) -> None:
     """A frame as parquet, whole or not at all; the same frame gives the same bytes."""
-    with files.whole(path) as partial:
+    with files.atomic_write(path) as partial:
         frame.write_parquet(partial, compression="zstd", compression_level=1)
 
 
@@ -64,7 +64,7 @@ def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
     return rows
 
 
-def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.Fault]]:
+def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
     """The checked table of all rows before `data.until`, and the faults found in the sources."""
     folder = sources(spec, params.ingest.sources)
     try:
@@ -85,7 +85,7 @@ def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, 
     return table, faults
 
 
-def quality(table: pl.DataFrame, faults: list[problem.Fault], spec: problem.Problem) -> dict[str, object]:
+def quality(table: pl.DataFrame, faults: list[problem.SourceFault], spec: problem.Problem) -> dict[str, object]:
     """What the data page shows: faults, and for every column its missing share and distribution; target by day."""
     by_day = table.group_by("day").agg(pl.len().alias("rows"), pl.col(spec.target).mean().alias("target")).sort("day")
     return {
@@ -93,7 +93,7 @@ def quality(table: pl.DataFrame, faults: list[problem.Fault], spec: problem.Prob
         "first": str(table["day"].min()),
         "last": str(table["day"].max()),
         "faults": [asdict(fault) for fault in faults],
-        "columns": [_column(table, column) for column in contract.columns(spec.table)],
+        "columns": [_column(table, column) for column in problem.columns(spec.table)],
         "days": {
             "day": [str(day) for day in by_day["day"]],
             "rows": by_day["rows"].to_list(),
@@ -102,7 +102,7 @@ def quality(table: pl.DataFrame, faults: list[problem.Fault], spec: problem.Prob
     }
 
 
-def _column(table: pl.DataFrame, column: contract.Column) -> dict[str, object]:
+def _column(table: pl.DataFrame, column: problem.Column) -> dict[str, object]:
     values = table[column.name]
     shown: dict[str, object] = {
         "name": column.name, "kind": column.kind, "unit": column.unit, "description": column.description,
@@ -125,7 +125,7 @@ def _column(table: pl.DataFrame, column: contract.Column) -> dict[str, object]:
 
 def run(params: config.Params) -> str:
     """Sources → data/table.parquet and reports/quality.json; a sentence of what was done."""
-    problem.warm("pandera.polars")
+    problem.import_in_background("pandera.polars")
     spec = problem.load(params.problem)
     table, faults = ingest(spec, params)
     write(table, TABLE)

@@ -78,7 +78,7 @@ def r2(target: Floats, prediction: Floats, weights: Floats | None = None) -> flo
     return float(1 - np.average(np.square(target - prediction), weights=weights) / spread)
 
 
-def named(task: str) -> dict[str, Metric]:
+def metrics_for(task: str) -> dict[str, Metric]:
     """The metrics of a task by name; the first is the mean of the loss that is judged."""
 
     def mean_loss(t: Floats, p: Floats, w: Floats | None) -> float:

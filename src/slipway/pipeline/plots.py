@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.core import files
+from slipway.core.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,16 +104,6 @@ def _themed(svg: str, title: str) -> str:
     return svg.replace('<style type="text/css">', f'<style type="text/css">{css()}', 1)
 
 
-def plain(value: object, limit: int = 18) -> str:
-    """Text that comes from data, made harmless to look at: one line, at most `limit` characters.
-
-    Control, direction and other invisible characters become �, for they can hide what is there.
-    """
-    start = str(value)[: limit + 1]
-    shown = "".join(" " if c.isspace() else "�" if unicodedata.category(c)[0] == "C" else c for c in start)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
 def _light(role: str) -> str:
     return PALETTE[role][0]
 
@@ -178,7 +168,7 @@ def _importance(figure: Figure, rows: Rows) -> str:
     top = sorted(rows, key=lambda row: -float(row["importance"]))[:SHOWN]
     axes = _axes(figure, x="loss added when the input is shuffled", y="")
     axes.barh(range(len(top)), _column(top, "importance"), height=0.62)
-    _listed(axes, [plain(row["input"]) for row in top])
+    _listed(axes, [printable(row["input"]) for row in top])
     return "What the model leans on" + (f", first {SHOWN} of {len(rows)}" if len(rows) > SHOWN else "")
 
 
@@ -192,7 +182,7 @@ def _slices(figure: Figure, rows: Rows) -> str:
     mean = sum(a * b for a, b in zip(loss, count, strict=True)) / sum(count)
     axes.axvline(mean, **_dashed())
     axes.scatter(loss, range(len(top)), s=[14 + 90 * n / max(count) for n in count], linewidths=0)
-    _listed(axes, [f"{plain(row['slice'], 10)} {plain(row['value'])} · {row['rows']:,}" for row in top])
+    _listed(axes, [f"{printable(row['slice'], 10)} {printable(row['value'])} · {row['rows']:,}" for row in top])
     return "Where it errs: loss by slice" + (f", the {len(top)} biggest" if len(top) < len(rows) else "")
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from slipway.core import config, environment, files, git, ledger
+from slipway.core.dvc import LOCK
 from slipway.errors import ConfigError
 from slipway.pipeline import evaluate
 from slipway.serving.onnx_model import FOLDER, Model
 
-LOCK = Path("dvc.lock")
 RECORD = Path("reports/track.json")
 
 

@@ -21,7 +21,7 @@ MODEL = Path("models/model.joblib")
 def inputs(frame: pl.DataFrame, spec: problem.Problem) -> pl.DataFrame:
     """The columns the model is given, categories first; a missing category is the empty text."""
     contract.typed(spec.inputs, frame, where="data/features.parquet")
-    categories, numbers = contract.names(spec.inputs, "category"), contract.names(spec.inputs, "number")
+    categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     return frame.select(pl.col(categories).fill_null(""), pl.col(numbers).cast(pl.Float32))
 
 
@@ -44,7 +44,7 @@ def window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.DataFrame:
 def train(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> Pipeline:
     """Fit the estimator that `params.train` names on the training window of `frame`; seeded."""
     chosen = params.train
-    categories, numbers = contract.names(spec.inputs, "category"), contract.names(spec.inputs, "number")
+    categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     try:
         pipeline = spec.estimator(
             chosen.estimator,
@@ -71,7 +71,7 @@ def run(params: config.Params) -> str:
     spec = problem.load(params.problem)
     frame = ingest.read(Path("data/features.parquet"))
     pipeline = train(frame, params, spec)
-    with files.whole(MODEL) as partial:
+    with files.atomic_write(MODEL) as partial:
         joblib.dump(pipeline, partial)
     rows = len(window(frame, params.data, "train"))
     return f"{params.train.estimator} on {rows:,} rows before {params.data.test_from}"

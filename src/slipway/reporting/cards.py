@@ -18,7 +18,7 @@ from slipway import problem
 from slipway.core import config, files, git
 from slipway.errors import ConfigError
 from slipway.reporting import report_data, summary
-from slipway.reporting.markdown import MARKS, prose
+from slipway.reporting.markdown import MARKS, escape
 from slipway.reporting.report_data import Facts, Record
 
 MODEL, DATA = Path("reports/model_card.md"), Path("reports/data_card.md")
@@ -42,7 +42,7 @@ class Subject:
 
 def model(of: Subject) -> str:
     """The model card as Markdown; pure."""
-    given = own(of.facts)
+    given = without_foreign_judgement(of.facts)
     return _render(
         "model_card.md.j2",
         of,
@@ -71,7 +71,7 @@ def _render(name: str, of: Subject, **values: Any) -> str:
 
 
 def _inert(value: object) -> Markup:
-    return value if isinstance(value, Markup) else Markup(prose(value, 900))  # noqa: S704 - what prose is for
+    return value if isinstance(value, Markup) else Markup(escape(value, 900))  # noqa: S704 - what prose is for
 
 
 def code(value: object) -> Markup:
@@ -86,7 +86,7 @@ def span(low: object, high: object) -> str:
     return "any" if ends == ["any", "any"] else " to ".join(ends)
 
 
-def own(given: Facts) -> Facts:
+def without_foreign_judgement(given: Facts) -> Facts:
     """The facts without a judgement of another model."""
     if not given.other:
         return given
@@ -116,7 +116,7 @@ def verdicts(given: Facts) -> Iterator[tuple[str, str, str, str]]:
     """Mark, chapter, verdict, and the check that says most, of every gate that has spoken."""
     for word in (word for word in BEFORE if word in given.gates):
         verdict = str(given.gates[word].get("verdict"))
-        yield MARKS.get(verdict, MARKS["unsure"]), word, verdict, summary.first(given.gates[word])
+        yield MARKS.get(verdict, MARKS["unsure"]), word, verdict, summary.main_check(given.gates[word])
 
 
 def missing(given: Facts) -> list[Record]:
@@ -129,9 +129,9 @@ def missing(given: Facts) -> list[Record]:
 def merged(root: Path = Path()) -> str:
     """Who brought HEAD to the main branch, and by which pull request, as far as Git knows; the text is theirs."""
     try:
-        if not git.contains(git.base(None, root=root), "HEAD", root=root):
+        if not git.is_ancestor("HEAD", git.base_commit(None, root=root), root=root):
             return "not merged yet"
-        author, committer = git.output("log", "-1", "--format=%an%n%cn", root=root).split("\n")
+        author, committer = git.run("log", "-1", "--format=%an%n%cn", root=root).split("\n")
         number = git.pull_request(root)
     except ConfigError:
         return "not merged yet"

@@ -10,8 +10,9 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from slipway.core import text
 from slipway.pipeline import plots
-from slipway.reporting import pace, report_data, sections, summary
+from slipway.reporting import report_data, sections, summary
 from slipway.reporting.report_data import Facts
 from slipway.reporting.summary import Delta, number
 
@@ -41,10 +42,10 @@ def html(given: Facts, pictures: Mapping[str, str], cards: str = "") -> str:
         overall=[(check, _around_zero({**check, "difference": check.get("value")}, margin)) for check in overall],
         pictures=[Markup(pictures[name]) for name in ORDER if given.metrics and name in pictures],  # noqa: S704 - drawn by plots
         changed=_changed(given),
-        pace=pace.rows(given),
-        paced=pace.words(given),
+        pace=sections.latency_rows(given),
+        paced=sections.latency_outcome(given),
         delivery=sections.lines(given),
-        objects=sections.table(given.delivery.get("changes") or (), MAX_FIELDS),
+        objects=sections.change_rows(given.delivery.get("changes") or (), MAX_FIELDS),
         folds=_folded(cards) if given.metrics else [],
         commands=report_data.commands(given),
     )
@@ -60,7 +61,7 @@ def _render(name: str, **values: Any) -> str:
     env = Environment(loader=PackageLoader("slipway.reporting"), autoescape=True, undefined=ChainableUndefined,
                       trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     env.filters |= {
-        "number": lambda value, **how: plots.plain(number(value, **how), 60),
+        "number": lambda value, **how: text.printable(number(value, **how), 60),
         "plain": _plain,
         "sentence": summary.sentence,
     }
@@ -69,7 +70,7 @@ def _render(name: str, **values: Any) -> str:
 
 
 def _plain(value: object, limit: int = 200) -> str:
-    return plots.plain(value, limit)
+    return text.printable(value, limit)
 
 
 def _changed(given: Facts) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def _changed(given: Facts) -> dict[str, Any]:
     moved = [{**row, **{of: _reach(row.get(of)) for of in ("train", "test")}} for row in rows]
     known = any(row["train"] for row in moved)  # else the base left nothing to compare with
     return {"windows": found["train"], "near": moved[:NEAR], "far": moved[NEAR:], "known": known,
-            "gone": found.get("gone"), "prediction": found.get("prediction"), "words": summary.moved(given),
+            "gone": found.get("gone"), "prediction": found.get("prediction"), "words": summary.training_data_summary(given),
             "limit": summary.SHIFTED}  # fmt: skip
 
 

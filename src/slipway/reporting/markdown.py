@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from slipway.pipeline import plots
+from slipway.core import text
 from slipway.reporting import summary
 
 PAGE = Path("reports/report.html")
@@ -16,9 +16,9 @@ MAX_ROWS = 40
 _SPECIAL = frozenset("&<>\"'`*_[]()|~#!{}$\\@")
 
 
-def prose(value: object, limit: int = 160) -> str:
+def escape(value: object, limit: int = 160) -> str:
     """Text from data or records that Markdown, HTML and GitHub (mentions, references, links) leave alone."""
-    shown = re.sub(r"(?<=[@#])|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\bGH)(?=-\d)", "\u200b", plots.plain(value, limit))
+    shown = re.sub(r"(?<=[@#])|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\bGH)(?=-\d)", "\u200b", text.printable(value, limit))
     return "".join(f"&#{ord(c)};" if c in _SPECIAL else c for c in shown)
 
 
@@ -34,10 +34,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], limit: int = MAX_R
 
 def figure(value: object, *, signed: bool = False) -> str:
     """A number of a record, safe even where the record holds something else."""
-    return prose(summary.number(value, signed=signed), 40)
+    return escape(summary.number(value, signed=signed), 40)
 
 
-def fold(title: str, body: str) -> str:
+def details(title: str, body: str) -> str:
     """A part that opens on a click; `title` is plain text of this module or counted numbers."""
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
 

@@ -92,7 +92,7 @@ def read(root: Path = Path()) -> Facts:
     hashes = {name: files.sha256(path) for name, path in hashed.items() if path.exists()}
     commits = history(root)
     gates = {word: found for word in GATES if (found := record(reports / f"{word}.json", None))}
-    gates = current(gates, hashes, commits[0] if commits else None)
+    gates = drop_stale(gates, hashes, commits[0] if commits else None)
     made = gates.get("repro", {}).get("verdict") != "fail"
     delivery = gates.get("manifests", {}).get("notes", {})
     if delivery:  # without kustomize there is no verdict
@@ -114,7 +114,7 @@ def read(root: Path = Path()) -> Facts:
 def history(root: Path) -> list[str]:
     """HEAD's commit and its parents; empty where there is no repository, or no commit yet."""
     try:
-        return git.output("log", "-1", "--format=%H %P", root=root).split()
+        return git.run("log", "-1", "--format=%H %P", root=root).split()
     except ConfigError:
         return []
 
@@ -126,7 +126,7 @@ def proposed(gates: Mapping[str, Record], commits: Sequence[str]) -> str | None:
     return commits[2] if tried else commits[0] if commits else None
 
 
-def current(gates: Mapping[str, Record], hashes: Mapping[str, str], commit: str | None) -> dict[str, Record]:
+def drop_stale(gates: Mapping[str, Record], hashes: Mapping[str, str], commit: str | None) -> dict[str, Record]:
     """The gates without what is about something else: what was said of another commit, a package or load of another model."""
     inputs = {word: gate.get("inputs") or {} for word, gate in gates.items()}
     fresh = dict.fromkeys(gates, True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slipway.reporting.markdown import details, escape, table
 from slipway.reporting.report_data import Facts, Record
-from slipway.reporting.summary import number
+from slipway.reporting.summary import main_check, number
 
 PODS = {"added": "pods start", "removed": "pods stop", "changed": "pods restart"}
 SHOWN = 3
@@ -107,7 +108,7 @@ def _ruled(given: Facts) -> list[str]:
     return [f"rules of k8s/policy: {told} (as this code reads them; no API server was asked)"]
 
 
-def table(changes: Sequence[Record], fields: int) -> list[list[str]]:
+def change_rows(changes: Sequence[Record], fields: int) -> list[list[str]]:
     """Rows of object, field, and what it was and is; at most `fields` of an object."""
     rows = []
     for one in changes:
@@ -129,3 +130,56 @@ def _names(names: list[str]) -> str:
 
 def _many(count: object, noun: str) -> str:
     return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
+LATENCY_HEAD = ("", ">base, ms", ">this change, ms", ">ratio", ">noise band", ">tolerated")
+LATENCY_WORDS = {"pass": "not slower than the base", "fail": "refused", "unsure": "cannot tell"}
+
+
+def latency_rows(given: Facts) -> list[list[str]]:
+    """Of each percentile: name, milliseconds of the base and of this change, ratio, its noise band, what is tolerated."""
+    found = []
+    for name, base, head, more, low, high, most in given.latency.get("table") or ():
+        times = [number(value) for value in (base, head)]
+        found.append(
+            [
+                str(name),
+                *times,
+                latency_ratio(more),
+                f"{latency_ratio(low)} … {latency_ratio(high)}",
+                latency_ratio(most),
+            ]
+        )
+    return found
+
+
+def latency_ratio(more: object) -> str:
+    """A part above the base's as a ratio to it."""
+    return number(float(more) + 1) if isinstance(more, int | float) else "–"
+
+
+def latency_outcome(given: Facts) -> str:
+    """The verdict with what stands behind it; empty where latency was not asked about."""
+    if not (gate := given.gates.get("latency")):
+        return ""
+    word, found = str(gate.get("verdict")), latency_rows(given)
+    if word == "pass" and found:
+        name, _, _, is_, band, most = found[0]
+        return f"{LATENCY_WORDS[word]}: {name} × {is_} ({band}), tolerated × {most}"
+    if word == "pass":
+        return next((str(check.get("value")) for check in gate.get("checks") or ()), "")
+    return f"{LATENCY_WORDS[word]}: {main_check(gate)}" if word in LATENCY_WORDS else main_check(gate)
+
+
+def latency_section(given: Facts) -> str:
+    """The part of the comment: a line to open where it is a pass, else with its table in sight."""
+    if not (said := escape(latency_outcome(given), 300)):
+        return ""
+    lines = (
+        table(LATENCY_HEAD, [[escape(cell, 60) for cell in row] for row in latency_rows(given)])
+        if latency_rows(given)
+        else ""
+    )
+    if given.gates["latency"].get("verdict") == "pass" and lines:
+        return details(f"Latency: {said}", lines)
+    return "\n\n".join(filter(None, [f"**Latency**: {said}", lines]))

@@ -118,7 +118,7 @@ def sentence(check: Record) -> str:
     return f"{check.get('name')} {value}, limit {check.get('limit')}"
 
 
-def first(gate: Record) -> str:
+def main_check(gate: Record) -> str:
     """What a gate says first: the check that stopped it, else the one that compares, else any; empty without checks."""
     checks = sorted(gate.get("checks") or (), key=lambda c: (c.get("ok") is True, c.get("low") is None))
     return sentence(checks[0]) if checks else ""
@@ -160,7 +160,7 @@ def slices(facts: Facts) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-(row.get("difference") or -9e9), -row["loss"]))
 
 
-def moved(facts: Facts) -> str:
+def training_data_summary(facts: Facts) -> str:
     """How the training window and its inputs moved against the base, in a line."""
     found = facts.judge.get("data") or {}
     before, now = found["train"]

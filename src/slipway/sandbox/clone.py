@@ -20,9 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from ruamel.yaml import YAML
 
-from slipway.core import environment, files, git
+from slipway.core import dvc, environment, files, git
 from slipway.errors import ConfigError, SlipwayError
-from slipway.judging import champion
 from slipway.serving import local_server
 
 STAGES = ("ingest", "features", "train", "export", "evaluate")
@@ -84,7 +83,9 @@ class Scene:
     @property
     def env(self) -> dict[str, str]:
         """The environment of programs in the clone; MLflow is the project's own."""
-        return environment.programs(self.work, MLFLOW_TRACKING_URI=environment.tracking_uri(self.root), COLUMNS="1000")
+        return environment.for_programs(
+            self.work, MLFLOW_TRACKING_URI=environment.tracking_uri(self.root), COLUMNS="1000"
+        )
 
     def say(self, title: str) -> None:
         """Open an act."""
@@ -103,12 +104,12 @@ def prepare(root: Path, name: str, ports: dict[str, int], target: str = "machine
     scene, started = Scene(root=root, name=name, ports=ports, target=target), time.monotonic()
     for earlier in (scene.home, scene.remote):
         shutil.rmtree(earlier, ignore_errors=True)
-    files.folder(scene.home)
+    files.make_folder(scene.home)
     head, remote = git.commit(root=root), scene.remote
-    git.output("clone", "-q", "--bare", str(root), str(remote), root=root)
-    git.output("update-ref", "refs/heads/main", head, root=remote)
-    git.output("symbolic-ref", "HEAD", "refs/heads/main", root=remote)
-    git.output("clone", "-q", "-b", "main", str(remote), str(scene.work), root=root)
+    git.run("clone", "-q", "--bare", str(root), str(remote), root=root)
+    git.run("update-ref", "refs/heads/main", head, root=remote)
+    git.run("symbolic-ref", "HEAD", "refs/heads/main", root=remote)
+    git.run("clone", "-q", "-b", "main", str(remote), str(scene.work), root=root)
     author = {
         "user.name": "Slipway loop",
         "user.email": "loop@slipway.invalid",
@@ -116,21 +117,21 @@ def prepare(root: Path, name: str, ports: dict[str, int], target: str = "machine
         "core.hooksPath": os.devnull,
     }
     for key, value in author.items():
-        git.output("config", key, value, root=scene.work)
-    champion.share_cache(scene.work, champion.cache_folder(root))
+        git.run("config", key, value, root=scene.work)
+    dvc.share_cache(scene.work, dvc.cache_folder(root))
     scene.say("Prepare")
     scene.note("clone", f"{head[:12]} with a bare remote of its own", time.monotonic() - started)
-    if changed := git.dirty(root):
+    if changed := git.uncommitted_files(root):
         talk.print(f"  [yellow]note[/yellow] {len(changed)} changed files are not committed, so not part of this")
     return scene
 
 
 def chapter(scene: Scene, word: str, *args: str, code: int = 0) -> None:
     """Run a verb in the clone; its last line becomes the step; another exit code ends the loop."""
-    together(scene, [word, *args], code=code)
+    run_commands(scene, [word, *args], code=code)
 
 
-def together(scene: Scene, *verbs: Sequence[str], code: int = 0) -> None:
+def run_commands(scene: Scene, *verbs: Sequence[str], code: int = 0) -> None:
     """Run verbs that do not need each other side by side."""
     started = time.monotonic()
     with talk.status("  " + ", ".join(verb[0] for verb in verbs) + " …"), contextlib.ExitStack() as stack:
@@ -143,7 +144,9 @@ def together(scene: Scene, *verbs: Sequence[str], code: int = 0) -> None:
         for name in REVIEWED if word == "review" else [word]:
             path = scene.work / "reports" / f"{name}.json"
             verdict = str(files.read_json(path)["verdict"]) if name in JUDGING else ""
-            scene.note(name, sentence(name, lines), took(name, lines) if word == "review" else seconds, verdict)
+            scene.note(
+                name, sentence(name, lines), reported_seconds(name, lines) if word == "review" else seconds, verdict
+            )
 
 
 def repro(scene: Scene) -> None:
@@ -195,7 +198,7 @@ def sentence(word: str, lines: list[str]) -> str:
     return said.rsplit(" (", 1)[0] if said.endswith(" s)") else said
 
 
-def took(word: str, lines: list[str]) -> float:
+def reported_seconds(word: str, lines: list[str]) -> float:
     """The seconds that a chapter says it took."""
     found = [re.search(r"\(([\d.]+) s\)$", line) for line in lines if line.startswith(f"{word} ")]
     return float(found[-1][1]) if found and found[-1] else 0.0
@@ -229,7 +232,7 @@ def stop(root: Path) -> int:
     """Stop all that runs in the loop's folder: servers, also those that `--keep` left, and what a killed loop
     had started; how many processes there were.
     """
-    return local_server.end(environment.cache_home(root) / "loop")
+    return local_server.kill_all(environment.cache_home(root) / "loop")
 
 
 def patch(path: Path, values: dict[str, Any]) -> None:
@@ -247,5 +250,5 @@ def patch(path: Path, values: dict[str, Any]) -> None:
                 f"{path.name} has no key {key}, which section `loop` sets", hint="edit `loop` in params.yaml"
             )
         place[last] = value
-    with files.whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with files.atomic_write(path) as partial, partial.open("w", encoding="utf-8") as file:
         yaml.dump(document, file)

@@ -10,13 +10,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from slipway.cluster import argocd, kubectl, kustomization
+from slipway.cluster import argocd, kubectl, kustomization, pods
 from slipway.core import environment, files, git, ledger
-from slipway.errors import ConfigError, Refused
+from slipway.errors import CheckFailed, ConfigError
 from slipway.packaging import image
 from slipway.sandbox import doctor
 from slipway.sandbox.clone import Scene, chapter, packaged, serve
-from slipway.sandbox.drills import invariants
 from slipway.serving import local_server
 
 ENVIRONMENTS = ("staging", "production")
@@ -40,12 +39,12 @@ def ready(root: Path) -> None:
 
 def missing(root: Path) -> list[str]:
     """What is needed and did not answer."""
-    seen = doctor.look(root, environment.programs(root))
+    seen = doctor.look(root, environment.for_programs(root))
     lacking = [name for name in NEEDED if not seen.get(name)]
     return lacking if seen.get("image builder") or environment.image_builder() else [*lacking, "image builder"]
 
 
-def settle(scene: Scene) -> None:
+def configure_registry(scene: Scene) -> None:
     """Commit what a team sets once: overlays that name this registry, and the gate's image; push."""
     started = time.monotonic()
     address = f"{environment.registry()}/{scene.name}"
@@ -53,7 +52,7 @@ def settle(scene: Scene) -> None:
     keep(scene, f"Keep images at {environment.registry()}")
     chapter(scene, "image", "--gate")
     keep(scene, "Pin the gate's image")
-    git.output("push", "-q", "origin", "main", root=scene.work)
+    git.run("push", "-q", "origin", "main", root=scene.work)
     scene.note("settle", f"images at {address}, and the gate's own", time.monotonic() - started)
 
 
@@ -70,8 +69,8 @@ def point(work: Path, address: str) -> None:
 
 def keep(scene: Scene, title: str) -> None:
     """Commit what changed, if anything did."""
-    if git.dirty(scene.work):
-        git.output("commit", "-q", "-a", "-m", title, root=scene.work)
+    if git.uncommitted_files(scene.work):
+        git.run("commit", "-q", "-a", "-m", title, root=scene.work)
 
 
 def deliver(scene: Scene) -> None:
@@ -87,13 +86,13 @@ def _to_machine(scene: Scene) -> None:
     chapter(scene, "load", "--host", host, "--of", sha)
     chapter(scene, "promote")
     serve(scene, "production")
-    git.output("push", "-q", "origin", "main", root=scene.work)
+    git.run("push", "-q", "origin", "main", root=scene.work)
 
 
 def _to_cluster(scene: Scene) -> None:
     chapter(scene, "package")
     chapter(scene, "image")
-    git.output("push", "-q", "origin", "main", root=scene.work)
+    git.run("push", "-q", "origin", "main", root=scene.work)
     chapter(scene, "release", "--push")
     if not ledger.read_at("production", "main", scene.work):  # the first time: before, there was nothing to run
         begin(scene)
@@ -103,9 +102,11 @@ def _to_cluster(scene: Scene) -> None:
     chapter(scene, "verify", "--env", "production")
 
 
-def vacant(name: str) -> None:
+def require_no_applications(name: str) -> None:
     """ConfigError when the cluster has applications of this name already: they may be real ones."""
-    listed = json.loads(kubectl.run("get", "applications.argoproj.io", "-n", kubectl.ARGOCD, "-o", "json"))["items"]
+    listed = json.loads(kubectl.run("get", "applications.argoproj.io", "-n", kubectl.ARGOCD_NAMESPACE, "-o", "json"))[
+        "items"
+    ]
     for app in listed:
         if app["metadata"]["name"] in {f"{name}-{env}" for env in ENVIRONMENTS}:
             where = app["spec"]["source"]["repoURL"]
@@ -118,9 +119,9 @@ def vacant(name: str) -> None:
 def begin(scene: Scene) -> None:
     """Policies, project and applications; from now on `clear` removes them."""
     started = time.monotonic()
-    vacant(scene.name)
+    require_no_applications(scene.name)
     files.write_text(scene.home / MARK, scene.name)
-    kubectl.bootstrap(scene.work, repository=scene.url, name=scene.name)
+    argocd.bootstrap(scene.work, repository=scene.url, name=scene.name)
     scene.note("argocd", f"policies, project and applications of {scene.name}", time.monotonic() - started)
 
 
@@ -131,16 +132,22 @@ def clear(root: Path) -> int:
         return 0
     apps = [f"{mark.read_text(encoding='utf-8')}-{env}" for env in ENVIRONMENTS]
     kubectl.run(
-        "delete", "applications.argoproj.io", "-n", kubectl.ARGOCD, "--ignore-not-found", "--timeout=60s", *apps
+        "delete",
+        "applications.argoproj.io",
+        "-n",
+        kubectl.ARGOCD_NAMESPACE,
+        "--ignore-not-found",
+        "--timeout=60s",
+        *apps,
     )
     for app in apps:
-        free(app)
+        remove_hook_finalizers(app)
     kubectl.run("delete", "namespace", "--ignore-not-found", "--timeout=120s", *apps, timeout=150)
     mark.unlink()
     return len(apps)
 
 
-def free(namespace: str) -> None:
+def remove_hook_finalizers(namespace: str) -> None:
     """Take Argo CD's finalizer off the hooks: one that ran when its application was deleted would hold the namespace for ever."""
     for job in kubectl.run("-n", namespace, "get", "jobs", "-o", "name").split():
         with contextlib.suppress(ConfigError):  # gone meanwhile; another reason is told when the namespace stays
@@ -148,15 +155,15 @@ def free(namespace: str) -> None:
 
 
 def arrive(scene: Scene, env: str) -> None:
-    """Wait until Argo CD has brought the newest commit of main to an environment; Refused when it did not."""
+    """Wait until Argo CD has brought the newest commit of main to an environment; CheckFailed when it did not."""
     started = time.monotonic()
-    git.output("pull", "-q", "--ff-only", "origin", "main", root=scene.work)
+    git.run("pull", "-q", "--ff-only", "origin", "main", root=scene.work)
     revision, app = git.commit(root=scene.work), f"{scene.name}-{env}"
     try:
-        kubectl.refresh(app)
-        found = kubectl.wait(app, revision, seconds=SYNC_SECONDS, root=scene.work)
+        argocd.refresh(app)
+        found = argocd.wait_for_sync(app, revision, seconds=SYNC_SECONDS, root=scene.work)
         if found.phase != "Succeeded":
-            raise Refused(
+            raise CheckFailed(
                 f"{app}: the sync of {revision[:12]} {found.phase}: {said(found)}", hint=f"argocd app get {app}"
             )
         running(app, kustomization.read((scene.work / kustomization.path(env)).read_text(encoding="utf-8")).image)
@@ -168,13 +175,13 @@ def arrive(scene: Scene, env: str) -> None:
 
 
 def running(app: str, image: str, *, seconds: float = SYNC_SECONDS) -> None:
-    """Wait until every pod of the service runs `image` and is ready, for a sync without hooks ends before that; else Refused."""
+    """Wait until every pod of the service runs `image` and is ready, for a sync without hooks ends before that; else CheckFailed."""
     deadline = time.monotonic() + seconds
-    while not (pods := invariants.pods(app)) or not all(pod.ready and pod.image == image for pod in pods):
+    while not (there := pods.list_pods(app)) or not all(pod.ready and pod.image == image for pod in there):
         if time.monotonic() > deadline:
-            ready = sum(pod.ready and pod.image == image for pod in pods)
-            raise Refused(
-                f"{app}: {ready} of {len(pods)} pods run {image} and are ready", hint=f"kubectl -n {app} get pods"
+            ready = sum(pod.ready and pod.image == image for pod in there)
+            raise CheckFailed(
+                f"{app}: {ready} of {len(there)} pods run {image} and are ready", hint=f"kubectl -n {app} get pods"
             )
         time.sleep(1)
 
@@ -189,11 +196,11 @@ def said(app: argocd.App) -> str:
 def dump(scene: Scene, app: str) -> None:
     """What the cluster says of an application, kept to be read."""
     with contextlib.suppress(OSError):
-        files.write_text(scene.home / f"{app}.txt", kubectl.dump(app))
+        files.write_text(scene.home / f"{app}.txt", kubectl.diagnostics(app))
 
 
 @contextlib.contextmanager
-def door(scene: Scene, env: str, service: str = "serve") -> Iterator[str]:
+def endpoint(scene: Scene, env: str, service: str = "serve") -> Iterator[str]:
     """An environment's address, as seen from here, while the block runs."""
     if scene.target == "machine":
         yield f"http://{local_server.HOST}:{scene.ports[env]}"

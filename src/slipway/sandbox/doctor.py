@@ -6,7 +6,6 @@ import platform
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -20,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from slipway.cluster import kubectl
-from slipway.core import environment
+from slipway.core import environment, process
 from slipway.errors import ConfigError
+from slipway.packaging.image_builder import find_builder
 
 PATIENCE = 2.0
 """Seconds that any one question may take; all are asked at once."""
@@ -96,7 +96,7 @@ def look(root: Path, env: Mapping[str, str]) -> dict[str, str | None]:
         "disk": lambda: _disk(root),
         "loopback ports": lambda: _free(0),
         "git identity": lambda: _identity(root, env),
-        "image builder": lambda: builder(env),
+        "image builder": lambda: find_builder(env),
         "registry": lambda: _registry(env.get("REGISTRY", "")),
         "kubectl": lambda: _version(["kubectl", "version", "--client"], env),
         "cluster": lambda: _cluster(env),
@@ -115,29 +115,11 @@ def look(root: Path, env: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def _said(command: list[str], env: Mapping[str, str]) -> str | None:
-    """What a program prints; None when it is missing, fails or takes too long."""
-    where = shutil.which(command[0], path=env.get("PATH", ""))
-    if where is None:
-        return None
-    command = [where, *command[1:]]
-    try:
-        done = subprocess.run(
-            command,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-    except (subprocess.TimeoutExpired, OSError):
-        return None
-    return done.stdout.decode(errors="replace").strip() or "yes" if done.returncode == 0 else None
+    return process.printed(command, env, timeout=PATIENCE)
 
 
 def _version(command: list[str], env: Mapping[str, str]) -> str | None:
-    said = _said(command, env)
-    found = re.search(r"\d+\.\d+(\.\d+)?", said) if said else None
-    return found.group() if found else said
+    return process.version(command, env, timeout=PATIENCE)
 
 
 def _disk(root: Path) -> str | None:
@@ -159,17 +141,6 @@ def _identity(root: Path, env: Mapping[str, str]) -> str | None:
     command = ["git", "-C", str(root), "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"]
     said = _said(command, env)
     return said.split(" <")[0] if said else None
-
-
-def builder(env: Mapping[str, str]) -> str | None:
-    """docker must have a server to build on; podman and buildah need nobody."""
-    commands = {
-        "docker": ["version", "--format", "{{.Server.Version}}"],
-        "podman": ["--version"],
-        "buildah": ["--version"],
-    }
-    found = ((name, _version([name, *rest], env)) for name, rest in commands.items())
-    return next((f"{name} {version}" for name, version in found if version), None)
 
 
 def _registry(address: str) -> str | None:
@@ -222,7 +193,7 @@ def show(findings: list[Finding], out: Console) -> None:
 
 def run(root: Path = Path(), env: Mapping[str, str] | None = None) -> int:
     """Show what is here; 0 when all that `make loop` needs is, else a ConfigError that names what is not."""
-    seen = look(root, env or environment.programs(root.resolve()))
+    seen = look(root, env or environment.for_programs(root.resolve()))
     findings = examine(seen, system=platform.system(), machine=platform.machine())
     show(findings, Console(highlight=False))
     if missing := [one for one in findings if one.needed and not one.found]:

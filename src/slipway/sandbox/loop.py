@@ -19,10 +19,10 @@ from rich.panel import Panel
 from rich.table import Table
 
 from slipway.core import config, environment, files, git
-from slipway.errors import ConfigError, Refused
+from slipway.errors import CheckFailed, ConfigError
 from slipway.packaging import package
 from slipway.sandbox import deploy
-from slipway.sandbox.clone import COLOURS, ENVIRONMENTS, Scene, chapter, patch, prepare, repro, stop, talk, together
+from slipway.sandbox.clone import COLOURS, ENVIRONMENTS, Scene, chapter, patch, prepare, repro, run_commands, stop, talk
 from slipway.serving import local_server
 
 TARGETS = ("machine", "cluster")
@@ -35,36 +35,36 @@ def story(scene: Scene, params: config.Params) -> None:
 
     scene.say(f"2 · pull request: {params.loop.good.title}")
     propose(scene, params.loop.good, 1)
-    together(scene, ["track"], ["review"])
+    run_commands(scene, ["track"], ["review"])
     keep_report(scene, "good")
     golden = files.read_json(scene.work / "models/golden.json")
     merge(scene, params.loop.good, 1)
     deploy.deliver(scene)
-    answer(scene, golden, params.package.tolerance)
+    check_production_answers(scene, golden, params.package.tolerance)
     chapter(scene, "track")  # the alias `champion` follows production
 
     scene.say(f"3 · pull request: {params.loop.bad.title}")
     propose(scene, params.loop.bad, 2)
-    chapter(scene, "review", code=Refused.code)
+    chapter(scene, "review", code=CheckFailed.code)
     keep_report(scene, "bad")
-    answer(scene, golden, params.package.tolerance)
+    check_production_answers(scene, golden, params.package.tolerance)
 
 
 def opening(scene: Scene) -> None:
     """The first act."""
     scene.say("1 · main as it is: its model reaches production")
     if scene.target == "cluster":
-        deploy.settle(scene)
+        deploy.configure_registry(scene)
     repro(scene)
     commit(scene, "Lock and metrics")
-    together(scene, ["track"], ["review"])
+    run_commands(scene, ["track"], ["review"])
     deploy.deliver(scene)
 
 
 def propose(scene: Scene, change: config.Change, number: int) -> None:
     """A pull request: a branch with the change, reproduced and committed, pushed."""
     started = time.monotonic()
-    git.output("checkout", "-q", "-b", f"change-{number}", "main", root=scene.work)
+    git.run("checkout", "-q", "-b", f"change-{number}", "main", root=scene.work)
     patch(scene.work / "params.yaml", change.set)
     config.load(scene.work / "params.yaml")
     commit(scene, change.title)
@@ -72,37 +72,37 @@ def propose(scene: Scene, change: config.Change, number: int) -> None:
     scene.note("branch", f"change-{number}: {what}", time.monotonic() - started)
     repro(scene)
     commit(scene, f"{change.title}: lock and metrics")
-    git.output("push", "-q", "origin", f"change-{number}", root=scene.work)
+    git.run("push", "-q", "origin", f"change-{number}", root=scene.work)
 
 
 def commit(scene: Scene, title: str) -> None:
     """Commit what a developer commits: parameters, lock, metrics and plot data."""
-    git.output("add", "--", *(name for name in COMMITTED if (scene.work / name).exists()), root=scene.work)
-    if git.dirty(scene.work):
-        git.output("commit", "-q", "-m", title, root=scene.work)
+    git.run("add", "--", *(name for name in COMMITTED if (scene.work / name).exists()), root=scene.work)
+    if git.uncommitted_files(scene.work):
+        git.run("commit", "-q", "-m", title, root=scene.work)
 
 
 def merge(scene: Scene, change: config.Change, number: int) -> None:
     """What the merge button does."""
     started, branch = time.monotonic(), f"change-{number}"
-    git.output("checkout", "-q", "main", root=scene.work)
+    git.run("checkout", "-q", "main", root=scene.work)
     title = f"Merge pull request #{number} from {branch}\n\n{change.title}"
-    git.output("merge", "-q", "--no-ff", "-m", title, branch, root=scene.work)
-    git.output("push", "-q", "origin", "main", root=scene.work)
+    git.run("merge", "-q", "--no-ff", "-m", title, branch, root=scene.work)
+    git.run("push", "-q", "origin", "main", root=scene.work)
     scene.note("merge", f"#{number} into main, {git.commit(root=scene.work)[:12]}", time.monotonic() - started)
 
 
-def answer(scene: Scene, golden: list[dict[str, Any]], tolerance: float) -> None:
+def check_production_answers(scene: Scene, golden: list[dict[str, Any]], tolerance: float) -> None:
     """Production answers golden requests of the model it should serve, with that model's numbers; a leaving pod is not meant."""
     started = time.monotonic()
     while True:
-        with deploy.door(scene, "production") as host:
+        with deploy.endpoint(scene, "production") as host:
             check = package.replay(host, golden, tolerance=tolerance)
         if check.ok or scene.target == "machine" or time.monotonic() - started > deploy.LEAVING_SECONDS:
             break
         time.sleep(1)
     if not check.ok:
-        raise Refused(f"loop: production differs from its model by {check.value}, limit: {check.limit}")
+        raise CheckFailed(f"loop: production differs from its model by {check.value}, limit: {check.limit}")
     first = golden[0]["prediction"]
     what = f"production answers {len(golden)} golden requests of its model, the first with {first:.3f}"
     scene.note("serve", what, time.monotonic() - started)
@@ -134,7 +134,7 @@ def closing(scene: Scene, seconds: float, *, keep: bool) -> None:
         word = f"[{COLOURS[step.verdict]}]{step.verdict}[/]"
         table.add_row(step.chapter, escape(shortened(step.what)), f"{step.seconds:.1f}", word)
     out.print(table)
-    for what, where in places(scene, keep=keep).items():
+    for what, where in next_steps(scene, keep=keep).items():
         out.print(f"{what:<22}{escape(where)}", soft_wrap=True)
 
 
@@ -143,7 +143,7 @@ def shortened(what: str, most: int = 160) -> str:
     return what if len(what) <= most else what[: most - 2].rsplit(" ", 1)[0] + " …"
 
 
-def places(scene: Scene, *, keep: bool) -> dict[str, str]:
+def next_steps(scene: Scene, *, keep: bool) -> dict[str, str]:
     """Where to look: reports, ledger, MLflow, endpoint."""
     found = {
         "good change's report": ".slipway/loop/report-good/report.html",
@@ -172,9 +172,9 @@ def example(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def alone(home: Path) -> Iterator[None]:
+def single_instance(home: Path) -> Iterator[None]:
     """One loop at a time; the lock is the kernel's and dies with the process."""
-    with (files.folder(home) / "loop.lock").open("w") as file:
+    with (files.make_folder(home) / "loop.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -201,7 +201,7 @@ def ports(wanted: int | None) -> dict[str, int]:
     """Ports of the environments: `wanted` and the next (ConfigError when in use), else free ones from 3000."""
     if wanted is not None:
         for port in (wanted, wanted + 1):
-            local_server.claim(port)
+            local_server.require_free_port(port)
         return dict(zip(ENVIRONMENTS, (wanted, wanted + 1), strict=True))
     free = (port for port in range(3000, 3100) if local_server.free(port))
     return {env: next(free) for env in ENVIRONMENTS}
@@ -212,12 +212,12 @@ def run(params: config.Params, *, keep: bool, target: str, port: int | None, roo
     if target not in TARGETS:
         raise ConfigError(f"target {target!r} is not one of {', '.join(TARGETS)}", hint="make loop TARGET=cluster")
     root, started = root.resolve(), time.monotonic()
-    with alone(environment.cache_home(root)), interruptible():
+    with single_instance(environment.cache_home(root)), interruptible():
         if target == "cluster":
             deploy.ready(root)
         clear(root)
         if target == "cluster":
-            deploy.vacant(params.track.model)
+            deploy.require_no_applications(params.track.model)
         kept = False
         try:
             scene = prepare(root, params.track.model, {} if target == "cluster" else ports(port), target)

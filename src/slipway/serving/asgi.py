@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from slipway.serving.concurrency import Message, Patience, Receive, Together, too_large
+from slipway.serving.concurrency import BodyDeadline, Message, MicroBatcher, Receive, too_large
 from slipway.serving.validation import BadRequest, Row, refusal
 
 Scope = MutableMapping[str, Any]
@@ -65,8 +65,8 @@ class Front:
     def __init__(self, app: Any, engine: Callable[[], Engine]) -> None:
         self._app = app
         self._engine = engine
-        self._patience = Patience(BODY_SECONDS)
-        self._together = Together(lambda rows: self._engine().answers(rows))
+        self._patience = BodyDeadline(BODY_SECONDS)
+        self._together = MicroBatcher(lambda rows: self._engine().answers(rows))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""

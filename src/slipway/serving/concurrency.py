@@ -12,7 +12,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
-class Patience:
+class BodyDeadline:
     """Cancels tasks that wait too long, with one timer for all of them instead of one for each request."""
 
     def __init__(self, seconds: float) -> None:
@@ -49,7 +49,7 @@ class Patience:
             loop.call_later(self._seconds / 4, self._look, loop)
 
 
-class Together:
+class MicroBatcher:
     """One run of the model for all single rows that arrive in the same turn of the event loop; it waits for no more."""
 
     def __init__(self, answers: Callable[[list[Row]], list[float]]) -> None:

@@ -66,7 +66,7 @@ def command(bento: Path, *, port: object, host: str = HOST) -> list[str]:
 
 def settings(home: Path, root: Path) -> dict[str, str]:
     """The environment that it runs in: nothing of the project's code, and a scratch folder of its own."""
-    found = environment.programs(root, BENTOML_HOME=str(home.resolve()))
+    found = environment.for_programs(root, BENTOML_HOME=str(home.resolve()))
     del found["PYTHONPATH"]
     return found
 
@@ -76,7 +76,7 @@ def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Serve
 
     `home` is its own scratch folder, `root` the project's, `log` gets what it says.
     """
-    claim(port)
+    require_free_port(port)
     if not (bento / "src").is_dir():
         raise ConfigError(f"{bento} is no bento: it has no folder src", hint="slipway package")
     home.mkdir(parents=True, exist_ok=True)
@@ -103,12 +103,12 @@ def wait_ready(server: Server, seconds: float = 60.0) -> float:
 
 def stop(server: Server, seconds: float = 15.0) -> None:
     """End the server and all its processes: asked first, and after `seconds` made to. Safe to call twice."""
-    end(server.home, seconds)
+    kill_all(server.home, seconds)
     with suppress(subprocess.TimeoutExpired):
         server.process.wait(timeout=seconds)
 
 
-def end(home: Path, seconds: float = 15.0) -> int:
+def kill_all(home: Path, seconds: float = 15.0) -> int:
     """End every process whose BENTOML_HOME is `home` or a folder in it, whoever started it; how many there were."""
     members = _members(home)
     count = len(members)
@@ -148,13 +148,13 @@ def _ready(port: int) -> bool:
 def free(port: int) -> bool:
     """Whether nobody holds the port."""
     try:
-        claim(port)
+        require_free_port(port)
     except ConfigError:
         return False
     return True
 
 
-def claim(port: int) -> None:
+def require_free_port(port: int) -> None:
     """ConfigError when the port is in use, or not ours to use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -116,7 +116,7 @@ def _batches(source: Source, skip: int) -> Iterator[pa.RecordBatch]:
             raise DataError(f"{path} is broken: {error}", hint="write it anew") from None
 
 
-class Gate:
+class ChunkValidator:
     """What the service asks of a row, asked of a chunk; and the chunk as the model's arrays."""
 
     def __init__(self, model: Model) -> None:

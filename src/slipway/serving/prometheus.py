@@ -38,7 +38,7 @@ class Predictions:
         self._sum.inc(float(values.sum(dtype=np.float64)))
 
 
-class Told(Collector):
+class HistogramCollector(Collector):
     """All that a registry has, the bins of the predictions as a histogram."""
 
     def __init__(self, of: CollectorRegistry) -> None:
@@ -58,7 +58,7 @@ class Told(Collector):
         yield histogram
 
 
-class Meters:
+class ServiceMetrics:
     """What Prometheus may ask; every label takes few values. A registry of its own, so that two can exist."""
 
     def __init__(self, contract: dict[str, Any], model_sha256: str) -> None:
@@ -98,6 +98,6 @@ class Meters:
         except ValueError:
             registry = self._own
         told = CollectorRegistry()
-        told.register(Told(registry))
+        told.register(HistogramCollector(registry))
         found: bytes = generate_latest(told)
         return found

@@ -29,7 +29,7 @@ from slipway.core.console import talk
 from slipway.errors import ConfigError, DataError
 from slipway.serving import parquet_chunks
 from slipway.serving.onnx_model import FOLDER, Model
-from slipway.serving.parquet_chunks import ANSWER, CHUNK, Gate, Source
+from slipway.serving.parquet_chunks import ANSWER, CHUNK, ChunkValidator, Source
 
 SAID_EVERY_SECONDS = 10.0
 
@@ -40,7 +40,7 @@ class Job:
 
     source: Source
     model: Model
-    gate: Gate
+    gate: ChunkValidator
     home: Path
 
     def _path(self, number: int) -> Path:
@@ -67,7 +67,7 @@ class Job:
         answers = self.model.predict(*self.gate.arrays(frame))
         kept = table.drop_columns(self.gate.inputs).append_column(ANSWER, pa.array(answers, pa.float32()))
         kept = kept.replace_schema_metadata(parquet_chunks.tags(unknown=self.gate.unknown(frame)))
-        with files.whole(self._path(number)) as partial, pa.ipc.new_file(str(partial), kept.schema) as writer:
+        with files.atomic_write(self._path(number)) as partial, pa.ipc.new_file(str(partial), kept.schema) as writer:
             writer.write_table(kept)
         return kept
 
@@ -79,7 +79,7 @@ def run(given: Path, out: Path, *, overwrite: bool = False, folder: Path = FOLDE
     """
     started = time.monotonic()
     model = Model(folder)
-    source, gate = parquet_chunks.source(given), Gate(model)
+    source, gate = parquet_chunks.source(given), ChunkValidator(model)
     gate.columns(source.schema, where=source.files[0][0])
     _free(given, out, overwrite=overwrite)
     of = {name: files.sha256(folder / name) for name in ("model.onnx", "contract.json")}
@@ -115,7 +115,7 @@ def _free(given: Path, out: Path, *, overwrite: bool) -> None:
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[Path]:
     """The folder of the parts of `out`, for one process at a time; the lock is the kernel's and dies with it."""
-    home = files.folder(out.with_name(f".{out.name}.parts"))
+    home = files.make_folder(out.with_name(f".{out.name}.parts"))
     with (home / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

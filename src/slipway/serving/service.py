@@ -23,7 +23,7 @@ from slipway.serving import openapi
 from slipway.serving.asgi import Front, Scope, Send
 from slipway.serving.concurrency import Receive
 from slipway.serving.onnx_model import FOLDER, Model
-from slipway.serving.prometheus import Meters
+from slipway.serving.prometheus import ServiceMetrics
 from slipway.serving.validation import BadRequest, Reader, Row, explain, refusal
 
 
@@ -34,7 +34,7 @@ class Engine:
         self.model = Model()
         self.contract = self.model.contract
         sha = files.sha256(FOLDER / "model.onnx")
-        self._meters = Meters(self.contract, sha)
+        self._meters = ServiceMetrics(self.contract, sha)
         self.asks = bool(self.contract.get("lookup"))
         self.max_body_bytes: int = self.contract["limits"]["max_body_bytes"]
         self.openapi = orjson.dumps(openapi.document(self.contract, version=sha[:12]))
@@ -125,7 +125,7 @@ class Predictor:
 Predictor.add_asgi_middleware(Front, engine=engine)  # type: ignore[attr-defined]  # it is a Service now
 
 
-class Behind:
+class LazyBentoApp:
     """BentoML's own ASGI app, made when it is first asked for: making it takes a third of a start.
 
     What is asked of it is its page and what that loads; the routes of the model are answered before.
@@ -164,4 +164,4 @@ def app() -> Front:
     """
     if multiprocessing.parent_process():
         engine().counts_for_all()
-    return Front(Behind(), engine=engine)
+    return Front(LazyBentoApp(), engine=engine)

@@ -11,7 +11,7 @@ import pytest
 
 from slipway.cluster import argocd
 from slipway.cluster.argocd import App, Hook
-from slipway.errors import ConfigError, Unsure
+from slipway.errors import ConfigError, Inconclusive
 from support.paths import RECORDED
 
 FIRST, HOOKS_ONLY = "7b9eb3fde1dd3b5cb26bdf6580d1fadde6a73da3", "d2777e2d03be6de601d5d4a14288e6acb6c483d4"
@@ -19,7 +19,7 @@ FIRST, HOOKS_ONLY = "7b9eb3fde1dd3b5cb26bdf6580d1fadde6a73da3", "d2777e2d03be6de
 
 
 def recorded(name: str) -> App:
-    return argocd.read(json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8")))
+    return argocd.parse(json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8")))
 
 
 def any_revision(found: str) -> bool:
@@ -49,10 +49,10 @@ def test_failed_gate_shows_only_in_the_operation() -> None:
 
 
 def test_new_application_is_read_too() -> None:
-    app = argocd.read({"metadata": {"name": "x"}, "spec": {"destination": {}}})
+    app = argocd.parse({"metadata": {"name": "x"}, "spec": {"destination": {}}})
     assert (app.revision, app.phase, app.started, app.sync) == ("", "", None, "Unknown")
-    assert not argocd.ended(app, any_revision)
-    assert argocd.hopeless(app, any_revision) is None
+    assert not argocd.has_ended(app, any_revision)
+    assert argocd.stuck_reason(app, any_revision) is None
 
 
 @pytest.mark.parametrize(
@@ -68,34 +68,34 @@ def test_new_application_is_read_too() -> None:
     ],
 )
 def test_operation_is_over_when_it_was_whole(name: str, over: bool) -> None:
-    assert argocd.ended(recorded(name), any_revision) is over
+    assert argocd.has_ended(recorded(name), any_revision) is over
 
 
 @pytest.mark.parametrize("name", ["succeeded", "gate-failed", "forbidden"])
 def test_operation_of_an_older_revision_does_not_count(name: str) -> None:
-    assert not argocd.ended(recorded(name), no_revision)
+    assert not argocd.has_ended(recorded(name), no_revision)
 
 
 @pytest.mark.parametrize("name", ["running", "gate-failed", "succeeded"])
 def test_other_revision_is_still_hoped_for(name: str) -> None:
-    assert argocd.hopeless(recorded(name), no_revision) is None
+    assert argocd.stuck_reason(recorded(name), no_revision) is None
 
 
 def test_healed_application_has_forgotten_its_gate() -> None:
-    error = argocd.hopeless(recorded("healed"), any_revision)
-    assert isinstance(error, Unsure)
+    error = argocd.stuck_reason(recorded("healed"), any_revision)
+    assert isinstance(error, Inconclusive)
     assert "healed itself after a sync of 7b9eb3fde1dd that is not known to have succeeded" in str(error)
     assert error.hint == "argocd app sync flights-staging"
 
 
 def test_changed_hook_alone_never_runs() -> None:
-    error = argocd.hopeless(recorded("only-a-hook"), lambda found: found == HOOKS_ONLY)
-    assert isinstance(error, Unsure)
+    error = argocd.stuck_reason(recorded("only-a-hook"), lambda found: found == HOOKS_ONLY)
+    assert isinstance(error, Inconclusive)
     assert "Synced at d2777e2d03be without an operation: nothing but hooks changed since 7b9eb3fde1dd" in str(error)
 
 
 def test_manifests_that_do_not_build_are_shown() -> None:
-    error = argocd.hopeless(recorded("broken"), no_revision)
+    error = argocd.stuck_reason(recorded("broken"), no_revision)
     assert isinstance(error, ConfigError)
     assert "ComparisonError: Failed to load target state" in str(error)
     assert 'unknown field "resourcesX"' in str(error)
@@ -104,11 +104,11 @@ def test_manifests_that_do_not_build_are_shown() -> None:
 def test_unreachable_git_is_waited_for() -> None:
     raw = json.loads((RECORDED / "broken.json").read_text(encoding="utf-8"))
     raw["status"]["conditions"][0]["message"] = 'failed to list refs: Get "http://x": dial tcp: connection refused'
-    assert argocd.hopeless(argocd.read(raw), no_revision) is None
+    assert argocd.stuck_reason(argocd.parse(raw), no_revision) is None
 
 
 def test_state_is_told_in_one_line() -> None:
-    said = argocd.told(recorded("forbidden"))
+    said = argocd.describe(recorded("forbidden"))
     assert said.startswith("OutOfSync at 8765187a79aa, Healthy, operation Failed of 8765187a79aa, ")
     assert "resource :Secret is not permitted in project flights" in said
     assert "\n" not in said

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.cluster import kubectl
+from slipway.cluster import argocd, kubectl
 from slipway.core import git
-from slipway.errors import ConfigError, SlipwayError, Unsure
+from slipway.errors import ConfigError, Inconclusive, SlipwayError
 from support.paths import RECORDED, ROOT
 
 FIRST = "7b9eb3fde1dd3b5cb26bdf6580d1fadde6a73da3"
@@ -58,12 +58,12 @@ def test_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         kubectl.run("get", "pods")
     assert "doctor" in caught.value.hint
     with pytest.raises(ConfigError, match="argocd is not on PATH"):
-        kubectl.run_argocd("app", "list")
+        argocd.run("app", "list")
 
 
 def test_program_that_hangs_is_given_up(programs: Path) -> None:
     program(programs, "kubectl", "while :; do :; done")
-    with pytest.raises(Unsure, match=r"`kubectl get pods …` did not end within 0\.2 s"):
+    with pytest.raises(Inconclusive, match=r"`kubectl get pods …` did not end within 0\.2 s"):
         kubectl.run("get", "pods", timeout=0.2)
 
 
@@ -105,7 +105,7 @@ def test_failed_program_ends_in_its_meaning(programs: Path) -> None:
     ],
 )  # fmt: skip
 def test_failures_are_explained(said: str, means: str, hint: str) -> None:
-    error = kubectl.explained("kubectl get it", said)
+    error = kubectl.explain_error("kubectl get it", said)
     assert means in str(error)
     assert hint in error.hint
 
@@ -115,13 +115,13 @@ def test_failures_are_explained(said: str, means: str, hint: str) -> None:
 
 def test_state_asks_argo_cd_namespace(programs: Path) -> None:
     says(programs, "succeeded")
-    assert kubectl.state("flights-staging").phase == "Succeeded"
+    assert argocd.get_app("flights-staging").phase == "Succeeded"
     assert (programs / "asked").read_text() == "-n argocd get applications.argoproj.io flights-staging -o json\n"
 
 
 @pytest.mark.parametrize(("hard", "kind"), [(False, "normal"), (True, "hard")])
 def test_refresh_annotates(programs: Path, hard: bool, kind: str) -> None:
-    kubectl.refresh("x", hard=hard)
+    argocd.refresh("x", hard=hard)
     assert f"annotate applications.argoproj.io x argocd.argoproj.io/refresh={kind}" in (programs / "asked").read_text()
 
 
@@ -132,19 +132,21 @@ def test_refresh_annotates(programs: Path, hard: bool, kind: str) -> None:
 def test_wait_ends_with_the_operation_whatever_its_phase(programs: Path, tmp_path: Path, name: str, phase: str) -> None:
     says(programs, name)
     revision = json.loads((programs / "said").read_text())["status"]["operationState"]["syncResult"]["revision"]
-    assert kubectl.wait("flights-staging", revision, seconds=0, root=tmp_path).phase == phase
+    assert argocd.wait_for_sync("flights-staging", revision, seconds=0, root=tmp_path).phase == phase
 
 
 def test_wait_is_unsure_in_the_end(programs: Path, tmp_path: Path) -> None:
     says(programs, "running")
-    with pytest.raises(Unsure, match=r"did not come to 0{12} within 0 s: Synced at .* operation Running of") as caught:
-        kubectl.wait("flights-staging", "0" * 40, seconds=0, root=tmp_path)
+    with pytest.raises(
+        Inconclusive, match=r"did not come to 0{12} within 0 s: Synced at .* operation Running of"
+    ) as caught:
+        argocd.wait_for_sync("flights-staging", "0" * 40, seconds=0, root=tmp_path)
     assert caught.value.hint.endswith("describe application flights-staging")
 
 
 @pytest.mark.parametrize(
     ("name", "error", "said"),
-    [("healed", Unsure, "healed itself"), ("broken", ConfigError, "ComparisonError")],
+    [("healed", Inconclusive, "healed itself"), ("broken", ConfigError, "ComparisonError")],
 )
 def test_wait_gives_up_on_what_cannot_come(
     programs: Path, tmp_path: Path, name: str, error: type[SlipwayError], said: str
@@ -153,7 +155,7 @@ def test_wait_gives_up_on_what_cannot_come(
     told["status"]["history"] = []  # no whole operation succeeded
     (programs / "said").write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(error, match=said):
-        kubectl.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
+        argocd.wait_for_sync("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
 
 
 def turns(folder: Path, *names: str) -> None:
@@ -167,19 +169,19 @@ def turns(folder: Path, *names: str) -> None:
 
 def test_wait_takes_no_success_that_comes_too_late(programs: Path, tmp_path: Path) -> None:
     turns(programs, "running", "succeeded")
-    with pytest.raises(Unsure, match="did not come to"):
-        kubectl.wait("flights-staging", FIRST, seconds=0, root=tmp_path)
+    with pytest.raises(Inconclusive, match="did not come to"):
+        argocd.wait_for_sync("flights-staging", FIRST, seconds=0, root=tmp_path)
     turns(programs, "broken", "succeeded")
     told = json.loads((programs / "said.").read_text(encoding="utf-8"))
     told["status"]["history"] = []  # no whole operation succeeded
     (programs / "said.").write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(ConfigError, match="ComparisonError"):
-        kubectl.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
+        argocd.wait_for_sync("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
 
 
 def test_wait_believes_bad_news_only_when_it_stays(programs: Path, tmp_path: Path) -> None:
     turns(programs, "running", "running", "broken", "succeeded")
-    assert kubectl.wait("flights-staging", FIRST, seconds=60, root=tmp_path, sure=1.5).phase == "Succeeded"
+    assert argocd.wait_for_sync("flights-staging", FIRST, seconds=60, root=tmp_path, sure=1.5).phase == "Succeeded"
 
 
 # Revisions
@@ -187,34 +189,34 @@ def test_wait_believes_bad_news_only_when_it_stays(programs: Path, tmp_path: Pat
 
 def repository(folder: Path) -> list[str]:
     """A repository with two commits; their hashes."""
-    git.output("init", "-q", "-b", "main", str(folder))
-    git.output("config", "user.name", "t", root=folder)
-    git.output("config", "user.email", "t@example.org", root=folder)
+    git.run("init", "-q", "-b", "main", str(folder))
+    git.run("config", "user.name", "t", root=folder)
+    git.run("config", "user.email", "t@example.org", root=folder)
     for name in ("one", "two"):
-        git.output("commit", "-q", "--allow-empty", "-m", name, root=folder)
+        git.run("commit", "-q", "--allow-empty", "-m", name, root=folder)
     return [git.commit("HEAD~1", root=folder), git.commit(root=folder)]
 
 
 def test_later_commit_holds_an_earlier_one(tmp_path: Path) -> None:
     one, two = repository(tmp_path)
-    assert kubectl.holds(two, one, root=tmp_path)
-    assert kubectl.holds(one, one, root=tmp_path)
-    assert not kubectl.holds(one, two, root=tmp_path)
+    assert argocd.includes_commit(two, one, root=tmp_path)
+    assert argocd.includes_commit(one, one, root=tmp_path)
+    assert not argocd.includes_commit(one, two, root=tmp_path)
 
 
 @pytest.mark.parametrize("found", ["", "main", "0" * 40])
 def test_unknown_revision_holds_nothing(tmp_path: Path, found: str) -> None:
     one, _ = repository(tmp_path)
-    assert not kubectl.holds(found, one, root=tmp_path)
+    assert not argocd.includes_commit(found, one, root=tmp_path)
 
 
 def test_commit_of_another_is_fetched(tmp_path: Path) -> None:
     one, two = repository(tmp_path / "theirs")
-    git.output("clone", "-q", str(tmp_path / "theirs"), str(tmp_path / "mine"))
-    git.output("commit", "-q", "--allow-empty", "-m", "three", root=tmp_path / "theirs")
+    git.run("clone", "-q", str(tmp_path / "theirs"), str(tmp_path / "mine"))
+    git.run("commit", "-q", "--allow-empty", "-m", "three", root=tmp_path / "theirs")
     three = git.commit(root=tmp_path / "theirs")
-    assert kubectl.holds(three, two, root=tmp_path / "mine")
-    assert kubectl.holds(three, one, root=tmp_path / "mine")
+    assert argocd.includes_commit(three, two, root=tmp_path / "mine")
+    assert argocd.includes_commit(three, one, root=tmp_path / "mine")
 
 
 # Bootstrap
@@ -239,7 +241,7 @@ metadata: {name: flights-staging}
 
 def test_bootstrap_applies_policies_then_the_addressed_applications(programs: Path) -> None:
     (programs / "rendered").write_text(RENDERED, encoding="utf-8")
-    kubectl.bootstrap(ROOT, repository="file:///here.git", name="flights")
+    argocd.bootstrap(ROOT, repository="file:///here.git", name="flights")
     asked = (programs / "asked").read_text().splitlines()
     assert asked == [f"apply -k {ROOT}/k8s/policy", f"kustomize {ROOT}/argocd", "apply -f -"]
     project, app, namespace = json.loads((programs / "given").read_text())["items"]
@@ -250,7 +252,7 @@ def test_bootstrap_applies_policies_then_the_addressed_applications(programs: Pa
 def test_bootstrap_refuses_another_projects_applications(programs: Path) -> None:
     (programs / "rendered").write_text(RENDERED, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"argocd/project.yaml is about 'flights', limit: 'bikes'"):
-        kubectl.bootstrap(ROOT, repository="file:///here.git", name="bikes")
+        argocd.bootstrap(ROOT, repository="file:///here.git", name="bikes")
     assert "apply -f -" not in (programs / "asked").read_text().splitlines()
 
 
@@ -269,7 +271,7 @@ def test_dump_says_what_it_could_not_have(programs: Path) -> None:
         "kubectl",
         'case "$*" in *"-o name") echo pod/one;; logs*) echo Hello;; *) echo gone >&2; exit 1;; esac',
     )
-    said = kubectl.dump("flights-staging")
+    said = kubectl.diagnostics("flights-staging")
     assert "$ kubectl logs pod/one --namespace=flights-staging --all-containers --tail=200\nHello" in said
     assert "kubectl get applications.argoproj.io flights-staging --namespace=argocd: gone" in said
     assert "$ kubectl get events" in said

@@ -77,19 +77,19 @@ def block(draw: st.DrawFn, entries: list[tuple[list[str], bool]]) -> str:
 @example("images:\n- name: serve\n  newName: x\n  ? digest\n  : &d !!str '@' # once\n")
 def test_nothing_but_the_digest_changes(text: str):
     before, after = text.replace("@", OLD), text.replace("@", NEW)
-    assert kustomization.moved(before, "serve", NEW) == after
+    assert kustomization.with_digest(before, "serve", NEW) == after
     assert (kustomization.read(before).digest, kustomization.read(after).digest) == (OLD, NEW)
     pairs = zip(before.splitlines(), after.splitlines(), strict=True)
     assert sum(was != now for was, now in pairs) == 1
 
 
 def test_same_digest_changes_nothing():
-    assert kustomization.moved(OVERLAY, "serve", OLD) == OVERLAY
+    assert kustomization.with_digest(OVERLAY, "serve", OLD) == OVERLAY
 
 
 def test_other_images_can_be_moved_too():
     text = OVERLAY.replace("name: serve", "name: gate", 1)
-    assert kustomization.read(kustomization.moved(text, "gate", NEW), "gate").digest == NEW
+    assert kustomization.read(kustomization.with_digest(text, "gate", NEW), "gate").digest == NEW
 
 
 IMAGE = f"name: serve\n    newName: x\n    digest: {OLD}"
@@ -136,20 +136,20 @@ def test_an_overlay_that_is_none_is_refused(text: str, said: str):
 def test_a_digest_that_stands_elsewhere_too_is_not_moved(text: str, said: str):
     assert kustomization.read(text).digest == OLD
     with pytest.raises(ConfigError, match=f"here: .*{said}"):
-        kustomization.moved(text, "serve", NEW, where="here")
+        kustomization.with_digest(text, "serve", NEW, where="here")
 
 
 @pytest.mark.parametrize("digest", ["", "latest", OLD[7:], OLD[:-1], OLD + "0", OLD.upper(), OLD + "\n"])
 def test_what_is_no_digest_is_never_written(digest: str):
     with pytest.raises(ConfigError, match="is not sha256: and 64 hexadecimal digits"):
-        kustomization.moved(OVERLAY, "serve", digest)
+        kustomization.with_digest(OVERLAY, "serve", digest)
 
 
 def test_bump_keeps_every_other_byte_of_the_file(tmp_path: Path):
     file = tmp_path / "kustomization.yaml"
     file.write_bytes(OVERLAY.replace("\n", "\r\n").encode()[:-2])
     before = file.read_bytes()
-    assert kustomization.bump(file, "serve", NEW) == file
+    assert kustomization.write_digest(file, "serve", NEW) == file
     assert file.read_bytes() == before.replace(OLD.encode(), NEW.encode())
     assert YAML(typ="safe").load(file.read_bytes())["images"][0]["digest"] == NEW
     assert list(tmp_path.iterdir()) == [file]
@@ -158,32 +158,32 @@ def test_bump_keeps_every_other_byte_of_the_file(tmp_path: Path):
 def test_bump_leaves_a_file_that_it_refuses(tmp_path: Path):
     file = tmp_path / "kustomization.yaml"
     with pytest.raises(ConfigError, match="does not exist"):
-        kustomization.bump(file, "serve", NEW)
+        kustomization.write_digest(file, "serve", NEW)
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="is not UTF-8"):
-        kustomization.bump(file, "serve", NEW)
+        kustomization.write_digest(file, "serve", NEW)
     file.write_text("images: []")
     with pytest.raises(ConfigError, match=r"kustomization\.yaml: 0 images"):
-        kustomization.bump(file, "serve", NEW)
+        kustomization.write_digest(file, "serve", NEW)
     assert file.read_text() == "images: []"
 
 
 def test_overlay_is_read_at_a_revision(tmp_path: Path):
     begin(tmp_path)
-    git.output("commit", "-q", "--allow-empty", "-m", "Nothing", root=tmp_path)
-    assert kustomization.at("staging", "HEAD", tmp_path) is None
+    git.run("commit", "-q", "--allow-empty", "-m", "Nothing", root=tmp_path)
+    assert kustomization.pinned_at("staging", "HEAD", tmp_path) is None
     file = kustomization.path("staging", tmp_path)
     file.parent.mkdir(parents=True)
     for number, text in enumerate((OVERLAY, OVERLAY.replace(OLD, NEW), "images: []")):
         file.write_text(text)
-        git.output("add", "-A", root=tmp_path)
-        git.output("commit", "-q", "-m", str(number), root=tmp_path)
-    pinned = kustomization.at("staging", "HEAD~1", tmp_path)
+        git.run("add", "-A", root=tmp_path)
+        git.run("commit", "-q", "-m", str(number), root=tmp_path)
+    pinned = kustomization.pinned_at("staging", "HEAD~1", tmp_path)
     assert pinned
     assert pinned.image == f"localhost:5000/flights@{NEW}"
-    assert kustomization.at("staging", "HEAD~2", tmp_path) == kustomization.Pinned("localhost:5000/flights", OLD)
+    assert kustomization.pinned_at("staging", "HEAD~2", tmp_path) == kustomization.Pinned("localhost:5000/flights", OLD)
     with pytest.raises(ConfigError, match=r"^HEAD:k8s/overlays/staging/kustomization.yaml: 0 images"):
-        kustomization.at("staging", "HEAD", tmp_path)
+        kustomization.pinned_at("staging", "HEAD", tmp_path)
 
 
 def test_only_known_environments_have_overlays():

@@ -12,7 +12,7 @@ import pytest
 
 from slipway.cluster import admission_rules, manifests
 from slipway.core import environment, files, git
-from slipway.errors import ConfigError, Refused
+from slipway.errors import CheckFailed, ConfigError
 from slipway.reporting import report_data
 from support.committed_project import begin, save
 from support.sample_pods import BAD, made, pod
@@ -119,7 +119,7 @@ def test_a_change_is_rendered_against_its_base(project: Path):
     assert changed["fields"] == [["spec.template.spec.hostname", None, "other"]]
     assert (changed["pods"], changed["hook"], removed["what"], removed["hook"]) == (True, False, "removed", True)
     assert (record["notes"]["by"], record["notes"]["files"], record["notes"]["envs"]) == ("kustomize", 1, ["staging"])
-    assert git.dirty(project) == []
+    assert git.uncommitted_files(project) == []
     assert not (project / ".slipway/manifests").exists()
 
 
@@ -130,19 +130,19 @@ def test_the_hooks_of_an_environment_are_told(project: Path):
 
 @pytest.mark.usefixtures("kustomize")
 def test_what_the_base_got_since_is_no_part_of_the_change(project: Path):
-    git.output("checkout", "-q", "-b", "change", root=project)
+    git.run("checkout", "-q", "-b", "change", root=project)
     (project / "other").touch()
     save(project)
-    git.output("checkout", "-q", "main", root=project)
+    git.run("checkout", "-q", "main", root=project)
     write(project, made("Deployment", "serve", pod(hostname="mains")))
     save(project)
-    git.output("checkout", "-q", "change", root=project)
+    git.run("checkout", "-q", "change", root=project)
     assert notes(project, "main")["changes"] == []
 
 
 @pytest.mark.usefixtures("kustomize")
 def test_a_base_without_a_common_commit_is_compared_itself(project: Path):
-    git.output("checkout", "-q", "--orphan", "alone", root=project)
+    git.run("checkout", "-q", "--orphan", "alone", root=project)
     write(project, made("Deployment", "serve", pod(hostname="alones")))
     save(project)
     assert len(notes(project, "main")["changes"]) == 2
@@ -152,7 +152,7 @@ def test_a_base_without_a_common_commit_is_compared_itself(project: Path):
 def test_a_broken_rule_is_refused(project: Path):
     write(project, made("Deployment", "serve", BAD["a tag"][1]))
     with pytest.raises(
-        Refused, match="manifests: fail: rule images is staging Deployment serve: serve has a:1"
+        CheckFailed, match="manifests: fail: rule images is staging Deployment serve: serve has a:1"
     ) as caught:
         told(save(project))
     assert caught.value.code == 4
@@ -174,7 +174,7 @@ def test_a_broken_rule_is_refused(project: Path):
 )  # fmt: skip
 def test_what_does_not_build_is_refused_in_its_own_words(bare: Path, project: Path, does: str, said: str):
     program(bare, does)
-    with pytest.raises(Refused, match="kustomize build staging is") as caught:
+    with pytest.raises(CheckFailed, match="kustomize build staging is") as caught:
         told(project, "HEAD")
     record = files.read_json(project / manifests.VERDICT)
     assert record["checks"][0]["ok"] is False

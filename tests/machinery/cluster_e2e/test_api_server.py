@@ -184,7 +184,7 @@ def test_hook_that_never_ended_does_not_hold_its_namespace() -> None:
     about = {"name": "held", "finalizers": ["argocd.argoproj.io/hook-finalizer"]}
     spec = {"suspend": True, "template": {"spec": pod}}
     kube("create", "-f", "-", given={"apiVersion": "batch/v1", "kind": "Job", "metadata": about, "spec": spec})
-    deploy.free(f"{NAME}-production")
+    deploy.remove_hook_finalizers(f"{NAME}-production")
     assert kube("get", "job", "held", "-o", "jsonpath={.metadata.finalizers}") == ""
 
 

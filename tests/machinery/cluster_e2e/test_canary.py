@@ -87,7 +87,7 @@ def rendered(folder: Path, images: dict[str, str], name: str) -> list[dict[str, 
         text, (new_name, _, digest) = path.read_text("utf-8"), ref.partition("@")
         before = kustomization.read(text, what).new_name
         text = text.replace(f"newName: {before}\n", f"newName: {new_name}\n")
-        path.write_text(kustomization.moved(text, what, digest), "utf-8")
+        path.write_text(kustomization.with_digest(text, what, digest), "utf-8")
     out = kubectl.call("kubectl", "kustomize", str(kustomization.path("production", folder).parent))
     found = [one for one in YAML(typ="safe").load_all(out) if one]
     for one in found:

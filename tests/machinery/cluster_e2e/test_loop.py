@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from slipway.cluster import kubectl, kustomization
+from slipway.cluster import argocd, kubectl, kustomization
 from slipway.core import config, git, ledger
 from slipway.delivery import evidence
 from slipway.packaging import image
@@ -97,7 +97,7 @@ def test_overlay_ledger_and_pods_hold_one_image(kept: Told, env: str) -> None:
 
 @pytest.mark.parametrize("env", ledger.ENVIRONMENTS)
 def test_application_is_at_mains_tip(kept: Told, env: str) -> None:
-    app = kubectl.state(f"{kept.scene.name}-{env}")
+    app = argocd.get_app(f"{kept.scene.name}-{env}")
     assert (app.phase, app.sync, app.compared) == ("Succeeded", "Synced", git.commit("main", root=kept.scene.remote))
     assert pinned(kept, env, app.whole.revision) == pinned(kept, env)
     assert [(hook.name, hook.phase) for hook in app.hooks] == [(evidence.JOB, "Succeeded")] * (env == "staging")
@@ -151,10 +151,10 @@ def test_pod_put_there_by_hand_is_not(kept: Told, stranger: str) -> None:
 
 def test_bad_change_was_refused_and_moved_nothing(kept: Told) -> None:
     params = config.load(kept.scene.root / "params.yaml")
-    titles = git.output("log", "main", "--format=%B", root=kept.scene.remote)
+    titles = git.run("log", "main", "--format=%B", root=kept.scene.remote)
     assert params.loop.good.title in titles
     assert params.loop.bad.title not in titles
-    assert git.output("ls-remote", "origin", "refs/heads/change-2", root=kept.scene.work), "it was proposed"
+    assert git.run("ls-remote", "origin", "refs/heads/change-2", root=kept.scene.work), "it was proposed"
     assert "Refused" in (kept.scene.home / "report-bad/report.md").read_text("utf-8")
     assert f"production ← {lines(kept, 'production')[-1].bento}" in kept.said
 

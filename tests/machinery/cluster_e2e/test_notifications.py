@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from slipway.cluster import kubectl
+from slipway.cluster import argocd, kubectl
 from slipway.core import environment, git
 from slipway.delivery import evidence
 from slipway.errors import ConfigError
@@ -97,9 +97,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if server is None:
         pytest.fail("GIT_ROOT and GIT_URL name no Git server that the cluster reads")
     remote, root = server[0] / f"{NAME}.git", tmp_path_factory.mktemp("notify")
-    git.output("init", "-q", "--bare", "-b", "main", str(remote), root=root)
+    git.run("init", "-q", "--bare", "-b", "main", str(remote), root=root)
     committed_project.begin(root)
-    git.output("remote", "add", "origin", str(remote), root=root)
+    git.run("remote", "add", "origin", str(remote), root=root)
     yield root
     subprocess.run(["rm", "-rf", str(remote)], check=True)
 
@@ -112,9 +112,9 @@ def write(root: Path, number: int, *, code: int) -> str:
             "spec": job(code)}  # fmt: skip
     (root / "staging").mkdir(exist_ok=True)
     YAML().dump_all([thing, gate], root / "staging/all.yaml")
-    git.output("add", "-A", root=root)
-    git.output("commit", "-q", "-m", f"Release {number}", root=root)
-    git.output("push", "-q", "origin", "HEAD:main", root=root)
+    git.run("add", "-A", root=root)
+    git.run("commit", "-q", "-m", f"Release {number}", root=root)
+    git.run("push", "-q", "origin", "HEAD:main", root=root)
     return git.commit(root=root)
 
 
@@ -196,20 +196,20 @@ def test_a_gate_that_says_yes_is_a_green_status(hub, application, repository, pa
 
 def test_a_gate_that_says_no_is_a_red_status_that_healing_leaves_red(hub, application, repository):
     commit = write(repository, 2, code=4)
-    kubectl.refresh(application)
+    argocd.refresh(application)
     until(lambda: statuses(hub, commit))
     assert statuses(hub, commit) == [("slipway/staging", "failure")]
-    kubectl.run_argocd(
+    argocd.run(
         "app", "sync", application, "--resource", ":ConfigMap:serve"
     )  # what healing does: single objects, no hooks
-    healed = until(lambda: (app := kubectl.state(application)).partial and app.phase == "Succeeded" and app)
+    healed = until(lambda: (app := argocd.get_app(application)).partial and app.phase == "Succeeded" and app)
     assert healed.hooks == ()
 
 
 def test_the_next_commit_that_passes_is_green(hub, application, repository):
     red = git.commit(root=repository)
     commit = write(repository, 3, code=0)
-    kubectl.refresh(application)
+    argocd.refresh(application)
     until(lambda: statuses(hub, commit))
     assert statuses(hub, commit) == [("slipway/staging", "success")]
     assert statuses(hub, red) == [("slipway/staging", "failure")], "the healing before it was told of by nobody"

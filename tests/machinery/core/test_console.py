@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from slipway.core import console
-from slipway.errors import Refused
+from slipway.errors import CheckFailed
 
 
 def test_nothing_said_is_a_command_to_a_runner():
-    said = console.plain(Refused("a\n::error::b\nc ##[group]d"))
+    said = console.escape_error(CheckFailed("a\n::error::b\nc ##[group]d"))
     assert "\n::" not in said
     assert "##[" not in said.replace("\\[", "[")
 

@@ -13,7 +13,7 @@ from slipway.errors import ConfigError
 
 
 def test_programs_keep_their_homes_inside_the_project(tmp_path: Path) -> None:
-    found = environment.programs(tmp_path, EXTRA="yes")
+    found = environment.for_programs(tmp_path, EXTRA="yes")
     assert found["BENTOML_HOME"].startswith(str(tmp_path))
     assert found["DVC_SITE_CACHE_DIR"].startswith(str(tmp_path))
     assert found["PATH"].startswith(str(Path(sys.executable).parent))
@@ -49,14 +49,14 @@ def test_a_step_without_one_of_them_is_told_which(name: str, monkeypatch: pytest
 def test_forge_is_there_only_with_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EVENT_PATH", "REPOSITORY", "API_URL", "SERVER_URL", "TOKEN"):
         monkeypatch.setenv(f"GITHUB_{name}", "x")
-    assert environment.forge() == environment.actions()
+    assert environment.github() == environment.actions()
     for name in ("TOKEN", "REPOSITORY"):
         monkeypatch.setenv(f"GITHUB_{name}", "")
-        assert environment.forge() is None
+        assert environment.github() is None
         monkeypatch.setenv(f"GITHUB_{name}", "x")
     monkeypatch.setenv("GITHUB_API_URL", "")
     with pytest.raises(ConfigError, match="not set: GITHUB_API_URL"):
-        environment.forge()
+        environment.github()
 
 
 def test_a_steps_output_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

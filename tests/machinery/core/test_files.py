@@ -34,14 +34,14 @@ main()
 
 def test_a_folder_where_a_file_lies_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert files.folder(tmp_path / "new").is_dir()
+    assert files.make_folder(tmp_path / "new").is_dir()
     with pytest.raises(ConfigError, match="file cannot be made a folder: File exists") as error:
-        files.folder(tmp_path / "file")
+        files.make_folder(tmp_path / "file")
     assert error.value.hint == f"remove {tmp_path / 'file'}"
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
-    with files.whole(tmp_path / "new" / "file") as partial:
+    with files.atomic_write(tmp_path / "new" / "file") as partial:
         partial.write_text("half")
         assert not (tmp_path / "new" / "file").exists()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["file"]
@@ -49,7 +49,7 @@ def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
     files.write_text(tmp_path / "file", "old")
-    with pytest.raises(FileNotFoundError), files.whole(tmp_path / "file") as partial:
+    with pytest.raises(FileNotFoundError), files.atomic_write(tmp_path / "file") as partial:
         partial.write_text((tmp_path / "absent").read_text())
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "old"}
 
@@ -105,7 +105,7 @@ def test_a_killed_stage_leaves_nothing_half_and_the_next_run_completes(
     for name in OUTPUTS[stage]:
         (project_copy / name).unlink()
     command = [sys.executable, "-c", KILLED, stage, str(renames)]
-    killed = subprocess.run(command, cwd=project_copy, env=environment.programs(project_copy), timeout=120)
+    killed = subprocess.run(command, cwd=project_copy, env=environment.for_programs(project_copy), timeout=120)
     assert killed.returncode == -signal.SIGKILL
     left = made(project_copy)
     assert left.items() < whole.items()

@@ -13,8 +13,8 @@ from support.committed_project import begin
 def repository(tmp_path: Path) -> Path:
     begin(tmp_path)
     (tmp_path / "file").write_text("one\n")
-    git.output("add", "file", root=tmp_path)
-    git.output("commit", "-q", "-m", "One", root=tmp_path)
+    git.run("add", "file", root=tmp_path)
+    git.run("commit", "-q", "-m", "One", root=tmp_path)
     return tmp_path
 
 
@@ -23,7 +23,7 @@ def test_missing_revision_is_named(repository):
         git.commit("nowhere", root=repository)
 
 
-@pytest.mark.parametrize("ask", [lambda root: git.commit(root=root), lambda root: git.base(None, root=root)])
+@pytest.mark.parametrize("ask", [lambda root: git.commit(root=root), lambda root: git.base_commit(None, root=root)])
 def test_folder_without_repository_is_named(tmp_path, ask):
     with pytest.raises(ConfigError, match="is in no Git repository") as error:
         ask(tmp_path)
@@ -31,30 +31,30 @@ def test_folder_without_repository_is_named(tmp_path, ask):
 
 
 def test_repository_without_commit_says_so(tmp_path):
-    git.output("init", "-q", root=tmp_path)
+    git.run("init", "-q", root=tmp_path)
     with pytest.raises(ConfigError, match="revision 'HEAD' does not exist") as error:
         git.commit(root=tmp_path)
     assert error.value.hint == "commit something first"
 
 
 def test_base_without_any_main_asks_for_one(repository):
-    git.output("branch", "-m", "other", root=repository)
+    git.run("branch", "-m", "other", root=repository)
     with pytest.raises(ConfigError, match="neither origin/main nor main"):
-        git.base(None, root=repository)
+        git.base_commit(None, root=repository)
 
 
 def test_dirty_names_changed_tracked_files(repository):
     (repository / "file").write_text("two\n")
     (repository / "untracked").touch()
-    assert git.dirty(repository) == ["file"]
+    assert git.uncommitted_files(repository) == ["file"]
     with pytest.raises(ConfigError, match="1 tracked files are not committed: file"):
-        git.clean(repository, leave="releases/")
+        git.require_clean(repository, leave="releases/")
 
 
 def test_missing_identity_says_how_to_set_it(repository):
-    git.output("config", "user.name", "", root=repository)
+    git.run("config", "user.name", "", root=repository)
     with pytest.raises(ConfigError, match="does not know who you are") as error:
-        git.identity(repository)
+        git.require_identity(repository)
     assert "git config user.name" in error.value.hint
 
 
@@ -63,14 +63,14 @@ def test_worktree_vanishes_after_the_block(repository, tmp_path_factory):
     with git.worktree("HEAD", folder, root=repository) as tree:
         assert (tree / "file").read_text() == "one\n"
     assert not folder.exists()
-    assert git.output("worktree", "list", root=repository).count("\n") == 0
+    assert git.run("worktree", "list", root=repository).count("\n") == 0
 
 
 def test_ancestors_are_contained_and_others_not(repository):
     first = git.commit(root=repository)
-    git.output("commit", "-q", "--allow-empty", "-m", "Two", root=repository)
-    assert git.contains("HEAD", first, root=repository)
-    assert not git.contains(first, "HEAD", root=repository)
+    git.run("commit", "-q", "--allow-empty", "-m", "Two", root=repository)
+    assert git.is_ancestor(first, "HEAD", root=repository)
+    assert not git.is_ancestor("HEAD", first, root=repository)
 
 
 def test_file_at_a_revision_is_read_or_absent(repository):
@@ -85,22 +85,22 @@ def test_file_at_a_revision_is_read_or_absent(repository):
 def cloned(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of a bare copy of it."""
     folder = tmp_path_factory.mktemp("remote")
-    git.output("clone", "-q", "--bare", str(repository), str(folder / "bare.git"), root=folder)
-    git.output("clone", "-q", str(folder / "bare.git"), str(folder / "clone"), root=folder)
+    git.run("clone", "-q", "--bare", str(repository), str(folder / "bare.git"), root=folder)
+    git.run("clone", "-q", str(folder / "bare.git"), str(folder / "clone"), root=folder)
     begin(folder / "clone")
     return folder / "clone"
 
 
 def test_push_and_fetch_say_nothing_when_they_work(cloned: Path):
-    git.output("commit", "-q", "--allow-empty", "-m", "Two", root=cloned)
+    git.run("commit", "-q", "--allow-empty", "-m", "Two", root=cloned)
     assert git.push("HEAD:refs/heads/main", root=cloned) == ""
-    git.output("update-ref", "-d", "refs/remotes/origin/main", root=cloned)
+    git.run("update-ref", "-d", "refs/remotes/origin/main", root=cloned)
     assert git.fetch("main", root=cloned) == ""
     assert git.commit("origin/main", root=cloned) == git.commit(root=cloned)
 
 
 def test_push_that_is_not_taken_says_why_without_hints(cloned: Path):
-    git.output("commit", "-q", "--amend", "--allow-empty", "-m", "Other", root=cloned)
+    git.run("commit", "-q", "--amend", "--allow-empty", "-m", "Other", root=cloned)
     said = git.push("HEAD:refs/heads/main", root=cloned)
     assert said.startswith("! [rejected]")
     assert "non-fast-forward" in said
@@ -109,7 +109,7 @@ def test_push_that_is_not_taken_says_why_without_hints(cloned: Path):
 
 
 def test_remote_that_is_away_is_told_in_gits_words(cloned: Path):
-    git.output("remote", "set-url", "origin", str(cloned / "gone.git"), root=cloned)
+    git.run("remote", "set-url", "origin", str(cloned / "gone.git"), root=cloned)
     assert git.push("HEAD:refs/heads/main", root=cloned).startswith("fatal: ")
     assert git.fetch("main", root=cloned).startswith("fatal: ")
 
@@ -123,16 +123,16 @@ def test_remote_that_is_away_is_told_in_gits_words(cloned: Path):
     ("http://127.0.0.1:18088/flights.git", ""),
 ])  # fmt: skip
 def test_page_of_a_remote_is_its_forges(repository, url, page):
-    git.output("remote", "add", "origin", url, root=repository)
-    assert git.web(repository) == page
+    git.run("remote", "add", "origin", url, root=repository)
+    assert git.web_url(repository) == page
 
 
 def test_without_a_remote_there_is_no_page(repository):
-    assert git.web(repository) == ""
+    assert git.web_url(repository) == ""
 
 
 def test_pull_request_of_an_older_commit(repository):
     for subject in ("Better (#12)", "Merge pull request #13 from a/b", "Words"):
-        git.output("commit", "-q", "--allow-empty", "-m", subject, root=repository)
+        git.run("commit", "-q", "--allow-empty", "-m", subject, root=repository)
     numbers = [git.pull_request(repository, f"HEAD~{back}") for back in (0, 1, 2)]
     assert numbers == [None, 13, 12]

@@ -100,10 +100,10 @@ def test_a_line_that_supersedes_something_else_is_not_appended(tmp_path):
 
 
 def test_what_extends_a_ledger_is_its_new_lines():
-    assert ledger.extends("", "", WHERE) == []
-    assert ledger.extends("", ONE, WHERE) == ledger.parse(ONE, where=WHERE)
-    assert ledger.extends(ONE, ONE, WHERE) == []
-    assert [new.bento for new in ledger.extends(ONE, ONE + TWO + THREE, WHERE)] == ["bikes:2", "bikes:3"]
+    assert ledger.added_lines("", "", WHERE) == []
+    assert ledger.added_lines("", ONE, WHERE) == ledger.parse(ONE, where=WHERE)
+    assert ledger.added_lines(ONE, ONE, WHERE) == []
+    assert [new.bento for new in ledger.added_lines(ONE, ONE + TWO + THREE, WHERE)] == ["bikes:2", "bikes:3"]
 
 
 @pytest.mark.parametrize(("before", "after", "said"), [
@@ -117,7 +117,7 @@ def test_what_extends_a_ledger_is_its_new_lines():
 ])  # fmt: skip
 def test_a_ledger_only_grows_at_its_end(before, after, said):
     with pytest.raises(DataError, match=f"^{said}"):
-        ledger.extends(before, after, WHERE)
+        ledger.added_lines(before, after, WHERE)
 
 
 @pytest.mark.parametrize(("moment", "bento"), [
@@ -128,13 +128,13 @@ def test_a_ledger_only_grows_at_its_end(before, after, said):
     ("2027-01-01T00:00:00+00:00", "bikes:5"),
 ])  # fmt: skip
 def test_at_answers_by_the_commit_date(repository, moment, bento):
-    found = ledger.at("production", datetime.fromisoformat(moment), repository)
+    found = ledger.line_at("production", datetime.fromisoformat(moment), repository)
     assert (found.bento if found else None) == bento
 
 
 def test_at_without_time_zone_is_refused(repository):
     with pytest.raises(ConfigError, match="no time zone"):
-        ledger.at("production", datetime(2026, 3, 4), repository)
+        ledger.line_at("production", datetime(2026, 3, 4), repository)
 
 
 def test_ledger_is_read_at_a_revision(repository):

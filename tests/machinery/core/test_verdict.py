@@ -8,7 +8,7 @@ import pytest
 
 from slipway.core import files
 from slipway.core.verdict import Check, Verdict, sentence
-from slipway.errors import Refused, Unsure
+from slipway.errors import CheckFailed, Inconclusive
 
 
 def check(ok: bool | None, name: str = "auc floor") -> Check:
@@ -31,14 +31,14 @@ def test_word_follows_from_the_checks(oks: list[bool | None], word: str) -> None
 
 def test_enforce_names_only_the_failed_checks() -> None:
     verdict = Verdict(chapter="judge", checks=[check(True, "log_loss"), check(False), check(None, "rows")])
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CheckFailed) as caught:
         verdict.enforce(hint="look at reports/judge.json")
     assert str(caught.value) == "judge: fail: auc floor is 0.61 [0.6, 0.62], limit: ≥ 0.65"
     assert (caught.value.hint, caught.value.code) == ("look at reports/judge.json", 4)
 
 
 def test_enforce_is_unsure_when_nothing_was_measured() -> None:
-    with pytest.raises(Unsure, match="load: unsure: nothing was measured"):
+    with pytest.raises(Inconclusive, match="load: unsure: nothing was measured"):
         Verdict(chapter="load", checks=[]).enforce()
 
 

@@ -14,7 +14,7 @@ import pytest
 from slipway.core import config, environment, git
 from slipway.delivery import evidence
 from slipway.delivery.evidence import Evidence
-from slipway.errors import ConfigError, DataError, Refused, Unsure
+from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive
 from slipway.github.client import Rest
 from support import release_repository
 from support.fake_github import GitHub
@@ -46,7 +46,7 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def require(found: Evidence, params: config.Params, now: datetime = NOW) -> Evidence:
-    return evidence.require(found, OF, now=now, limits=params.release)
+    return evidence.require_pass(found, OF, now=now, limits=params.release)
 
 
 # Whatever the source
@@ -60,11 +60,11 @@ def test_a_fresh_pass_about_the_digest_is_evidence(params):
 
 def test_evidence_about_another_digest_is_refused(params):
     said = r"the load verdict is about sha256:ffffffffffff, staging runs sha256:000000000000"
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(CheckFailed, match=said):
         require(replace(GOOD, of="sha256:" + "f" * 64), params)
 
 
-@pytest.mark.parametrize(("word", "error"), [("fail", Refused), ("unsure", Unsure)])
+@pytest.mark.parametrize(("word", "error"), [("fail", CheckFailed), ("unsure", Inconclusive)])
 def test_only_a_pass_is_evidence(params, word, error):
     with pytest.raises(error, match=f"load verdict is {word}, limit: pass"):
         require(replace(GOOD, verdict=word), params)
@@ -77,7 +77,7 @@ def test_only_a_pass_is_evidence(params, word, error):
     (-timedelta(days=400), "minutes from the future"),
 ])  # fmt: skip
 def test_too_old_or_from_the_future_is_refused(params, age, said):
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(CheckFailed, match=said):
         require(replace(GOOD, at=NOW - age), params)
 
 
@@ -108,12 +108,12 @@ def test_machine_reads_the_load_verdict(params, tmp_path):
     found = evidence.find("machine", params, release_repository.line(1), root=tmp_path)
     assert found == Evidence(verdict="pass", of=OF, at=NOW, by="machine", p95_ms=7.25, requests=3600)
     path.write_text(json.dumps(record(inputs={"bento_sha256": "b1", "image": None})))
-    assert evidence.machine(tmp_path).of == "b1"
+    assert evidence.from_local_report(tmp_path).of == "b1"
 
 
 def test_machine_without_a_load_verdict_says_how_to_get_one(tmp_path):
     with pytest.raises(DataError, match=r"reports/load\.json does not exist") as caught:
-        evidence.machine(tmp_path)
+        evidence.from_local_report(tmp_path)
     assert caught.value.hint == "slipway load"
 
 
@@ -127,15 +127,15 @@ def test_machine_without_a_load_verdict_says_how_to_get_one(tmp_path):
 def test_what_is_no_load_verdict_is_unsure(tmp_path, broken, said):
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/load.json").write_text(json.dumps(broken))
-    with pytest.raises(Unsure, match=said):
-        evidence.machine(tmp_path)
+    with pytest.raises(Inconclusive, match=said):
+        evidence.from_local_report(tmp_path)
 
 
 def test_verdict_about_nothing_is_about_nothing(params, tmp_path):
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/load.json").write_text(json.dumps(record(inputs={})))
-    with pytest.raises(Refused, match="the load verdict is about nothing"):
-        require(evidence.machine(tmp_path), params)
+    with pytest.raises(CheckFailed, match="the load verdict is about nothing"):
+        require(evidence.from_local_report(tmp_path), params)
 
 
 # The cluster: a program `kubectl` that answers as the real one did
@@ -169,7 +169,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: config.Params, 
 
 def commits(repository: Path) -> list[str]:
     """Of main, the oldest first: project, change 1, release 1, words, change 2, release 2, more words."""
-    return git.output("log", "--reverse", "--format=%H", root=repository).splitlines()
+    return git.run("log", "--reverse", "--format=%H", root=repository).splitlines()
 
 
 LOG = f"load pass in 30 s\n{json.dumps(record())}\n"
@@ -185,38 +185,40 @@ def test_cluster_quotes_the_gates_log(ask, repository, number):
 
 @pytest.mark.parametrize(("number", "held"), [(0, "sha256:000000000000"), (5, "sha256:000000000000")])
 def test_operation_of_a_revision_without_the_digest_is_refused(ask, repository, number, held):
-    with pytest.raises(Refused, match=rf"bikes-staging last synced \w{{12}}, whose staging overlay holds {held}, not"):
+    with pytest.raises(
+        CheckFailed, match=rf"bikes-staging last synced \w{{12}}, whose staging overlay holds {held}, not"
+    ):
         ask(LOG, commits(repository)[number])
 
 
 def test_operation_that_runs_yet_is_unsure(ask, repository):
-    with pytest.raises(Unsure, match=r"bikes-staging has ended no operation: .*Running"):
+    with pytest.raises(Inconclusive, match=r"bikes-staging has ended no operation: .*Running"):
         ask(LOG, commits(repository)[2], phase="Running", finishedAt=None)
-    with pytest.raises(Unsure, match="has ended no operation"):
+    with pytest.raises(Inconclusive, match="has ended no operation"):
         ask(LOG, "")
 
 
 def test_operation_that_heals_is_no_evidence(ask, repository):
-    with pytest.raises(Unsure, match="ran no gate") as caught:
+    with pytest.raises(Inconclusive, match="ran no gate") as caught:
         ask(LOG, commits(repository)[2], hooks=False)
     assert "argocd app sync bikes-staging" in caught.value.hint
 
 
 @pytest.mark.parametrize("changes", [{"phase": "Failed"}, {"hook": "Failed"}, {"hook": "Running"}])
 def test_pass_of_a_failed_operation_is_refused(ask, repository, changes):
-    with pytest.raises(Refused, match="the operation of bikes-staging is"):
+    with pytest.raises(CheckFailed, match="the operation of bikes-staging is"):
         ask(LOG, commits(repository)[2], **changes)
 
 
 def test_failed_gate_is_told_as_its_verdict(ask, repository, params):
     told = json.dumps(record(verdict="unsure"))
-    with pytest.raises(Unsure, match="load verdict is unsure"):
+    with pytest.raises(Inconclusive, match="load verdict is unsure"):
         require(ask(told, commits(repository)[2], phase="Failed", hook="Failed"), params)
 
 
 @pytest.mark.parametrize("log", ["", "\n", "Traceback\nKeyError: 'x'\n", json.dumps(record())[:-9], "{}", "null"])
 def test_log_without_a_verdict_is_unsure(ask, repository, log):
-    with pytest.raises(Unsure, match=r"does not end in a verdict|is no verdict"):
+    with pytest.raises(Inconclusive, match=r"does not end in a verdict|is no verdict"):
         ask(log, commits(repository)[2])
 
 
@@ -231,7 +233,7 @@ def hub() -> Any:
 
 def asked(hub: GitHub, params: config.Params, root: Path, number: int = 1, **only: Any) -> Evidence:
     with Rest(hub.url, hub.repository, hub.token, attempts=2, timeout_seconds=5) as api:
-        return evidence.status(params, release_repository.line(number), api, root, **only)
+        return evidence.from_commit_status(params, release_repository.line(number), api, root, **only)
 
 
 @pytest.mark.parametrize("number", [2, 3])
@@ -247,14 +249,14 @@ def test_status_on_any_commit_that_holds_the_digest_counts(hub, params, reposito
 ])  # fmt: skip
 def test_status_of_another_creator_or_context_counts_as_nothing(hub, params, repository, changes):
     hub.status(commits(repository)[2], **changes)
-    with pytest.raises(Refused, match=r"no status slipway/staging by slipway-argocd is on a commit whose staging"):
+    with pytest.raises(CheckFailed, match=r"no status slipway/staging by slipway-argocd is on a commit whose staging"):
         asked(hub, params, repository)
 
 
 @pytest.mark.parametrize("number", [0, 1, 4, 5, 6])
 def test_status_of_a_commit_without_the_digest_counts_as_nothing(hub, params, repository, number):
     hub.status(commits(repository)[number] if number != 4 else commits(repository)[5])
-    with pytest.raises(Refused, match="no status slipway/staging"):
+    with pytest.raises(CheckFailed, match="no status slipway/staging"):
         asked(hub, params, repository)
 
 
@@ -290,21 +292,21 @@ def test_one_commit_can_be_asked_about_when_it_holds_the_digest(hub, params, rep
     for commit in (one, other, commits(repository)[5]):
         hub.status(commit)
     assert asked(hub, params, repository, only=one).commit == one
-    with pytest.raises(Refused, match="no status"):
+    with pytest.raises(CheckFailed, match="no status"):
         asked(hub, params, repository, only=commits(repository)[5])
 
 
 def test_commit_that_never_was_on_main_counts_as_nothing(hub, params, repository, tmp_path):
     root = shutil.copytree(repository, tmp_path / "p")
-    git.output("checkout", "-q", "-b", "side", commits(root)[2], root=root)
+    git.run("checkout", "-q", "-b", "side", commits(root)[2], root=root)
     hub.status(release_repository.commit(root, "On a branch"))
-    with pytest.raises(Refused, match="no status"):
+    with pytest.raises(CheckFailed, match="no status"):
         asked(hub, params, root)
 
 
 def test_status_without_a_moment_is_unsure(hub, params, repository):
     hub.status(commits(repository)[2])["created_at"] = "yesterday"
-    with pytest.raises(Unsure, match="the status is of 'yesterday', which is no moment"):
+    with pytest.raises(Inconclusive, match="the status is of 'yesterday', which is no moment"):
         asked(hub, params, repository)
 
 
@@ -312,8 +314,8 @@ def test_commit_with_a_broken_overlay_holds_nothing(hub, params, repository, tmp
     root = shutil.copytree(repository, tmp_path / "p")
     (root / "k8s/overlays/staging/kustomization.yaml").write_text("images: [")
     hub.status(release_repository.commit(root, "Broken"))
-    git.output("update-ref", "refs/remotes/origin/main", "HEAD", root=root)
-    with pytest.raises(Refused, match="no status"):
+    git.run("update-ref", "refs/remotes/origin/main", "HEAD", root=root)
+    with pytest.raises(CheckFailed, match="no status"):
         asked(hub, params, root)
 
 

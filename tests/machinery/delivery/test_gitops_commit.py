@@ -8,7 +8,7 @@ import pytest
 from slipway.cluster import kustomization
 from slipway.core import config, environment, git, ledger
 from slipway.delivery import gitops_commit
-from slipway.errors import ConfigError, Refused, Unsure
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from support.remote_repository import IMAGE, ZERO, advance, clone, digest, maker, of, remote
 
 
@@ -29,29 +29,29 @@ def work(bare: Path) -> Path:
 
 def write(
     work: Path, params: config.Params, make: gitops_commit.Make, *, push: bool = True, env: str = "staging"
-) -> gitops_commit.Done:
+) -> gitops_commit.CommitResult:
     return gitops_commit.write(env, make, title="Release it", body="Because.", push=push, params=params, root=work)
 
 
 def released(bare: Path, env: str = "staging") -> list[str]:
     """The digests of the ledger on the remote's main; its overlay must say the last one."""
     images = [line.image or "" for line in ledger.read_at(env, "main", bare)]
-    pinned = kustomization.at(env, "main", bare)
+    pinned = kustomization.pinned_at(env, "main", bare)
     assert pinned
     assert pinned.image == (images[-1] if images else f"{IMAGE}@{ZERO}")
     return [image.rpartition("@")[2] for image in images]
 
 
 def changed(root: Path, revision: str) -> list[str]:
-    return git.output("show", "--name-only", "--format=", revision, root=root).splitlines()
+    return git.run("show", "--name-only", "--format=", revision, root=root).splitlines()
 
 
 def test_line_and_digest_are_one_commit(work: Path, params: config.Params):
     done = write(work, params, maker(1), push=False)
-    assert done == gitops_commit.Done(commit=git.commit(root=work), said="")
+    assert done == gitops_commit.CommitResult(commit=git.commit(root=work), said="")
     assert changed(work, "HEAD") == ["k8s/overlays/staging/kustomization.yaml", "releases/staging.jsonl"]
-    assert git.output("log", "-1", "--format=%B", root=work) == "Release it\n\nBecause."
-    rows = git.output("show", "-U0", "--format=", "HEAD", "--", "k8s", root=work).splitlines()
+    assert git.run("log", "-1", "--format=%B", root=work) == "Release it\n\nBecause."
+    rows = git.run("show", "-U0", "--format=", "HEAD", "--", "k8s", root=work).splitlines()
     assert [row for row in rows if row[0] in "+-" and row[:3] not in ("+++", "---")] == [
         f"-    digest: {ZERO}",
         f"+    digest: {digest(1)}",
@@ -66,20 +66,20 @@ def test_without_an_image_only_the_ledger_changes(work: Path, params: config.Par
 @pytest.mark.parametrize("mode", ["direct", "pull-request"])
 @pytest.mark.parametrize("push", [True, False])
 def test_nothing_to_do_changes_nothing(bare: Path, work: Path, params: config.Params, mode: str, push: bool):
-    before = git.output("for-each-ref", root=bare), git.commit(root=work)
-    assert write(work, of(params, mode), lambda *_: None, push=push) == gitops_commit.Done()
-    assert (git.output("for-each-ref", root=bare), git.commit(root=work)) == before
+    before = git.run("for-each-ref", root=bare), git.commit(root=work)
+    assert write(work, of(params, mode), lambda *_: None, push=push) == gitops_commit.CommitResult()
+    assert (git.run("for-each-ref", root=bare), git.commit(root=work)) == before
 
 
 @pytest.mark.parametrize("mode", ["direct", "pull-request"])
 def test_what_make_refuses_is_not_written(bare: Path, work: Path, params: config.Params, mode: str):
     def make(*_: object) -> None:
-        raise Refused("no")
+        raise CheckFailed("no")
 
-    before = git.output("for-each-ref", root=bare)
-    with pytest.raises(Refused, match="no"):
+    before = git.run("for-each-ref", root=bare)
+    with pytest.raises(CheckFailed, match="no"):
         write(work, of(params, mode), make)
-    assert git.output("for-each-ref", root=bare) == before
+    assert git.run("for-each-ref", root=bare) == before
 
 
 def test_direct_lands_on_the_remotes_tip_and_not_here(bare: Path, work: Path, params: config.Params):
@@ -92,8 +92,8 @@ def test_direct_lands_on_the_remotes_tip_and_not_here(bare: Path, work: Path, pa
     assert done.said == f"pushed to main as {str(done.commit)[:12]}"
     assert released(bare) == [digest(1)]
     assert git.commit(root=work) == before
-    assert git.dirty(work) == ["k8s/overlays/staging/kustomization.yaml"]
-    assert git.output("worktree", "list", root=work).count("\n") == 0
+    assert git.uncommitted_files(work) == ["k8s/overlays/staging/kustomization.yaml"]
+    assert git.run("worktree", "list", root=work).count("\n") == 0
 
 
 def test_line_is_made_anew_on_the_tip_that_came_meanwhile(bare: Path, work: Path, params: config.Params):
@@ -121,7 +121,7 @@ def test_make_may_find_nothing_to_do_on_the_new_tip(bare: Path, work: Path, para
         write(other, params, maker(1))
         return maker(2)(tip, lines)
 
-    assert write(work, params, make) == gitops_commit.Done()
+    assert write(work, params, make) == gitops_commit.CommitResult()
     assert released(bare) == [digest(1)]
 
 
@@ -176,12 +176,12 @@ def test_a_push_that_fails_once_leaves_one_line(
 def test_a_protected_branch_is_told_with_the_other_mode(bare: Path, work: Path, params: config.Params):
     hook(bare, "rejects")
     with pytest.raises(
-        Refused, match=r"main did not take the commit in 3 attempts: .*GH006: Protected branch"
+        CheckFailed, match=r"main did not take the commit in 3 attempts: .*GH006: Protected branch"
     ) as error:
         write(work, of(params), maker(1))
     assert "release.mode to pull-request" in error.value.hint
     assert released(bare) == []
-    with pytest.raises(Refused, match=r"bump/staging-000000000000 was not taken: .*GH006"):
+    with pytest.raises(CheckFailed, match=r"bump/staging-000000000000 was not taken: .*GH006"):
         write(work, of(params, "pull-request"), maker(1))
 
 
@@ -190,7 +190,7 @@ def test_a_remote_that_is_away_is_unsure_and_later_all_is_well(
     bare: Path, work: Path, params: config.Params, mode: str
 ):
     away = bare.rename(bare.parent / "away.git")
-    with pytest.raises(Unsure, match="origin did not answer in 2 attempts: fatal: ") as error:
+    with pytest.raises(Inconclusive, match="origin did not answer in 2 attempts: fatal: ") as error:
         write(work, of(params, mode, attempts=2), maker(1))
     assert error.value.code == 5
     assert not ledger.path("staging", work).exists()
@@ -226,7 +226,7 @@ def test_damaged_ledger_of_the_tip_stops_a_bump(bare: Path, work: Path, params: 
 
 
 def test_overlay_that_is_gone_stops_a_bump(bare: Path, work: Path, params: config.Params):
-    git.output("rm", "-q", "-r", "k8s", root=work)
+    git.run("rm", "-q", "-r", "k8s", root=work)
     tip = advance(work)
     with pytest.raises(ConfigError, match=r"kustomization\.yaml does not exist"):
         write(work, params, maker(1))
@@ -238,16 +238,16 @@ def test_a_workflows_bump_is_the_bots(bare: Path, work: Path, params: config.Par
     for name in ("EVENT_PATH", "REPOSITORY", "API_URL", "SERVER_URL", "TOKEN"):
         monkeypatch.setenv(f"GITHUB_{name}", "x")
     for key in ("user.name", "user.email"):
-        git.output("config", "--unset", key, root=work)
+        git.run("config", "--unset", key, root=work)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     done = write(work, params, maker(1))
-    assert git.output("log", "-1", "--format=%an <%ae>", str(done.commit), root=bare) == (
+    assert git.run("log", "-1", "--format=%an <%ae>", str(done.commit), root=bare) == (
         "github-actions[bot] <41898282+github-actions[bot]@users.noreply.github.com>"
     )
 
 
 def test_without_an_author_nothing_is_written(work: Path, params: config.Params):
-    git.output("config", "user.name", "", root=work)
+    git.run("config", "user.name", "", root=work)
     with pytest.raises(ConfigError, match="does not know who you are"):
         write(work, params, maker(1))
 
@@ -267,7 +267,7 @@ def gate(work: Path) -> Path:
     return work
 
 
-def pin(work: Path, params: config.Params, number: int, *, push: bool = True) -> gitops_commit.Done:
+def pin(work: Path, params: config.Params, number: int, *, push: bool = True) -> gitops_commit.CommitResult:
     return gitops_commit.pin(GATE, "gate", digest(number), title="Pin it", push=push, params=params, root=work)
 
 
@@ -278,7 +278,7 @@ def test_a_pin_moves_in_a_commit_of_its_own(bare: Path, gate: Path, params: conf
     assert done.commit == git.commit(made, root=place)
     assert changed(place, made) == [GATE.as_posix()]
     assert kustomization.read(str(git.file_at(made, GATE.as_posix(), root=place)), "gate").digest == digest(1)
-    assert pin(gate, params, 1, push=push) == gitops_commit.Done()
+    assert pin(gate, params, 1, push=push) == gitops_commit.CommitResult()
 
 
 def test_a_pin_waits_on_a_branch_where_main_is_protected(bare: Path, gate: Path, params: config.Params):
@@ -288,7 +288,7 @@ def test_a_pin_waits_on_a_branch_where_main_is_protected(bare: Path, gate: Path,
 
 
 def test_a_pin_that_main_lost_is_told(gate: Path, params: config.Params):
-    git.output("rm", "-q", GATE.as_posix(), root=gate)
+    git.run("rm", "-q", GATE.as_posix(), root=gate)
     advance(gate, "No gate")
     with pytest.raises(ConfigError, match=r"k8s/components/gate/kustomization\.yaml: it has no list `images`"):
         pin(gate, params, 1)

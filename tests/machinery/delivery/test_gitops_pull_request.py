@@ -9,8 +9,8 @@ import pytest
 from slipway.cluster import kustomization
 from slipway.core import config, git, ledger
 from slipway.delivery import gitops_commit
-from slipway.errors import Refused, SlipwayError
-from slipway.github.client import Denied, Unreachable
+from slipway.errors import CheckFailed, SlipwayError
+from slipway.github.client import GitHubError, GitHubUnavailable
 from support.fake_github import BOT, GitHub
 from support.remote_repository import IMAGE, ZERO, advance, clone, maker, of, remote
 
@@ -29,7 +29,7 @@ class Site:
     github: GitHub
     params: config.Params
 
-    def write(self, image: str = FIRST, **changes: object) -> gitops_commit.Done:
+    def write(self, image: str = FIRST, **changes: object) -> gitops_commit.CommitResult:
         make = maker(1, image=image, **changes)
         return gitops_commit.write(
             "staging", make, title="Release it", body="Because.", push=True, params=self.params, root=self.work
@@ -39,7 +39,7 @@ class Site:
         return [number for number, pull in self.github.pulls.items() if pull["state"] == "open"]
 
     def branches(self) -> set[str]:
-        return set(git.output("for-each-ref", "--format=%(refname:short)", "refs/heads", root=self.bare).split())
+        return set(git.run("for-each-ref", "--format=%(refname:short)", "refs/heads", root=self.bare).split())
 
 
 @pytest.fixture
@@ -54,16 +54,16 @@ def site(tmp_path: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch)
 def test_pull_request_holds_one_signed_commit_on_the_tip(site: Site):
     tip = git.commit("main", root=site.bare)
     done = site.write()
-    assert done == gitops_commit.Done(
+    assert done == gitops_commit.CommitResult(
         commit=git.commit(BRANCH, root=site.bare), branch=BRANCH, pull_request=1,
         said="proposed as #1; GitHub signed its commit; its checks start by themselves",
     )  # fmt: skip
     assert git.commit(f"{BRANCH}^", root=site.bare) == tip == git.commit("main", root=site.bare)
-    assert git.output("log", "-1", "--format=%B", BRANCH, root=site.bare) == "Release it\n\nBecause."
-    assert git.output("diff", "--name-only", "main", BRANCH, root=site.bare).splitlines() == [
+    assert git.run("log", "-1", "--format=%B", BRANCH, root=site.bare) == "Release it\n\nBecause."
+    assert git.run("diff", "--name-only", "main", BRANCH, root=site.bare).splitlines() == [
         "k8s/overlays/staging/kustomization.yaml", "releases/staging.jsonl",
     ]  # fmt: skip
-    pinned = kustomization.at("staging", BRANCH, site.bare)
+    pinned = kustomization.pinned_at("staging", BRANCH, site.bare)
     assert pinned
     assert pinned.image == FIRST
     pull = site.github.pulls[1]
@@ -119,7 +119,7 @@ def test_nothing_is_lost_or_doubled_when_a_step_breaks(site: Site, step: str, ho
         site.github.cut(step, times=2, applied=how.endswith("done"))
     try:
         done = site.write()
-    except Unreachable:
+    except GitHubUnavailable:
         done = site.write()
     assert (done.pull_request, site.open()) == (1, [1])
     assert site.branches() == {"main", BRANCH}
@@ -129,11 +129,11 @@ def test_nothing_is_lost_or_doubled_when_a_step_breaks(site: Site, step: str, ho
 
 def test_an_error_of_the_forge_is_not_swallowed(site: Site):
     site.github.fail("POST .*/pulls$", status=422, times=9, message="Validation Failed")
-    with pytest.raises(Denied, match="POST /pulls: answered 422: Validation Failed"):
+    with pytest.raises(GitHubError, match="POST /pulls: answered 422: Validation Failed"):
         site.write()
     site.github.fail("POST .*/git/refs", status=409, times=9, message="Git Repository is empty.")
-    git.output("update-ref", "-d", f"refs/heads/{BRANCH}", root=site.bare)
-    with pytest.raises(Denied, match="POST /git/refs: answered 409"):
+    git.run("update-ref", "-d", f"refs/heads/{BRANCH}", root=site.bare)
+    with pytest.raises(GitHubError, match="POST /git/refs: answered 409"):
         site.write()
 
 
@@ -141,7 +141,7 @@ def test_without_the_right_to_open_pull_requests_the_setting_is_named(site: Site
     said = "GitHub Actions is not permitted to create or approve pull requests."
     site.github.fail("POST .*/pulls$", status=403, message=said)
     with pytest.raises(
-        Refused, match=f"{BRANCH} is pushed, but its pull request may not be opened: .*not permitted"
+        CheckFailed, match=f"{BRANCH} is pushed, but its pull request may not be opened: .*not permitted"
     ) as error:
         site.write()
     assert "Allow GitHub Actions to create and approve pull requests" in error.value.hint
@@ -165,7 +165,7 @@ def test_an_older_bump_is_refused_beside_a_newer_one(site: Site):
     old = git.commit("main", root=site.bare)
     new = advance(clone(site.bare, site.bare.parent / "c"))
     site.write(SECOND, commit=new)
-    with pytest.raises(Refused, match=f"#1 already proposes bikes:1 of {new[:12]}, newer than {old[:12]}"):
+    with pytest.raises(CheckFailed, match=f"#1 already proposes bikes:1 of {new[:12]}, newer than {old[:12]}"):
         site.write(FIRST, commit=old)
     assert (site.open(), site.branches()) == ([1], {"main", "bump/staging-222222222222"})
 
@@ -179,7 +179,7 @@ def test_a_rollback_stands_above_a_newer_bump(site: Site):
 
 def test_an_older_bump_whose_branch_is_gone_is_closed(site: Site):
     site.write()
-    git.output("update-ref", "-d", f"refs/heads/{BRANCH}", root=site.bare)
+    git.run("update-ref", "-d", f"refs/heads/{BRANCH}", root=site.bare)
     assert site.write(SECOND).pull_request == 2
     assert site.open() == [2]
 

@@ -11,7 +11,7 @@ import pytest
 from slipway.cluster import kustomization
 from slipway.core import config, environment, git, ledger
 from slipway.delivery import policy, rollback
-from slipway.errors import ConfigError, Refused, Unsure
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from support import release_repository
 from support.committed_project import edit
 from support.fake_github import GitHub
@@ -37,7 +37,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(released: Path, tmp_path: Path) -> Path:
     """A clone of the test's own, on a branch."""
     root = shutil.copytree(released, tmp_path / "p")
-    git.output("checkout", "-q", "-b", "change", root=root)
+    git.run("checkout", "-q", "-b", "change", root=root)
     return root
 
 
@@ -105,7 +105,7 @@ def test_what_staging_did_not_pass_is_refused(root, hub, judge, state):
     row = hub.statuses.pop()
     if state:
         hub.status(row["sha"], state)
-    with pytest.raises(Refused, match=r"evidence is policy: .* fail, limit: pass|no status slipway/staging"):
+    with pytest.raises(CheckFailed, match=r"evidence is policy: .* fail, limit: pass|no status slipway/staging"):
         judge()
     assert record(root)["verdict"] == "fail"
 
@@ -113,30 +113,30 @@ def test_what_staging_did_not_pass_is_refused(root, hub, judge, state):
 def test_github_out_of_reach_is_unsure(root, hub, judge):
     promote(root, hub)
     hub.fail("/statuses", status=503, times=99)
-    with pytest.raises(Unsure):
+    with pytest.raises(Inconclusive):
         judge()
 
 
 def test_digest_moved_without_a_line_is_refused(root, judge):
-    kustomization.bump(kustomization.path("production", root), "serve", release_repository.digest(2))
+    kustomization.write_digest(kustomization.path("production", root), "serve", release_repository.digest(2))
     release_repository.commit(root, "Quietly")
     said = rf"production: overlay is {release_repository.NAME}@{release_repository.digest(2)}, limit: {release_repository.NAME}@{release_repository.digest(1)}"
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(CheckFailed, match=said):
         judge()
 
 
 def test_line_without_its_digest_is_refused(root, hub, judge):
     promote(root, hub)
-    kustomization.bump(kustomization.path("production", root), "serve", release_repository.digest(1))
+    kustomization.write_digest(kustomization.path("production", root), "serve", release_repository.digest(1))
     release_repository.commit(root, "Only the line")
-    with pytest.raises(Refused, match="production: overlay is"):
+    with pytest.raises(CheckFailed, match="production: overlay is"):
         judge()
 
 
 def test_overlay_emptied_of_its_digest_is_refused(root, judge):
-    kustomization.bump(kustomization.path("production", root), "serve", "sha256:" + "0" * 64)
+    kustomization.write_digest(kustomization.path("production", root), "serve", "sha256:" + "0" * 64)
     release_repository.commit(root, "Nothing any more")
-    with pytest.raises(Refused, match="production: overlay is"):
+    with pytest.raises(CheckFailed, match="production: overlay is"):
         judge()
 
 
@@ -146,14 +146,14 @@ def test_overlay_emptied_of_its_digest_is_refused(root, judge):
 def test_an_overlay_that_is_another_image_or_none_is_refused(root, judge, was, becomes):
     edit(root / "k8s/overlays/production/kustomization.yaml", was, becomes)
     release_repository.commit(root, "Bent")
-    with pytest.raises(Refused, match="production: overlay is"):
+    with pytest.raises(CheckFailed, match="production: overlay is"):
         judge()
 
 
 def test_removed_overlay_is_refused(root, judge):
     (root / "k8s/overlays/production/kustomization.yaml").unlink()
     release_repository.commit(root, "Gone")
-    with pytest.raises(Refused, match="production: overlay is no image"):
+    with pytest.raises(CheckFailed, match="production: overlay is no image"):
         judge()
 
 
@@ -168,7 +168,7 @@ def test_a_ledger_that_does_not_only_grow_is_refused(root, judge, bend):
     path = root / "releases/staging.jsonl"
     path.write_text("\n".join(bend(path.read_text().splitlines())) + "\n")
     release_repository.commit(root, "Bent")
-    with pytest.raises(Refused, match="staging: ledger is"):
+    with pytest.raises(CheckFailed, match="staging: ledger is"):
         judge()
 
 
@@ -176,7 +176,7 @@ def test_staging_and_production_in_one_change_are_refused(root, hub, judge):
     release_repository.released(root, 3)
     hub.status(git.commit(root=root))
     promote(root, hub, evidence=proof(hub, 3))
-    with pytest.raises(Refused, match="is on no line of staging on main"):
+    with pytest.raises(CheckFailed, match="is on no line of staging on main"):
         judge()
 
 
@@ -187,7 +187,7 @@ def test_limits_are_those_of_the_base(root, hub, params):
     promote(root, hub)
     given = environment.Actions(event=root, repository=hub.repository, api=hub.url, server=hub.url, token=hub.token)
     bent = params.model_copy(update={"release": params.release.model_copy(update={"creator": "mallory"})})
-    with pytest.raises(Refused, match="no status slipway/staging by slipway-argocd"):
+    with pytest.raises(CheckFailed, match="no status slipway/staging by slipway-argocd"):
         policy.run(bent, given=given, root=root)
 
 
@@ -201,7 +201,7 @@ def test_a_waiver_is_said_on_the_runs_page(root, hub, judge, tmp_path, monkeypat
 
 
 def test_a_branch_behind_main_is_only_asked_for_its_own_change(root, judge):
-    git.output("checkout", "-q", "-B", "old", "HEAD~2", root=root)
+    git.run("checkout", "-q", "-B", "old", "HEAD~2", root=root)
     release_repository.commit(root, "Words")
     assert "touched: no ledger, no digest" in judge()
 
@@ -220,7 +220,7 @@ def test_a_first_line_without_an_image_leaves_the_overlay_as_it_was(tmp_path, pa
     root = release_repository.project(tmp_path / "p")
     release_repository.released(root, 1, image=None)
     assert policy.run(params, root=root) == "1 new lines, touched: staging"
-    kustomization.bump(kustomization.path("staging", root), "serve", release_repository.digest(4))
+    kustomization.write_digest(kustomization.path("staging", root), "serve", release_repository.digest(4))
     release_repository.commit(root, "And more")
-    with pytest.raises(Refused, match=r"staging: overlay is sha256:0.*4, limit: sha256:0"):
+    with pytest.raises(CheckFailed, match=r"staging: overlay is sha256:0.*4, limit: sha256:0"):
         policy.run(params, root=root)

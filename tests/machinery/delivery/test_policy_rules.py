@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from slipway.core import git, ledger
-from slipway.delivery import policy_rules, release
+from slipway.delivery import policy_rules
 from slipway.delivery.evidence import Evidence
 from slipway.delivery.policy_rules import Case
-from slipway.errors import ConfigError, DataError, Refused, Unsure
+from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive
 from support import release_repository
 
 NOW = datetime(2026, 3, 8, 12, tzinfo=UTC)
@@ -72,7 +72,7 @@ def test_an_honest_promotion_holds(case):
     ({"verdicts": {}}, "verdicts", "judge missing"),
     ({"model_sha256": "f" * 64}, "copy", "model_sha256: not what the line of staging on main says"),
     ({"metrics": {"mae": 0.1}}, "copy", "metrics: not what"),
-    ({"verdicts": dict.fromkeys((*release.VERDICTS, "x"), "pass")}, "copy", "verdicts: not"),
+    ({"verdicts": dict.fromkeys((*policy_rules.REQUIRED_VERDICTS, "x"), "pass")}, "copy", "verdicts: not"),
     ({"image": f"evil.example/bikes@{release_repository.digest(2)}"}, "copy", "is on no line of staging on main"),
     ({"image": f"{release_repository.NAME}@{release_repository.digest(9)}"}, "evidence", "the load verdict is about sha256:000000000000"),
     ({"evidence": None}, "evidence", "it has no evidence, limit: a pass of staging"),
@@ -103,7 +103,7 @@ def test_what_the_source_does_not_say_is_refused_whatever_is_quoted(case, change
 
 def test_an_unsure_verdict_and_an_unsure_source_are_unsure(case):
     def broken(*_: Any) -> Evidence:
-        raise Unsure("no answer")
+        raise Inconclusive("no answer")
 
     for ask in (lambda *_: replace(FOUND, verdict="unsure"), broken):
         bent = replace(case, ask=ask)
@@ -212,8 +212,8 @@ def test_going_back_to_what_was_withdrawn_is_refused(case):
 
 
 @pytest.mark.parametrize(("error", "ok"), [
-    (Refused("is 3, limit: 2"), False), (DataError("is 3, limit: 2"), False), (ConfigError("is 3, limit: 2"), False),
-    (Unsure("is 3, limit: 2"), None),
+    (CheckFailed("is 3, limit: 2"), False), (DataError("is 3, limit: 2"), False), (ConfigError("is 3, limit: 2"), False),
+    (Inconclusive("is 3, limit: 2"), None),
 ])  # fmt: skip
 def test_an_error_is_a_check_that_does_not_hold(error, ok):
     def work() -> str:

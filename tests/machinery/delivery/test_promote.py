@@ -13,7 +13,7 @@ import pytest
 from slipway.cluster import kustomization
 from slipway.core import config, environment, git, ledger
 from slipway.delivery import promote, rollback
-from slipway.errors import ConfigError, Refused, Unsure
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from support import release_repository
 from support.fake_github import GitHub
 
@@ -36,7 +36,7 @@ def root(released: Path, tmp_path: Path) -> Path:
     """A repository of the test's own, with a remote of its own, judged on this machine."""
     root = shutil.copytree(released, tmp_path / "p")
     shutil.copytree(released.with_name("p.git"), tmp_path / "p.git")
-    git.output("remote", "set-url", "origin", str(tmp_path / "p.git"), root=root)
+    git.run("remote", "set-url", "origin", str(tmp_path / "p.git"), root=root)
     judged(root, 1)
     return root
 
@@ -66,7 +66,7 @@ def test_production_line_is_stagings_with_evidence(root, params):
     assert new.evidence
     assert (new.evidence["p95_ms"], new.evidence["requests"]) == (7.25, 3600)
     assert (new.evidence["of"], new.evidence["by"]) == (release_repository.digest(1), "machine")
-    pinned = kustomization.at("production", "HEAD", root)
+    pinned = kustomization.pinned_at("production", "HEAD", root)
     assert pinned
     assert pinned.image == new.image
 
@@ -83,27 +83,27 @@ def test_what_production_runs_already_is_not_promoted(root, params, tmp_path, mo
 
 def test_a_push_goes_onto_mains_newest_tip(root, params, tmp_path):
     other = tmp_path / "other"
-    git.output("clone", "-q", str(tmp_path / "p.git"), str(other), root=tmp_path)
+    git.run("clone", "-q", str(tmp_path / "p.git"), str(other), root=tmp_path)
     for key in ("user.name", "user.email"):
-        git.output("config", key, "x@example.org", root=other)
+        git.run("config", key, "x@example.org", root=other)
     theirs = release_repository.commit(other, "Words")
-    git.output("push", "-q", "origin", "main", root=other)
+    git.run("push", "-q", "origin", "main", root=other)
     said = promote.run(params, source="machine", push=True, root=root)
     assert "pushed to main" in said
     assert git.commit("origin/main^", root=root) == theirs
     assert production(root, "origin/main").bento == "bikes:1"
-    assert git.output("log", "-1", "--format=%B", "origin/main", root=root).startswith(
+    assert git.run("log", "-1", "--format=%B", "origin/main", root=root).startswith(
         "Promote bikes:1 to production\n\nEvidence: {"
     )
 
 
 def test_nothing_on_staging_is_refused(tmp_path, params):
     root = release_repository.project(tmp_path / "p")
-    with pytest.raises(Refused, match="staging never ran anything"):
+    with pytest.raises(CheckFailed, match="staging never ran anything"):
         promote.run(params, root=root)
 
 
-@pytest.mark.parametrize(("word", "error"), [("fail", Refused), ("unsure", Unsure)])
+@pytest.mark.parametrize(("word", "error"), [("fail", CheckFailed), ("unsure", Inconclusive)])
 def test_only_a_pass_is_promoted(root, params, word, error):
     judged(root, 1, word)
     with pytest.raises(error, match=f"load verdict is {word}, limit: pass"):
@@ -113,14 +113,14 @@ def test_only_a_pass_is_promoted(root, params, word, error):
 
 def test_a_verdict_about_another_digest_promotes_nothing(root, params):
     judged(root, 2)
-    with pytest.raises(Refused, match="the load verdict is about sha256:"):
+    with pytest.raises(CheckFailed, match="the load verdict is about sha256:"):
         promote.run(params, source="machine", root=root)
 
 
 def test_an_old_verdict_promotes_nothing(root, params):
     long_ago = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     os.utime(root / "reports/load.json", (long_ago, long_ago))
-    with pytest.raises(Refused, match="days old, limit: 7"):
+    with pytest.raises(CheckFailed, match="days old, limit: 7"):
         promote.run(params, source="machine", root=root)
 
 
@@ -137,7 +137,7 @@ def test_older_commit_than_productions_is_refused(root, params):
         ),
     )
     judged(root, 2)
-    with pytest.raises(Refused, match=r"promote: commit .* is no descendant of"):
+    with pytest.raises(CheckFailed, match=r"promote: commit .* is no descendant of"):
         promote.run(params, source="machine", root=root)
 
 
@@ -148,7 +148,7 @@ def test_what_was_rolled_back_needs_a_newer_commit(root, params):
     promote.run(params, source="machine", root=root)
     rollback.run(params, env="production", reason="slow", root=root)
     with pytest.raises(
-        Refused, match=r"promote: bikes:2 .* was rolled back in production, limit: a source commit newer"
+        CheckFailed, match=r"promote: bikes:2 .* was rolled back in production, limit: a source commit newer"
     ):
         promote.run(params, source="machine", root=root)
     release_repository.released(root, 3)
@@ -159,15 +159,15 @@ def test_what_was_rolled_back_needs_a_newer_commit(root, params):
 def test_staging_that_moved_meanwhile_is_refused(root):
     """Between the evidence and the commit somebody releases: the line is asked for again on the new tip."""
     released = ledger.read("staging", root)[-1]
-    make = promote.maker(released, at=release_repository.NOW, quoted=PROOF, root=root)
+    make = promote.line_factory(released, at=release_repository.NOW, quoted=PROOF, root=root)
     release_repository.released(root, 2)
-    with pytest.raises(Refused, match="staging has moved on from bikes:1 to bikes:2 meanwhile"):
+    with pytest.raises(CheckFailed, match="staging has moved on from bikes:1 to bikes:2 meanwhile"):
         make(git.commit(root=root), [])
 
 
 def test_somebody_elses_promotion_meanwhile_is_nothing_to_do(root):
     released = ledger.read("staging", root)[-1]
-    make = promote.maker(released, at=release_repository.NOW, quoted=PROOF, root=root)
+    make = promote.line_factory(released, at=release_repository.NOW, quoted=PROOF, root=root)
     assert make("HEAD", [released.model_copy(update={"env": "production"})]) is None
     made = make("HEAD", [])
     assert made
@@ -183,7 +183,7 @@ def test_uncommitted_change_stops_a_promotion(root, params, changed):
 
 
 def test_an_unknown_author_stops_a_promotion(root, params):
-    git.output("config", "user.name", "", root=root)
+    git.run("config", "user.name", "", root=root)
     with pytest.raises(ConfigError, match="does not know who you are"):
         promote.run(params, source="machine", root=root)
 
@@ -194,12 +194,12 @@ def test_an_unknown_author_stops_a_promotion(root, params):
 def test_without_a_source_an_image_is_asked_for_at_github(root, params):
     with GitHub("octo/bikes") as hub:
         given = environment.Actions(event=root, repository=hub.repository, api=hub.url, server="", token=hub.token)
-        with pytest.raises(Refused, match="no status slipway/staging by slipway-argocd"):
+        with pytest.raises(CheckFailed, match="no status slipway/staging by slipway-argocd"):
             promote.run(params, given=given, root=root)
         hub.status(git.commit(root=root))
         promote.run(params, given=given, root=root)
     assert (production(root).evidence or {})["by"] == "status"
-    assert promote.usual(release_repository.line(1, image=None)) == "machine"
+    assert promote.default_evidence_source(release_repository.line(1, image=None)) == "machine"
 
 
 # Waivers
@@ -217,7 +217,7 @@ def test_a_waiver_without_a_reason_is_refused(root, params):
 
 
 def test_a_waiver_that_nobody_would_approve_is_refused(root, params):
-    with pytest.raises(Refused, match=r"release\.mode is direct, limit: pull-request"):
+    with pytest.raises(CheckFailed, match=r"release\.mode is direct, limit: pull-request"):
         promote.run(params, waive="so", push=True, root=root)
     assert "WAIVED" in promote.run(mode(params, "pull-request"), waive="so", push=True, root=root)
 
@@ -272,12 +272,12 @@ def test_body_shouts_a_waiver():
 def test_pull_request_shows_what_changes_in_the_cluster(root, params):
     said = promote.run(mode(params, "pull-request"), source="machine", push=True, root=root)
     assert "pushed bump/production-000000000000" in said
-    body = git.output("log", "-1", "--format=%b", "FETCH_HEAD", root=fetched(root))
+    body = git.run("log", "-1", "--format=%b", "FETCH_HEAD", root=fetched(root))
     assert "| load | ✅ pass | reports/load.json" in body
-    assert git.output("status", "--short", "--untracked-files=no", root=root) == ""
-    assert len(git.output("worktree", "list", root=root).splitlines()) == 1
+    assert git.run("status", "--short", "--untracked-files=no", root=root) == ""
+    assert len(git.run("worktree", "list", root=root).splitlines()) == 1
 
 
 def fetched(root: Path) -> Path:
-    git.output("fetch", "-q", "origin", "bump/production-000000000000", root=root)
+    git.run("fetch", "-q", "origin", "bump/production-000000000000", root=root)
     return root

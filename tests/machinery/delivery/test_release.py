@@ -11,8 +11,8 @@ import pytest
 
 from slipway.cluster import kustomization
 from slipway.core import files, git, ledger
-from slipway.delivery import gitops_commit, release, rollback
-from slipway.errors import ConfigError, DataError, Refused
+from slipway.delivery import gitops_commit, policy_rules, release, rollback
+from slipway.errors import CheckFailed, ConfigError, DataError
 from slipway.packaging import registry
 from support import fake_registry, remote_repository
 from support.packaged_project import BENTO, packaged, record  # noqa: F401
@@ -21,7 +21,7 @@ from support.sample_ledger import line as ledger_line
 from support.sample_ledger import repository  # noqa: F401
 
 BIKES = ROOT / "tests/machinery/problems/bikes/params.yaml"
-PASSED = dict.fromkeys(release.VERDICTS, "pass")
+PASSED = dict.fromkeys(policy_rules.REQUIRED_VERDICTS, "pass")
 
 
 def line(**changes: object) -> ledger.Line:
@@ -34,7 +34,7 @@ def line(**changes: object) -> ledger.Line:
 def test_release_writes_one_line_in_one_commit(packaged, params):
     source = git.commit(root=packaged)
     assert release.run(params, root=packaged) == "staging ← bikes:1"
-    assert git.output("show", "--name-only", "--format=%s", "HEAD", root=packaged).split("\n\n") == [
+    assert git.run("show", "--name-only", "--format=%s", "HEAD", root=packaged).split("\n\n") == [
         "Release bikes:1 to staging",
         "releases/staging.jsonl",
     ]
@@ -44,15 +44,15 @@ def test_release_writes_one_line_in_one_commit(packaged, params):
 
 def test_proof_of_another_commit_releases_nothing(packaged, params):
     (packaged / "README.md").write_text("words")
-    git.output("add", "README.md", root=packaged)
-    git.output("commit", "-q", "-m", "Words", root=packaged)
+    git.run("add", "README.md", root=packaged)
+    git.run("commit", "-q", "-m", "Words", root=packaged)
     with pytest.raises(DataError, match=r"the proof is of commit \w{12}, since when 1 files changed: README\.md"):
         release.run(params, root=packaged)
     record(packaged, "prove", inputs={"commit": git.commit(root=packaged)})
     ledger.append(ledger_line(1), packaged)  # what the ledgers say is no part of it
-    git.output("add", "releases", root=packaged)
-    git.output("commit", "-q", "-m", "Release", root=packaged)
-    release.proven(packaged)
+    git.run("add", "releases", root=packaged)
+    git.run("commit", "-q", "-m", "Release", root=packaged)
+    release.require_proof(packaged)
 
 
 def test_second_release_of_the_same_bento_does_nothing(packaged, params):
@@ -62,18 +62,20 @@ def test_second_release_of_the_same_bento_does_nothing(packaged, params):
     assert git.commit(root=packaged) == before
 
 
-@pytest.mark.parametrize("chapter", release.VERDICTS)
+@pytest.mark.parametrize("chapter", policy_rules.REQUIRED_VERDICTS)
 @pytest.mark.parametrize("word", ["fail", "unsure", None])
 def test_anything_but_a_pass_is_not_released(chapter, word):
     verdicts = PASSED | {chapter: word} if word else {k: v for k, v in PASSED.items() if k != chapter}
-    with pytest.raises(Refused, match=f"verdict of {chapter} is {word or 'missing'}, limit: pass"):
-        release.refuse(line(verdicts=verdicts), [], root=Path())
+    with pytest.raises(CheckFailed, match=f"verdict of {chapter} is {word or 'missing'}, limit: pass"):
+        release.require_verdicts_and_newer(line(verdicts=verdicts), [], root=Path())
 
 
 def test_older_commit_is_not_released(repository):
     new, old = git.commit("HEAD", root=repository), git.commit("HEAD~1", root=repository)
-    with pytest.raises(Refused, match="is no descendant of"):
-        release.refuse(line(commit=old), [ledger_line(1, env="staging", commit=new)], root=repository)
+    with pytest.raises(CheckFailed, match="is no descendant of"):
+        release.require_verdicts_and_newer(
+            line(commit=old), [ledger_line(1, env="staging", commit=new)], root=repository
+        )
 
 
 def test_bytes_changed_after_judging_are_refused(packaged, params):
@@ -90,7 +92,7 @@ def test_uncommitted_change_stops_a_release(packaged, params):
 
 
 def test_unknown_author_stops_a_release(packaged, params):
-    git.output("config", "user.name", "", root=packaged)
+    git.run("config", "user.name", "", root=packaged)
     with pytest.raises(ConfigError, match="does not know who you are"):
         release.run(params, root=packaged)
 
@@ -113,11 +115,11 @@ def imaged(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = kustomization.path("staging", packaged)
     file.parent.mkdir(parents=True)
     file.write_text(remote_repository.OVERLAY.format(env="staging", zero=remote_repository.ZERO))
-    git.output("add", "Dockerfile", ".gitignore", "README.md", "k8s", root=packaged)
-    git.output("commit", "-q", "-m", "An overlay (#13)", root=packaged)
-    git.output("init", "-q", "--bare", "-b", "main", str(packaged.parent / "remote.git"), root=packaged)
-    git.output("remote", "add", "origin", str(packaged.parent / "remote.git"), root=packaged)
-    git.output("push", "-q", "origin", "main", root=packaged)
+    git.run("add", "Dockerfile", ".gitignore", "README.md", "k8s", root=packaged)
+    git.run("commit", "-q", "-m", "An overlay (#13)", root=packaged)
+    git.run("init", "-q", "--bare", "-b", "main", str(packaged.parent / "remote.git"), root=packaged)
+    git.run("remote", "add", "origin", str(packaged.parent / "remote.git"), root=packaged)
+    git.run("push", "-q", "origin", "main", root=packaged)
     record(packaged, "prove", inputs={"commit": git.commit(root=packaged)})
     pushed(packaged, IMAGE)
     return packaged
@@ -145,20 +147,20 @@ def another(folder: Path, bento: str, image: str | None = None) -> None:
 def commit(folder: Path, name: str, words: str, title: str = "A change") -> str:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(words)
-    git.output("add", "--", name, root=folder)
-    git.output("commit", "-q", "-m", title, root=folder)
-    git.output("push", "-q", "origin", "HEAD:main", root=folder)
+    git.run("add", "--", name, root=folder)
+    git.run("commit", "-q", "-m", title, root=folder)
+    git.run("push", "-q", "origin", "HEAD:main", root=folder)
     return git.commit(root=folder)
 
 
 def update(folder: Path) -> str:
     """As the workflow that a bump starts would check it out."""
-    git.output("pull", "-q", "--ff-only", "origin", "main", root=folder)
+    git.run("pull", "-q", "--ff-only", "origin", "main", root=folder)
     return git.commit(root=folder)
 
 
 def pinned(folder: Path, revision: str = "HEAD") -> str:
-    found = kustomization.at("staging", revision, folder)
+    found = kustomization.pinned_at("staging", revision, folder)
     assert found
     return found.image
 
@@ -180,7 +182,7 @@ def test_pushed_release_moves_one_line_of_one_overlay(imaged, params):
     assert pinned(imaged) == IMAGE
     (found,) = ledger.read("staging", imaged)
     assert (found.image, found.identity, found.commit, found.pull_request) == (IMAGE, IMAGE, source, 13)
-    rows = git.output("diff", "--numstat", "HEAD~1", "HEAD", root=imaged).splitlines()
+    rows = git.run("diff", "--numstat", "HEAD~1", "HEAD", root=imaged).splitlines()
     assert rows == ["1\t1\tk8s/overlays/staging/kustomization.yaml", "1\t0\treleases/staging.jsonl"]
 
 
@@ -192,7 +194,7 @@ def test_release_here_bumps_the_overlay_too(imaged, params):
 def test_the_bumps_own_push_releases_nothing(imaged, params):
     release.run(params, push=True, root=imaged)
     tip = update(imaged)
-    assert "staging already has bikes:1: nothing to release" in str(release.due(imaged))
+    assert "staging already has bikes:1: nothing to release" in str(release.reason_to_skip(imaged))
     record(imaged, "prove", inputs={"commit": tip})
     another(imaged, "rebuilt to other bytes")  # whatever was built anew, and whoever pushed
     assert release.run(params, push=True, root=imaged) == "staging already has bikes:1: nothing to release"
@@ -204,15 +206,15 @@ def test_prose_releases_nothing_and_code_does(imaged, params):
     update(imaged)
     for name in ("README.md", "docs/a.svg", ".github/help.md", "LICENSE"):
         commit(imaged, name, "better words")
-    assert release.due(imaged)
+    assert release.reason_to_skip(imaged)
     commit(imaged, "src/README.md", "a template, perhaps")
-    assert release.due(imaged) is None
+    assert release.reason_to_skip(imaged) is None
 
 
 def test_due_after_a_release_that_failed(imaged):
     commit(imaged, "src/a.py", "1")
     commit(imaged, "README.md", "words")
-    assert release.due(imaged) is None
+    assert release.reason_to_skip(imaged) is None
 
 
 def test_same_bento_of_a_newer_commit_is_not_released_again(imaged, params):
@@ -220,7 +222,7 @@ def test_same_bento_of_a_newer_commit_is_not_released_again(imaged, params):
     update(imaged)
     tip = commit(imaged, "tests/test_a.py", "1")
     another(imaged, "b1")
-    assert release.due(imaged) is None
+    assert release.reason_to_skip(imaged) is None
     assert release.run(params, push=True, root=imaged) == "staging already has bikes:1: nothing to release"
     assert update(imaged) == tip
 
@@ -257,27 +259,27 @@ def test_image_of_another_bento_is_not_this_releases(imaged, params):
 @pytest.mark.parametrize("push", [True, False])
 def test_image_of_a_foreign_repository_is_refused(imaged, params, image, push):
     pushed(imaged, image)
-    with pytest.raises(Refused, match=rf"release: the image is {image}, limit: one of registry.example.org/bikes"):
+    with pytest.raises(CheckFailed, match=rf"release: the image is {image}, limit: one of registry.example.org/bikes"):
         release.run(params, push=push, root=imaged)
     assert pinned(imaged, "origin/main").endswith(remote_repository.ZERO)
 
 
 def test_image_without_an_overlay_is_refused(imaged, params):
-    git.output("rm", "-q", "-r", "k8s", root=imaged)
-    git.output("commit", "-q", "-m", "Gone", root=imaged)
-    git.output("push", "-q", "origin", "main", root=imaged)
+    git.run("rm", "-q", "-r", "k8s", root=imaged)
+    git.run("commit", "-q", "-m", "Gone", root=imaged)
+    git.run("push", "-q", "origin", "main", root=imaged)
     record(imaged, "prove", inputs={"commit": git.commit(root=imaged)})
     pushed(imaged, IMAGE)
-    with pytest.raises(Refused, match="limit: one of none: there is no overlay"):
+    with pytest.raises(CheckFailed, match="limit: one of none: there is no overlay"):
         release.run(params, push=True, root=imaged)
 
 
 def test_what_was_never_merged_is_not_released(imaged, params):
     (imaged / "a.py").write_text("1")
-    git.output("add", "a.py", root=imaged)
-    git.output("commit", "-q", "-m", "Mine alone", root=imaged)
+    git.run("add", "a.py", root=imaged)
+    git.run("commit", "-q", "-m", "Mine alone", root=imaged)
     record(imaged, "prove", inputs={"commit": git.commit(root=imaged)})
-    with pytest.raises(Refused, match=r"release: commit \w{12} is not on main, whose tip is \w{12}"):
+    with pytest.raises(CheckFailed, match=r"release: commit \w{12} is not on main, whose tip is \w{12}"):
         release.run(params, push=True, root=imaged)
 
 
@@ -286,7 +288,7 @@ def test_a_newer_release_that_came_first_stands(imaged, params):
     newer = remote_repository.advance(other)
     make = remote_repository.maker(2, commit=newer)
     gitops_commit.write("staging", make, title="Newer", push=True, params=params, root=other)
-    with pytest.raises(Refused, match=rf"is no descendant of {newer[:12]}, which staging already ran"):
+    with pytest.raises(CheckFailed, match=rf"is no descendant of {newer[:12]}, which staging already ran"):
         release.run(params, push=True, root=imaged)
     assert pinned(imaged, "origin/main").endswith(remote_repository.digest(2))
 
@@ -312,7 +314,7 @@ def test_what_was_rolled_back_is_not_released_again(imaged, params):
     assert pinned(imaged) == IMAGE
     another(imaged, "b2")
     sentence = "staging had bikes:1 of this source already, and runs bikes:1 now: nothing to release"
-    assert release.due(imaged) == release.run(params, push=True, root=imaged) == sentence
+    assert release.reason_to_skip(imaged) == release.run(params, push=True, root=imaged) == sentence
     commit(imaged, "src/b.py", "what made it bad is mended")
     another(imaged, "b2", f"{remote_repository.IMAGE}@{remote_repository.digest(3)}")
     release.run(params, push=True, root=imaged)
@@ -323,13 +325,15 @@ def test_what_was_rolled_back_is_not_released_again(imaged, params):
 def test_due_says_when_no_registry_is_configured(imaged):
     file = kustomization.path("staging", imaged)
     file.write_text(file.read_text().replace("registry.example.org", "localhost:5000"))
-    assert str(release.due(imaged)).startswith(
+    assert str(release.reason_to_skip(imaged)).startswith(
         "skipped: staging's overlay takes images from localhost:5000/bikes, so no"
     )
     file.write_text(file.read_text().replace("localhost:5000", "127.0.0.1:5000"))
-    assert release.due(imaged) is None
+    assert release.reason_to_skip(imaged) is None
     file.unlink()
-    assert str(release.due(imaged)).startswith("skipped: staging has no overlay, so no registry is configured")
+    assert str(release.reason_to_skip(imaged)).startswith(
+        "skipped: staging has no overlay, so no registry is configured"
+    )
 
 
 def test_due_tells_later_jobs_and_people(imaged, cli, monkeypatch):
@@ -374,9 +378,9 @@ def gated(imaged: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (imaged / release.GATE).parent.mkdir(parents=True)
         text = f"images:\n  - name: gate\n    newName: {address}/gate\n    digest: {remote_repository.ZERO}\n"
         (imaged / release.GATE).write_text(text)
-        git.output("add", "-A", "Dockerfile", "src", "loadtests", "requirements", "k8s", root=imaged)
-        git.output("commit", "-q", "-m", "A gate", root=imaged)
-        git.output("push", "-q", "origin", "main", root=imaged)
+        git.run("add", "-A", "Dockerfile", "src", "loadtests", "requirements", "k8s", root=imaged)
+        git.run("commit", "-q", "-m", "A gate", root=imaged)
+        git.run("push", "-q", "origin", "main", root=imaged)
         yield imaged
 
 
@@ -385,16 +389,16 @@ def test_gate_is_built_and_pinned_when_it_changed_and_only_then(gated, params):
     said = release.gate(params, push=True, root=gated)
     assert said.startswith("gate ← sha256:")
     assert "pushed to main" in said
-    assert git.dirty(gated) == []
+    assert git.uncommitted_files(gated) == []
     update(gated)
-    assert git.output("diff", "--name-only", source, "HEAD", root=gated) == release.GATE.as_posix()
+    assert git.run("diff", "--name-only", source, "HEAD", root=gated) == release.GATE.as_posix()
     pin = kustomization.read((gated / release.GATE).read_text(), "gate")
     assert registry.exists(pin.image)
     assert release.gate(params, push=True, root=gated).startswith("the gate is current")
-    assert source in release.alike(gated), "a pin is nothing to release"
+    assert source in release.commits_with_same_source(gated), "a pin is nothing to release"
 
 
 def test_gate_is_pinned_here_without_a_push(gated, params):
     assert release.gate(params, root=gated).endswith("; committed")
-    assert git.output("show", "--name-only", "--format=%s", "HEAD", root=gated).startswith("Pin the gate ")
-    assert git.dirty(gated) == []
+    assert git.run("show", "--name-only", "--format=%s", "HEAD", root=gated).startswith("Pin the gate ")
+    assert git.uncommitted_files(gated) == []

@@ -9,8 +9,8 @@ import pytest
 
 from slipway.cluster import kustomization
 from slipway.core import config, git, ledger
-from slipway.delivery import rollback
-from slipway.errors import ConfigError, Refused
+from slipway.delivery import gitops_commit, policy_rules, rollback
+from slipway.errors import CheckFailed, ConfigError
 from support import release_repository
 
 NOW = datetime(2026, 3, 8, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(ran: Path, tmp_path: Path) -> Path:
     root = shutil.copytree(ran, tmp_path / "p")
     shutil.copytree(ran.with_name("p.git"), tmp_path / "p.git")
-    git.output("remote", "set-url", "origin", str(tmp_path / "p.git"), root=root)
+    git.run("remote", "set-url", "origin", str(tmp_path / "p.git"), root=root)
     return root
 
 
@@ -51,10 +51,10 @@ def test_rollback_restores_the_line_before(root, params):
     own = {"at", "action", "evidence", "supersedes"}
     assert back.model_dump(exclude=own) == first.model_dump(exclude=own)
     assert (back.action, back.evidence, back.supersedes) == ("rollback", {"reason": "too slow"}, second.identity)
-    pinned = kustomization.at("production", "HEAD", root)
+    pinned = kustomization.pinned_at("production", "HEAD", root)
     assert pinned is not None
     assert pinned.image == first.image
-    changed = git.output("show", "--name-only", "--format=%s", "HEAD", root=root).splitlines()
+    changed = git.run("show", "--name-only", "--format=%s", "HEAD", root=root).splitlines()
     assert changed == ["Roll production back to bikes:1", "", "k8s/overlays/production/kustomization.yaml",
                        "releases/production.jsonl"]  # fmt: skip
 
@@ -68,23 +68,25 @@ def test_rollback_is_pushed_onto_main(root, params):
 def test_there_is_no_way_back_past_the_first(root, params):
     run(root, params)
     before = git.commit(root=root)
-    with pytest.raises(Refused, match=r"nothing before bikes:1 to go back to, limit: an earlier line that was not"):
+    with pytest.raises(CheckFailed, match=r"nothing before bikes:1 to go back to, limit: an earlier line that was not"):
         run(root, params)
     assert git.commit(root=root) == before
 
 
 def test_an_image_does_not_go_back_to_a_line_without_one():
     lines = [release_repository.line(1, image=None), release_repository.line(2)]
-    with pytest.raises(Refused, match="nothing before bikes:2"):
-        rollback.previous(lines)
+    with pytest.raises(CheckFailed, match="nothing before bikes:2"):
+        policy_rules.line_to_restore(lines)
     assert (
-        rollback.previous([release_repository.line(1, image=None), release_repository.line(2, image=None)]).bento
+        policy_rules.line_to_restore(
+            [release_repository.line(1, image=None), release_repository.line(2, image=None)]
+        ).bento
         == "bikes:1"
     )
 
 
 def test_an_environment_that_never_ran_anything_is_refused(root, params):
-    with pytest.raises(Refused, match="rollback: the environment never ran anything"):
+    with pytest.raises(CheckFailed, match="rollback: the environment never ran anything"):
         run(root, params, env="staging")
 
 
@@ -110,24 +112,24 @@ def test_what_was_brought_again_is_no_longer_withdrawn():
     first, second = release_repository.line(1, commit="a"), release_repository.line(2, commit="b")
     back = first.model_copy(update={"action": "rollback", "supersedes": second.identity})
     again = second.model_copy(update={"commit": "c"})
-    assert rollback.withdrawn([first, second, back]) == [second]
-    assert rollback.withdrawn([first, second, back, again]) == []
-    assert rollback.withdrawn([]) == rollback.withdrawn([first, second]) == []
+    assert ledger.withdrawn([first, second, back]) == [second]
+    assert ledger.withdrawn([first, second, back, again]) == []
+    assert ledger.withdrawn([]) == ledger.withdrawn([first, second]) == []
 
 
 def test_withdrawn_source_is_refused_and_a_newer_one_is_not():
     first, second = release_repository.line(1, commit="a"), release_repository.line(2, commit="b")
     back = first.model_copy(update={"action": "rollback", "supersedes": second.identity})
     said = "promote: bikes:5 of commit b was rolled back in staging, limit: a source commit newer than b"
-    with pytest.raises(Refused, match=said):
-        rollback.refuse(release_repository.line(5, commit="b"), [first, second, back], chapter="promote")
-    rollback.refuse(second.model_copy(update={"commit": "c"}), [first, second, back], chapter="promote")
+    with pytest.raises(CheckFailed, match=said):
+        policy_rules.refuse_withdrawn(release_repository.line(5, commit="b"), [first, second, back], chapter="promote")
+    policy_rules.refuse_withdrawn(second.model_copy(update={"commit": "c"}), [first, second, back], chapter="promote")
 
 
 def test_somebody_elses_change_meanwhile_is_refused(root, params):
-    make = rollback.maker(lines(root), at=NOW, reason="x", aborted=None)
+    make = rollback.line_factory(lines(root), at=NOW, reason="x", aborted=None)
     run(root, params)
-    with pytest.raises(Refused, match="rollback: production was changed meanwhile"):
+    with pytest.raises(CheckFailed, match="rollback: production was changed meanwhile"):
         make("HEAD", lines(root))
 
 
@@ -145,9 +147,9 @@ def test_an_aborted_canary_never_was_stable(root, params):
     back = lines(root)[-1]
     assert back.evidence == {"reason": "the canary was aborted", "aborted": 'Metric "canary" assessed Failed'}
     moment = datetime.now(UTC) - timedelta(days=1)
-    assert ledger.at("production", moment, root) is None
-    assert ledger.unstable(lines(root)) == {1}
-    now = ledger.at("production", datetime.now(UTC), root)
+    assert ledger.line_at("production", moment, root) is None
+    assert ledger.unstable_positions(lines(root)) == {1}
+    now = ledger.line_at("production", datetime.now(UTC), root)
     assert now is not None
     assert now.action == "rollback"
 
@@ -162,13 +164,13 @@ def test_at_answers_what_was_stable_while_the_canary_ran(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-03-03T12:00:00Z")
     back = rollback.line(lines(root), at=NOW, reason="x", aborted="metric")
     release_repository.put(root, back)
-    held = ledger.at("production", datetime(2026, 3, 2, 18, tzinfo=UTC), root)
+    held = ledger.line_at("production", datetime(2026, 3, 2, 18, tzinfo=UTC), root)
     assert held is not None
     assert (held.bento, held.action) == ("bikes:1", "promote")
     path = root / "releases/production.jsonl"
     path.write_text(path.read_text().replace('"aborted":"metric"', '"aborted":""'))
     release_repository.commit(root, "As if it had been stable")
-    held = ledger.at("production", datetime(2026, 3, 2, 18, tzinfo=UTC), root)
+    held = ledger.line_at("production", datetime(2026, 3, 2, 18, tzinfo=UTC), root)
     assert held is not None
     assert held.bento == "bikes:2"
 
@@ -184,11 +186,11 @@ def test_a_notification_that_comes_twice_rolls_back_once(root, params):
 def test_words_come_from_an_option_or_standard_input(monkeypatch, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("token")
-    assert rollback.words(str(secret)) == str(secret), "never a file that somebody names"
-    assert rollback.words(None) is rollback.words(" \n") is None
-    assert len(rollback.words("x" * 5000) or "") == rollback.MAX_REASON
+    assert rollback.aborted_message(str(secret)) == str(secret), "never a file that somebody names"
+    assert rollback.aborted_message(None) is rollback.aborted_message(" \n") is None
+    assert len(rollback.aborted_message("x" * 5000) or "") == gitops_commit.MAX_REASON
     monkeypatch.setattr("sys.stdin", io.StringIO("said\nso\n"))
-    assert rollback.words("-") == "said so"
+    assert rollback.aborted_message("-") == "said so"
 
 
 # The pull request's text
@@ -209,5 +211,5 @@ def test_pull_request_carries_the_text(root, params):
     release = params.release.model_copy(update={"mode": "pull-request"})
     said = run(root, params.model_copy(update={"release": release}), push=True, aborted="the metric")
     assert "pushed bump/production-" in said
-    git.output("fetch", "-q", "origin", "bump/production-000000000000", root=root)
-    assert "> the metric" in git.output("log", "-1", "--format=%b", "FETCH_HEAD", root=root)
+    git.run("fetch", "-q", "origin", "bump/production-000000000000", root=root)
+    assert "> the metric" in git.run("log", "-1", "--format=%b", "FETCH_HEAD", root=root)

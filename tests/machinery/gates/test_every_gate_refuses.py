@@ -26,7 +26,7 @@ import pytest
 from slipway import cli
 from slipway.cluster import kustomization
 from slipway.core import files, git, ledger
-from slipway.errors import Refused, Unsure
+from slipway.errors import CheckFailed, Inconclusive
 from slipway.loadtest import load
 from slipway.loadtest.generator_health import Generator
 from slipway.loadtest.load import Measured, Sample
@@ -335,11 +335,11 @@ def test_service_with_other_answers_is_refused(wrong: int, tmp_path: Path, hour:
     rows = [{"row": {"hour": hour}, "prediction": float(hour)} for hour in range(3)]
     played = clone.Scene(root=tmp_path, name="bikes", ports={"production": wrong})
     assert package.replay(f"http://127.0.0.1:{wrong}", rows, tolerance=1e-6).ok
-    loop.answer(played, rows, 1e-6)
+    loop.check_production_answers(played, rows, 1e-6)
     rows.append({"row": {"hour": hour}, "prediction": kept})
     assert package.replay(f"http://127.0.0.1:{wrong}", rows, tolerance=1e-6).ok is False
-    with pytest.raises(Refused, match=rf"production differs from its model by {by}, limit: ≤ 1e-06"):
-        loop.answer(played, rows, 1e-6)
+    with pytest.raises(CheckFailed, match=rf"production differs from its model by {by}, limit: ≤ 1e-06"):
+        loop.check_production_answers(played, rows, 1e-6)
 
 
 # Releases
@@ -357,9 +357,9 @@ def beside(env: str) -> Break:
     """The environment already ran a commit that this one does not have."""
 
     def broken(folder: Path) -> None:
-        git.output("commit", "-q", "--allow-empty", "-m", "Newer", root=folder)
+        git.run("commit", "-q", "--allow-empty", "-m", "Newer", root=folder)
         ledger.append(line(9, env=env, commit=git.commit(root=folder)), folder)
-        git.output("reset", "-q", "--hard", "HEAD~1", root=folder)
+        git.run("reset", "-q", "--hard", "HEAD~1", root=folder)
 
     return broken
 
@@ -478,7 +478,9 @@ def committed(broken: Break) -> Break:
 def pins(env: str, number: int) -> Break:
     """Another digest in an overlay, and no line."""
     return committed(
-        lambda folder: kustomization.bump(kustomization.path(env, folder), "serve", release_repository.digest(number))
+        lambda folder: kustomization.write_digest(
+            kustomization.path(env, folder), "serve", release_repository.digest(number)
+        )
     )
 
 
@@ -558,7 +560,7 @@ def _always(value: ast.expr) -> bool:
 
 
 def _refusals(kind: ast.expr | None) -> bool:
-    words = {"SlipwayError", "Refused", "Unsure", "DataError", "Exception", "BaseException"}
+    words = {"SlipwayError", "CheckFailed", "Inconclusive", "DataError", "Exception", "BaseException"}
     return kind is None or bool(words & set(re.findall(r"\w+", ast.unparse(kind))))
 
 
@@ -574,9 +576,9 @@ def test_no_verdict_is_a_constant(path: Path) -> None:
         "Check(name='x', value=1, limit='1', ok=worse or True)",
         "dict(verdict='pass')",
         "{'verdict': 'pass'}",
-        "try:\n    judge()\nexcept Refused:\n    pass",
+        "try:\n    judge()\nexcept CheckFailed:\n    pass",
         "try:\n    judge()\nexcept:\n    pass",
-        "with contextlib.suppress(Unsure): judge()",
+        "with contextlib.suppress(Inconclusive): judge()",
     ],
 )
 def test_a_constant_verdict_is_found(text: str) -> None:
@@ -616,7 +618,7 @@ GATES = '''
 """A module that says no in every way."""
 from __future__ import annotations
 from slipway.verdict import Check, Verdict
-from slipway.errors import ConfigError, Refused, Unsure
+from slipway.errors import ConfigError, CheckFailed, Inconclusive
 
 def measured(value: float) -> Check:
     return Check(name="x", value=value, limit="≤ 1", ok=value <= 1)
@@ -630,7 +632,7 @@ def enforced(value: float) -> str:
 
 def refused(value: float) -> str:
     if value > 1:
-        kind = Refused if value > 2 else Unsure
+        kind = CheckFailed if value > 2 else Inconclusive
         raise kind("too much")
     return "let through"
 
@@ -643,7 +645,7 @@ def read(path: str) -> str:
     raise ConfigError("a setting, and no gate")
 
 def excused(value: float) -> None:
-    raise Refused("never")  # no gate: nothing gets here
+    raise CheckFailed("never")  # no gate: nothing gets here
 '''
 
 
@@ -651,7 +653,7 @@ def test_every_place_that_says_no_is_found(mutants: ModuleType) -> None:
     errors = (ROOT / "src/slipway/errors.py").read_text("utf-8")
     _, found = mutants.switched({"src/slipway/errors.py": errors, "src/slipway/gates.py": GATES})
     assert [(each.gate, each.kind) for each in found] == [
-        ("errors.DataError", "exit"), ("errors.Refused", "exit"), ("errors.Unsure", "exit"),
+        ("errors.DataError", "exit"), ("errors.CheckFailed", "exit"), ("errors.Inconclusive", "exit"),
         ("gates.measured", "check"), ("gates.several", "checks"), ("gates.several", "checks"),
         ("gates.enforced", "checks"), ("gates.enforced", "enforce"), ("gates.refused", "raise"), ("gates.valid", "raise"),
         ("gates.excused", "raise"),
@@ -672,7 +674,7 @@ def test_an_opened_gate_lets_through(
     exec(made["src/slipway/gates.py"], names)  # noqa: S102 our own text
     monkeypatch.setenv("SLIPWAY_REACHED", str(tmp_path))
     for given in (1.5, 3.0):
-        with pytest.raises((Refused, Unsure, ValueError)):
+        with pytest.raises((CheckFailed, Inconclusive, ValueError)):
             names[call](given)
     reached = {row.split("\t")[0] for file in tmp_path.iterdir() for row in file.read_text("utf-8").splitlines()}
     opened = [each for each in found if each.name in reached]

@@ -7,7 +7,7 @@ import pytest
 
 from slipway.core import git
 from slipway.github import api
-from slipway.github.client import Denied, Rest
+from slipway.github.client import GitHubError, Rest
 from support import remote_repository
 from support.fake_github import BOT, GitHub, Reply
 
@@ -35,7 +35,7 @@ def test_a_branch_name_arrives_as_it_is(github: GitHub, client: Rest, branch: st
 
 def test_a_pull_request_says_its_head(github: GitHub, client: Rest):
     assert api.pull(client, 7)["head"]["sha"] == "a" * 40
-    with pytest.raises(Denied, match="GET /pulls/8: answered 404: Not Found"):
+    with pytest.raises(GitHubError, match="GET /pulls/8: answered 404: Not Found"):
         api.pull(client, 8)
     assert github.log[-1].line == "GET /repos/octo/flights/pulls/8"
 
@@ -65,9 +65,9 @@ def test_a_comment_that_is_gone_is_no_error(github: GitHub, client: Rest, status
 
 def test_a_comment_of_somebody_else_is_an_error(github: GitHub, client: Rest):
     theirs = github.comment(7, "mine!", author="ada")["id"]
-    with pytest.raises(Denied, match="PATCH /issues/comments/1000: answered 403"):
+    with pytest.raises(GitHubError, match="PATCH /issues/comments/1000: answered 403"):
         api.edit(client, theirs, "x")
-    with pytest.raises(Denied, match="DELETE /issues/comments/1000: answered 403"):
+    with pytest.raises(GitHubError, match="DELETE /issues/comments/1000: answered 403"):
         api.delete(client, theirs)
     assert github.bodies(7) == ["mine!"]
 
@@ -93,7 +93,7 @@ def test_an_artifact_that_has_expired_is_none(github: GitHub, client: Rest):
     assert api.download(client, 500, most=100) is None
     assert api.download(client, 501, most=100) is None
     github.fail("/zip", status=403, message="no")
-    with pytest.raises(Denied, match="403: no"):
+    with pytest.raises(GitHubError, match="403: no"):
         api.download(client, 500, most=100)
 
 
@@ -121,24 +121,24 @@ def test_a_commit_is_made_without_a_clone(remote: Path, real: tuple[GitHub, Rest
     made = api.commit(client, tip, {"a b/é.txt": "one\r\ntwo", ".gitignore": ""}, "Say it\n\nBecause.\n")
     assert made == api.committed(client, made["sha"])
     assert made["verification"]["verified"] is True
-    assert git.output("diff", "--name-only", "-z", tip, made["sha"], root=remote).split("\0")[:2] == [
+    assert git.run("diff", "--name-only", "-z", tip, made["sha"], root=remote).split("\0")[:2] == [
         ".gitignore",
         "a b/é.txt",
     ]
-    assert git.output("cat-file", "-s", f"{made['sha']}:a b/é.txt", root=remote) == "8"
+    assert git.run("cat-file", "-s", f"{made['sha']}:a b/é.txt", root=remote) == "8"
     assert git.commit(f"{made['sha']}^", root=remote) == tip
-    assert git.output("log", "-1", "--format=%B", made["sha"], root=remote) == "Say it\n\nBecause."
+    assert git.run("log", "-1", "--format=%B", made["sha"], root=remote) == "Say it\n\nBecause."
 
 
 def test_a_branch_is_made_then_moved(remote: Path, real: tuple[GitHub, Rest]):
     server, client = real
     tip = git.commit("main", root=remote)
     assert api.branch(client, "bump/a") is None
-    api.point(client, "bump/a", tip)
-    api.point(client, "bump/a", tip)
+    api.set_branch(client, "bump/a", tip)
+    api.set_branch(client, "bump/a", tip)
     made = [api.commit(client, tip, {"a": text}, "x")["sha"] for text in "bc"]
     for sha in made:
-        api.point(client, "bump/a", sha)
+        api.set_branch(client, "bump/a", sha)
     assert api.branch(client, "bump/a") == git.commit("bump/a", root=remote) == made[-1]
     refs = [request.method for request in server.writes if "/git/refs" in request.path]
     assert refs == ["POST", "PATCH", "PATCH"]
@@ -146,25 +146,25 @@ def test_a_branch_is_made_then_moved(remote: Path, real: tuple[GitHub, Rest]):
 
 def test_what_the_forge_does_not_know_is_an_error(real: tuple[GitHub, Rest]):
     server, client = real
-    with pytest.raises(Denied, match=r"GET /git/commits/0{40}: answered 404"):
+    with pytest.raises(GitHubError, match=r"GET /git/commits/0{40}: answered 404"):
         api.commit(client, "0" * 40, {"a": ""}, "x")
-    with pytest.raises(Denied, match="answered 422: Object does not exist"):
-        api.point(client, "bump/a", "0" * 40)
+    with pytest.raises(GitHubError, match="answered 422: Object does not exist"):
+        api.set_branch(client, "bump/a", "0" * 40)
     server.fail("GET .*/git/ref/", status=403, message="no")
-    with pytest.raises(Denied, match="answered 403: no"):
+    with pytest.raises(GitHubError, match="answered 403: no"):
         api.branch(client, "main")
 
 
 def test_a_pull_request_is_opened_revised_and_listed(remote: Path, real: tuple[GitHub, Rest]):
     _, client = real
-    api.point(client, "topic", api.commit(client, git.commit("main", root=remote), {"a": ""}, "x")["sha"])
+    api.set_branch(client, "topic", api.commit(client, git.commit("main", root=remote), {"a": ""}, "x")["sha"])
     made = api.propose(client, "topic", "main", "A title", "A body")
     assert (made["number"], made["user"]["login"], made["body"]) == (1, BOT, "A body")
-    with pytest.raises(Denied, match=r"422: Validation Failed; A pull request already exists for octo:topic\."):
+    with pytest.raises(GitHubError, match=r"422: Validation Failed; A pull request already exists for octo:topic\."):
         api.propose(client, "topic", "main", "A title", "A body")
-    with pytest.raises(Denied, match="422: Validation Failed; head invalid"):
+    with pytest.raises(GitHubError, match="422: Validation Failed; head invalid"):
         api.propose(client, "nowhere", "main", "A title", "A body")
     assert [row["number"] for row in api.open_pulls(client, "main")] == [1]
     assert api.open_pulls(client, "other") == []
-    assert api.revise(client, 1, state="closed")["state"] == "closed"
+    assert api.update_pull(client, 1, state="closed")["state"] == "closed"
     assert api.open_pulls(client, "main") == []

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from slipway.errors import ConfigError, Refused
-from slipway.github.client import Denied, Rest, Unreachable
+from slipway.errors import CheckFailed, ConfigError
+from slipway.github.client import GitHubError, GitHubUnavailable, Rest
 from support.fake_github import TOKEN, GitHub, Reply
 
 ZIP = "/actions/artifacts/500/zip"
@@ -38,7 +38,7 @@ def test_a_read_is_asked_again_until_github_is_well(github: GitHub, api: Rest, s
 
 def test_a_read_that_stays_broken_ends_in_five_and_says_where(github: GitHub, api: Rest):
     github.fail("GET .*/pulls/7", status=502, times=9)
-    with pytest.raises(Unreachable, match=r"GET /pulls/7: answered 502: Server Error") as caught:
+    with pytest.raises(GitHubUnavailable, match=r"GET /pulls/7: answered 502: Server Error") as caught:
         api.get("/pulls/7")
     assert (caught.value.code, len(github.log)) == (5, 3)
     assert "again later" in caught.value.hint
@@ -53,13 +53,16 @@ def test_a_read_without_an_answer_is_asked_again(github: GitHub, api: Rest, how:
 
 def test_silence_is_called_by_its_name(github: GitHub, api: Rest):
     github.slow("GET", 0.7, times=3)
-    with pytest.raises(Unreachable, match="GET /pulls/7: no answer in time"):
+    with pytest.raises(GitHubUnavailable, match="GET /pulls/7: no answer in time"):
         api.get("/pulls/7")
 
 
 def test_nobody_at_the_address_is_unreachable():
     nobody = "http://127.0.0.1:9"
-    with Rest(nobody, "o/r", "t", attempts=1, timeout_seconds=0.5) as api, pytest.raises(Unreachable, match="refused"):
+    with (
+        Rest(nobody, "o/r", "t", attempts=1, timeout_seconds=0.5) as api,
+        pytest.raises(GitHubUnavailable, match="refused"),
+    ):
         api.get("/pulls/7")
 
 
@@ -69,7 +72,7 @@ def test_a_write_is_never_made_twice(github: GitHub, api: Rest, fault: str):
         github.limit("POST", primary=False, seconds=1)
     else:
         github.fail("POST") if fault == "fail" else github.cut("POST")
-    with pytest.raises(Unreachable):
+    with pytest.raises(GitHubUnavailable):
         api.send("POST", "/issues/7/comments", {"body": "x"})
     assert [request.method for request in github.log] == ["POST"]
     assert github.bodies(7) == (["x"] if fault == "cut" else [])
@@ -88,14 +91,14 @@ def test_a_rate_limit_is_waited_for(github: GitHub, api: Rest, primary: bool, st
 @pytest.mark.parametrize("primary", [True, False])
 def test_a_rate_limit_beyond_our_patience_says_until_when(github: GitHub, api: Rest, primary: bool):
     github.limit("GET", primary=primary, seconds=3600)
-    with pytest.raises(Unreachable, match=r"rate limit.*; not before \d\d:\d\d:\d\d UTC"):
+    with pytest.raises(GitHubUnavailable, match=r"rate limit.*; not before \d\d:\d\d:\d\d UTC"):
         api.get("/pulls/7")
     assert len(github.log) == 1
 
 
 def test_a_rate_limit_without_a_header_is_a_minute(github: GitHub, api: Rest):
     github.fail("GET", status=403, message="You have exceeded a secondary rate limit.")
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(GitHubUnavailable) as caught:
         api.get("/pulls/7")
     assert caught.value.wait == 60
 
@@ -112,16 +115,16 @@ def test_a_rate_limit_without_a_header_is_a_minute(github: GitHub, api: Rest):
 )
 def test_a_no_is_final_and_quoted(github: GitHub, api: Rest, status: int, message: str, hint: str):
     github.fail("GET", status=status, message=message)
-    with pytest.raises(Denied, match=f"GET /pulls/7: answered {status}: {message}") as caught:
+    with pytest.raises(GitHubError, match=f"GET /pulls/7: answered {status}: {message}") as caught:
         api.get("/pulls/7")
     assert (caught.value.code, caught.value.status, len(github.log)) == (2, status, 1)
     assert hint in caught.value.hint
 
 
 def test_a_validation_error_says_which_field(api: Rest):
-    with pytest.raises(Denied, match=r"422: Validation Failed; Body is too long \(maximum is 65536 characters\)"):
+    with pytest.raises(GitHubError, match=r"422: Validation Failed; Body is too long \(maximum is 65536 characters\)"):
         api.send("POST", "/issues/7/comments", {"body": "x" * 65_537})
-    with pytest.raises(Denied, match="422: Validation Failed; body missing_field"):
+    with pytest.raises(GitHubError, match="422: Validation Failed; body missing_field"):
         api.send("POST", "/issues/7/comments", {"body": " "})
 
 
@@ -132,20 +135,20 @@ def test_a_validation_error_says_which_field(api: Rest):
 )
 def test_an_answer_that_is_no_object_is_no_answer(github: GitHub, api: Rest, body: bytes, what: str):
     github.when("GET", lambda _: Reply(200, body), times=3)
-    with pytest.raises(Unreachable, match=f"the answer is no {what}"):
+    with pytest.raises(GitHubUnavailable, match=f"the answer is no {what}"):
         api.get("/pulls/7")
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[1]"])
 def test_a_page_that_is_no_list_is_no_answer(github: GitHub, api: Rest, body: bytes):
     github.when("GET", lambda _: Reply(200, body), times=3)
-    with pytest.raises(Unreachable, match="the answer is no list"):
+    with pytest.raises(GitHubUnavailable, match="the answer is no list"):
         list(api.pages("/pulls"))
 
 
 def test_what_github_says_is_one_harmless_line(github: GitHub, api: Rest):
     github.fail("GET", status=400, message="\n::error::x\u202e\x1b[31m" + "y" * 999)
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(GitHubError) as caught:
         api.get("/pulls/7")
     said = str(caught.value)
     assert "answered 400:  ::error::x��[31m" in said
@@ -156,7 +159,7 @@ def test_the_token_is_in_no_error(github: GitHub):
     for token, status in ((TOKEN, 500), (TOKEN[::-1], 401)):
         with Rest(github.url, "octo/flights", token, attempts=1, timeout_seconds=0.5) as api:
             github.fail("GET", status=status)
-            with pytest.raises((Denied, Unreachable)) as caught:
+            with pytest.raises((GitHubError, GitHubUnavailable)) as caught:
                 api.get("/pulls/7")
             assert token not in f"{caught.value!r} {caught.value.hint} {caught.getrepr()} {api!r}"
 
@@ -180,7 +183,7 @@ def test_a_page_in_the_middle_may_fail_too(github: GitHub, api: Rest):
 def test_a_next_page_elsewhere_gets_no_token(github: GitHub, api: Rest):
     link = f'<{github.storage}/repos/octo/flights/pulls?page=2>; rel="next"'
     github.when("GET", lambda _: Reply(200, [], {"link": link}))
-    with pytest.raises(Denied, match=r"the next page is at 127\.0\.0\.1, limit"):
+    with pytest.raises(GitHubError, match=r"the next page is at 127\.0\.0\.1, limit"):
         list(api.pages("/pulls"))
     assert [request.origin for request in github.log] == ["api"]
 
@@ -188,7 +191,7 @@ def test_a_next_page_elsewhere_gets_no_token(github: GitHub, api: Rest):
 def test_pages_without_end_are_given_up(github: GitHub, api: Rest):
     link = {"link": f'<{github.url}/repos/octo/flights/pulls?page=2>; rel="next"'}
     github.when("GET", lambda _: Reply(200, [], link), times=1000)
-    with pytest.raises(Denied, match="more pages than 100"):
+    with pytest.raises(GitHubError, match="more pages than 100"):
         list(api.pages("/pulls"))
 
 
@@ -213,7 +216,7 @@ def test_a_download_comes_from_another_host_without_the_token(github: GitHub, ap
 
 def test_a_download_is_cut_off_at_its_limit(github: GitHub, api: Rest):
     github.artifact(90, "report", bytes(30_000_000))
-    with pytest.raises(Refused, match=r"artifacts/500/zip has more than 1,000 bytes, limit: 1,000"):
+    with pytest.raises(CheckFailed, match=r"artifacts/500/zip has more than 1,000 bytes, limit: 1,000"):
         api.download(ZIP, most=1000)
     assert github.sent < 20_000_000
 
@@ -234,7 +237,7 @@ def test_a_download_that_fails_for_a_while_is_asked_again(github: GitHub, api: R
 def test_a_download_that_only_trickles_is_given_up(github: GitHub, api: Rest):
     github.artifact(90, "report", b"PK")
     github.slow("/blobs/", 0.7, times=3)
-    with pytest.raises(Unreachable, match="no answer in time"):
+    with pytest.raises(GitHubUnavailable, match="no answer in time"):
         api.download(ZIP, most=1000)
 
 
@@ -263,7 +266,7 @@ def test_a_download_byte_by_byte_is_given_up(github: GitHub):
         started = time.monotonic()
         with (
             Rest(github.url, github.repository, github.token, attempts=1, timeout_seconds=0.5) as api,
-            pytest.raises(Unreachable, match=r"not done in 0\.5 s"),
+            pytest.raises(GitHubUnavailable, match=r"not done in 0\.5 s"),
         ):
             api.download(ZIP, most=1000)
         assert time.monotonic() - started < 2
@@ -274,7 +277,7 @@ def test_a_download_byte_by_byte_is_given_up(github: GitHub):
 def test_a_download_goes_nowhere_else(github: GitHub, api: Rest, location: str):
     github.artifact(90, "report", b"PK")
     github.when("/zip", lambda _: Reply(302, None, {"location": location}))
-    with pytest.raises(Denied, match="GitHub did not say where it is"):
+    with pytest.raises(GitHubError, match="GitHub did not say where it is"):
         api.download(ZIP, most=1000)
     assert len(github.log) == 1
 
@@ -282,7 +285,7 @@ def test_a_download_goes_nowhere_else(github: GitHub, api: Rest, location: str):
 def test_a_second_redirect_is_not_followed(github: GitHub, api: Rest):
     github.artifact(90, "report", b"PK")
     github.when("/blobs/", lambda _: Reply(302, None, {"location": github.url}))
-    with pytest.raises(Denied, match="answered 302"):
+    with pytest.raises(GitHubError, match="answered 302"):
         api.download(ZIP, most=1000)
 
 

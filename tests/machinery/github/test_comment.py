@@ -14,9 +14,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from slipway.core import config, environment
-from slipway.errors import ConfigError, DataError, Refused
+from slipway.errors import CheckFailed, ConfigError, DataError
 from slipway.github import comment
-from slipway.github.client import Denied, Unreachable
+from slipway.github.client import GitHubError, GitHubUnavailable
 from support.fake_github import BOT, TOKEN, GitHub, Reply, Request
 from support.hostile_texts import HOSTILE
 from support.sample_reports import facts, judged
@@ -196,7 +196,7 @@ def test_a_change_back_to_documents_updates_the_comment(github: GitHub, say: Say
 )
 def test_a_report_that_is_refused_is_said_and_ends_in_four(github: GitHub, say: Say, raw: bytes, said: str):
     github.artifact(90, "report", raw)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CheckFailed) as caught:
         say(conclusion="failure")
     assert caught.value.code == 4
     assert f"the report of run 90: {said}" in str(caught.value)
@@ -509,7 +509,7 @@ def test_a_push_after_a_failed_write_wins(github: GitHub, say: Say):
 def test_a_github_that_stays_broken_ends_in_five(github: GitHub, say: Say, path: str):
     github.artifact(90, "report", told())
     github.fail(path, times=99)
-    with pytest.raises(Unreachable, match="answered 502: Server Error") as caught:
+    with pytest.raises(GitHubUnavailable, match="answered 502: Server Error") as caught:
         say()
     assert caught.value.code == 5
     assert github.bodies(7) == []
@@ -527,7 +527,7 @@ def test_a_github_that_stumbles_is_no_matter(github: GitHub, say: Say, path: str
 def test_a_locked_conversation_is_said(github: GitHub, say: Say):
     github.pulls[7]["locked"] = True
     github.artifact(90, "report", told())
-    with pytest.raises(Denied, match="403: Unable to create comment because issue is locked") as caught:
+    with pytest.raises(GitHubError, match="403: Unable to create comment because issue is locked") as caught:
         say()
     assert (caught.value.code, len(github.writes)) == (2, 1)
     assert "is the conversation locked?" in caught.value.hint
@@ -535,7 +535,7 @@ def test_a_locked_conversation_is_said(github: GitHub, say: Say):
 
 def test_a_token_without_permission_is_said(github: GitHub, say: Say):
     github.fail("/artifacts$", status=403, message="Resource not accessible by integration")
-    with pytest.raises(Denied, match="GET /actions/runs/90/artifacts: answered 403: Resource not") as caught:
+    with pytest.raises(GitHubError, match="GET /actions/runs/90/artifacts: answered 403: Resource not") as caught:
         say()
     assert "`permissions:`" in caught.value.hint
 
@@ -544,7 +544,7 @@ def test_a_comment_that_never_stays_is_given_up(github: GitHub, say: Say):
     github.comment(7, marker("c" * 40, 3))
     github.artifact(90, "report", told())
     github.fail("PATCH", status=404, times=99)
-    with pytest.raises(Unreachable, match="its comment did not stay as written, 4 times"):
+    with pytest.raises(GitHubUnavailable, match="its comment did not stay as written, 4 times"):
         say()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from slipway.github import report_schema
-from slipway.reporting import report
+from slipway.reporting import report_markdown
 from slipway.reporting.report_data import GATES, Facts
 
 WIDE = "&@#{" * 5000
@@ -35,7 +35,7 @@ def test_the_widest_report_that_fits_the_shape_fits_a_comment():
                          {"env": WIDE[:80], "kind": WIDE, "name": WIDE, "what": "changed", "hook": False, "pods": True,
                           "fields": [[WIDE, WIDE, WIDE]] * 99}] * 99},
     })  # fmt: skip
-    text = report.markdown(Facts(**given.model_dump(exclude_unset=True)))
-    assert len(text.encode()) <= report.MAX_BYTES
+    text = report_markdown.render(Facts(**given.model_dump(exclude_unset=True)))
+    assert len(text.encode()) <= report_markdown.MAX_BYTES
     assert "Left out" in text
     assert len(text.split("<details>")[0].encode()) > 20_000

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slipway.errors import Refused
+from slipway.errors import CheckFailed
 from slipway.github import untrusted_report
-from slipway.reporting import report
+from slipway.reporting import report_markdown
 from slipway.reporting.report_data import Facts
 from support.sample_reports import REGRESSION, facts, judged, paced, ruled
 
@@ -26,7 +26,7 @@ def taken(raw: bytes) -> Facts | str:
     """The facts of a zip, or the words of its refusal."""
     try:
         return untrusted_report.facts(raw, most=MOST)
-    except Refused as error:
+    except CheckFailed as error:
         return str(error)
 
 
@@ -71,7 +71,7 @@ def changed(path: str, value: Any, start: Any = GOOD) -> Any:
 )
 def test_an_honest_report_says_the_same_on_both_sides(given_facts: Facts):
     read = untrusted_report.facts(packed(asdict(given_facts)), most=MOST)
-    assert report.markdown(read) == report.markdown(given_facts)
+    assert report_markdown.render(read) == report_markdown.render(given_facts)
 
 
 def test_a_report_of_before_there_was_a_cluster_is_taken():
@@ -128,7 +128,7 @@ def test_other_entries_of_the_zip_are_not_looked_at():
     ],
 )
 def test_what_is_no_report_is_refused_and_named(raw: bytes, said: str):
-    with pytest.raises(Refused, match=said) as caught:
+    with pytest.raises(CheckFailed, match=said) as caught:
         untrusted_report.facts(raw, most=MOST)
     assert caught.value.code == 4
 
@@ -136,7 +136,7 @@ def test_what_is_no_report_is_refused_and_named(raw: bytes, said: str):
 def test_a_bomb_is_never_inflated():
     raw = pack(b" " * 20_000_000)
     tracemalloc.start()
-    with pytest.raises(Refused, match="when inflated"):
+    with pytest.raises(CheckFailed, match="when inflated"):
         untrusted_report.facts(raw, most=MOST)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -146,7 +146,7 @@ def test_a_bomb_is_never_inflated():
 def test_two_entries_of_the_name_are_refused():
     with pytest.warns(UserWarning, match="Duplicate name"):
         raw = pack(json.dumps(GOOD), "facts.json", "facts.json")
-    with pytest.raises(Refused, match=r"holds 2 entries facts\.json, limit: exactly 1"):
+    with pytest.raises(CheckFailed, match=r"holds 2 entries facts\.json, limit: exactly 1"):
         untrusted_report.facts(raw, most=MOST)
 
 
@@ -154,7 +154,7 @@ def test_an_encrypted_entry_is_refused():
     raw = bytearray(packed(GOOD))
     at = raw.index(b"PK\x01\x02")
     raw[at + 8] |= 1
-    with pytest.raises(Refused, match="is encrypted, limit: no encryption"):
+    with pytest.raises(CheckFailed, match="is encrypted, limit: no encryption"):
         untrusted_report.facts(bytes(raw), most=MOST)
 
 
@@ -162,7 +162,7 @@ def test_an_encrypted_entry_is_refused():
 def test_a_size_that_lies_is_refused(size: int):
     raw = bytearray(pack(b" " * 1_000_000))
     struct.pack_into("<I", raw, raw.index(b"PK\x01\x02") + 24, size)
-    with pytest.raises(Refused):
+    with pytest.raises(CheckFailed):
         untrusted_report.facts(bytes(raw), most=MOST)
 
 
@@ -234,7 +234,7 @@ def test_a_size_that_lies_is_refused(size: int):
     ],
 )  # fmt: skip
 def test_every_part_has_a_type_and_a_size(path: str, value: Any, said: str):
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(CheckFailed, match=said):
         untrusted_report.facts(packed(changed(path, value)), most=2_000_000)
 
 
@@ -251,7 +251,7 @@ EVIL = "\n::set-output name=x::y\r\x1b[31m\u202e" + "z" * 50_000
     ids=["values", "kinds", "twice"],
 )
 def test_a_refusal_is_one_short_harmless_line(told: str):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CheckFailed) as caught:
         untrusted_report.facts(pack(told), most=2_000_000)
     said = str(caught.value)
     assert len(said) < 900
@@ -260,7 +260,7 @@ def test_a_refusal_is_one_short_harmless_line(told: str):
 
 def test_many_faults_are_counted_not_listed():
     told = changed("slices", [{}] * 5000)
-    with pytest.raises(Refused, match=r"slices\.0\.slice: Field required; .*; and 24997 more$"):
+    with pytest.raises(CheckFailed, match=r"slices\.0\.slice: Field required; .*; and 24997 more$"):
         untrusted_report.facts(packed(told), most=2_000_000)
 
 
@@ -293,7 +293,11 @@ def test_what_is_taken_can_always_be_shown(changes: list[tuple[str, Any]]):
         except (LookupError, TypeError, ValueError):
             continue  # an earlier change took the place away
     read = taken(packed(told))
-    assert read.isprintable() if isinstance(read, str) else len(report.markdown(read).encode()) <= report.MAX_BYTES
+    assert (
+        read.isprintable()
+        if isinstance(read, str)
+        else len(report_markdown.render(read).encode()) <= report_markdown.MAX_BYTES
+    )
 
 
 @fuzzed
@@ -304,11 +308,11 @@ def test_a_zip_with_any_byte_changed_is_read_or_refused(data: st.DataObject):
     for at in data.draw(st.lists(header, min_size=1, max_size=4)):
         raw[at] = data.draw(st.integers(0, 255))
     read = taken(bytes(raw))
-    assert read.isprintable() if isinstance(read, str) else report.markdown(read).startswith("## ✅")
+    assert read.isprintable() if isinstance(read, str) else report_markdown.render(read).startswith("## ✅")
 
 
 @fuzzed
 @given(st.binary(max_size=300) | json_values.map(lambda value: pack(json.dumps(value))))
 def test_anything_else_is_refused(raw: bytes):
-    with pytest.raises(Refused):
+    with pytest.raises(CheckFailed):
         untrusted_report.facts(raw, most=MOST)

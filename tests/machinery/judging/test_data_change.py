@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from slipway.core import config, files, git
+from slipway.core import base_limits, config, files, git
 from slipway.errors import ConfigError
 from slipway.judging import data_change
 from slipway.pipeline import drift, features, ingest, train
@@ -17,8 +17,8 @@ OWN = config.Prove(golden=9, metrics=9, plots=9)
 
 
 def commit(folder: Path) -> str:
-    git.output("add", "-A", "-f", root=folder)
-    git.output("commit", "-q", "-m", "Change", root=folder)
+    git.run("add", "-A", "-f", root=folder)
+    git.run("commit", "-q", "-m", "Change", root=folder)
     return git.commit(root=folder)
 
 
@@ -41,14 +41,14 @@ def test_no_change_is_judged_by_its_own_limits(folder):
     (folder / "params.yaml").write_text("prove: {golden: 1, metrics: 2, plots: 3}\n")
     base = commit(folder)
     (folder / "params.yaml").write_text("prove: {golden: 9, metrics: 9, plots: 9}\n")
-    assert data_change.held(base, "prove", OWN, root=folder) == config.Prove(golden=1, metrics=2, plots=3)
+    assert base_limits.limits_at_base(base, "prove", OWN, root=folder) == config.Prove(golden=1, metrics=2, plots=3)
 
 
 def test_own_limits_hold_where_the_base_has_none(folder):
     (folder / "params.yaml").write_text("seed: 1\n")
-    assert data_change.held(commit(folder), "prove", OWN, root=folder) == OWN
+    assert base_limits.limits_at_base(commit(folder), "prove", OWN, root=folder) == OWN
     (folder / "params.yaml").unlink()
-    assert data_change.held(commit(folder), "prove", OWN, root=folder) == OWN
+    assert base_limits.limits_at_base(commit(folder), "prove", OWN, root=folder) == OWN
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_own_limits_hold_where_the_base_has_none(folder):
 def test_limits_of_the_base_that_cannot_be_read_are_no_limits(folder, text, said):
     (folder / "params.yaml").write_text(text)
     with pytest.raises(ConfigError, match=said):
-        data_change.held(commit(folder), "prove", OWN, root=folder)
+        base_limits.limits_at_base(commit(folder), "prove", OWN, root=folder)
 
 
 def test_changed_parameters_are_named_by_dotted_key(folder):
     (folder / "params.yaml").write_text("judge: {margin: 0.01}\nprove: {plots: 1}\nseed: 1\n")
     base = commit(folder)
     (folder / "params.yaml").write_text("judge: {margin: 0.5}\nprove: {plots: 1}\nseed: 1\nnew: 2\n")
-    assert data_change.parameters(base, root=folder) == (["judge.margin: 0.01 → 0.5"], ["new: None → 2"])
+    assert base_limits.changed_params(base, root=folder) == (["judge.margin: 0.01 → 0.5"], ["new: None → 2"])
 
 
 def data(folder: Path, frame: pl.DataFrame, test: pl.DataFrame) -> dict:

@@ -95,7 +95,7 @@ def test_row_whose_label_was_changed_fails():
 def test_days_are_resampled_not_rows():
     rng = np.random.default_rng(3)
     rows = losses().with_columns(difference=pl.Series(np.repeat(rng.normal(0, 0.1, 20), 50)))
-    found = judge.paired(rows, resamples=2000, confidence=0.95, seed=1)
+    found = judge.paired_bootstrap(rows, resamples=2000, confidence=0.95, seed=1)
     assert found.high - found.low > 0.05  # rows as independent would say about 0.012
 
 
@@ -108,7 +108,7 @@ def test_slice_that_the_challenger_drops_or_splits_is_still_judged():
     worse = losses().with_columns(loss=pl.col("loss") + pl.when(pl.col("place") == "north").then(0.1).otherwise(-0.2))
     for mine in (worse.drop("place"), worse.with_columns(place="row_id")):
         rows, _ = judge.join(mine, losses())
-        assert judge.sliced(losses()) == ["place"]
+        assert judge.slice_columns(losses()) == ["place"]
         found, _, _ = judge.compare(
             rows, limits=LIMITS, slices=("place",), seed=1, against="champion", metric="log_loss"
         )

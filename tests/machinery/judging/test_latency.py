@@ -20,7 +20,7 @@ import pytest
 
 from slipway.core import config, files, git
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import ConfigError, Refused, Unsure
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.judging import latency, latency_services
 from slipway.judging.latency import Measured
 from slipway.judging.latency_statistics import Limits
@@ -120,7 +120,7 @@ def test_an_equal_service_passes_and_its_percentiles_are_told(copy: Path, params
     assert [row[0] for row in record["notes"]["table"]] == ["p50 of one row", "p95 of one row", "p50 of all rows"]
     assert (record["notes"]["starts"], record["notes"]["own_rows"]) == (1, False)
     assert record["rows"] > 2 * record["notes"]["rounds"] > 0
-    assert git.dirty(copy) == []
+    assert git.uncommitted_files(copy) == []
     assert not (copy / ".slipway/latency").exists()
 
 
@@ -197,11 +197,13 @@ def test_another_contract_is_asked_its_own_rows(repository: Path, bento: Path, t
 def test_a_head_that_is_not_built_is_refused_and_a_base_leaves_it_unsure(copy: Path, params: config.Params):
     listed = (copy / "bentofile.yaml").read_text("utf-8")
     (copy / "bentofile.yaml").write_text(listed.replace("include:", "include:\n  - src/gone.py"), "utf-8")
-    with pytest.raises(Refused, match=r"service of the head is src/gone\.py, named in bentofile\.yaml, does not exist"):
+    with pytest.raises(
+        CheckFailed, match=r"service of the head is src/gone\.py, named in bentofile\.yaml, does not exist"
+    ):
         asked(save(copy), params)
     (copy / "bentofile.yaml").write_text(listed, "utf-8")
     with pytest.raises(
-        Unsure, match=r"service of the base is src/gone\.py of \w{12}: not in DVC's cache, and cannot be rebuilt"
+        Inconclusive, match=r"service of the base is src/gone\.py of \w{12}: not in DVC's cache, and cannot be rebuilt"
     ):
         asked(save(copy), params)
 
@@ -226,7 +228,7 @@ def test_a_side_that_is_missing_is_a_no_of_the_head_alone(tmp_path: Path):
 def test_a_base_without_golden_rows_cannot_be_compared_with(copy: Path, params: config.Params):
     (copy / "models/golden.json").write_text("[]", "utf-8")
     save(copy)
-    with pytest.raises(Unsure, match="golden rows of the base is 0, limit: ≥ 1"):
+    with pytest.raises(Inconclusive, match="golden rows of the base is 0, limit: ≥ 1"):
         asked(append(copy, "# other\n"), params)
 
 
@@ -235,7 +237,7 @@ def test_equal_files_are_not_measured_and_it_is_said(copy: Path, params: config.
         "the same service as the base's: not one file of it differs"
     )
     assert (told(copy)["verdict"], told(copy)["rows"]) == ("pass", 0)
-    given = report_data.current({"latency": told(copy)}, {}, git.commit(root=copy))
+    given = report_data.drop_stale({"latency": told(copy)}, {}, git.commit(root=copy))
     assert given["latency"]["checks"][0]["limit"] == "nothing to compare"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from slipway.judging import latency_client
-from slipway.judging.latency_client import ALL, ONE, Line, Plan
+from slipway.judging.latency_client import ALL, ONE, Connection, Plan
 from slipway.serving import local_server
 
 ROWS = [{"x": 1}, {"x": 2}, {"x": 3}]
@@ -83,7 +83,7 @@ def two(seen: list[tuple[str, Any]]) -> Iterator[list[Service]]:
 
 
 @pytest.fixture
-def lines(two: list[Service]) -> Iterator[list[Line]]:
+def lines(two: list[Service]) -> Iterator[list[Connection]]:
     with latency_client.lines([service.port for service in two]) as found:
         yield found
 
@@ -92,8 +92,8 @@ def plans() -> list[Plan]:
     return [Plan.of(ROWS), Plan.of(ROWS)]
 
 
-def test_both_are_asked_the_same_rows_in_turns(lines: list[Line], seen: list[tuple[str, Any]]):
-    latency_client.ask(lines, plans(), seconds=0.05, block=2)
+def test_both_are_asked_the_same_rows_in_turns(lines: list[Connection], seen: list[tuple[str, Any]]):
+    latency_client.measure_rounds(lines, plans(), seconds=0.05, block=2)
     block = 2 + latency_client.TOGETHER
     turns = [seen[at][0] for at in range(0, 8 * block, block)]
     assert turns == ["base", "head", "head", "base", "head", "base", "base", "head"]
@@ -103,32 +103,32 @@ def test_both_are_asked_the_same_rows_in_turns(lines: list[Line], seen: list[tup
     assert asked["base"][block : block + 2] == [ROWS[2], ROWS[0]]
 
 
-def test_times_are_rounds_by_sides_by_requests(two: list[Service], lines: list[Line]):
+def test_times_are_rounds_by_sides_by_requests(two: list[Service], lines: list[Connection]):
     two[1].ms = 3
-    found = latency_client.ask(lines, plans(), seconds=0.3, block=2)
+    found = latency_client.measure_rounds(lines, plans(), seconds=0.3, block=2)
     assert found[ONE].shape[1:] == (2, 4)
     assert found[ALL].shape[1:] == (2, 2 * latency_client.TOGETHER)
     assert len(found[ONE]) == len(found[ALL]) > 1
     assert np.median(found[ONE][:, 1]) > 3 > np.median(found[ONE][:, 0])
 
 
-def test_an_answer_in_pieces_is_waited_for(two: list[Service], lines: list[Line]):
+def test_an_answer_in_pieces_is_waited_for(two: list[Service], lines: list[Connection]):
     two[0].split = True
     assert lines[0].ask(latency_client.request(ROWS[0])) > 9
 
 
-def test_any_other_status_is_an_error_that_is_told(two: list[Service], lines: list[Line]):
+def test_any_other_status_is_an_error_that_is_told(two: list[Service], lines: list[Connection]):
     two[1].status = 503
-    found = latency_client.ask(lines, plans(), seconds=0.05, block=1)
+    found = latency_client.measure_rounds(lines, plans(), seconds=0.05, block=1)
     assert lines[1].errors == lines[1].asked > 0
     assert (lines[1].said, lines[0].errors, lines[1].dead) == ("status 503", 0, False)
     assert len(found[ONE]) > 0
 
 
-def test_a_side_that_dies_ends_it_without_that_round(two: list[Service], lines: list[Line]):
+def test_a_side_that_dies_ends_it_without_that_round(two: list[Service], lines: list[Connection]):
     two[1].lives = 3 * (2 + 2 * latency_client.TOGETHER) - 2
     started = time.monotonic()
-    found = latency_client.ask(lines, plans(), seconds=30, block=1)
+    found = latency_client.measure_rounds(lines, plans(), seconds=30, block=1)
     assert time.monotonic() - started < 10
     assert len(found[ONE]) == 2
     assert lines[1].dead
@@ -144,21 +144,21 @@ def test_nobody_who_listens_is_a_dead_line():
     assert line.said.startswith("no answer: ")
 
 
-def test_a_line_that_dies_while_rows_are_refused_stays_dead(two: list[Service], lines: list[Line]):
+def test_a_line_that_dies_while_rows_are_refused_stays_dead(two: list[Service], lines: list[Connection]):
     two[1].lives = 1
     assert latency_client.refused(lines[1], plans()[1]) == 1
     assert (lines[1].dead, lines[1].errors) == (True, 1)
-    assert len(latency_client.ask(lines, plans(), seconds=1, block=1)[ONE]) == 0
+    assert len(latency_client.measure_rounds(lines, plans(), seconds=1, block=1)[ONE]) == 0
 
 
-def test_a_block_is_as_long_as_the_base_needs(two: list[Service], lines: list[Line]):
+def test_a_block_is_as_long_as_the_base_needs(two: list[Service], lines: list[Connection]):
     two[0].ms = 5
     assert latency_client.warm(lines, plans(), seconds=0.2, block_ms=10) == 2
     assert latency_client.warm(lines, plans(), seconds=0.2, block_ms=1) == 1
     assert latency_client.warm(lines, plans(), seconds=0.2, block_ms=1000) == len(ROWS)
 
 
-def test_refused_rows_are_counted_and_are_no_errors(two: list[Service], lines: list[Line]):
+def test_refused_rows_are_counted_and_are_no_errors(two: list[Service], lines: list[Connection]):
     assert latency_client.refused(lines[1], plans()[1]) == 0
     two[1].status = 422
     assert latency_client.refused(lines[1], plans()[1]) == len(ROWS)
@@ -166,12 +166,12 @@ def test_refused_rows_are_counted_and_are_no_errors(two: list[Service], lines: l
 
 
 def test_the_collector_is_off_and_then_as_it_was():
-    with latency_client.quiet():
+    with latency_client.gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled()
     gc.disable()
     try:
-        with latency_client.quiet():
+        with latency_client.gc_paused():
             pass
         assert not gc.isenabled()
     finally:

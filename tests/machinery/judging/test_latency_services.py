@@ -36,7 +36,7 @@ def test_equal_files_do_not_differ_and_changed_ones_are_named(mine: Path):
         (mine / "src/slipway/judging/judge.py").unlink()  # no part of the service
         assert latency_services.differing(tree, mine) == [latency_services.STARTED, "src/slipway/serving/asgi.py"]
     assert not (mine / ".slipway/latency").exists()
-    assert git.output("worktree", "list", root=mine).count("\n") == 0
+    assert git.run("worktree", "list", root=mine).count("\n") == 0
 
 
 def test_a_file_that_only_one_side_has_differs(mine: Path):
@@ -106,12 +106,12 @@ def test_both_answer_on_cores_of_their_own_and_are_gone_at_the_end(mine: Path, b
     with latency_services.serving(sides(mine), [bento, bento], root=mine) as services:
         running = [one for one in services if isinstance(one, local_server.Server)]
         assert len({one.port for one in running}) == 2
-        with latency_services.apart(running):
+        with latency_services.pin_cpus(running):
             own = os.sched_getaffinity(0)
             theirs = [os.sched_getaffinity(thread) for one in running for thread in latency_services.threads(one)]
         assert len(theirs) > 2
         shares: list[float] = []
-        with latency_services.others(running, shares):
+        with latency_services.record_other_cpu(running, shares):
             sum(range(1_000_000))
     if len(cores) > 1:
         assert len(own) == 1
@@ -147,7 +147,7 @@ def test_another_interpreter_is_used(mine: Path, bento: Path, tmp_path: Path):
 def test_the_share_of_others_is_theirs_alone():
     burn = "import time\nuntil = time.monotonic() + 5\nwhile time.monotonic() < until: pass"
     shares: list[float] = []
-    with subprocess.Popen([sys.executable, "-c", burn]) as other, latency_services.others([], shares):
+    with subprocess.Popen([sys.executable, "-c", burn]) as other, latency_services.record_other_cpu([], shares):
         time.sleep(0.5)
         other.kill()
     assert shares[0] > 0.2 / (os.cpu_count() or 1)

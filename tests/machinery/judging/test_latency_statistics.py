@@ -12,7 +12,7 @@ import pytest
 from slipway.errors import ConfigError
 from slipway.judging import latency_statistics
 from slipway.judging.latency_client import ONE, Times
-from slipway.loadtest import load
+from slipway.loadtest import slo
 from support.committed_project import ROOT, begin, save
 from support.latency_samples import LIMITS, limited, times
 
@@ -20,7 +20,7 @@ from support.latency_samples import LIMITS, limited, times
 def said(found: Times, limits: latency_statistics.Limits = LIMITS) -> dict[str, bool | None]:
     return {
         check.name.split(",")[0]: check.ok
-        for check in latency_statistics.judge(latency_statistics.bands([found], limits, seed=1), limits)
+        for check in latency_statistics.judge(latency_statistics.bootstrap_ratios([found], limits, seed=1), limits)
     }
 
 
@@ -49,7 +49,7 @@ def test_rounds_in_which_something_else_ran_are_outside_the_middle():
     over_all = np.quantile(disturbed.swapaxes(0, 1).reshape(2, -1), 0.95, axis=1)
     assert over_all[1] / over_all[0] > 1.5
     noisy = {**found, ONE: disturbed}
-    assert latency_statistics.bands([noisy], LIMITS, seed=1)[1].more == pytest.approx(0, abs=0.06)
+    assert latency_statistics.bootstrap_ratios([noisy], LIMITS, seed=1)[1].more == pytest.approx(0, abs=0.06)
     assert said(noisy)["p95 of one row"] is not False
     disturbed[:40, 1] *= 8  # in two thirds of the rounds it is the service
     assert said(noisy)["p95 of one row"] is False
@@ -57,8 +57,8 @@ def test_rounds_in_which_something_else_ran_are_outside_the_middle():
 
 def test_the_middle_half_is_that_of_each_side():
     rounds = np.array([[9.0, 40.0], [1.0, 20.0], [2.0, 30.0], [3.0, 10.0]])
-    assert latency_statistics.usual(rounds).tolist() == [2.5, 25.0]
-    assert latency_statistics.usual(np.stack([rounds, 2 * rounds])).tolist() == [[2.5, 25.0], [5.0, 50.0]]
+    assert latency_statistics.interquartile_mean(rounds).tolist() == [2.5, 25.0]
+    assert latency_statistics.interquartile_mean(np.stack([rounds, 2 * rounds])).tolist() == [[2.5, 25.0], [5.0, 50.0]]
 
 
 def test_a_wide_band_around_the_tolerance_cannot_tell():
@@ -75,7 +75,7 @@ def test_a_narrow_band_around_the_tolerance_is_tolerated():
 
 
 def test_percentiles_and_band_are_told_in_milliseconds_and_parts():
-    first = latency_statistics.bands([times(1.2, noise=0.01)], LIMITS, seed=1)[0]
+    first = latency_statistics.bootstrap_ratios([times(1.2, noise=0.01)], LIMITS, seed=1)[0]
     assert first.head_ms / first.base_ms - 1 == pytest.approx(first.more)
     assert first.low < 0.2 < first.high
     assert 0.1 < first.base_ms < 0.3
@@ -86,10 +86,12 @@ def test_percentiles_and_band_are_told_in_milliseconds_and_parts():
 
 def test_measurements_are_pooled_and_a_seed_repeats_the_band():
     parts = [times(seed=1), times(seed=2)]
-    assert latency_statistics.bands(parts, LIMITS, seed=3) == latency_statistics.bands(parts, LIMITS, seed=3)
+    assert latency_statistics.bootstrap_ratios(parts, LIMITS, seed=3) == latency_statistics.bootstrap_ratios(
+        parts, LIMITS, seed=3
+    )
     one, both = (
-        latency_statistics.bands(parts[:1], LIMITS, seed=3)[0],
-        latency_statistics.bands(parts, LIMITS, seed=3)[0],
+        latency_statistics.bootstrap_ratios(parts[:1], LIMITS, seed=3)[0],
+        latency_statistics.bootstrap_ratios(parts, LIMITS, seed=3)[0],
     )
     assert both.high - both.low < one.high - one.low
 
@@ -99,7 +101,9 @@ def test_the_band_holds_the_truth_about_as_often_as_it_says(ratio: float):
     limits = LIMITS.model_copy(update={"resamples": 120})
     seen = [times(ratio, seed=seed, rounds=30, size=8) for seed in range(60)]
     held = [
-        b.low <= ratio - 1 <= b.high for found in seen for b in latency_statistics.bands([found], limits, seed=1)[:1]
+        b.low <= ratio - 1 <= b.high
+        for found in seen
+        for b in latency_statistics.bootstrap_ratios([found], limits, seed=1)[:1]
     ]
     assert 52 <= sum(held) <= 60  # 95 % of 60 are 57; fewer than 52 are one in four hundred
 
@@ -108,7 +112,7 @@ def test_rounds_are_drawn_whole():
     """As if requests were independent, the noise of whole rounds would be taken for knowledge."""
     noisy: Callable[[], Times] = lambda: times(noise=0.2)  # noqa: E731
     shuffled = {kind: np.random.default_rng(1).permuted(found, axis=0) for kind, found in noisy().items()}
-    whole, apart = (latency_statistics.bands([found], LIMITS, seed=1)[0] for found in (noisy(), shuffled))
+    whole, apart = (latency_statistics.bootstrap_ratios([found], LIMITS, seed=1)[0] for found in (noisy(), shuffled))
     assert whole.high - whole.low > 2 * (apart.high - apart.low)
 
 
@@ -117,46 +121,46 @@ def project(tmp_path: Path) -> Path:
     """A repository with an objective."""
     folder = tmp_path / "a b é"
     (folder / "loadtests").mkdir(parents=True)
-    shutil.copy(ROOT / load.SLO, folder / load.SLO)
+    shutil.copy(ROOT / slo.PATH, folder / slo.PATH)
     limited(folder, LIMITS.model_dump())
     begin(folder)
     return save(folder)
 
 
 def test_the_limits_are_the_bases_and_what_moves_is_told(project: Path):
-    own, moved = latency_statistics.held("HEAD", root=project)
+    own, moved = latency_statistics.limits_at_base("HEAD", root=project)
     assert (own, moved) == (LIMITS, [])
     limited(project, LIMITS.model_dump() | {"seconds": 0.5})
-    own, moved = latency_statistics.held("HEAD", root=project)
+    own, moved = latency_statistics.limits_at_base("HEAD", root=project)
     assert (own, moved) == (LIMITS, ["latency.seconds: 1.0 → 0.5"])
 
 
 @pytest.mark.parametrize("before", [None, "no yaml: [", "- a list"])
 def test_a_base_without_limits_holds_a_change_to_its_own(project: Path, before: str | None):
-    own = (project / load.SLO).read_text("utf-8")
+    own = (project / slo.PATH).read_text("utf-8")
     if before is None:
         limited(project, None)
     else:
-        (project / load.SLO).write_text(before, "utf-8")
+        (project / slo.PATH).write_text(before, "utf-8")
     save(project)
-    (project / load.SLO).write_text(own, "utf-8")
-    assert latency_statistics.held("HEAD", root=project) == (LIMITS, [])
+    (project / slo.PATH).write_text(own, "utf-8")
+    assert latency_statistics.limits_at_base("HEAD", root=project) == (LIMITS, [])
 
 
 def test_limits_that_nobody_has_or_that_are_wrong_are_named(project: Path):
     limited(project, LIMITS.model_dump() | {"seconds": -1})
     with pytest.raises(ConfigError, match=r"slo\.yaml: latency: seconds is -1.* greater than 0") as caught:
-        latency_statistics.own(project)
+        latency_statistics.own_limits(project)
     assert "section latency" in caught.value.hint
     save(project)
     with pytest.raises(ConfigError, match=r"slo\.yaml: latency: seconds is -1"):
-        latency_statistics.held("HEAD", root=project)  # a change's own too, or it would stop every later one
+        latency_statistics.limits_at_base("HEAD", root=project)  # a change's own too, or it would stop every later one
     limited(project, LIMITS.model_dump())
     with pytest.raises(ConfigError, match=r"slo\.yaml of the base HEAD: latency: seconds is -1"):
-        latency_statistics.held("HEAD", root=project)
+        latency_statistics.limits_at_base("HEAD", root=project)
     limited(project, None)
     with pytest.raises(ConfigError, match=r"slo\.yaml: latency: it is None"):
-        latency_statistics.own(project)
+        latency_statistics.own_limits(project)
 
 
 def test_a_limit_that_the_bases_code_does_not_know_is_the_changes_own(project: Path):
@@ -165,10 +169,10 @@ def test_a_limit_that_the_bases_code_does_not_know_is_the_changes_own(project: P
     limited(project, older)
     save(project)
     limited(project, LIMITS.model_dump())
-    own, moved = latency_statistics.held("HEAD", root=project)
+    own, moved = latency_statistics.limits_at_base("HEAD", root=project)
     assert own == LIMITS.model_copy(update={"seconds": 0.5})
     assert moved == ["latency.seconds: 0.5 → 1.0", "latency.of_old: 1 → None", "latency.starts_at_most: None → 3"]
 
 
 def test_the_limits_of_this_project_are_read():
-    assert latency_statistics.own(ROOT).one_row_p50_at_most < 0.2
+    assert latency_statistics.own_limits(ROOT).one_row_p50_at_most < 0.2

@@ -13,7 +13,7 @@ LIMITS = config.Prove(golden=1e-5, metrics=1e-2, plots=1e-1)
 METRICS, PLOT = "reports/metrics.json", "reports/plots/slices.json"
 
 
-def made(**changes: str) -> lock_diff.Claim:
+def made(**changes: str) -> lock_diff.PipelineState:
     """A claim of one data stage and one model stage; a change replaces the md5 of an output."""
     md5 = {"table": "a" * 32, "model": "b" * 32} | changes
     outs = {name: [{"path": name, "hash": "md5", "md5": md5[name], "size": 7}] for name in ("table", "model")}
@@ -21,7 +21,7 @@ def made(**changes: str) -> lock_diff.Claim:
         "ingest": {"cmd": "i", "outs": outs["table"]},
         "train": {"cmd": "t", "deps": outs["table"], "outs": outs["model"]},
     }
-    return lock_diff.Claim(stages=stages, kept={METRICS: {"auc": 0.7}, PLOT: [{"slice": "a", "rows": 100}]})
+    return lock_diff.PipelineState(stages=stages, kept={METRICS: {"auc": 0.7}, PLOT: [{"slice": "a", "rows": 100}]})
 
 
 def red(found: list) -> list[str]:
@@ -48,7 +48,7 @@ def test_values_may_differ_by_the_tolerance(claimed, given, said):
 
 def test_records_with_one_name_stay_two():
     twice = [{"input": "hour", "x": 1.0}, {"input": "hour", "x": 9.0}]
-    assert len(lock_diff.leaves(twice)) == 4
+    assert len(lock_diff.flatten(twice)) == 4
 
 
 def test_equal_claims_have_no_red_check():
@@ -70,7 +70,7 @@ def test_model_stage_may_have_other_bytes():
 
 
 def test_edited_output_is_compared_without_tolerance():
-    other = lock_diff.Claim(stages=made().stages, kept={METRICS: {"auc": 0.701}, PLOT: made().kept[PLOT]})
+    other = lock_diff.PipelineState(stages=made().stages, kept={METRICS: {"auc": 0.701}, PLOT: made().kept[PLOT]})
     assert red(lock_diff.compare(made(), other, LIMITS, who="the pipeline")) == []
     found = red(lock_diff.compare(made(), other, LIMITS, who="the pipeline", edited=[METRICS]))
     assert found == ["reports/metrics.json against the pipeline is auc is 0.7, not 0.701"]
@@ -79,13 +79,13 @@ def test_edited_output_is_compared_without_tolerance():
 @pytest.mark.parametrize("lost", [METRICS, PLOT])
 def test_output_that_only_one_side_has_is_red(lost):
     kept = {name: value for name, value in made().kept.items() if name != lost}
-    less = lock_diff.Claim(stages=made().stages, kept=kept)
+    less = lock_diff.PipelineState(stages=made().stages, kept=kept)
     assert lost in red(lock_diff.compare(made(), less, LIMITS, who="the pipeline"))[0]
     assert lost in red(lock_diff.compare(less, made(), LIMITS, who="the pipeline"))[0]
 
 
 def test_stage_that_is_gone_is_red():
-    less = lock_diff.Claim(stages={"train": made().stages["train"]}, kept=made().kept)
+    less = lock_diff.PipelineState(stages={"train": made().stages["train"]}, kept=made().kept)
     assert "stage ingest" in red(lock_diff.compare(made(), less, LIMITS, who="the pipeline"))[0]
 
 
@@ -104,7 +104,7 @@ def test_stage_that_is_gone_is_red():
 )
 def test_what_is_no_lock_has_no_stages(tmp_path: Path, text: str):
     (tmp_path / "dvc.lock").write_text(text)
-    assert lock_diff.read(tmp_path) == lock_diff.Claim(stages={}, kept={})
+    assert lock_diff.read(tmp_path) == lock_diff.PipelineState(stages={}, kept={})
 
 
 def test_outputs_in_git_are_read_by_name(tmp_path: Path):

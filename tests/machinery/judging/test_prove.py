@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slipway.core import config, files, git
+from slipway.core import config, dvc, files, git
 from slipway.core.verdict import Check, sentence
-from slipway.errors import Refused, Unsure
-from slipway.judging import champion, lock_diff, prove
-from slipway.judging.lock_diff import Claim
+from slipway.errors import CheckFailed, Inconclusive
+from slipway.judging import lock_diff, prove
+from slipway.judging.lock_diff import PipelineState
 from slipway.pipeline import evaluate
 from support.committed_project import edit, save
 
@@ -32,10 +32,10 @@ def prove_it(folder: Path) -> str:
     return prove.run(config.load(folder / "params.yaml"), base="HEAD", root=folder)
 
 
-def refusal(folder: Path, error: type[Refused] | type[Unsure] = Refused) -> str:
+def refusal(folder: Path, error: type[CheckFailed] | type[Inconclusive] = CheckFailed) -> str:
     with pytest.raises(error) as caught:
         prove_it(folder)
-    assert files.read_json(folder / prove.VERDICT)["verdict"] == {Refused: "fail", Unsure: "unsure"}[error]
+    assert files.read_json(folder / prove.VERDICT)["verdict"] == {CheckFailed: "fail", Inconclusive: "unsure"}[error]
     assert "make repro" in caught.value.hint
     assert "commit" in caught.value.hint
     return str(caught.value)
@@ -51,7 +51,7 @@ def relock(folder: Path, path: str, place: Path | None = None) -> str:
     """Write another hash into dvc.lock; with `place`, that of those bytes, which come into DVC's cache."""
     md5 = hashlib.md5(place.read_bytes(), usedforsecurity=False).hexdigest() if place else NOBODYS
     if place:
-        target = champion.cache_folder(folder) / "files/md5" / md5[:2] / md5[2:]
+        target = dvc.cache_folder(folder) / "files/md5" / md5[:2] / md5[2:]
         target.parent.mkdir(exist_ok=True)
         shutil.copy(place, target)
     lock = folder / "dvc.lock"
@@ -69,8 +69,8 @@ def test_honest_lock_is_proven(honest):
         "lock": files.sha256(honest / "dvc.lock"),
         "model": files.sha256(honest / "models/model.onnx"),
     }
-    assert git.dirty(honest) == []
-    assert git.output("worktree", "list", root=honest).count("\n") == 0
+    assert git.uncommitted_files(honest) == []
+    assert git.run("worktree", "list", root=honest).count("\n") == 0
 
 
 def test_param_edited_without_repro_is_red(copy):
@@ -89,8 +89,8 @@ def test_code_edited_without_repro_is_red(copy):
 
 
 def test_code_that_was_not_committed_is_red(copy):
-    git.output("rm", "-q", "--cached", "src/bikes/features.py", root=copy)
-    git.output("commit", "-q", "-m", "Forget a file", root=copy)
+    git.run("rm", "-q", "--cached", "src/bikes/features.py", root=copy)
+    git.run("commit", "-q", "-m", "Forget a file", root=copy)
     assert "stage features since dvc.lock is src/bikes/features.py deleted" in refusal(copy)
 
 
@@ -143,7 +143,7 @@ def models(folder: Path, honest: Path) -> dict[str, Check]:
     """What the edited lock of `folder` comes to against the honest pipeline's files, by name."""
     claims = lock_diff.read(folder), lock_diff.read(honest)
     limits = config.load(honest / "params.yaml").prove
-    return {check.name: check for check in prove.models(honest, champion.cache_folder(folder), *claims, limits)}
+    return {check.name: check for check in prove.models(honest, dvc.cache_folder(folder), *claims, limits)}
 
 
 def test_golden_answer_off_beyond_tolerance_is_red(copy, honest):
@@ -201,7 +201,7 @@ def test_golden_answers_in_git_have_their_own_tolerance(copy, honest):
 def test_bytes_in_the_cache_that_are_others_leave_it_unsure(copy, honest):
     relock(copy, "models/model.onnx")
     (copy / evaluate.GOLDEN).unlink()
-    place = champion.cache_folder(copy) / "files/md5" / NOBODYS[:2] / NOBODYS[2:]
+    place = dvc.cache_folder(copy) / "files/md5" / NOBODYS[:2] / NOBODYS[2:]
     place.parent.mkdir()
     place.write_text("no model")
     assert models(copy, honest)["models/model.onnx of dvc.lock"].ok is None
@@ -221,12 +221,12 @@ def test_lock_that_is_none_is_red(copy, text):
 
 def test_pipeline_that_does_not_run_leaves_it_unsure(copy):
     (copy / "dvc.yaml").write_text("stages: {ingest: {cmd: 3}}\n")
-    assert "the pipeline in a checkout of the commit is `dvc status --json` fails" in refusal(save(copy), Unsure)
+    assert "the pipeline in a checkout of the commit is `dvc status --json` fails" in refusal(save(copy), Inconclusive)
 
 
 def test_lock_without_its_pipeline_is_unsure(copy):
     (copy / "dvc.yaml").unlink()
-    assert "the pipeline in a checkout of the commit is `dvc" in refusal(save(copy), Unsure)
+    assert "the pipeline in a checkout of the commit is `dvc" in refusal(save(copy), Inconclusive)
 
 
 def test_what_is_absent_says_nothing_of_the_lock():
@@ -236,7 +236,7 @@ def test_what_is_absent_says_nothing_of_the_lock():
 
 
 def test_stage_without_a_lock_is_asked_too():
-    found = prove.current(Claim(stages={"ingest": {}}, kept={}), STATUS, frozen=["ingest"], made=())
+    found = prove.current(PipelineState(stages={"ingest": {}}, kept={}), STATUS, frozen=["ingest"], made=())
     assert [(check.name, check.ok) for check in found] == [
         ("stage ingest since dvc.lock", False),
         ("stage train since dvc.lock", False),

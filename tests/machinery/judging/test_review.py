@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.core import files, git
-from slipway.judging import champion
+from slipway.core import dvc, files, git
 from support.committed_project import edit, save
 from support.sample_pods import made, pod
 
@@ -34,7 +33,7 @@ def test_honest_change_passes_every_gate(copy, cli, tmp_path, monkeypatch):
     assert text.startswith("## ✅ Better than the dummy baseline")
     assert "**Latency**: the same service as the base&#39;s: not one file of it differs" in text
     assert (tmp_path / "summary.md").read_text("utf-8") == text
-    assert git.dirty(copy) == []
+    assert git.uncommitted_files(copy) == []
 
 
 def test_metric_edited_by_hand_is_red_and_still_judged(copy, cli):
@@ -59,8 +58,8 @@ def test_model_below_its_floor_and_lock_not_current_are_both_said(copy, cli):
 
 def test_shallow_clone_says_what_is_missing(copy, cli, tmp_path):
     shallow = tmp_path / "shallow"
-    git.output("clone", "-q", "--depth", "1", copy.as_uri(), str(shallow), root=tmp_path)
-    champion.share_cache(shallow, copy / ".dvc/cache")
+    git.run("clone", "-q", "--depth", "1", copy.as_uri(), str(shallow), root=tmp_path)
+    dvc.share_cache(shallow, copy / ".dvc/cache")
     done = cli(shallow, "review", "--base", "HEAD^1")
     assert done.returncode == 2
     assert "revision 'HEAD^1' does not exist" in done.stderr

@@ -7,7 +7,7 @@ import pytest
 from slipway.core import git
 from slipway.errors import DataError
 from slipway.lineage import sources
-from slipway.lineage.chain import Absent, Lock, Wrong
+from slipway.lineage.links import Absent, Invalid, Lock
 from support.sample_ledger import line, repository  # noqa: F401
 
 A, B, C = ("a" * 40, "b" * 40, "c" * 40)
@@ -81,7 +81,7 @@ def test_newest_line_that_holds_an_image_is_found_by_digest():
 
 
 def test_output_that_the_lock_lacks_is_wrong(tmp_path):
-    assert sources.cached(Lock(sha256="", outs={}, sources={}), "a", tmp_path) == Wrong("dvc.lock has no output a")
+    assert sources.cached(Lock(sha256="", outs={}, sources={}), "a", tmp_path) == Invalid("dvc.lock has no output a")
     assert isinstance(sources.cached(Absent("no lock"), "a", tmp_path), Absent)
     assert isinstance(sources.cached(Lock(sha256="", outs={"a": "0" * 32}, sources={}), "a", tmp_path), Absent)
 
@@ -89,15 +89,15 @@ def test_output_that_the_lock_lacks_is_wrong(tmp_path):
 @pytest.fixture
 def history(tmp_path):
     """A repository with two commits on main, and one beside them; their hashes."""
-    git.output("init", "-q", "-b", "main", str(tmp_path))
+    git.run("init", "-q", "-b", "main", str(tmp_path))
     for name, value in (("user.name", "t"), ("user.email", "t@example.org")):
-        git.output("config", name, value, root=tmp_path)
+        git.run("config", name, value, root=tmp_path)
     found = []
     for branch, name in (("main", "one"), ("main", "two"), ("beside", "three")):
-        git.output("checkout", "-q", "-B", branch, root=tmp_path)
-        git.output("commit", "-q", "--allow-empty", "-m", name, root=tmp_path)
+        git.run("checkout", "-q", "-B", branch, root=tmp_path)
+        git.run("commit", "-q", "--allow-empty", "-m", name, root=tmp_path)
         found.append(git.commit(root=tmp_path))
-    git.output("checkout", "-q", "main", root=tmp_path)
+    git.run("checkout", "-q", "main", root=tmp_path)
     return found
 
 
@@ -111,15 +111,15 @@ def test_source_commit_is_on_main_and_before_its_line(history, tmp_path):
         ("0" * 40, two, "is not in this repository"),
     ):
         found = sources.source(commit, entered, tmp_path)
-        assert isinstance(found, Wrong), why
+        assert isinstance(found, Invalid), why
         assert why in found.why
 
 
 def test_commit_without_a_lock_is_wrong(history, tmp_path):
-    assert sources.at(history[0], tmp_path) == Wrong(f"commit {history[0][:12]} has no dvc.lock")
+    assert sources.at(history[0], tmp_path) == Invalid(f"commit {history[0][:12]} has no dvc.lock")
     (tmp_path / "dvc.lock").write_text("stages: {train: {}}\n", encoding="utf-8")
-    git.output("add", "dvc.lock", root=tmp_path)
-    git.output("commit", "-q", "-m", "A lock", root=tmp_path)
+    git.run("add", "dvc.lock", root=tmp_path)
+    git.run("commit", "-q", "-m", "A lock", root=tmp_path)
     found = sources.at(git.commit(root=tmp_path), tmp_path)
-    assert isinstance(found, Wrong)
+    assert isinstance(found, Invalid)
     assert "is no lock with a stage ingest" in found.why

@@ -17,8 +17,8 @@ import pytest
 
 from slipway.cluster import kustomization
 from slipway.core import config, environment, files, git, ledger
-from slipway.errors import ConfigError, Refused, Unsure
-from slipway.lineage import chain, verify
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
+from slipway.lineage import links, verify
 from slipway.packaging import package
 from slipway.pipeline import track
 from slipway.serving.local_server import free_port
@@ -63,7 +63,7 @@ class Project:
         image = str(values.get("image") or fake_registry.push(self.hub.address, "bikes", labels=said))
         values["image"] = image
         ledger.append(ledger.Line.model_validate(values), self.folder)
-        kustomization.bump(kustomization.path(env, self.folder), "serve", image.partition("@")[2])
+        kustomization.write_digest(kustomization.path(env, self.folder), "serve", image.partition("@")[2])
         save(self.folder)
         return image
 
@@ -75,11 +75,11 @@ class Project:
     def broken(self, **start: str) -> tuple[str, str]:
         """The first broken link and what verify says of it."""
         chains = verify.run(root=self.folder, **(start or {"env": "staging"}))
-        with pytest.raises(Refused, match="the first broken link is ") as told:
+        with pytest.raises(CheckFailed, match="the first broken link is ") as told:
             verify.enforce(chains)
         assert told.value.hint
         assert files.read_json(self.folder / verify.RECORD)["verdict"] == "fail"
-        (first,) = filter(None, map(chain.first_broken, chains.values()))
+        (first,) = filter(None, map(links.first_broken, chains.values()))
         assert first.name in str(told.value)
         return first.name, first.said
 
@@ -96,7 +96,7 @@ def _own_stores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def built(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bikes problem reproduced, tracked and packaged; merged as pull request 12. Read only."""
     folder = shutil.copytree(honest, tmp_path_factory.mktemp("verify") / "a b é", symlinks=True)
-    git.output("commit", "-q", "--amend", "-m", "Better features (#12)", root=folder)
+    git.run("commit", "-q", "--amend", "-m", "Better features (#12)", root=folder)
     params = config.load(folder / "params.yaml")
     track.run(params, root=folder)
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow exports the address it was given
@@ -113,8 +113,8 @@ def project(built: Path, tmp_path: Path) -> Iterator[Project]:
             path = kustomization.path(env, folder)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(OVERLAY.format(env=env, address=hub.address, zeros="0" * 64), "utf-8")
-        git.output("add", "-A", root=folder)
-        git.output("commit", "-q", "--amend", "--no-edit", root=folder)
+        git.run("add", "-A", root=folder)
+        git.run("commit", "-q", "--amend", "--no-edit", root=folder)
         yield Project(folder, hub)
 
 
@@ -158,7 +158,7 @@ def test_line_of_this_machine_is_walked_back_from_the_bento(project):
     file = ledger.path("staging", project.folder)
     project.release()
     row = json.loads(file.read_text("utf-8"))
-    git.output("reset", "-q", "--hard", "HEAD~1", root=project.folder)
+    git.run("reset", "-q", "--hard", "HEAD~1", root=project.folder)
     file.parent.mkdir(exist_ok=True)
     file.write_text(ledger.Line.model_validate(row | {"image": None}).model_dump_json() + "\n", "utf-8")
     save(project.folder)
@@ -175,7 +175,7 @@ def commit(project: Project, name: str, before: str, after: str) -> None:
 
 def test_overlay_moved_by_hand_is_the_broken_link(project):
     other, _ = fake_registry.push(project.hub.address, "bikes", labels={"evil": "yes"}), project.release()
-    kustomization.bump(kustomization.path("staging", project.folder), "serve", other.partition("@")[2])
+    kustomization.write_digest(kustomization.path("staging", project.folder), "serve", other.partition("@")[2])
     save(project.folder)
     name, said = project.broken()
     assert name == "overlay"
@@ -192,8 +192,8 @@ def test_overlay_that_never_held_the_image_is_the_broken_link(project):
 def test_line_without_its_overlay_is_the_broken_link(project):
     image = project.release(image=fake_registry.push(project.hub.address, "bikes"))
     project.release(labels={"a": "b"})
-    kustomization.bump(kustomization.path("staging", project.folder), "serve", image.partition("@")[2])
-    git.output("commit", "-q", "-a", "--amend", "--no-edit", root=project.folder)
+    kustomization.write_digest(kustomization.path("staging", project.folder), "serve", image.partition("@")[2])
+    git.run("commit", "-q", "-a", "--amend", "--no-edit", root=project.folder)
     assert project.broken(image=ledger.read("staging", project.folder)[-1].image)[0] == "overlay"
 
 
@@ -214,7 +214,7 @@ def test_ledger_line_rewritten_is_the_broken_link(project, before, after, kept):
 def test_ledger_line_with_another_image_is_the_broken_link(project):
     project.release()
     other = fake_registry.push(project.hub.address, "bikes", labels={"a": "b"}).partition("@")[2]
-    commit(project, "releases/staging.jsonl", kustomization.at("staging", "HEAD", project.folder).digest, other)
+    commit(project, "releases/staging.jsonl", kustomization.pinned_at("staging", "HEAD", project.folder).digest, other)
     assert project.broken()[0] == "ledger"
 
 
@@ -237,15 +237,15 @@ def test_ledger_cut_off_is_the_broken_link(project):
 def test_ledger_line_that_nobody_committed_is_the_broken_link(project):
     project.release()
     project.release(labels={"a": "b"})
-    git.output("reset", "-q", "--soft", "HEAD~1", root=project.folder)
-    git.output("commit", "-q", "-m", "Only the overlay", "--", "k8s", root=project.folder)
+    git.run("reset", "-q", "--soft", "HEAD~1", root=project.folder)
+    git.run("commit", "-q", "-m", "Only the overlay", "--", "k8s", root=project.folder)
     name, said = project.broken()
     assert (name, "is not committed" in said) == ("ledger", True)
 
 
 def test_image_deployed_without_a_line_is_the_broken_link(project):
     image = fake_registry.push(project.hub.address, "bikes")
-    kustomization.bump(kustomization.path("staging", project.folder), "serve", image.partition("@")[2])
+    kustomization.write_digest(kustomization.path("staging", project.folder), "serve", image.partition("@")[2])
     save(project.folder)
     assert project.broken() == ("ledger", f"no line of releases/staging.jsonl holds {image.partition('@')[2][:19]}")
 
@@ -385,11 +385,11 @@ def test_params_without_sources_are_the_broken_link(project):
 
 
 def test_commit_beside_main_is_the_broken_link(project):
-    git.output("checkout", "-q", "-b", "aside", root=project.folder)
+    git.run("checkout", "-q", "-b", "aside", root=project.folder)
     (project.folder / "aside").write_text("x")
     aside = git.commit(root=save(project.folder))
-    git.output("checkout", "-q", "main", root=project.folder)
-    git.output("merge", "-q", "--no-ff", "-m", "Merge it", "aside", root=project.folder)
+    git.run("checkout", "-q", "main", root=project.folder)
+    git.run("merge", "-q", "--no-ff", "-m", "Merge it", "aside", root=project.folder)
     project.release(commit=aside, pull_request=None)
     name, said = project.broken()
     assert (name, "not in main's own history, only beside it" in said) == ("commit", True)
@@ -406,16 +406,16 @@ def test_commit_later_than_its_line_is_the_broken_link(project):
     (project.folder / "later").write_text("x")
     later = git.commit(root=save(project.folder))
     image = project.release(commit=later)
-    git.output("reset", "-q", "--hard", "HEAD~2", root=project.folder)  # the same line, in a commit before its source
+    git.run("reset", "-q", "--hard", "HEAD~2", root=project.folder)  # the same line, in a commit before its source
     line = ledger.Line.model_validate_json(
-        git.output("show", "HEAD@{1}:releases/staging.jsonl", root=project.folder).splitlines()[-1]
+        git.run("show", "HEAD@{1}:releases/staging.jsonl", root=project.folder).splitlines()[-1]
     )
     ledger.append(line, project.folder)
-    kustomization.bump(kustomization.path("staging", project.folder), "serve", image.partition("@")[2])
+    kustomization.write_digest(kustomization.path("staging", project.folder), "serve", image.partition("@")[2])
     save(project.folder)
-    git.output("merge", "-q", "-s", "ours", "-m", "Merge", "--no-ff", later, root=project.folder)
-    git.output("branch", "-q", "-f", "origin/main", later, root=project.folder)
-    git.output("update-ref", "refs/remotes/origin/main", later, root=project.folder)
+    git.run("merge", "-q", "-s", "ours", "-m", "Merge", "--no-ff", later, root=project.folder)
+    git.run("branch", "-q", "-f", "origin/main", later, root=project.folder)
+    git.run("update-ref", "refs/remotes/origin/main", later, root=project.folder)
     name, said = project.broken()
     assert (name, "is not before" in said) == ("commit", True)
 
@@ -490,7 +490,7 @@ def test_tracking_server_that_is_down_is_absent(project, monkeypatch):
 def test_shallow_clone_leaves_the_source_out_of_reach(project, tmp_path):
     project.release()
     clone = tmp_path / "clone"
-    git.output("clone", "-q", "--depth", "1", project.folder.as_uri(), str(clone), root=tmp_path)
+    git.run("clone", "-q", "--depth", "1", project.folder.as_uri(), str(clone), root=tmp_path)
     found = Project(clone, project.hub).walk()
     assert {name for name, word in found.items() if word == "absent"} >= {
         "lock",
@@ -502,7 +502,7 @@ def test_shallow_clone_leaves_the_source_out_of_reach(project, tmp_path):
 
 
 def test_commit_without_a_pull_request_is_absent(project):
-    git.output("commit", "-q", "--amend", "-m", "Straight to main", root=project.folder)
+    git.run("commit", "-q", "--amend", "-m", "Straight to main", root=project.folder)
     project.release(pull_request=None)
     assert project.walk()["pull request"] == "absent"
 
@@ -581,7 +581,7 @@ def test_pod_of_an_unknown_image_breaks_at_the_overlay(project, cluster):
 
 def test_pod_that_runs_nothing_yet_is_unsure(project, cluster):
     cluster(pod("a@sha256:" + "e" * 64, ""))
-    with pytest.raises(Unsure, match="pod serve-1 runs nothing yet: Running"):
+    with pytest.raises(Inconclusive, match="pod serve-1 runs nothing yet: Running"):
         project.walk(pod="serve-1")
 
 
@@ -626,7 +626,7 @@ def test_verb_prints_json_alone_when_asked(project, cli: Cli):
 def test_terminal_gets_a_table(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    verify.show({"staging": [chain.ok("overlay", "pins [it]"), chain.broken("image", "gone", "push it")]})
+    verify.show({"staging": [links.ok("overlay", "pins [it]"), links.broken("image", "gone", "push it")]})
     shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
     assert "staging" in shown
     assert re.search(r"overlay +ok +pins \[it\]\s+image +broken +gone", shown)

@@ -22,27 +22,27 @@ def test_rows_keep_the_contract() -> None:
     assert all(Reader(contract).check(dict(row)) == row for row in rows)
     assert len(rows) == 64 + 120 + 20
     assert rows == of.rows()
-    assert any(row["y"] is None for row in canary_replay.unusual(contract, 200, random.Random(0)))
+    assert any(row["y"] is None for row in canary_replay.random_rows(contract, 200, random.Random(0)))
 
 
 def test_whole_numbers_and_unknown_texts_keep_the_contract_too() -> None:
     nodes = {"n": {"type": "integer", "minimum": 2, "maximum": 3}, "t": {"type": "string", "minLength": 4}}
-    rows = canary_replay.unusual({"inputs": {"properties": nodes}, "known": {}}, 20, random.Random(0))
+    rows = canary_replay.random_rows({"inputs": {"properties": nodes}, "known": {}}, 20, random.Random(0))
     assert {row["n"] for row in rows} == {2, 3}
     assert {row["t"] for row in rows} == {"xxxx"}
 
 
 def test_mixed_rows_are_golden_ones_with_some_values_of_another() -> None:
     golden = [{f"x{n}": (row, n) for n in range(24)} for row in range(5)]
-    for row in canary_replay.mixed(golden, 50, random.Random(0)):
+    for row in canary_replay.recombined_rows(golden, 50, random.Random(0)):
         origins = [origin for origin, _ in row.values()]
         assert max(origins.count(origin) for origin in origins) >= 21
         assert [n for _, n in row.values()] == list(range(24))
-    assert canary_replay.mixed([], 50, random.Random(0)) == []
+    assert canary_replay.recombined_rows([], 50, random.Random(0)) == []
 
 
 def test_requests_leave_in_turns_a_b_b_a() -> None:
-    one, other = canary_replay.moments(4, 2, rate=50)
+    one, other = canary_replay.send_schedule(4, 2, rate=50)
     left = sorted([*((at, "A") for at in one), *((at, "B") for at in other)])
     assert "".join(name for _, name in left) == "ABBAABBA"
     assert one[2] - one[0] == pytest.approx(0.04 + canary_replay.GAP_SECONDS)
@@ -51,7 +51,7 @@ def test_requests_leave_in_turns_a_b_b_a() -> None:
 def test_every_answer_is_kept() -> None:
     of = given()
     with Twin(of) as one, Twin(of, model=lambda row: right(row) / 2, failing=7) as other:
-        stable, canary = canary_replay.both(one.url, other.url, of.rows(), realistic=184, rate=400, warm=0)
+        stable, canary = canary_replay.replay_to_both(one.url, other.url, of.rows(), realistic=184, rate=400, warm=0)
     assert [a.prediction for a in stable.answers] == [right(row) for row in of.rows()]
     assert 0 < min(stable.late_ms) < 20
     assert [a.status for a in canary.answers] == [500 if not n % 7 else 200 for n in range(204)]
@@ -66,7 +66,7 @@ def test_every_answer_is_kept() -> None:
 def test_without_unusual_rows_the_counts_are_read_at_the_end() -> None:
     of = given(unusual=0)
     with Twin(of) as one, Twin(of) as other:
-        stable, _ = canary_replay.both(one.url, other.url, of.rows(), realistic=184, rate=400, warm=3)
+        stable, _ = canary_replay.replay_to_both(one.url, other.url, of.rows(), realistic=184, rate=400, warm=3)
     counted = stable.counted()
     assert counted is not None
     assert counted[-1][1] == 184.0
@@ -75,14 +75,14 @@ def test_without_unusual_rows_the_counts_are_read_at_the_end() -> None:
 def test_a_stall_counts_from_the_intended_moment() -> None:
     of = given()
     with Twin(of) as one, Twin(of, slow=1000, slow_ms=400) as other:  # the first request alone is slow
-        _, canary = canary_replay.both(one.url, other.url, of.rows(), realistic=184, rate=200, warm=0)
+        _, canary = canary_replay.replay_to_both(one.url, other.url, of.rows(), realistic=184, rate=200, warm=0)
     waited = [answer.latency_ms for answer in canary.answers[:60]]  # those that should have left meanwhile
     assert all(ms > 390 - 5 * number for number, ms in enumerate(waited))
     assert len(canary.late_ms) < 204 - 40  # who waits for an answer is not late by itself
 
 
 def test_silence_is_no_answer() -> None:
-    side, other = canary_replay.both(
+    side, other = canary_replay.replay_to_both(
         "http://127.0.0.1:9", "http://127.0.0.1:9", [{}] * 3, realistic=2, rate=400, warm=1
     )
     assert [(a.status, a.prediction) for a in side.answers] == [(None, None)] * 3
@@ -92,7 +92,9 @@ def test_silence_is_no_answer() -> None:
 def test_after_its_grace_the_rest_is_unanswered() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as deaf:  # takes connections, and never answers
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        side, _ = canary_replay.both(url, url, [{}] * 50, realistic=50, rate=400, warm=0, answer=0.1, grace=0.3)
+        side, _ = canary_replay.replay_to_both(
+            url, url, [{}] * 50, realistic=50, rate=400, warm=0, answer=0.1, grace=0.3
+        )
     assert [a.status for a in side.answers] == [None] * 50
     assert sum(a.latency_ms == math.inf for a in side.answers) > 30
 
@@ -100,7 +102,7 @@ def test_after_its_grace_the_rest_is_unanswered() -> None:
 def test_a_kept_connection_that_was_closed_is_opened_again() -> None:
     of = given()
     with Twin(of, closing=10) as one, Twin(of) as other:
-        stable, _ = canary_replay.both(one.url, other.url, of.rows(), realistic=184, rate=400, warm=0)
+        stable, _ = canary_replay.replay_to_both(one.url, other.url, of.rows(), realistic=184, rate=400, warm=0)
     assert {answer.status for answer in stable.answers} == {200}
 
 
@@ -117,7 +119,7 @@ def test_a_service_that_drops_every_request_answers_nothing() -> None:
         thread = threading.Thread(target=drop)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        side, _ = canary_replay.both(url, url, [{}] * 3, realistic=3, rate=400, warm=0)
+        side, _ = canary_replay.replay_to_both(url, url, [{}] * 3, realistic=3, rate=400, warm=0)
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
     assert [answer.status for answer in side.answers] == [None] * 3
@@ -129,5 +131,5 @@ def test_a_service_that_drops_every_request_answers_nothing() -> None:
 def test_what_holds_no_finite_number_is_no_prediction(body: bytes) -> None:
     of = given()
     with Twin(of, body=body) as one, Twin(of) as other:
-        stable, _ = canary_replay.both(one.url, other.url, of.rows()[:2], realistic=2, rate=400, warm=0)
+        stable, _ = canary_replay.replay_to_both(one.url, other.url, of.rows()[:2], realistic=2, rate=400, warm=0)
     assert [(answer.status, answer.prediction) for answer in stable.answers] == [(200, None)] * 2

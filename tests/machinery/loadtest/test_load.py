@@ -17,10 +17,11 @@ import psutil
 import pytest
 
 from slipway.core import config, files
-from slipway.errors import ConfigError, Refused, Unsure
-from slipway.loadtest import load
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
+from slipway.loadtest import load, slo
 from slipway.loadtest.generator_health import Limits
-from slipway.loadtest.load import Endpoint, Measured, Sample, Schedule, Slo
+from slipway.loadtest.load import Measured, Sample
+from slipway.loadtest.slo import Endpoint, Schedule, Slo
 from support.load_samples import LIMITS, PREDICT, QUIET, SCHEDULE, SLO, samples
 from support.paths import ROOT
 
@@ -46,7 +47,7 @@ def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> 
     verdict = load.judge(Measured(given, QUIET), SLO, SCHEDULE, of="abc")
     assert (verdict.word, verdict.inputs) == (word, {"bento_sha256": "abc"})
     if because:
-        with pytest.raises((Refused, Unsure)) as caught:
+        with pytest.raises((CheckFailed, Inconclusive)) as caught:
             verdict.enforce()
         assert because in str(caught.value)
         assert caught.value.code == {"fail": 4, "unsure": 5}[word]
@@ -76,14 +77,14 @@ def test_each_endpoint_is_judged_alone() -> None:
     ],
 )
 def test_a_wrong_objective_is_a_wrong_setting(tmp_path: Path, change: tuple[str, str], says: str) -> None:
-    (tmp_path / "slo.yaml").write_text((ROOT / load.SLO).read_text("utf-8").replace(*change), "utf-8")
+    (tmp_path / "slo.yaml").write_text((ROOT / slo.PATH).read_text("utf-8").replace(*change), "utf-8")
     with pytest.raises(ConfigError) as caught:
-        load.slo(tmp_path / "slo.yaml")
+        slo.read(tmp_path / "slo.yaml")
     assert says in str(caught.value)
 
 
 def test_the_projects_objective_is_valid() -> None:
-    objective = load.slo(ROOT / load.SLO)
+    objective = slo.read(ROOT / slo.PATH)
     assert PREDICT in objective.endpoints
     assert objective.golden_difference_at_most == config.load(ROOT / "params.yaml").package.tolerance
     for schedule in objective.schedules.values():
@@ -153,7 +154,7 @@ def folder(project: Path, tmp_path: Path) -> Path:
                  "generator": {"lag_ms_at_most": 400, "cpu_at_most": 0.95},
                  "endpoints": {PREDICT: {"share": 1, "min_requests": 100, "errors_at_most": 0.01,
                                          "p95_ms_at_most": 400, "p99_ms_at_most": 5000}}}  # fmt: skip
-    files.write_json(tmp_path / load.SLO, objective)
+    files.write_json(tmp_path / slo.PATH, objective)
     return tmp_path
 
 
@@ -178,7 +179,7 @@ def test_a_stall_counts_from_the_intended_moment(host: str, handler: type[Handle
 
     watch = threading.Thread(target=stall_when_asked)
     watch.start()
-    with pytest.raises(Refused, match=r"POST /predict p95_ms is \d+"):
+    with pytest.raises(CheckFailed, match=r"POST /predict p95_ms is \d+"):
         load.run(host, root=folder)
     watch.join()
     found = {check["name"]: check for check in files.read_json(folder / load.VERDICT)["checks"]}
@@ -213,7 +214,7 @@ def quick() -> Iterator[str]:
 
 def objective(folder: Path, **machine: Any) -> Slo:
     """The folder's objective with other limits for whoever asks, and another schedule."""
-    found = load.slo(folder / load.SLO)
+    found = slo.read(folder / slo.PATH)
     schedules = found.schedules | {"machine": Schedule(**found.schedules["machine"].model_dump() | machine)}
     return found.model_copy(update={"schedules": schedules})
 
@@ -261,7 +262,7 @@ def test_a_generator_that_is_held_up_is_unsure(host: str, folder: Path) -> None:
 
 def test_errors_of_the_service_are_red(host: str, handler: type[Handler], folder: Path) -> None:
     handler.status = 500
-    with pytest.raises(Refused, match=r"POST /predict errors is 1, limit: ≤ 0.01 of the requests"):
+    with pytest.raises(CheckFailed, match=r"POST /predict errors is 1, limit: ≤ 0.01 of the requests"):
         load.run(host, root=folder)
 
 
@@ -270,7 +271,7 @@ def test_only_who_asks_sees_retries(
     host: str, handler: type[Handler], folder: Path, retries: int, failed: int, tries: list[int]
 ) -> None:
     handler.broken = (20, 60, 100)
-    of = load.slo(folder / load.SLO)
+    of = slo.read(folder / slo.PATH)
     found = load.measure(of, of.schedules["machine"], host, root=folder, retries=retries).samples
     assert sum(not sample.ok for sample in found) == failed
     assert sorted({sample.tries for sample in found}) == tries
@@ -278,14 +279,14 @@ def test_only_who_asks_sees_retries(
 
 
 def test_nobody_there_is_never_a_pass(folder: Path) -> None:
-    with pytest.raises(Refused, match=r"POST /predict errors is 1"):
+    with pytest.raises(CheckFailed, match=r"POST /predict errors is 1"):
         load.run("http://127.0.0.1:9", root=folder)
 
 
 def test_a_generator_that_fails_is_unsure(folder: Path) -> None:
     (folder / "models/golden.json").unlink()
     (folder / "models/golden.json").write_text("broken")
-    with pytest.raises(Unsure, match=r"locust kept no samples; it said"):
+    with pytest.raises(Inconclusive, match=r"locust kept no samples; it said"):
         load.run("http://127.0.0.1:9", root=folder)
     assert not (folder / load.VERDICT).exists()
 

@@ -12,7 +12,7 @@ import pytest
 from slipway.cluster import kustomization
 from slipway.core import config, files, git
 from slipway.errors import ConfigError, DataError
-from slipway.packaging import image, package
+from slipway.packaging import image, image_builder, package
 from support import committed_project, fake_container_tool, fake_registry
 from support.paths import ROOT
 
@@ -129,7 +129,7 @@ def test_a_program_of_ones_own_comes_first(work: Path, tools: Path, monkeypatch:
     own.write_text(f'#!/bin/sh\necho "$@" > "$0.said"\necho built; echo {printed}\n')
     own.chmod(0o755)
     monkeypatch.setenv("BUILD_IMAGE", str(own))
-    found = image.build("gate", work / "bento", "localhost:1/bikes:7", {"a": "b"}, root=work)
+    found = image_builder.build_image("gate", work / "bento", "localhost:1/bikes:7", {"a": "b"}, root=work)
     assert found == printed
     assert fake_container_tool.calls(tools, "docker") == []
     words = (tools / "own.said").read_text().split()
@@ -137,11 +137,11 @@ def test_a_program_of_ones_own_comes_first(work: Path, tools: Path, monkeypatch:
     assert fake_container_tool.option(words, "--label") == ["a=b", "slipway.base=python:3.11-slim"]
     monkeypatch.setenv("BUILD_IMAGE", str(tools / "none"))
     with pytest.raises(ConfigError, match=r"none cannot be run: No such file"):
-        image.build("gate", work / "bento", "localhost:1/bikes:7", {}, root=work)
+        image_builder.build_image("gate", work / "bento", "localhost:1/bikes:7", {}, root=work)
     own.write_text("#!/bin/sh\necho built\n")
     monkeypatch.setenv("BUILD_IMAGE", str(own))
     with pytest.raises(ConfigError, match=r"own printed 'built', limit: localhost:1/bikes@sha256"):
-        image.build("gate", work / "bento", "localhost:1/bikes:7", {}, root=work)
+        image_builder.build_image("gate", work / "bento", "localhost:1/bikes:7", {}, root=work)
 
 
 def test_a_push_that_names_no_digest_is_no_image(work: Path, tools: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_push_that_names_no_digest_is_no_image(work: Path, tools: Path) -> Non
     docker.write_text('#!/bin/sh\ntest "$1" != version || echo 9.9\ntest "$1" != build || echo "$@" > "$0.said"\n')
     docker.chmod(0o755)
     with pytest.raises(ConfigError, match="docker push localhost:1/bikes:7 named no digest"):
-        image.build("serve", work / "bento", "localhost:1/bikes:7", {}, root=work)
+        image_builder.build_image("serve", work / "bento", "localhost:1/bikes:7", {}, root=work)
     assert "BASE=python:3.11-slim " in (tools / "docker.said").read_text()  # the tag, where no digest is told
 
 
@@ -181,7 +181,7 @@ def test_a_failed_build_shows_its_end(work: Path, tools: Path) -> None:
     fake_container_tool.program(tools, "docker")
     (work / "bento/src/broken").touch()
     with pytest.raises(ConfigError, match=r"(?s)docker failed with exit code 1.*DO NOT MATCH THE HASHES"):
-        image.build("serve", work / "bento", "localhost:1/bikes:7", {}, root=work)
+        image_builder.build_image("serve", work / "bento", "localhost:1/bikes:7", {}, root=work)
 
 
 def test_only_what_was_packaged_and_committed_is_built(work: Path, tools: Path, params: config.Params) -> None:
@@ -207,7 +207,7 @@ def test_gate_is_built_from_its_few_files_and_pinned(
     assert fake_container_tool.option(told["words"], "--target") == ["gate"]
     expected = [path if path.parts[0] == "src" else "src" / path for path in image.contents(work)]
     assert told["context"] == sorted(path.as_posix() for path in expected)
-    assert git.dirty(work) == [image.COMPONENT.as_posix()]
+    assert git.uncommitted_files(work) == [image.COMPONENT.as_posix()]
 
 
 @pytest.fixture
@@ -241,11 +241,11 @@ def test_gate_whose_image_is_gone_is_built_again(
 
 
 def test_gate_of_a_squashed_commit_is_as_old_as_its_pin(work: Path, params: config.Params, pinned: str) -> None:
-    git.output("checkout", "-q", "--orphan", "squashed", root=work)
+    git.run("checkout", "-q", "--orphan", "squashed", root=work)
     committed_project.save(work)
-    git.output("branch", "-q", "-D", "main", root=work)
-    git.output("reflog", "expire", "--expire=now", "--all", root=work)
-    git.output("gc", "-q", "--prune=now", root=work)
+    git.run("branch", "-q", "-D", "main", root=work)
+    git.run("reflog", "expire", "--expire=now", "--all", root=work)
+    git.run("gc", "-q", "--prune=now", root=work)
     since = git.commit(root=work)
     assert since != pinned
     assert f"nothing in it has changed since {since[:12]}" in image.run(params, gate=True, root=work)
@@ -261,10 +261,10 @@ def test_what_a_module_imports_comes_with_it(work: Path) -> None:
 
 
 def test_the_base_is_named_in_a_from(work: Path) -> None:
-    assert image.base(ROOT) == "python:3.11-slim"
+    assert image_builder.base_image(ROOT) == "python:3.11-slim"
     (work / "Dockerfile").write_text("FROM scratch\n")
     with pytest.raises(ConfigError, match="Dockerfile has no line `FROM … AS slim`"):
-        image.base(work)
+        image_builder.base_image(work)
 
 
 @pytest.mark.parametrize("target", ["serve", "gate"])

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, Field
 
+from slipway import problem
 from slipway.errors import DataError
 from slipway.pipeline import contract
 
@@ -30,11 +31,11 @@ def boats(**changes: Any) -> pl.DataFrame:
 
 
 def test_columns_know_kind_range_and_unit() -> None:
-    name, length, age, launched = contract.columns(Boat)
+    name, length, age, launched = problem.columns(Boat)
     assert [c.kind for c in (name, length, age, launched)] == ["category", "number", "number", "time"]
     assert (length.low, length.high, length.unit, length.nullable) == (1, 30, "metres", False)
     assert (age.nullable, name.low, name.example) == (True, None, "Ida")
-    assert contract.names(Boat, "number") == ["length", "age"]
+    assert problem.names(Boat, "number") == ["length", "age"]
 
 
 def test_a_type_nobody_can_check_is_refused() -> None:
@@ -42,7 +43,7 @@ def test_a_type_nobody_can_check_is_refused() -> None:
         tags: list[str]
 
     with pytest.raises(TypeError, match="contract field tags"):
-        contract.columns(Odd)
+        problem.columns(Odd)
 
 
 def test_a_frame_that_keeps_the_contract_passes() -> None:
@@ -100,4 +101,4 @@ def test_a_missing_column_is_named() -> None:
 
 
 def test_an_example_is_a_row() -> None:
-    assert contract.example(Boat) == {"name": "Ida", "length": 9, "age": None, "launched": None}
+    assert problem.example_row(Boat) == {"name": "Ida", "length": 9, "age": None, "launched": None}

@@ -23,7 +23,7 @@ def describe(frame: pl.DataFrame = FRAME) -> list[dict]:
 
 
 def moved(frame: pl.DataFrame) -> dict[str, float]:
-    return {row["input"]: row["shift"] for row in drift.shifts(describe(), frame, rows=4000)}
+    return {row["input"]: row["shift"] for row in drift.input_drift(describe(), frame, rows=4000)}
 
 
 def test_groups_hold_equally_many_rows_and_all_of_them():
@@ -47,7 +47,7 @@ def test_rows_that_moved_are_far():
 
 def test_missing_values_are_a_share_of_their_own():
     holes = FRAME.with_columns(heat=pl.when(pl.int_range(pl.len()) % 4 == 0).then(None).otherwise("heat"))
-    row = next(row for row in drift.shifts(describe(), holes, rows=4000) if row["input"] == "heat")
+    row = next(row for row in drift.input_drift(describe(), holes, rows=4000) if row["input"] == "heat")
     assert row["missing"] == [0, 0.25]
     assert row["shift"] < 0.01
 
@@ -57,11 +57,11 @@ def test_input_without_a_spread_can_be_described(value):
     flat = FRAME.with_columns(heat=pl.lit(value, pl.Float64))
     of = describe(flat)[1]
     assert len(of["shares"]) == len(of["edges"]) + 1
-    assert drift.shifts([of], flat, rows=100)[0]["shift"] == 0
+    assert drift.input_drift([of], flat, rows=100)[0]["shift"] == 0
 
 
 def test_input_that_is_gone_is_left_out():
-    assert [row["input"] for row in drift.shifts(describe(), FRAME.drop("kind"), rows=100)] == ["heat"]
+    assert [row["input"] for row in drift.input_drift(describe(), FRAME.drop("kind"), rows=100)] == ["heat"]
 
 
 def test_only_so_many_rows_are_looked_at():

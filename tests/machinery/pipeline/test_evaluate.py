@@ -50,8 +50,8 @@ def test_days_are_drawn_whole():
 
 
 def test_too_few_rows_are_unsure_not_failed():
-    assert evaluate.enough(rows(5), SETTINGS).ok is None
-    assert evaluate.enough(rows(), SETTINGS).ok is True
+    assert evaluate.check_row_count(rows(5), SETTINGS).ok is None
+    assert evaluate.check_row_count(rows(), SETTINGS).ok is True
 
 
 def test_rounding_reaches_every_depth():

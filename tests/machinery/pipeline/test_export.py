@@ -170,7 +170,7 @@ def test_a_missing_model_file_is_named(project_copy: Path, run: Run) -> None:
 def test_graph_is_the_same_whatever_the_hash_seed(project_copy):
     made = set()
     for seed in range(4):
-        env = environment.programs(project_copy, PYTHONHASHSEED=str(seed))
+        env = environment.for_programs(project_copy, PYTHONHASHSEED=str(seed))
         command = [sys.executable, "-m", "slipway", "export"]
         subprocess.run(command, cwd=project_copy, env=env, check=True, capture_output=True)
         made.add(files.sha256(project_copy / "models/model.onnx"))

@@ -38,7 +38,7 @@ def test_frame_holds_rows_with_a_target_only(project: Path, table: pl.DataFrame)
 
 
 def test_an_honest_problem_does_not_leak(table: pl.DataFrame) -> None:
-    assert features.leaks(PROBLEM, table, moments=4, seed=1) == []
+    assert features.find_leaks(PROBLEM, table, moments=4, seed=1) == []
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_an_honest_problem_does_not_leak(table: pl.DataFrame) -> None:
     ],
 )
 def test_a_leak_is_found_and_named(table: pl.DataFrame, value: pl.Expr, where: str) -> None:
-    assert features.leaks(using(value, where), table, moments=3, seed=1) == [where]
+    assert features.find_leaks(using(value, where), table, moments=3, seed=1) == [where]
 
 
 def test_a_leak_ends_in_exit_code_3_and_writes_nothing(project_copy: Path, cli: Cli) -> None:
@@ -97,7 +97,7 @@ def test_a_frame_that_breaks_the_contract_is_refused(
 
 def test_blind_changes_only_what_came_later(table: pl.DataFrame) -> None:
     moment = table["start"][900]
-    other = features.blind(PROBLEM, table, moment, seed=1)
+    other = features.perturb_after(PROBLEM, table, moment, seed=1)
     known = pl.col("counted_at") <= moment
     assert other.filter(known)["hires"].equals(table.filter(known)["hires"])
     assert not other.filter(~known)["hires"].equals(table.filter(~known)["hires"])

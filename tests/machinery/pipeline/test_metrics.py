@@ -21,7 +21,7 @@ def test_binary_metrics_are_scikit_learns(rows, weighted):
 
     target, prediction, drawn = rows
     w = drawn if weighted else None
-    found = {name: metric(target, prediction, w) for name, metric in metrics.named("binary").items()}
+    found = {name: metric(target, prediction, w) for name, metric in metrics.metrics_for("binary").items()}
     assert found == pytest.approx({
         "log_loss": reference.log_loss(target, prediction, sample_weight=w),
         "auc": reference.roc_auc_score(target, prediction, sample_weight=w),
@@ -36,7 +36,7 @@ def test_regression_metrics_are_scikit_learns(rows, weighted):
 
     target, prediction, drawn = rows
     w = drawn if weighted else None
-    found = {name: metric(target, prediction, w) for name, metric in metrics.named("regression").items()}
+    found = {name: metric(target, prediction, w) for name, metric in metrics.metrics_for("regression").items()}
     assert found == pytest.approx({
         "squared_error": reference.mean_squared_error(target, prediction, sample_weight=w),
         "mae": reference.mean_absolute_error(target, prediction, sample_weight=w),

@@ -27,8 +27,8 @@ def tracked(project: Path, run, tmp_path_factory: pytest.TempPathFactory) -> Pat
     run(folder, "evaluate")
     (folder / "dvc.lock").write_text("one")
     begin(folder)
-    git.output("add", "dvc.lock", root=folder)
-    git.output("commit", "-q", "-m", "One", root=folder)
+    git.run("add", "dvc.lock", root=folder)
+    git.run("commit", "-q", "-m", "One", root=folder)
     return folder
 
 

@@ -206,19 +206,19 @@ def test_both_cards_are_written_and_returned(measured: Path, params: config.Para
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     begin(tmp_path)
-    git.output("commit", "-q", "--allow-empty", "-m", "Begin", root=tmp_path)
+    git.run("commit", "-q", "--allow-empty", "-m", "Begin", root=tmp_path)
     return tmp_path
 
 
 def commit(folder: Path, *args: str) -> None:
-    git.output("commit", "-q", "--allow-empty", *args, root=folder)
+    git.run("commit", "-q", "--allow-empty", *args, root=folder)
 
 
 def merge(folder: Path, *args: str) -> None:
-    git.output("checkout", "-q", "-b", "change", root=folder)
+    git.run("checkout", "-q", "-b", "change", root=folder)
     commit(folder, "-m", "Change")
-    git.output("checkout", "-q", "main", root=folder)
-    git.output("merge", "-q", "--no-ff", *args, "change", root=folder)
+    git.run("checkout", "-q", "main", root=folder)
+    git.run("merge", "-q", "--no-ff", *args, "change", root=folder)
 
 
 def test_nothing_is_merged_without_a_repository(tmp_path: Path):
@@ -226,18 +226,18 @@ def test_nothing_is_merged_without_a_repository(tmp_path: Path):
 
 
 def test_change_on_a_branch_is_not_merged_yet(repository: Path):
-    git.output("checkout", "-q", "-b", "change", root=repository)
+    git.run("checkout", "-q", "-b", "change", root=repository)
     commit(repository, "-m", "Change (#12)")
     assert cards.merged(repository) == "not merged yet"
 
 
 def test_merge_that_only_tries_a_change_is_not_merged_yet(repository: Path):
-    git.output("checkout", "-q", "-b", "try", root=repository)
+    git.run("checkout", "-q", "-b", "try", root=repository)
     merge_into = ("-m", "Merge pull request #3 from x/change")
-    git.output("checkout", "-q", "-b", "change", "main", root=repository)
+    git.run("checkout", "-q", "-b", "change", "main", root=repository)
     commit(repository, "-m", "Change")
-    git.output("checkout", "-q", "try", root=repository)
-    git.output("merge", "-q", "--no-ff", *merge_into, "change", root=repository)
+    git.run("checkout", "-q", "try", root=repository)
+    git.run("merge", "-q", "--no-ff", *merge_into, "change", root=repository)
     assert cards.merged(repository) == "not merged yet"
 
 

@@ -25,11 +25,11 @@ def rendered(text: str) -> str:
     ],
 )
 def test_mentions_references_and_links_are_cut(text: str, shown: str):
-    assert shown in rendered(markdown.prose(text))
+    assert shown in rendered(markdown.escape(text))
 
 
 def test_a_long_text_is_cut_with_a_mark():
-    assert markdown.prose("x" * 500) == "x" * 159 + "…"
+    assert markdown.escape("x" * 500) == "x" * 159 + "…"
 
 
 @pytest.mark.parametrize(("share", "shown"), [(0, ""), (0.5, "█████"), (1, "█" * 10), (2, "█" * 10), (0.06, "▋")])

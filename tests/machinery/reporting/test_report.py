@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from slipway.core import config, files
 from slipway.core.verdict import Check, Verdict
-from slipway.reporting import report
+from slipway.reporting import report, report_markdown
 from slipway.reporting.report_data import Facts
 from support.hostile_texts import HOSTILE
 from support.sample_reports import DATA, DELIVERY, QUALITY, REGRESSION, facts, judged, ruled
@@ -30,11 +30,11 @@ def rendered(text: str) -> str:
     ],
 )
 def test_the_verdict_comes_first(judge: dict[str, Any], first: str):
-    assert report.markdown(facts(judge=judge)).splitlines()[0] == first
+    assert report_markdown.render(facts(judge=judge)).splitlines()[0] == first
 
 
 def test_the_headline_numbers_stand_above_the_fold():
-    above = report.markdown(facts()).split("<details>")[0]
+    above = report_markdown.render(facts()).split("<details>")[0]
     assert "| log loss | 0.4300 | **0.4200** | ▼ 0.0100 better | – |" in above
     assert "| AUC | 0.7200 | **0.7100** | ▼ 0.0100 **worse** | 0.6900 … 0.7300 |" in above
     assert "2013-10-02 to 2013-10-31" in above
@@ -42,23 +42,25 @@ def test_the_headline_numbers_stand_above_the_fold():
 
 
 def test_changed_limits_stand_above_the_fold():
-    above = report.markdown(facts(judge=judged(limits_changed=["judge.margin: 0.003 → 0.1"]))).split("<details>")[0]
+    above = report_markdown.render(facts(judge=judged(limits_changed=["judge.margin: 0.003 → 0.1"]))).split(
+        "<details>"
+    )[0]
     assert "> - judge.margin: 0.003 → 0.1" in above
 
 
 def test_many_failed_checks_are_shortened_above_the_fold():
     checks = [Check(name=f"slice {i}", value=0.5, low=0.4, high=0.6, limit="< 0.1", ok=False) for i in range(30)]
-    text = report.markdown(facts(judge=Verdict(chapter="judge", checks=checks).record()))
+    text = report_markdown.render(facts(judge=Verdict(chapter="judge", checks=checks).record()))
     assert "and 29 more, below" in text
     assert "25 more in `reports/report.html`" in text.split("<details>")[0]
 
 
 def test_the_impossible_wind_shows_up_once():
-    assert report.markdown(facts()).count("1,048") == 1
+    assert report_markdown.render(facts()).count("1,048") == 1
 
 
 def test_everything_else_is_folded():
-    text = report.markdown(facts())
+    text = report_markdown.render(facts())
     for summary in (
         "Data: 8,000 → 9,000 rows, 1 of 2 inputs shifted",
         "Gates: ✅ judge",
@@ -72,22 +74,24 @@ def test_everything_else_is_folded():
 
 
 def test_changed_parameters_are_told_in_a_line_or_a_list():
-    assert "\n\nParameter changed: data.until: 2013-10-01 → 2013-11-01\n" in report.markdown(facts())
-    two = report.markdown(facts(judge=judged(params_changed=["seed: 1 → 2", "seeds: 3 → 4"])))
+    assert "\n\nParameter changed: data.until: 2013-10-01 → 2013-11-01\n" in report_markdown.render(facts())
+    two = report_markdown.render(facts(judge=judged(params_changed=["seed: 1 → 2", "seeds: 3 → 4"])))
     assert "<summary>Parameters changed: 2</summary>\n\n- seed: 1 → 2\n- seeds: 3 → 4\n" in two
-    assert "Parameter" not in report.markdown(facts(judge=judged(params_changed=[])))
+    assert "Parameter" not in report_markdown.render(facts(judge=judged(params_changed=[])))
 
 
 def test_pipeline_that_stopped_has_no_metrics_to_show():
     stopped = Check(name="dvc repro", value="ingest: 3 rows", limit="every stage ends well", ok=False)
-    text = report.markdown(facts(metrics={}, gates={"repro": Verdict(chapter="repro", checks=[stopped]).record()}))
+    text = report_markdown.render(
+        facts(metrics={}, gates={"repro": Verdict(chapter="repro", checks=[stopped]).record()})
+    )
     assert text.startswith("## ❌ Refused: the pipeline stops")
     assert "| metric" not in text
     assert "rows of" not in text
 
 
 def test_what_changed_in_the_data_is_told_input_by_input():
-    text = report.markdown(facts())
+    text = report_markdown.render(facts())
     assert "| training window of the base | 8,000 | 2013-01-01 | 2013-09-01 |" in text
     assert "mean 0.2000 → 0.2500, shift 0.0300 from the champion's" in text
     rows = [line for line in text.splitlines() if line.startswith(("| year", "| carrier | `", "| new"))]
@@ -98,13 +102,13 @@ def test_what_changed_in_the_data_is_told_input_by_input():
 
 def test_data_of_a_base_without_a_reference_is_told_so():
     known = {"train": [None, DATA["train"][1]], "inputs": [{**DATA["inputs"][2]}], "gone": []}
-    text = report.markdown(facts(judge=judged(data=known)))
+    text = report_markdown.render(facts(judge=judged(data=known)))
     assert "Data: 9,000 rows, the base left nothing to compare with" in text
     assert "training window of the base" not in text
 
 
 def test_what_happens_in_the_cluster_stands_above_the_fold():
-    above, _, folded = report.markdown(facts()).partition("<details>")
+    above, _, folded = report_markdown.render(facts()).partition("<details>")
     assert "**Delivery**: staging: synced, 2 objects changed; pods restart: Deployment serve; runs again:" in above
     assert "the merge releases nothing" in above
     assert "<summary>Cluster: 2 rendered objects differ</summary>" in folded
@@ -115,33 +119,35 @@ def test_what_happens_in_the_cluster_stands_above_the_fold():
 
 
 def test_more_than_two_things_in_the_cluster_are_a_list():
-    text = report.markdown(facts(gates={"judge": judged(), "manifests": ruled()}))
+    text = report_markdown.render(facts(gates={"judge": judged(), "manifests": ruled()}))
     assert "\n\n**Delivery**\n\n- staging: synced" in text
     assert "\n- rules of k8s/policy: all 1 hold &#40;as this" in text
 
 
 def test_very_many_things_in_the_cluster_are_counted():
-    text = report.markdown(facts(delivery=DELIVERY | {"unknown": [f"env{i}" for i in range(30)]}))
+    text = report_markdown.render(facts(delivery=DELIVERY | {"unknown": [f"env{i}" for i in range(30)]}))
     assert "- env9: what changes" in text
     assert "- env10" not in text
     assert "- and 22 more in `reports/report.html`" in text
 
 
 def test_a_project_without_a_cluster_says_nothing_of_one():
-    text = report.markdown(facts(delivery={}))
+    text = report_markdown.render(facts(delivery={}))
     assert "Delivery" not in text
     assert "Cluster" not in text
 
 
 def test_a_broken_rule_is_said_whole():
-    text = report.markdown(facts(gates={"judge": judged(), "manifests": ruled(ok=False)}))
+    text = report_markdown.render(facts(gates={"judge": judged(), "manifests": ruled(ok=False)}))
     assert text.startswith("## ❌ Refused: what it deploys does not build, or breaks a rule")
     assert "rule images staging Job x: x has x:1, limit pinned by digest" in text
 
 
 def test_what_stopped_it_is_more_than_a_few_words():
     said = Check(name="kustomize build staging", value="service.yaml: " + "x" * 90, limit="ends well", ok=False)
-    text = report.markdown(facts(gates={"manifests": Verdict(chapter="manifests", checks=[said, said]).record()}))
+    text = report_markdown.render(
+        facts(gates={"manifests": Verdict(chapter="manifests", checks=[said, said]).record()})
+    )
     assert f"| service.yaml: {'x' * 90} |" in text
 
 
@@ -164,9 +170,9 @@ def test_text_of_the_data_cannot_break_out(text: str):
             ],
         },
     )
-    page = rendered(report.markdown(given))
+    page = rendered(report_markdown.render(given))
     other = DELIVERY | {"unknown": ["x"], "changes": [DELIVERY["changes"][0], {**DELIVERY["changes"][0], "env": "x"}]}
-    plain = rendered(report.markdown(facts(judge=judged(limits_changed=["x"], data={"x": 1}), delivery=other)))
+    plain = rendered(report_markdown.render(facts(judge=judged(limits_changed=["x"], data={"x": 1}), delivery=other)))
     for mark in (
         "<table",
         "<tr",
@@ -191,19 +197,19 @@ def test_a_long_report_is_cut_and_says_so():
     many = [{"slice": nasty, "value": str(i) + nasty, "rows": 9, "target": 0.1, "loss": 0.4} for i in range(400)]
     faults = [{**QUALITY["faults"][0], **dict.fromkeys(("source", "column", "what", "action"), nasty)}] * 400
     given = facts(slices=many, quality=QUALITY | {"faults": faults}, judge=judged(params_changed=[nasty] * 400))
-    text = report.markdown(given)
-    assert len(text.encode()) <= report.MAX_BYTES
+    text = report_markdown.render(given)
+    assert len(text.encode()) <= report_markdown.MAX_BYTES
     assert "Left out to stay below 60,000 bytes: data quality" in text
     assert text.startswith("## ✅")
 
 
 def test_a_long_table_says_how_much_is_missing():
     rows = [{"slice": "dest", "value": str(i), "rows": 9, "target": 0.1, "loss": 0.4} for i in range(100)]
-    assert "_60 more in `reports/report.html`._" in report.markdown(facts(slices=rows))
+    assert "_60 more in `reports/report.html`._" in report_markdown.render(facts(slices=rows))
 
 
 def test_a_regression_without_records_is_reported():
-    text = report.markdown(Facts(metrics=REGRESSION))
+    text = report_markdown.render(Facts(metrics=REGRESSION))
     assert text.startswith("## ❔ Not judged yet")
     assert "| squared error | 342.2 | **19.2** | ▼ 323 better | – |" in text
     assert "AUC" not in text

@@ -8,7 +8,7 @@ import pytest
 from slipway.core import files, git
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import DataError
-from slipway.reporting.report_data import Facts, commands, current, history, proposed, read
+from slipway.reporting.report_data import Facts, commands, drop_stale, history, proposed, read
 from slipway.reporting.summary import headline
 from support.committed_project import begin, save
 from support.sample_reports import DELIVERY, facts, judged, ruled
@@ -37,21 +37,21 @@ def test_package_and_load_of_another_model_are_left_out(model, of, kept):
         "package": {"inputs": {"model": model}, "notes": {"bento_sha256": "b"}},
         "load": {"inputs": {"bento_sha256": of}},
     }
-    assert list(current(gates, {"model": "m"}, None)) == kept
+    assert list(drop_stale(gates, {"model": "m"}, None)) == kept
 
 
 def test_what_was_said_of_another_lock_or_commit_is_left_out():
     gates = {"repro": {"inputs": {"lock": "l"}}, "prove": {"inputs": {"commit": "c"}}}
-    assert list(current(gates, {"lock": "l"}, "c")) == ["repro", "prove"]
-    assert list(current(gates, {"lock": "l"}, "other")) == ["repro"]
-    assert list(current(gates, {"lock": "other"}, "c")) == ["prove"]
+    assert list(drop_stale(gates, {"lock": "l"}, "c")) == ["repro", "prove"]
+    assert list(drop_stale(gates, {"lock": "l"}, "other")) == ["repro"]
+    assert list(drop_stale(gates, {"lock": "other"}, "c")) == ["prove"]
 
 
 @pytest.mark.parametrize("word", ["manifests", "latency", "policy"])
 def test_what_was_said_of_the_cluster_at_another_commit_is_left_out(word: str):
     gates = {word: {"inputs": {"commit": "c"}}}
-    assert list(current(gates, {}, "c")) == [word]
-    assert list(current(gates, {}, "other")) == list(current({word: {}}, {}, "c")) == []
+    assert list(drop_stale(gates, {}, "c")) == [word]
+    assert list(drop_stale(gates, {}, "other")) == list(drop_stale({word: {}}, {}, "c")) == []
 
 
 def test_what_a_change_does_to_the_cluster_is_a_fact_with_and_without_a_verdict(tmp_path: Path):
@@ -86,14 +86,14 @@ def test_proposed_commit_is_what_was_merged_to_try_it(tmp_path: Path):
     begin(tmp_path)
 
     def commit(*args: str) -> str:
-        git.output("commit", "-q", "--allow-empty", "-m", "Change", *args, root=tmp_path)
+        git.run("commit", "-q", "--allow-empty", "-m", "Change", *args, root=tmp_path)
         return git.commit(root=tmp_path)
 
     base = commit()
-    git.output("checkout", "-q", "-b", "change", root=tmp_path)
+    git.run("checkout", "-q", "-b", "change", root=tmp_path)
     head = commit()
     assert proposed({}, history(tmp_path)) == head
-    git.output("checkout", "-q", "--detach", "main", root=tmp_path)
-    git.output("merge", "-q", "--no-ff", "change", root=tmp_path)
+    git.run("checkout", "-q", "--detach", "main", root=tmp_path)
+    git.run("merge", "-q", "--no-ff", "change", root=tmp_path)
     assert proposed({"judge": {"notes": {"base": base}}}, history(tmp_path)) == head
     assert proposed({"judge": {"notes": {"base": head}}}, history(tmp_path)) == git.commit(root=tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 from slipway.cluster import argocd, kustomization
 from slipway.core import git
-from slipway.errors import ConfigError, Refused
+from slipway.errors import CheckFailed, ConfigError
 from slipway.packaging import image
 from slipway.sandbox import clone, deploy
 from support import fake_cluster
@@ -59,12 +59,12 @@ def test_nothing_changed_is_no_commit(tmp_path):
     assert git.commit(root=stage.work) == before
     (stage.work / "params.yaml").write_text("seed: 1\n")
     deploy.keep(stage, "Something")
-    assert git.output("log", "-1", "--format=%s", root=stage.work) == "Something"
+    assert git.run("log", "-1", "--format=%s", root=stage.work) == "Something"
 
 
 def test_machine_is_reached_at_its_port(tmp_path):
     stage = clone.Scene(root=tmp_path, name="bikes", ports={"production": 3001})
-    with deploy.door(stage, "production") as host:
+    with deploy.endpoint(stage, "production") as host:
         assert host == "http://127.0.0.1:3001"
 
 
@@ -77,23 +77,23 @@ def test_sync_that_failed_is_refused_and_what_the_cluster_says_is_kept(tmp_path,
     (tmp_path / "kubectl").write_text(script)
     (tmp_path / "kubectl").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(Refused, match=r"bikes-staging: the sync of [0-9a-f]{12} Failed: "):
+    with pytest.raises(CheckFailed, match=r"bikes-staging: the sync of [0-9a-f]{12} Failed: "):
         deploy.arrive(stage, "staging")
     assert "get applications" in (stage.home / "bikes-staging.txt").read_text()
 
 
 def test_sync_without_a_failed_hook_says_what_argo_cd_says():
-    app = argocd.read(json.loads((RECORDED / "gate-failed.json").read_text()))
+    app = argocd.parse(json.loads((RECORDED / "gate-failed.json").read_text()))
     assert deploy.said(replace(app, hooks=())) == app.message
 
 
 def test_pods_of_another_image_are_not_there_yet(tmp_path, monkeypatch):
     there = fake_cluster.world(tmp_path, monkeypatch)
-    pinned = kustomization.at("production", "main", there.work)
+    pinned = kustomization.pinned_at("production", "main", there.work)
     deploy.running(there.app("production"), pinned.image, seconds=0)
     late = threading.Timer(3, fake_cluster.says, [there], {"phase": "Succeeded", "image": "elsewhere@sha256:1"})
     late.start()
-    with pytest.raises(Refused, match="0 of 1 pods run elsewhere@sha256:1 and are ready"):
+    with pytest.raises(CheckFailed, match="0 of 1 pods run elsewhere@sha256:1 and are ready"):
         deploy.running(there.app("production"), "elsewhere@sha256:1", seconds=0)
     late.cancel()
     late.join()

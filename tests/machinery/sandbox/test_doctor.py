@@ -66,7 +66,7 @@ def test_every_question_has_its_row(tmp_path: Path) -> None:
 def test_loop_needs_nothing_beyond_setup() -> None:
     needed = {one.name for one in doctor.examine({}, **LINUX) if one.needed}
     assert needed == {"python", "git", "uv", "dvc", "disk", "loopback ports"}
-    seen = doctor.look(Path(), environment.programs(Path().resolve()))
+    seen = doctor.look(Path(), environment.for_programs(Path().resolve()))
     assert not [name for name in needed if not seen[name]]
 
 

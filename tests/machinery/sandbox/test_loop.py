@@ -29,10 +29,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, sub
     (folder / "params.yaml").write_text(text + "# not committed\n")
     command = [sys.executable, "-m", "slipway", "loop", "--keep"]
     done = subprocess.run(
-        command, cwd=folder, env=environment.programs(folder), capture_output=True, text=True, timeout=600
+        command, cwd=folder, env=environment.for_programs(folder), capture_output=True, text=True, timeout=600
     )
     yield folder, done
-    subprocess.run([*command[:-1], "--stop"], cwd=folder, env=environment.programs(folder), check=True)
+    subprocess.run([*command[:-1], "--stop"], cwd=folder, env=environment.for_programs(folder), check=True)
     assert processes(folder) == []
 
 
@@ -70,7 +70,7 @@ def test_good_change_reaches_production(played):
     assert lines[1].mlflow_run
     assert lines[1].evidence
     assert lines[1].evidence["load"] == "pass"
-    assert git.contains(lines[1].commit, lines[0].commit, root=work(folder))
+    assert git.is_ancestor(lines[0].commit, lines[1].commit, root=work(folder))
 
 
 def test_bad_change_is_refused_and_not_merged(played):
@@ -78,7 +78,7 @@ def test_bad_change_is_refused_and_not_merged(played):
     verdict = json.loads((work(folder) / "reports/judge.json").read_text())
     assert verdict["verdict"] == "fail"
     assert next(check["name"] for check in verdict["checks"] if check["ok"] is False) == "squared_error vs champion"
-    assert git.output("branch", "--no-merged", "main", "--format=%(refname:short)", root=work(folder)) == "change-2"
+    assert git.run("branch", "--no-merged", "main", "--format=%(refname:short)", root=work(folder)) == "change-2"
 
 
 def test_both_reports_are_kept(played):
@@ -96,9 +96,9 @@ def test_printed_curl_line_answers(played):
 
 def test_users_branch_and_tree_stay_as_they_were(played):
     folder, _ = played
-    assert git.output("log", "--format=%s", root=folder) == "A project of its own"
-    assert git.dirty(folder) == ["params.yaml"]
-    assert git.output("branch", "--format=%(refname:short)", root=folder) == "main"
+    assert git.run("log", "--format=%s", root=folder) == "A project of its own"
+    assert git.uncommitted_files(folder) == ["params.yaml"]
+    assert git.run("branch", "--format=%(refname:short)", root=folder) == "main"
 
 
 def test_champion_alias_follows_production(played):
@@ -111,7 +111,9 @@ def test_champion_alias_follows_production(played):
 def test_interrupted_loop_leaves_no_process_and_no_lock(honest, tmp_path):
     folder = shutil.copytree(honest, tmp_path / "stopped", symlinks=True)
     command = [sys.executable, "-m", "slipway", "loop"]
-    running = subprocess.Popen(command, cwd=folder, env=environment.programs(folder), stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, cwd=folder, env=environment.for_programs(folder), stderr=subprocess.PIPE, text=True
+    )
     assert running.stderr
     for line in running.stderr:
         if "staging serves" in line:
@@ -121,7 +123,7 @@ def test_interrupted_loop_leaves_no_process_and_no_lock(honest, tmp_path):
     assert running.wait(60) == 130
     running.stderr.close()
     assert processes(folder) == []
-    with loop.alone(environment.cache_home(folder)):
+    with loop.single_instance(environment.cache_home(folder)):
         pass
 
 
@@ -129,7 +131,7 @@ def test_what_a_killed_loop_left_is_stopped(tmp_path):
     stage = clone.prepare(repository(tmp_path / "killed"), "bikes", {})
     code = [sys.executable, "-c", "import time; time.sleep(60)"]
     orphan = subprocess.Popen(code, cwd=stage.work, env=stage.env, start_new_session=True)
-    bystander = subprocess.Popen(code, env=environment.programs(stage.root), start_new_session=True)
+    bystander = subprocess.Popen(code, env=environment.for_programs(stage.root), start_new_session=True)
     assert clone.stop(stage.root) == 1
     assert bystander.poll() is None
     bystander.kill()
@@ -138,7 +140,11 @@ def test_what_a_killed_loop_left_is_stopped(tmp_path):
 
 
 def test_second_loop_in_one_project_is_refused(tmp_path):
-    with loop.alone(tmp_path), pytest.raises(ConfigError, match="another loop is running"), loop.alone(tmp_path):
+    with (
+        loop.single_instance(tmp_path),
+        pytest.raises(ConfigError, match="another loop is running"),
+        loop.single_instance(tmp_path),
+    ):
         pass
 
 

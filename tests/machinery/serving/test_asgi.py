@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slipway.serving import asgi
-from slipway.serving.concurrency import Patience
+from slipway.serving.concurrency import BodyDeadline
 from slipway.serving.validation import Row, refusal
 
 
@@ -75,7 +75,7 @@ def call(
         given = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         scope = {"type": "http", "method": method, "path": path, "headers": given}
         app = asgi.Front(behind, engine=lambda: engine)
-        app._patience = Patience(0.1)
+        app._patience = BodyDeadline(0.1)
         await app(scope, receive, send)
         return sent
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.serving.concurrency import Together
+from slipway.serving.concurrency import MicroBatcher
 from slipway.serving.validation import Row
 
 
@@ -22,7 +22,7 @@ class Model:
         return [1 / row[0] for row in rows]
 
 
-async def one(together: Together, value: float, turns: int = 0) -> float:
+async def one(together: MicroBatcher, value: float, turns: int = 0) -> float:
     for _ in range(turns):
         await asyncio.sleep(0)
     return await together((value,))
@@ -30,7 +30,7 @@ async def one(together: Together, value: float, turns: int = 0) -> float:
 
 def test_rows_of_one_turn_are_one_run_and_each_gets_its_own_answer() -> None:
     model = Model()
-    together = Together(model)
+    together = MicroBatcher(model)
 
     async def main() -> list[float]:
         return await asyncio.gather(*(one(together, value) for value in (1, 2, 4)), one(together, 8, turns=5))
@@ -40,7 +40,7 @@ def test_rows_of_one_turn_are_one_run_and_each_gets_its_own_answer() -> None:
 
 
 def test_a_failed_run_is_told_to_all_that_wait_for_it_and_to_no_other() -> None:
-    together = Together(Model())
+    together = MicroBatcher(Model())
 
     async def main() -> list[Any]:
         calls = [one(together, 0), one(together, 2), one(together, 4, turns=5)]
@@ -54,7 +54,7 @@ def test_a_failed_run_is_told_to_all_that_wait_for_it_and_to_no_other() -> None:
 
 @pytest.mark.parametrize("value", [2, 0])
 def test_who_left_meanwhile_does_not_hurt_the_others(value: float) -> None:
-    together = Together(Model())
+    together = MicroBatcher(Model())
 
     async def main() -> Any:
         left, stays = asyncio.ensure_future(one(together, value)), asyncio.ensure_future(one(together, 4))

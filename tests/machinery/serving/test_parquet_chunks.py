@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from slipway.errors import DataError
 from slipway.serving import parquet_chunks
 from slipway.serving.onnx_model import Model
-from slipway.serving.parquet_chunks import CHUNK, Gate
+from slipway.serving.parquet_chunks import CHUNK, ChunkValidator
 from slipway.serving.validation import BadRequest, Reader
 
 ROW = {"station": "park", "weekday": 5.0, "hour": 14.0, "temp": 16.0, "recent": 21.0, "yesterday": None}
@@ -30,8 +30,8 @@ def model(project: Path) -> Model:
 
 
 @pytest.fixture(scope="module")
-def gate(model: Model) -> Gate:
-    return Gate(model)
+def gate(model: Model) -> ChunkValidator:
+    return ChunkValidator(model)
 
 
 def table(*rows: dict[str, Any], **types: pa.DataType) -> pa.Table:
@@ -40,7 +40,7 @@ def table(*rows: dict[str, Any], **types: pa.DataType) -> pa.Table:
     return pa.table({n: pa.array([row[n] for row in full], types.get(n, TYPES[n])) for n in ROW})
 
 
-def breach(gate: Gate, found: pa.Table) -> tuple[int, int, str] | None:
+def breach(gate: ChunkValidator, found: pa.Table) -> tuple[int, int, str] | None:
     gate.columns(found.schema, where=Path("in.parquet"))
     return gate.breach(gate.frame(found))
 
@@ -149,7 +149,7 @@ def test_a_file_that_breaks_in_the_middle_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_the_first_wrong_row_is_told_in_the_words_of_the_service(
-    gate: Gate, changes: dict[str, Any], told: str
+    gate: ChunkValidator, changes: dict[str, Any], told: str
 ) -> None:
     found = breach(gate, table({}, {}, changes, {}, changes))
     assert found is not None
@@ -157,7 +157,7 @@ def test_the_first_wrong_row_is_told_in_the_words_of_the_service(
     assert found[2].startswith(told)
 
 
-def test_rows_at_the_limits_pass(gate: Gate) -> None:
+def test_rows_at_the_limits_pass(gate: ChunkValidator) -> None:
     low = {"temp": -30.0, "hour": 0.0, "station": "x", "recent": None}
     high = {"temp": 50.0, "hour": 23.0, "station": "é" * 16, "recent": 500.0}
     assert breach(gate, table(low, high)) is None
@@ -176,7 +176,9 @@ rows = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=rows)
-def test_a_chunk_is_refused_exactly_when_the_service_refuses_the_row(gate: Gate, model: Model, row: Any) -> None:
+def test_a_chunk_is_refused_exactly_when_the_service_refuses_the_row(
+    gate: ChunkValidator, model: Model, row: Any
+) -> None:
     try:
         Reader(model.contract).check(row)
         right = True
@@ -188,14 +190,14 @@ def test_a_chunk_is_refused_exactly_when_the_service_refuses_the_row(gate: Gate,
 def test_a_whole_number_is_asked_for_where_the_contract_says_so(project: Path) -> None:
     counted = Model(project / "models")
     counted.contract["inputs"]["properties"]["hour"]["type"] = "integer"
-    found = breach(Gate(counted), table({}, {"hour": 14.5}))
+    found = breach(ChunkValidator(counted), table({}, {"hour": 14.5}))
     assert found == (1, 1, "hour is 14.5, limit: 0 to 23 hour, a whole number")
 
 
 def test_a_limit_that_float32_cannot_hold_is_kept_by_the_float32_next_to_it(project: Path) -> None:
     tight = Model(project / "models")
     tight.contract["inputs"]["properties"]["hour"]["maximum"] = 0.1
-    gate = Gate(tight)
+    gate = ChunkValidator(tight)
     assert breach(gate, table({"hour": 0.1}, hour=pa.float32())) is None  # 0.1 as float32 lies above 0.1
     assert breach(gate, table({"hour": 0.10000001}, hour=pa.float64())) is not None
 
@@ -213,7 +215,7 @@ def test_a_limit_that_float32_cannot_hold_is_kept_by_the_float32_next_to_it(proj
     ],
 )
 def test_a_value_means_the_same_in_every_type_that_can_hold_it(
-    gate: Gate, model: Model, name: str, dtype: pa.DataType, value: Any
+    gate: ChunkValidator, model: Model, name: str, dtype: pa.DataType, value: Any
 ) -> None:
     found = table({name: value}, {name: value}, **{name: dtype})
     assert breach(gate, found) is None
@@ -221,7 +223,7 @@ def test_a_value_means_the_same_in_every_type_that_can_hold_it(
     assert np.array_equal(answers, model.rows([ROW, ROW]))
 
 
-def test_a_column_of_nulls_is_refused_where_a_value_is_asked_for(gate: Gate) -> None:
+def test_a_column_of_nulls_is_refused_where_a_value_is_asked_for(gate: ChunkValidator) -> None:
     assert breach(gate, table({"hour": None}, hour=pa.null())) == (0, 1, "hour is null, limit: 0 to 23 hour")
 
 
@@ -234,22 +236,22 @@ def test_a_column_of_nulls_is_refused_where_a_value_is_asked_for(gate: Gate) -> 
         ("station", pa.dictionary(pa.int32(), pa.int64()), 5, "limit: string"),
     ],
 )
-def test_a_wrong_type_is_named(gate: Gate, name: str, dtype: pa.DataType, value: Any, told: str) -> None:
+def test_a_wrong_type_is_named(gate: ChunkValidator, name: str, dtype: pa.DataType, value: Any, told: str) -> None:
     with pytest.raises(DataError, match=told):
         breach(gate, table({name: value}, **{name: dtype}))
 
 
-def test_missing_columns_are_named_with_what_is_there(gate: Gate) -> None:
+def test_missing_columns_are_named_with_what_is_there(gate: ChunkValidator) -> None:
     with pytest.raises(DataError, match=r"in.parquet: column hour, temp is missing; it has station, weekday"):
         breach(gate, table({}).drop_columns(["hour", "temp"]))
 
 
-def test_the_name_of_the_answer_must_be_free(gate: Gate) -> None:
+def test_the_name_of_the_answer_must_be_free(gate: ChunkValidator) -> None:
     with pytest.raises(DataError, match=r"in.parquet has a column prediction already"):
         breach(gate, table({}).append_column("prediction", pa.array([1.0])))
 
 
-def test_values_never_trained_on_are_counted_and_answered(gate: Gate, model: Model) -> None:
+def test_values_never_trained_on_are_counted_and_answered(gate: ChunkValidator, model: Model) -> None:
     frame = gate.frame(table({}, {"station": "moon"}, {"station": "mars"}))
     assert gate.breach(frame) is None
     assert gate.unknown(frame) == {"station": 2}
@@ -257,7 +259,7 @@ def test_values_never_trained_on_are_counted_and_answered(gate: Gate, model: Mod
     assert len(model.predict(*gate.arrays(frame))) == 3
 
 
-def test_a_chunk_is_answered_as_its_rows_are(gate: Gate, model: Model, project: Path) -> None:
+def test_a_chunk_is_answered_as_its_rows_are(gate: ChunkValidator, model: Model, project: Path) -> None:
     frame = pl.read_parquet(project / "data/features.parquet")
     given = gate.frame(frame.to_arrow())
     assert np.array_equal(model.predict(*gate.arrays(given)), model.rows(given.to_dicts()))

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from slipway.serving.prometheus import Meters
+from slipway.serving.prometheus import ServiceMetrics
 
 EDGES = [-1.5, 0.0, 0.25, 100.0]
 
 
-def meters(edges: list[float]) -> Meters:
+def meters(edges: list[float]) -> ServiceMetrics:
     contract: dict[str, Any] = {
         "reference": {"edges": edges}, "problem": "bikes", "data": {"until": "2013-01-01"}, "categories": ["station"],
     }  # fmt: skip
-    return Meters(contract, "ab")
+    return ServiceMetrics(contract, "ab")
 
 
 def told(text: str) -> dict[tuple[str, str], float]:

@@ -61,7 +61,7 @@ def start(project: Path, given: Path, out: Path, **options: Any) -> subprocess.P
     return subprocess.Popen(
         [sys.executable, "-m", "slipway", "score", str(given), str(out)],
         cwd=project,
-        env=environment.programs(project),
+        env=environment.for_programs(project),
         **options,
     )
 
@@ -315,7 +315,13 @@ def peak_mb(project: Path, given: Path, out: Path) -> float:
     )  # not ru_maxrss, which a process inherits
     command = [sys.executable, "-c", code, str(given), str(out)]
     done = subprocess.run(
-        command, cwd=project, env=environment.programs(project), capture_output=True, text=True, check=True, timeout=120
+        command,
+        cwd=project,
+        env=environment.for_programs(project),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     return int(done.stdout) / 1024
 

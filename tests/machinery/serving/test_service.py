@@ -247,7 +247,7 @@ def test_bentomls_page_is_made_once_for_all_who_ask_and_ended_with_the_server(be
 
 def test_serving_imports_nothing_of_the_pipeline(bento: Path) -> None:
     code = "import sys, slipway.serving.service; slipway.serving.service.engine().warm(); print(*sys.modules)"
-    env = environment.programs(bento, PYTHONPATH=str(bento / "src"), PYTHONDONTWRITEBYTECODE="1")
+    env = environment.for_programs(bento, PYTHONPATH=str(bento / "src"), PYTHONDONTWRITEBYTECODE="1")
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=bento / "src",

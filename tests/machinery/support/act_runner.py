@@ -127,7 +127,7 @@ class Project:
         return self.folder / "remote.git"
 
     def git(self, *args: str) -> str:
-        return git.output(*args, root=self.work)
+        return git.run(*args, root=self.work)
 
     def make(self, *words: str) -> None:
         """A verb, as the developer types it."""
@@ -208,9 +208,9 @@ class Project:
         for name in ("artifacts", "act", "tmp"):
             (here / name).mkdir(parents=True)
         (here / "log").touch()
-        git.output("clone", "-q", "--no-checkout", "--shared", str(self.remote), "checkout", root=here)
-        git.output("fetch", "-q", "origin", at, root=here / "checkout")
-        git.output("checkout", "-q", "--detach", "FETCH_HEAD", root=here / "checkout")
+        git.run("clone", "-q", "--no-checkout", "--shared", str(self.remote), "checkout", root=here)
+        git.run("fetch", "-q", "origin", at, root=here / "checkout")
+        git.run("checkout", "-q", "--detach", "FETCH_HEAD", root=here / "checkout")
         return here / "checkout"
 
 
@@ -286,9 +286,9 @@ def project(folder: Path) -> Project:
     source = made.commit("Everything, reproduced")
     ledger.append(released(source), made.work)
     made.commit("Release it: this is what production runs")
-    git.output("init", "-q", "--bare", "-b", "main", str(made.remote), root=folder)
+    git.run("init", "-q", "--bare", "-b", "main", str(made.remote), root=folder)
     for key in ("uploadpack.allowAnySHA1InWant", "uploadpack.allowReachableSHA1InWant"):
-        git.output("config", key, "true", root=made.remote)
+        git.run("config", key, "true", root=made.remote)
     made.git("remote", "add", "origin", str(made.remote))
     made.git("push", "-q", "origin", "main")
     return made

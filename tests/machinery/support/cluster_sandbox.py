@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.cluster import kubectl
-from slipway.core import config, environment, git
-from slipway.judging import champion
+from slipway.core import config, dvc, environment, git
 from slipway.sandbox import deploy, loop
 from slipway.sandbox.clone import Scene
 from support.committed_project import ROOT, begin
@@ -27,9 +26,9 @@ def copied(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     begin(folder)
-    git.output("add", "-A", root=folder)
-    git.output("commit", "-q", "-m", "The project as it is", root=folder)
-    champion.share_cache(folder, champion.cache_folder(ROOT))
+    git.run("add", "-A", root=folder)
+    git.run("commit", "-q", "-m", "The project as it is", root=folder)
+    dvc.share_cache(folder, dvc.cache_folder(ROOT))
     return folder
 
 
@@ -61,7 +60,7 @@ def telling(folder: Path) -> Iterator[Told]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "slipway", "loop", "--target", "cluster", "--keep"], cwd=root, text=True, check=False,
-            env=environment.programs(root, COLUMNS="200"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=environment.for_programs(root, COLUMNS="200"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         yield Told(scene, done.returncode, done.stdout)
     finally:
@@ -74,10 +73,10 @@ def telling(folder: Path) -> Iterator[Told]:
 def hurry(scene: Scene) -> None:
     """Have the pods go at once: nobody asks them any more, and their grace would be waited for."""
     apps = [f"{scene.name}-{env}" for env in deploy.ENVIRONMENTS]
-    kubectl.run("-n", kubectl.ARGOCD, "delete", "applications.argoproj.io", "--ignore-not-found", *apps)
+    kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "delete", "applications.argoproj.io", "--ignore-not-found", *apps)
     kubectl.run("delete", "namespace", "--ignore-not-found", "--wait=false", *apps)
     for app in apps:
-        deploy.free(app)
+        deploy.remove_hook_finalizers(app)
         kubectl.run("-n", app, "delete", "pods", "--all", "--grace-period=1", "--wait=false")
 
 
@@ -94,11 +93,11 @@ def unchanged(name: str) -> Iterator[None]:
     finally:
         for kind in SCOPE:
             for one in ours(kind, name) - before[kind]:
-                kubectl.run("-n", kubectl.ARGOCD, "delete", kind, one, "--ignore-not-found")
+                kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "delete", kind, one, "--ignore-not-found")
 
 
 def ours(kind: str, name: str) -> set[str]:
     """The names of what is there of a kind, and could be the project's."""
-    found = kubectl.run("-n", kubectl.ARGOCD, "get", kind, "-o", "name").split()
+    found = kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "get", kind, "-o", "name").split()
     names = {one.rpartition("/")[2] for one in found}
     return {one for one in names if one == name or one.startswith("slipway-")}

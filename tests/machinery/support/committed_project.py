@@ -41,28 +41,28 @@ def repository(folder: Path) -> Path:
 
 def begin(folder: Path) -> None:
     """An empty repository with an author, deaf to the machine's hooks."""
-    git.output("init", "-q", "-b", "main", root=folder)
+    git.run("init", "-q", "-b", "main", root=folder)
     for key, value in (("user.name", "A Tester"), ("user.email", "a@example.org"), ("core.hooksPath", "/dev/null")):
-        git.output("config", key, value, root=folder)
+        git.run("config", key, value, root=folder)
 
 
 def commit(folder: Path) -> None:
     begin(folder)
-    git.output("add", "-A", root=folder)
-    git.output("commit", "-q", "-m", "A project of its own", root=folder)
+    git.run("add", "-A", root=folder)
+    git.run("commit", "-q", "-m", "A project of its own", root=folder)
 
 
 def reproduced(folder: Path) -> Path:
     """A repository after `dvc repro`, its lock, metrics and plots committed."""
     command = [sys.executable, "-m", "dvc", "repro", "-q"]
-    subprocess.run(command, cwd=repository(folder), env=environment.programs(folder), check=True)
+    subprocess.run(command, cwd=repository(folder), env=environment.for_programs(folder), check=True)
     return save(folder)
 
 
 def save(folder: Path) -> Path:
     """Commit all that changed."""
-    git.output("add", "-A", root=folder)
-    git.output("commit", "-q", "-m", "Change", root=folder)
+    git.run("add", "-A", root=folder)
+    git.run("commit", "-q", "-m", "Change", root=folder)
     return folder
 
 

@@ -23,7 +23,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("GIT_URL", "file:///nowhere")
     folder = project(stage.work)
     folder.with_name("work.git").rename(stage.remote)
-    git.output("remote", "set-url", "origin", str(stage.remote), root=folder)
+    git.run("remote", "set-url", "origin", str(stage.remote), root=folder)
     released(folder, 1)
     put(folder, ledger.read("staging", folder)[0].model_copy(update={"env": "production", "action": "promote"}))
     push(folder)
@@ -52,7 +52,7 @@ def says(there: World, *, phase: str, image: str | None = None) -> None:
     app: dict[str, Any] = json.loads((RECORDED / "succeeded.json").read_text())
     app["status"]["sync"]["revision"] = app["status"]["operationState"]["syncResult"]["revision"] = "THE_TIP"
     app["status"]["operationState"]["phase"] = phase
-    pinned = kustomization.at("staging", "origin/main", there.work)
+    pinned = kustomization.pinned_at("staging", "origin/main", there.work)
     pod = {"metadata": {"name": "serve-1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]},
            "spec": {"containers": [{"name": "serve", "image": image or (pinned and pinned.image)}]}}  # fmt: skip
     (programs / "app").write_text(json.dumps(app), encoding="utf-8")

@@ -60,7 +60,7 @@ def main(name: str, daemon: bool, folder: str, words: list[str]) -> int:
         for line in answer(name, folder, words):
             print(line)  # noqa: T201
     except RuntimeError as error:
-        print(error, file=sys.stderr)
+        print(error, file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

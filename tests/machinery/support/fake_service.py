@@ -14,7 +14,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 
-from slipway.loadtest import canary, canary_replay, load
+from slipway.loadtest import canary, canary_replay, slo
 from slipway.loadtest.generator_health import Limits
 
 SHA = "a" * 64
@@ -22,7 +22,7 @@ LIMITS = canary.Limits(
     rate=400, mixed=120, unusual=20, warm=2, min_requests=150, slower_at_most=1.5, slower_ms_at_most=10,
     shift_at_most=0.25, differ_by_at_most=0.08, far=0.2, far_share_at_most=0.1, order_at_least=0.5,
 )  # fmt: skip
-ENDPOINT = load.Endpoint(share=1, min_requests=100, errors_at_most=0.01, p95_ms_at_most=50, p99_ms_at_most=150)
+ENDPOINT = slo.Endpoint(share=1, min_requests=100, errors_at_most=0.01, p95_ms_at_most=50, p99_ms_at_most=150)
 Model = Callable[[Mapping[str, Any]], float | None]
 
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from slipway.judging import latency_statistics
 from slipway.judging.latency_client import ALL, ONE, Times
-from slipway.loadtest import load
+from slipway.loadtest import slo
 
 LIMITS = latency_statistics.Limits(
     warm_seconds=0.1, seconds=1, again_seconds=1, starts_at_most=3, block_ms=5, min_rounds=5, resamples=200, confidence=0.95,
@@ -34,7 +34,7 @@ def times(ratio: float = 1.0, *, rounds: int = 60, noise: float = 0.05, seed: in
 
 def limited(folder: Path, section: Any) -> None:
     """Write the section of slo.yaml; None removes it."""
-    path, yaml = folder / load.SLO, YAML()
+    path, yaml = folder / slo.PATH, YAML()
     found = yaml.load(path.read_text("utf-8"))
     found.pop("latency", None)
     if section is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from slipway.loadtest.generator_health import Generator, Limits
-from slipway.loadtest.load import Endpoint, Sample, Schedule, Slo
+from slipway.loadtest.load import Sample
+from slipway.loadtest.slo import Endpoint, Schedule, Slo
 
 PREDICT = "POST /predict"
 

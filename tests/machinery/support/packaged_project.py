@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slipway.core import git
-from slipway.delivery import release
+from slipway.delivery import policy_rules, release
 from support.committed_project import begin
 from support.sample_ledger import repository  # noqa: F401
 
@@ -25,13 +25,15 @@ def packaged(tmp_path: Path) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(name)
     sha = release.files.sha256(folder / "models/model.onnx")
-    records = {chapter: {"verdict": "pass", "inputs": {"challenger": sha}} for chapter in release.VERDICTS}
+    records = {
+        chapter: {"verdict": "pass", "inputs": {"challenger": sha}} for chapter in policy_rules.REQUIRED_VERDICTS
+    }
     records["package"]["notes"] = BENTO | {"model_sha256": sha}
     for name, told in (records | {"metrics": {"auc": 0.7}}).items():
         (folder / f"reports/{name}.json").write_text(json.dumps(told))
     begin(folder)
-    git.output("add", "dvc.lock", root=folder)
-    git.output("commit", "-q", "-m", "Better features (#12)", root=folder)
+    git.run("add", "dvc.lock", root=folder)
+    git.run("commit", "-q", "-m", "Better features (#12)", root=folder)
     record(folder, "prove", inputs={"commit": git.commit(root=folder)})
     return folder
 

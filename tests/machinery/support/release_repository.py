@@ -9,7 +9,7 @@ from typing import Any
 
 from slipway.cluster import kustomization
 from slipway.core import git, ledger
-from slipway.delivery import release
+from slipway.delivery import policy_rules
 from support.committed_project import begin
 from support.paths import BIKES
 
@@ -36,7 +36,7 @@ def line(number: int, env: str = "staging", **changes: Any) -> ledger.Line:
         "at": NOW - timedelta(hours=1), "env": env, "action": "release", "image": f"{NAME}@{digest(number)}",
         "bento": f"bikes:{number}", "bento_sha256": f"{number:064x}", "model_sha256": f"a{number:063x}",
         "lock_sha256": f"b{number:063x}", "data_sha256": f"c{number:063x}", "commit": "c", "pull_request": number,
-        "mlflow_run": None, "metrics": {"mae": 1.5 + number}, "verdicts": dict.fromkeys(release.VERDICTS, "pass"),
+        "mlflow_run": None, "metrics": {"mae": 1.5 + number}, "verdicts": dict.fromkeys(policy_rules.REQUIRED_VERDICTS, "pass"),
         "evidence": None, "supersedes": None,
     }  # fmt: skip
     return ledger.Line.model_validate(values | changes)
@@ -54,21 +54,21 @@ def project(folder: Path) -> Path:
         path.write_text(OVERLAY.format(env=env, name=NAME, zeros="0" * 64), encoding="utf-8")
     commit(folder, "A project")
     remote = folder.with_name(f"{folder.name}.git")
-    git.output("init", "-q", "--bare", "-b", "main", str(remote), root=folder)
-    git.output("remote", "add", "origin", str(remote), root=folder)
+    git.run("init", "-q", "--bare", "-b", "main", str(remote), root=folder)
+    git.run("remote", "add", "origin", str(remote), root=folder)
     push(folder)
     return folder
 
 
 def commit(folder: Path, title: str) -> str:
-    git.output("add", "-A", root=folder)
-    git.output("commit", "-q", "--allow-empty", "-m", title, root=folder)
+    git.run("add", "-A", root=folder)
+    git.run("commit", "-q", "--allow-empty", "-m", title, root=folder)
     return git.commit(root=folder)
 
 
 def push(folder: Path) -> None:
-    git.output("push", "-q", "origin", "HEAD:refs/heads/main", root=folder)
-    git.output("fetch", "-q", "origin", root=folder)
+    git.run("push", "-q", "origin", "HEAD:refs/heads/main", root=folder)
+    git.run("fetch", "-q", "origin", root=folder)
 
 
 def put(folder: Path, new: ledger.Line) -> str:
@@ -77,7 +77,7 @@ def put(folder: Path, new: ledger.Line) -> str:
     given = new.model_copy(update={"supersedes": before.identity if before else None})
     ledger.append(given, folder)
     if given.image:
-        kustomization.bump(kustomization.path(new.env, folder), "serve", given.image.rpartition("@")[2])
+        kustomization.write_digest(kustomization.path(new.env, folder), "serve", given.image.rpartition("@")[2])
     return commit(folder, f"{new.action} {new.bento} to {new.env}")
 
 

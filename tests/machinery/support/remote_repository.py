@@ -34,29 +34,29 @@ def remote(folder: Path) -> tuple[Path, Path]:
         file.write_text(OVERLAY.format(env=env, zero=ZERO))
     (work / ".gitignore").write_text(".slipway/\n")
     save(work, "A project")
-    git.output("init", "-q", "--bare", "-b", "main", str(bare), root=folder)
-    git.output("remote", "add", "origin", str(bare), root=work)
-    git.output("push", "-q", "-u", "origin", "main", root=work)
+    git.run("init", "-q", "--bare", "-b", "main", str(bare), root=folder)
+    git.run("remote", "add", "origin", str(bare), root=work)
+    git.run("push", "-q", "-u", "origin", "main", root=work)
     return bare, work
 
 
 def clone(bare: Path, folder: Path) -> Path:
-    git.output("clone", "-q", str(bare), str(folder), root=bare)
+    git.run("clone", "-q", str(bare), str(folder), root=bare)
     begin(folder)
     return folder
 
 
 def save(work: Path, title: str) -> str:
-    git.output("add", "-A", root=work)
-    git.output("commit", "-q", "--allow-empty", "-m", title, root=work)
+    git.run("add", "-A", root=work)
+    git.run("commit", "-q", "--allow-empty", "-m", title, root=work)
     return git.commit(root=work)
 
 
 def advance(work: Path, title: str = "A change") -> str:
     """A commit that somebody pushes to main."""
     save(work, title)
-    git.output("pull", "-q", "--rebase", "origin", "main", root=work)
-    git.output("push", "-q", "origin", "HEAD:main", root=work)
+    git.run("pull", "-q", "--rebase", "origin", "main", root=work)
+    git.run("push", "-q", "origin", "HEAD:main", root=work)
     return git.commit(root=work)
 
 

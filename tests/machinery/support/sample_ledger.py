@@ -29,7 +29,7 @@ def repository(tmp_path: Path) -> Path:
     begin(tmp_path)
     for day in (1, 5):
         ledger.append(line(day), tmp_path)
-        git.output("add", "releases", root=tmp_path)
+        git.run("add", "releases", root=tmp_path)
         env = os.environ | {"GIT_COMMITTER_DATE": f"2026-03-0{day}T12:00:00Z"}
         subprocess.run(
             ["git", "commit", "-q", "-m", str(day)],

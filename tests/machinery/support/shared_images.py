@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slipway.core import environment
-from slipway.packaging import image
+from slipway.packaging import image, image_builder
 from support.committed_project import ROOT
 
 CHANGED = """ARG BASE=slim
@@ -24,18 +24,20 @@ def named(target: str, context: Path, name: str, *, labels: Mapping[str, str] | 
     """Build and push a target of the Dockerfile in `root` under a name of this run; `registry/name@sha256:…`."""
     registry = environment.registry()
     assert registry, "REGISTRY is not set; `.venv/bin/slipway doctor` says how to get one"
-    return image.build(target, context, f"{registry}/slipway-test-{name}:{os.getpid()}", labels or {}, root=root)
+    return image_builder.build_image(
+        target, context, f"{registry}/slipway-test-{name}:{os.getpid()}", labels or {}, root=root
+    )
 
 
 def serve(bento: Path) -> str:
     """The service of a bento."""
-    return named("serve", bento, "serve", labels={image.REVISION: "0" * 40})
+    return named("serve", bento, "serve", labels={image_builder.REVISION: "0" * 40})
 
 
 def gate(folder: Path) -> str:
     """The judge of this project, gathered in an empty folder."""
     image.gather(ROOT, folder)
-    return named("gate", folder, "gate", labels={image.REVISION: "0" * 40})
+    return named("gate", folder, "gate", labels={image_builder.REVISION: "0" * 40})
 
 
 def remodelled(of: str, models: Path, folder: Path) -> str:

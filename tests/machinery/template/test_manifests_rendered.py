@@ -17,7 +17,7 @@ import pytest
 from slipway.cluster import manifests
 from slipway.cluster.admission_rules import RULES
 from slipway.core import environment, files, git
-from slipway.errors import Refused
+from slipway.errors import CheckFailed
 from slipway.reporting import sections
 from slipway.reporting.report_data import Facts
 from support.committed_project import begin, edit, save
@@ -60,7 +60,9 @@ def digit(folder: Path, env: str, digest: str) -> None:
 
 
 def test_the_overlays_build_and_keep_the_rules(project: Path):
-    save(project) if git.dirty(project) else git.output("commit", "-q", "--allow-empty", "-m", "x", root=project)
+    save(project) if git.uncommitted_files(project) else git.run(
+        "commit", "-q", "--allow-empty", "-m", "x", root=project
+    )
     record = told(project)
     assert record["verdict"] == "pass", record["checks"]
     assert [check["name"] for check in record["checks"]][:2] == [
@@ -110,20 +112,22 @@ def test_a_policy_is_for_a_person_to_apply(project: Path):
 
 def test_what_breaks_a_rule_is_refused(project: Path):
     edit(project / SERVE, "automountServiceAccountToken: false", "automountServiceAccountToken: true")
-    with pytest.raises(Refused, match="rule token is staging Deployment serve: automountServiceAccountToken is true"):
+    with pytest.raises(
+        CheckFailed, match="rule token is staging Deployment serve: automountServiceAccountToken is true"
+    ):
         told(save(project))
 
 
 def test_a_tag_in_place_of_a_digest_is_refused(project: Path):
     text = (project / STAGING).read_text("utf-8")
     (project / STAGING).write_text(re.sub(r"digest: sha256:\w+\n$", "newTag: latest\n", text), "utf-8")
-    with pytest.raises(Refused, match="staging"):
+    with pytest.raises(CheckFailed, match="staging"):
         told(save(project))
 
 
 def test_what_does_not_build_is_refused_in_kustomizes_words(project: Path):
     (project / "k8s/base/service.yaml").write_text("a: [\n", "utf-8")
-    with pytest.raises(Refused, match=r"kustomize build staging is 'service\.yaml': .*yaml: line 1") as caught:
+    with pytest.raises(CheckFailed, match=r"kustomize build staging is 'service\.yaml': .*yaml: line 1") as caught:
         told(save(project))
     assert str(project) not in str(caught.value)
     record = files.read_json(project / manifests.VERDICT)
@@ -135,7 +139,7 @@ def test_the_one_in_kubectl_says_the_same(project: Path, tmp_path: Path):
     assert own, "these tests need kubectl"
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/kubectl").symlink_to(own)
-    found = [manifests.tool(path) for path in (str(tmp_path / "bin"), environment.programs(ROOT)["PATH"])]
+    found = [manifests.tool(path) for path in (str(tmp_path / "bin"), environment.for_programs(ROOT)["PATH"])]
     assert [Path(program[0]).name for program in found if program] == ["kubectl", "kustomize"]
     one, other = (manifests.rendered("HEAD", program, root=project) for program in found if program)
     assert one == other

@@ -235,7 +235,7 @@ def test_an_aborted_canary_opens_its_way_back(stage: Stage, aborted: Ran) -> Non
     line = stage.production(pull["head"]["ref"])[-1]
     assert (line.bento, line.action) == ("bikes:1", "rollback")
     assert (line.evidence or {})["aborted"] == HOSTILE
-    held = kustomization.at("production", pull["head"]["ref"], stage.project.remote)
+    held = kustomization.pinned_at("production", pull["head"]["ref"], stage.project.remote)
     assert held is not None
     assert held.digest == release_repository.digest(1)
     assert not list(aborted.folder.rglob("*pwned*"))
@@ -264,7 +264,7 @@ def test_a_rollback_by_hand_reaches_staging(stage: Stage, returned: bool) -> Non
     assert ran.results == DONE, ran.said[-4000:]
     line = ledger.read_at("staging", "main", stage.project.remote)[-1]
     assert (line.bento, line.action) == ("bikes:1", "rollback")
-    held = kustomization.at("staging", "main", stage.project.remote)
+    held = kustomization.pinned_at("staging", "main", stage.project.remote)
     assert held is not None
     assert held.image == line.image
     assert stage.open == []

@@ -69,7 +69,7 @@ class Stage:
         return ledger.read_at("staging", "main", self.project.remote)
 
     def pinned(self, revision: str = "main") -> kustomization.Pinned:
-        found = kustomization.at("staging", revision, self.project.remote)
+        found = kustomization.pinned_at("staging", revision, self.project.remote)
         assert found
         return found
 
@@ -116,13 +116,13 @@ def test_push_to_main_is_built_and_bumped(stage: Stage, first: tuple[str, Ran], 
     assert ran.results == WHOLE, ran.said[-4000:]
     bump, _ = again
     assert git.commit(f"{bump}~2", root=stage.project.remote) == source
-    rows = git.output("diff", "--numstat", f"{bump}^", bump, root=stage.project.remote).splitlines()
+    rows = git.run("diff", "--numstat", f"{bump}^", bump, root=stage.project.remote).splitlines()
     assert rows == [f"1\t1\t{PIN}", "1\t0\treleases/staging.jsonl"]
     (line,) = ledger.read_at("staging", bump, stage.project.remote)
     assert (line.commit, line.pull_request, line.action) == (source, 7, "release")
     assert line.image == stage.pinned(bump).image
     assert set(line.verdicts.values()) == {"pass"}
-    assert git.output("log", "-1", "--format=%an", bump, root=stage.project.remote) == "github-actions[bot]"
+    assert git.run("log", "-1", "--format=%an", bump, root=stage.project.remote) == "github-actions[bot]"
 
 
 def test_the_image_is_in_the_registry_and_says_what_it_is(stage: Stage, first: tuple[str, Ran]) -> None:
@@ -138,7 +138,7 @@ def test_the_gate_is_pinned_by_a_commit_of_its_own(
     stage: Stage, first: tuple[str, Ran], again: tuple[str, Ran]
 ) -> None:
     remote, pin = stage.project.remote, f"{again[0]}^"
-    assert git.output("diff", "--numstat", first[0], pin, root=remote).splitlines() == [f"1\t1\t{GATE}"]
+    assert git.run("diff", "--numstat", first[0], pin, root=remote).splitlines() == [f"1\t1\t{GATE}"]
     pinned = kustomization.read(str(git.file_at(pin, GATE, root=remote)), "gate")
     assert ("bikes-gate", pinned.digest) in stage.registry.manifests
 

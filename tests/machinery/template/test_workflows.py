@@ -327,22 +327,22 @@ def test_only_prose_is_not_code(scratch: Path, changed: list[str], answer: str) 
 
 
 def test_a_moved_or_deleted_module_is_code(scratch: Path) -> None:
-    git.output("mv", "src/a.py", "docs/b.md", root=scratch)
+    git.run("mv", "src/a.py", "docs/b.md", root=scratch)
     committed_project.commit(scratch)
     assert code(scratch) == "true"
-    git.output("rm", "-q", "docs/b.md", root=scratch)
+    git.run("rm", "-q", "docs/b.md", root=scratch)
     committed_project.commit(scratch)
     assert code(scratch) == "false"
 
 
 def test_a_merge_commit_is_compared_with_its_first_parent(scratch: Path) -> None:
-    git.output("checkout", "-q", "-b", "prose", root=scratch)
+    git.run("checkout", "-q", "-b", "prose", root=scratch)
     write(scratch, "README.md", "better")
     committed_project.commit(scratch)
-    git.output("checkout", "-q", "main", root=scratch)
+    git.run("checkout", "-q", "main", root=scratch)
     write(scratch, "src/a.py", "meanwhile")
     committed_project.commit(scratch)
-    git.output("merge", "-q", "--no-ff", "-m", "merge", "prose", root=scratch)
+    git.run("merge", "-q", "--no-ff", "-m", "merge", "prose", root=scratch)
     assert code(scratch) == "false"
     assert code(scratch, "HEAD^2") == "true"
 

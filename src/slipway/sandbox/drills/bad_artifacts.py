@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from slipway.core import files
 from slipway.errors import ConfigError
-from slipway.packaging import image
+from slipway.packaging import image_builder
 from slipway.serving import onnx_model
 
 FRONT = Path("src/slipway/serving/asgi.py")
@@ -90,7 +90,7 @@ def derived(good: str, name: str, *, line: str, models: Path | None = None) -> s
     with tempfile.TemporaryDirectory(prefix="slipway-drill-") as scratch:
         root, context = Path(scratch), Path(scratch) / "context"
         context.mkdir()
-        files.write_text(root / image.DOCKERFILE, recipe(good, line))
+        files.write_text(root / image_builder.DOCKERFILE, recipe(good, line))
         if models is not None:
             wrong(models, context / "models")
-        return image.build("spoiled", context, f"{good.partition('@')[0]}:drill-{name}", {}, root=root)
+        return image_builder.build_image("spoiled", context, f"{good.partition('@')[0]}:drill-{name}", {}, root=root)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slipway.cluster import pods
 from slipway.core import environment, files, git, ledger
-from slipway.errors import Refused, Unsure
-from slipway.loadtest import load
+from slipway.errors import CheckFailed, Inconclusive
+from slipway.loadtest import slo
 from slipway.sandbox import deploy
-from slipway.sandbox.drills import bad_artifacts, context, invariants
+from slipway.sandbox.drills import bad_artifacts, context
 from slipway.sandbox.drills.context import World
 from slipway.sandbox.drills.timeline import Watch
 from slipway.serving import golden
@@ -16,7 +17,7 @@ from slipway.serving import golden
 
 def late(there: World, watch: Watch) -> None:
     """Release a service whose every answer is late, and see staging's gate refuse it."""
-    delay = bad_artifacts.delay_ms((there.work / load.SLO).read_text(encoding="utf-8"))
+    delay = bad_artifacts.delay_ms((there.work / slo.PATH).read_text(encoding="utf-8"))
     mend(there)
     front = (there.work / bad_artifacts.FRONT).read_text(encoding="utf-8")
     context.commit(there, {bad_artifacts.FRONT: bad_artifacts.slowed(front, delay)}, f"Answer {delay:g} ms later")
@@ -26,10 +27,10 @@ def late(there: World, watch: Watch) -> None:
     app = context.ended(there, "staging", revision)
     gates = {hook.phase for hook in app.hooks if hook.kind == "PostSync"}
     watch.expect((app.phase, gates) == ("Failed", {"Failed"}), f"the sync {app.phase}, its gate {gates}, limit: Failed")
-    found = context.spoken(there)
+    found = context.cluster_evidence(there)
     watch.expect(found.verdict == "fail", f"the evidence says {found.verdict}, limit: fail")
     watch.detect(f"load gate: no, p95 {found.p95_ms or 0:.0f} ms over {found.requests:,} requests")
-    context.ask(there, "promote", "--source", "cluster", "--push", code=Refused.code)
+    context.ask(there, "promote", "--source", "cluster", "--push", code=CheckFailed.code)
 
 
 def slow(there: World, watch: Watch) -> None:
@@ -51,7 +52,7 @@ def fixed(there: World, watch: Watch) -> None:
     context.build(there)
     context.release(there)
     context.arrive(there, "staging")
-    watch.expect(context.spoken(there).verdict == "pass", "the fixed release has no pass")
+    watch.expect(context.cluster_evidence(there).verdict == "pass", "the fixed release has no pass")
     context.ask(there, "promote", "--source", "cluster", "--push")
     context.arrive(there, "production")
     context.settle(there)
@@ -77,7 +78,7 @@ def bento(there: World, line: ledger.Line) -> Path:
 def answers(there: World, watch: Watch, line: ledger.Line, service: str = "serve") -> None:
     """Production gives the golden answers of a line's bento."""
     kept = files.read_json(bento(there, line) / "src/models/golden.json")
-    with deploy.door(there.scene, "production", service) as host:
+    with deploy.endpoint(there.scene, "production", service) as host:
         check = golden.replay(host, kept, tolerance=there.params.package.tolerance)
     watch.expect(check.ok is True, f"production differs from its model by {check.value}, limit: {check.limit}")
 
@@ -85,15 +86,15 @@ def answers(there: World, watch: Watch, line: ledger.Line, service: str = "serve
 def stuck(there: World, watch: Watch, image: str, what: str) -> None:
     """An image that never gets ready is put into staging: the sync fails, nobody says pass, a rollback mends it."""
     good = context.last(there, "staging").image
-    revision = context.by_hand(there, "staging", image, f"Drill: an image that {what}")
+    revision = context.force_image(there, "staging", image, f"Drill: an image that {what}")
     watch.inject(f"an image that {what}")
     app = context.ended(there, "staging", revision)
     watch.expect(app.phase == "Failed", f"the sync {app.phase}, limit: Failed")
-    serving = [pod.image for pod in invariants.pods(there.app("staging")) if pod.ready]
+    serving = [pod.image for pod in pods.list_pods(there.app("staging")) if pod.ready]
     watch.expect(serving == [good], f"ready pods run {serving}, limit: the old image alone")
     watch.expect(not proven(there), "there is evidence about an image that never ran, limit: none")
     watch.detect(f"sync Failed: {app.message}"[:120])
-    context.ask(there, "promote", "--source", "cluster", "--push", code=Unsure.code)
+    context.ask(there, "promote", "--source", "cluster", "--push", code=Inconclusive.code)
     context.ask(there, "rollback", "--env", "staging", "--reason", f"drill: an image that {what}", "--push")
     context.settle(there)
     watch.recover("rolled back; the old pods served all the time")
@@ -102,8 +103,8 @@ def stuck(there: World, watch: Watch, image: str, what: str) -> None:
 def proven(there: World) -> bool:
     """Whether the cluster says pass of what staging's ledger ends with."""
     try:
-        return context.spoken(there).verdict == "pass"
-    except (Refused, Unsure):
+        return context.cluster_evidence(there).verdict == "pass"
+    except (CheckFailed, Inconclusive):
         return False
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from slipway.cluster import kubectl
+from slipway.cluster import argocd, kubectl, pods
 from slipway.core import environment, git
 from slipway.errors import ConfigError
-from slipway.sandbox.drills import bad_artifacts, bad_releases, context, invariants, webhook_receiver
+from slipway.sandbox.drills import bad_artifacts, bad_releases, context, webhook_receiver
 from slipway.sandbox.drills.context import World
 from slipway.sandbox.drills.timeline import Watch
 from slipway.sandbox.drills.webhook_receiver import Message
@@ -97,9 +97,9 @@ def wrong(there: World, watch: Watch) -> None:
         str(good.image), "wrong", line=bad_artifacts.WRONG, models=bad_releases.bento(there, good) / "src/models"
     )
     with wired(there) as here:
-        context.by_hand(there, "production", image, "Drill: a model that says the opposite")
+        context.force_image(there, "production", image, "Drill: a model that says the opposite")
         watch.inject("a model that says the opposite, as fast and with golden answers of its own")
-        kubectl.refresh(there.app("production"))
+        argocd.refresh(there.app("production"))
         context.until(lambda: aborted(there, image), seconds=ABORT_SECONDS, what="an abort of the canary")
         seen = time.monotonic()
         watch.detect(f"canary aborted: {why(there, watch)}")
@@ -115,7 +115,7 @@ def wrong(there: World, watch: Watch) -> None:
         watch.expect(revert <= 60, watch.figure)
         there.scene.note("figure", watch.figure, revert)
         context.settle(there)
-        serving = {pod.image for pod in invariants.pods(there.app("production"))}
+        serving = {pod.image for pod in pods.list_pods(there.app("production"))}
         watch.expect(serving == {good.image}, f"production runs {serving}, limit: {good.image}")
         watch.recover("the commit took it back; stable served all the time")
     turn(there, on=False)
@@ -129,7 +129,7 @@ def aborted(there: World, image: str) -> bool:
 
 
 def why(there: World, watch: Watch) -> str:
-    """What the newest analysis said no to; Refused unless it judged, and its no is about answers alone."""
+    """What the newest analysis said no to; CheckFailed unless it judged, and its no is about answers alone."""
     jobs = context.get(there, "production", "jobs", "--sort-by=.metadata.creationTimestamp")["items"]
     watch.expect(bool(jobs), "the canary was aborted without an analysis")
     log = kubectl.hook_log(there.app("production"), jobs[-1]["metadata"]["name"])

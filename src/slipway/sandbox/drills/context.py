@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -10,16 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slipway.cluster import kubectl, kustomization
+from slipway.cluster import argocd, kubectl, kustomization
 from slipway.cluster.argocd import App
 from slipway.core import config, files, git, ledger
 from slipway.delivery import evidence, gitops_commit
 from slipway.delivery.evidence import Evidence
-from slipway.errors import Refused, SlipwayError
+from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.packaging import package
 from slipway.sandbox import clone, deploy, loop
 from slipway.sandbox.clone import Scene
-from slipway.sandbox.drills import haste, invariants
+from slipway.sandbox.drills import context, invariants
 
 WHOLE_SECONDS = 180.0
 """Longest until Git and cluster are one again."""
@@ -56,26 +57,26 @@ def enter(root: Path, params: config.Params) -> World:
     """The world that is there, brought to main's tip, or a new one whose model has reached production; made faster."""
     if there := found(root, params.track.model):
         there.say("The world that the loop kept")
-        git.output("checkout", "-q", "main", root=there.work)
-        git.output("pull", "-q", "--ff-only", "origin", "main", root=there.work)
+        git.run("checkout", "-q", "main", root=there.work)
+        git.run("pull", "-q", "--ff-only", "origin", "main", root=there.work)
         clone.repro(there)
     else:
         loop.clear(root)
         there = clone.prepare(root, params.track.model, {}, "cluster")
         loop.opening(there)
     world = World(there, config.load(there.work / "params.yaml"))
-    hasten(world)
+    shorten_limits(world)
     settle(world)
     return world
 
 
-def hasten(world: World) -> None:
+def shorten_limits(world: World) -> None:
     """Commit a shorter load test and deadline, so that a drill takes minutes; nothing where they are there already."""
-    before = {path: (world.work / path).read_text(encoding="utf-8") for path in haste.FILES}
-    after = {path: haste.hastened(path, text) for path, text in before.items()}
+    before = {path: (world.work / path).read_text(encoding="utf-8") for path in context.SHORTENED}
+    after = {path: context.shortened_files(path, text) for path, text in before.items()}
     if after != before:
-        commit(world, after, f"Hasten: {haste.WHAT}")
-        world.scene.note("hasten", haste.WHAT, 0.0)
+        commit(world, after, f"Hasten: {context.SHORTENED_HINT}")
+        world.scene.note("hasten", context.SHORTENED_HINT, 0.0)
 
 
 def commit(world: World, texts: dict[Path, str], title: str) -> str:
@@ -83,13 +84,13 @@ def commit(world: World, texts: dict[Path, str], title: str) -> str:
     pull(world)
     for path, text in texts.items():
         files.write_text(world.work / path, text)
-    git.output("commit", "-q", "-a", "--allow-empty", "-m", title, root=world.work)
-    git.output("push", "-q", "origin", "main", root=world.work)
+    git.run("commit", "-q", "-a", "--allow-empty", "-m", title, root=world.work)
+    git.run("push", "-q", "origin", "main", root=world.work)
     return git.commit(root=world.work)
 
 
 def ask(world: World, *words: str, code: int = 0, folder: Path | None = None) -> str:
-    """Run a verb in the clone (or in `folder`) as a person does; all it says. Refused on another exit code than `code`."""
+    """Run a verb in the clone (or in `folder`) as a person does; all it says. CheckFailed on another exit code than `code`."""
     started = time.monotonic()
     there = world.scene if folder is None else Elsewhere(world.scene, folder)
     with clone.program(there, [sys.executable, "-m", "slipway", *words]) as one:
@@ -97,7 +98,7 @@ def ask(world: World, *words: str, code: int = 0, folder: Path | None = None) ->
     lines = [line for line in said.splitlines() if line.strip()]
     if one.returncode != code:
         end = "\n    ".join(lines[-12:])
-        raise Refused(f"drill: `slipway {words[0]}` ended with exit code {one.returncode}, not {code}:\n    {end}")
+        raise CheckFailed(f"drill: `slipway {words[0]}` ended with exit code {one.returncode}, not {code}:\n    {end}")
     verdict = {0: "", 4: "fail", 5: "unsure"}.get(code, "")
     world.scene.note(words[0], clone.sentence(words[0], lines), time.monotonic() - started, verdict)
     return said
@@ -134,7 +135,7 @@ def stale(work: Path) -> bool:
         return True
     wanted = [name for name in package.wanted(work) if not name.startswith("models/")]
     names = ["--", "dvc.lock", package.BENTOFILE, *wanted]
-    return bool(git.output("diff", "--name-only", record["commit"], "HEAD", *names, root=work))
+    return bool(git.run("diff", "--name-only", record["commit"], "HEAD", *names, root=work))
 
 
 def release(world: World) -> str:
@@ -145,11 +146,11 @@ def release(world: World) -> str:
 
 def pull(world: World) -> str:
     """The clone at main's tip; the tip."""
-    git.output("pull", "-q", "--ff-only", "origin", "main", root=world.work)
+    git.run("pull", "-q", "--ff-only", "origin", "main", root=world.work)
     return git.commit(root=world.work)
 
 
-def by_hand(world: World, env: str, image: str, title: str) -> str:
+def force_image(world: World, env: str, image: str, title: str) -> str:
     """Put an image into an environment past the gates, as a person with the rights to it can: line, overlay, one commit."""
     source = commit(world, {}, f"{title}: the source")
 
@@ -164,20 +165,20 @@ def by_hand(world: World, env: str, image: str, title: str) -> str:
 
 def ended(world: World, env: str, revision: str) -> App:
     """The application when the operation of `revision` is over, whatever its phase."""
-    kubectl.refresh(world.app(env))
-    return kubectl.wait(world.app(env), revision, seconds=deploy.SYNC_SECONDS, root=world.work)
+    argocd.refresh(world.app(env))
+    return argocd.wait_for_sync(world.app(env), revision, seconds=deploy.SYNC_SECONDS, root=world.work)
 
 
 def arrive(world: World, env: str) -> App:
-    """The application when main's tip has arrived there; Refused when it did not."""
+    """The application when main's tip has arrived there; CheckFailed when it did not."""
     app = ended(world, env, pull(world))
     if app.phase != "Succeeded":
-        raise Refused(f"drill: {app.name}: {app.phase}: {app.message}", hint=f"argocd app get {app.name}")
+        raise CheckFailed(f"drill: {app.name}: {app.phase}: {app.message}", hint=f"argocd app get {app.name}")
     return app
 
 
-def spoken(world: World) -> Evidence:
-    """The cluster's evidence about what staging runs; Refused or Unsure when it has none."""
+def cluster_evidence(world: World) -> Evidence:
+    """The cluster's evidence about what staging runs; CheckFailed or Inconclusive when it has none."""
     return evidence.find("cluster", world.params, ledger.read("staging", world.work)[-1], root=world.work)
 
 
@@ -192,22 +193,24 @@ def home(world: World) -> str:
 
 
 def settle(world: World, seconds: float = WHOLE_SECONDS) -> float:
-    """Wait until every invariant holds, and remember the ledgers; how many seconds it took. Refused with those that do not.
+    """Wait until every invariant holds, and remember the ledgers; how many seconds it took. CheckFailed with those that do not.
 
     A gate that says no to what it passed before (a busy machine) is run once more, and that is said.
     """
     started, again = time.monotonic(), False
     pull(world)
     for env in ledger.ENVIRONMENTS:
-        kubectl.refresh(world.app(env))
+        argocd.refresh(world.app(env))
     while wrong := invariants.broken(facts := invariants.gather(world.scene, world.remembered)):
         if time.monotonic() - started > seconds:
             for env in ledger.ENVIRONMENTS:
                 deploy.dump(world.scene, world.app(env))
-            raise Refused(f"drill: after {seconds:g} s still {'; '.join(wrong)}", hint=f"see {world.scene.home}/*.txt")
+            raise CheckFailed(
+                f"drill: after {seconds:g} s still {'; '.join(wrong)}", hint=f"see {world.scene.home}/*.txt"
+            )
         if not again and (names := invariants.refused(facts)):
             again = True
-            kubectl.run_argocd("app", "sync", names[0], "--async")
+            argocd.run("app", "sync", names[0], "--async")
             world.scene.note("sync", f"{names[0]}: its gate said no to what it passed before: once more", 0.0, "unsure")
         time.sleep(POLL_SECONDS)
     world.remembered = {env.name: env.ledgers[-1][1] for env in facts.envs if env.ledgers}
@@ -215,11 +218,11 @@ def settle(world: World, seconds: float = WHOLE_SECONDS) -> float:
 
 
 def until(holds: Callable[[], bool], *, seconds: float, what: str) -> float:
-    """Wait until it holds; after how many seconds it did. Refused when it does not in time."""
+    """Wait until it holds; after how many seconds it did. CheckFailed when it does not in time."""
     started = time.monotonic()
     while not holds():
         if time.monotonic() - started > seconds:
-            raise Refused(f"drill: {what} did not happen within {seconds:g} s")
+            raise CheckFailed(f"drill: {what} did not happen within {seconds:g} s")
         time.sleep(POLL_SECONDS)
     return time.monotonic() - started
 
@@ -228,3 +231,34 @@ def get(world: World, env: str, *words: str) -> dict[str, Any]:
     """An object of an environment's namespace."""
     read: dict[str, Any] = json.loads(kubectl.run("-n", world.app(env), "get", *words, "-o", "json"))
     return read
+
+
+STAGING_DEPLOYMENT = Path("k8s/overlays/staging/deployment.yaml")
+SHORTENED = (Path("loadtests/slo.yaml"), Path("k8s/base/slo.yaml"), STAGING_DEPLOYMENT)
+LOAD_SECONDS, DEADLINE_SECONDS = 10, 40
+SHORTENED_HINT = (
+    f"the load test takes {LOAD_SECONDS} s, staging's deadline is {DEADLINE_SECONDS} s: for the drills alone"
+)
+
+
+def shortened_files(path: Path, text: str) -> str:
+    """One of FILES, shorter; unchanged when it is that already."""
+    return shorter_deadline(text) if path == STAGING_DEPLOYMENT else shorter_load_test(text)
+
+
+def shorter_load_test(slo: str) -> str:
+    """The objective with a schedule of the cluster of LOAD_SECONDS; ConfigError when it has none."""
+    new, count = re.subn(r"(?m)^(  cluster: \{.*\bseconds: )\d+", rf"\g<1>{LOAD_SECONDS}", slo)
+    if count != 1:
+        raise ConfigError("drill: slo.yaml has no line `  cluster: {…, seconds: …}`", hint="see loadtests/slo.yaml")
+    return new
+
+
+def shorter_deadline(patch: str) -> str:
+    """Staging's patch of the deployment with a deadline of DEADLINE_SECONDS; ConfigError when it has no spec."""
+    if "progressDeadlineSeconds" in patch:
+        return patch
+    new, count = re.subn(r"(?m)^spec:$", f"spec:\n  progressDeadlineSeconds: {DEADLINE_SECONDS}", patch)
+    if count != 1:
+        raise ConfigError(f"drill: {STAGING_DEPLOYMENT} has no line `spec:`", hint="see k8s/overlays/staging")
+    return new

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from slipway.cluster import kubectl, kustomization
+from slipway.cluster import argocd, kubectl, kustomization
 from slipway.core import ledger
-from slipway.errors import Refused, SlipwayError
+from slipway.errors import CheckFailed, SlipwayError
 from slipway.sandbox import clone
 from slipway.sandbox.drills import bad_artifacts, context, outages
 from slipway.sandbox.drills.context import World
@@ -33,14 +33,14 @@ def edit(there: World, watch: Watch) -> None:
                     ("delete", "service", "serve"), ("set", "env", "deployment/serve", f"{HAND}=1")):  # fmt: skip
         kubectl.run("-n", app, *command)
     context.until(
-        lambda: kubectl.state(app).sync == "OutOfSync" or healed(there), seconds=NOTICED_SECONDS, what="OutOfSync"
+        lambda: argocd.get_app(app).sync == "OutOfSync" or healed(there), seconds=NOTICED_SECONDS, what="OutOfSync"
     )
     watch.detect("OutOfSync: Argo CD puts Git's state back")
     context.until(lambda: healed(there), seconds=HEALED_SECONDS, what="Git's state in the cluster")
     context.settle(there)
     if HAND in variables(there):  # Argo CD leaves alone what Git does not mention, and calls it Synced
         there.scene.note("variable", f"{HAND} is there yet and Argo CD is content: replaced by a sync", watch.since())
-        kubectl.run_argocd("app", "sync", app, "--replace", "--resource", "apps:Deployment:serve")
+        argocd.run("app", "sync", app, "--replace", "--resource", "apps:Deployment:serve")
         context.settle(there)
     watch.expect(HAND not in variables(there), f"{HAND} is there yet, limit: what Git says alone")
     watch.expect(gate_of(there) == gate, "the gate ran again, limit: healing runs no hooks")
@@ -96,7 +96,7 @@ def race(there: World, watch: Watch) -> None:
         watch.detect(raced(codes, [line.commit for line in new], first, second))
         chained = [line.supersedes for line in new] == [line.identity for line in [*before[-1:], *new[:-1]]]
         watch.expect(chained, "a line does not supersede the one before it")
-        pinned = kustomization.at("staging", "HEAD", there.work)
+        pinned = kustomization.pinned_at("staging", "HEAD", there.work)
         watch.expect(pinned is not None and pinned.image == new[-1].image, "the overlay is not the last line")
     finally:
         shutil.rmtree(other, ignore_errors=True)
@@ -115,10 +115,10 @@ def together(there: World, other: Path) -> list[int]:
 
 
 def raced(codes: list[int], commits: list[str], first: str, second: str) -> str:
-    """How a race ended, when it ended well; else Refused. `commits` are those of the new lines, in order. Pure."""
+    """How a race ended, when it ended well; else CheckFailed. `commits` are those of the new lines, in order. Pure."""
     if (codes, commits) == ([0, 0], [first, second]):
         return "both released, in order: the later one was made anew on the new tip"
-    if (codes, commits) == ([Refused.code, 0], [second]):
+    if (codes, commits) == ([CheckFailed.code, 0], [second]):
         return "the newer one released, the older one refused"
-    raise Refused(f"drill race: exit codes {codes}, lines of {[commit[:12] for commit in commits]}, "
+    raise CheckFailed(f"drill race: exit codes {codes}, lines of {[commit[:12] for commit in commits]}, "
                   f"limit: {first[:12]} then {second[:12]}, or the latter alone")  # fmt: skip

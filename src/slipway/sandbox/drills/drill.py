@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slipway.core import config, environment, ledger
-from slipway.errors import ConfigError, Refused, SlipwayError
+from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.sandbox import deploy, loop
 from slipway.sandbox.clone import talk
 from slipway.sandbox.drills import bad_releases, canary_abort, context, drift_and_race, ledger_tampering, outages
@@ -137,9 +137,9 @@ def closing(outcomes: Sequence[Outcome], took: float) -> None:
 
 
 def run(params: config.Params, names: Sequence[str], *, keep: bool, root: Path = Path()) -> str:
-    """Run drills in the loop's world, or one made for them (gone afterwards unless `keep`); Refused when one ends otherwise."""
+    """Run drills in the loop's world, or one made for them (gone afterwards unless `keep`); CheckFailed when one ends otherwise."""
     wanted, root, started = chosen(names), root.resolve(), time.monotonic()
-    with loop.alone(environment.cache_home(root)), loop.interruptible():
+    with loop.single_instance(environment.cache_home(root)), loop.interruptible():
         deploy.ready(root)
         mine, kept = context.found(root, params.track.model) is None, False
         try:
@@ -154,10 +154,10 @@ def run(params: config.Params, names: Sequence[str], *, keep: bool, root: Path =
 
 
 def enforce(outcomes: Sequence[Outcome]) -> str:
-    """One sentence when all ended as they should; Refused with what differs."""
+    """One sentence when all ended as they should; CheckFailed with what differs."""
     if bad := [found for found in outcomes if found.wrong]:
         said = "; ".join(f"{found.name}: {found.wrong}" for found in bad)
-        raise Refused(
+        raise CheckFailed(
             f"drill: {len(bad)} of {len(outcomes)} ended otherwise: {said}", hint="docs/operations.md, Drills"
         )
     return f"{len(outcomes)} drills ended as they should: {', '.join(found.name for found in outcomes)}"

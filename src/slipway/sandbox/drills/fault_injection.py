@@ -17,7 +17,7 @@ from slipway.errors import ConfigError, SlipwayError
 REGISTRY, GIT, CONTROLLER = "registry", "git-http", "argocd-application-controller"
 CONTAINER = "slipway-registry"
 """The registry's container, as .ci/cluster calls it."""
-SCALE = ("kubectl", "-n", kubectl.ARGOCD, "scale", f"statefulset/{CONTROLLER}")
+SCALE = ("kubectl", "-n", kubectl.ARGOCD_NAMESPACE, "scale", f"statefulset/{CONTROLLER}")
 SECONDS = 90.0
 """Longest for a part to stop or to be healthy again."""
 Command = tuple[str, ...]

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
 
-from slipway.cluster import kubectl, kustomization
-from slipway.cluster.argocd import App, told
+from slipway.cluster import argocd, kustomization
+from slipway.cluster.argocd import App, describe
+from slipway.cluster.pods import Pod, list_pods
 from slipway.core import environment, git, ledger
 from slipway.sandbox.clone import Scene
 
-LABEL = "app.kubernetes.io/name=serve"
 TAMPER = "Tamper: "
 """How the subject of a drill's own forgery begins: what it did is to be gone, not kept."""
-
-
-class Pod(NamedTuple):
-    """A pod of the service: the image it runs, and whether it is ready."""
-
-    name: str
-    image: str
-    ready: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +81,7 @@ def _differs(env: Env, tip: str) -> list[str]:
     if not env.pods or not all(pod.ready for pod in env.pods):
         found.append(f"{env.name}: {sum(pod.ready for pod in env.pods)} of {len(env.pods)} pods are ready")
     if (app.sync, app.health, app.compared) != ("Synced", "Healthy", tip) or app.phase != "Succeeded":
-        found.append(f"{env.name}: {told(app)}, limit: Synced at {tip[:12]}, Healthy, Succeeded")
+        found.append(f"{env.name}: {describe(app)}, limit: Synced at {tip[:12]}, Healthy, Succeeded")
     return found
 
 
@@ -100,39 +90,26 @@ def gather(scene: Scene, remembered: Mapping[str, str]) -> Facts:
     work = scene.work
     git.fetch("main", root=work)
     tip = git.commit("origin/main", root=work)
-    trees = git.output("worktree", "list", "--porcelain", root=work).split("\n\n")[1:]
+    trees = git.run("worktree", "list", "--porcelain", root=work).split("\n\n")[1:]
     scratch = environment.cache_home(work).glob("bump-*")
     return Facts(
-        tip=tip, head=git.commit(root=work), branch=git.output("branch", "--show-current", root=work),
-        dirty=git.dirty(work), worktrees=[*(tree.split("\n")[0] for tree in trees), *(path.name for path in scratch)],
+        tip=tip, head=git.commit(root=work), branch=git.run("branch", "--show-current", root=work),
+        dirty=git.uncommitted_files(work), worktrees=[*(tree.split("\n")[0] for tree in trees), *(path.name for path in scratch)],
         envs=[_env(scene, name, tip, remembered.get(name, "")) for name in ledger.ENVIRONMENTS],
     )  # fmt: skip
 
 
 def _env(scene: Scene, name: str, tip: str, remembered: str) -> Env:
-    namespace, pinned = f"{scene.name}-{name}", kustomization.at(name, tip, scene.work)
+    namespace, pinned = f"{scene.name}-{name}", kustomization.pinned_at(name, tip, scene.work)
     return Env(
         name=name, ledgers=ledgers(scene, name, tip), remembered=remembered, pinned=pinned.image if pinned else None,
-        app=kubectl.state(namespace), pods=pods(namespace),
+        app=argocd.get_app(namespace), pods=list_pods(namespace),
     )  # fmt: skip
-
-
-def pods(namespace: str) -> list[Pod]:
-    """The service's pods, but for those that are on their way out."""
-    listed = json.loads(kubectl.run("-n", namespace, "get", "pods", "-l", LABEL, "-o", "json"))["items"]
-    return [pod(raw) for raw in listed if "deletionTimestamp" not in raw["metadata"]]
 
 
 def ledgers(scene: Scene, env: str, tip: str) -> list[tuple[str, str]]:
     """Subject and ledger of each commit of main that touched it, oldest first."""
     file, work = ledger.path(env).as_posix(), scene.work
-    log = git.output("log", "--first-parent", "--reverse", "--format=%H %s", tip, "--", file, root=work).splitlines()
+    log = git.run("log", "--first-parent", "--reverse", "--format=%H %s", tip, "--", file, root=work).splitlines()
     rows = [row.partition(" ") for row in log]
     return [(subject, git.file_at(commit, file, root=work) or "") for commit, _, subject in rows]
-
-
-def pod(raw: Mapping[str, Any]) -> Pod:
-    """A pod's object as the API server gives it; its image is the one of its container `serve`."""
-    images = [one["image"] for one in raw["spec"]["containers"] if one["name"] == "serve"]
-    states = {one["type"]: one["status"] for one in raw.get("status", {}).get("conditions") or ()}
-    return Pod(str(raw["metadata"]["name"]), images[0] if images else "none", states.get("Ready") == "True")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slipway.cluster import kustomization
 from slipway.core import git, ledger
-from slipway.errors import Refused
+from slipway.errors import CheckFailed
 from slipway.sandbox.drills import bad_artifacts, context, invariants
 from slipway.sandbox.drills.context import World
 from slipway.sandbox.drills.timeline import Watch
@@ -43,7 +43,7 @@ def forgeries(there: World, other: str) -> dict[str, tuple[dict[Path, str], tupl
     path = kustomization.path("production")
     pinned = (there.work / path).read_text(encoding="utf-8")
     staged = context.last(there, "staging")
-    swapped = kustomization.moved(pinned, "serve", other.partition("@")[2])
+    swapped = kustomization.with_digest(pinned, "serve", other.partition("@")[2])
     return {
         "metrics made prettier": ({LEDGER: prettier(text)}, ("ledger",)),
         "a line removed": ({LEDGER: shortened(text)}, ("overlay", "ledger")),
@@ -62,19 +62,19 @@ def tampered(there: World, watch: Watch) -> None:
     for what, (texts, links) in found.items():
         try:
             forge(there, texts, what)
-            said = context.ask(there, "policy", "--base", base, "--source", "cluster", code=Refused.code)
+            said = context.ask(there, "policy", "--base", base, "--source", "cluster", code=CheckFailed.code)
             watch.expect("policy" in said, f"policy does not say why it refuses {what}")
             if links:
                 broken(there, watch, links)
         finally:
-            git.output("reset", "-q", "--hard", base, root=there.work)
+            git.run("reset", "-q", "--hard", base, root=there.work)
     watch.detect("policy refuses all four; verify names the link of those that break the chain")
     texts, links = found[SWAPPED]
     forge(there, texts, f"{SWAPPED}, pushed to main")
-    git.output("push", "-q", "origin", "main", root=there.work)
+    git.run("push", "-q", "origin", "main", root=there.work)
     broken(there, watch, links)
-    git.output("revert", "--no-edit", "HEAD", root=there.work)
-    git.output("push", "-q", "origin", "main", root=there.work)
+    git.run("revert", "--no-edit", "HEAD", root=there.work)
+    git.run("push", "-q", "origin", "main", root=there.work)
     context.settle(there)
     context.ask(there, "verify", "--env", "production")
     watch.recover("reverted; every link holds, Git = cluster")
@@ -84,11 +84,11 @@ def forge(there: World, texts: Mapping[Path, str], what: str) -> None:
     """Commit a forgery here."""
     for path, text in texts.items():
         (there.work / path).write_text(text, encoding="utf-8")
-    git.output("commit", "-q", "-a", "-m", f"{invariants.TAMPER}{what}", root=there.work)
+    git.run("commit", "-q", "-a", "-m", f"{invariants.TAMPER}{what}", root=there.work)
 
 
 def broken(there: World, watch: Watch, links: tuple[str, ...]) -> None:
     """`verify` ends with 4, and the first link that it names as broken is one of these."""
-    said = context.ask(there, "verify", "--env", "production", code=Refused.code)
+    said = context.ask(there, "verify", "--env", "production", code=CheckFailed.code)
     named = [link for link in links if f"the first broken link is {link}:" in said]
     watch.expect(bool(named), f"verify says {said[-300:]}, limit: the first broken link is {' or '.join(links)}")

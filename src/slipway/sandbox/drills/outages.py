@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from slipway.cluster import kubectl
+from slipway.cluster.argocd import wait_for_sync
 from slipway.core import environment, git, ledger
-from slipway.errors import ConfigError, Unsure
-from slipway.packaging import image
+from slipway.errors import ConfigError, Inconclusive
+from slipway.packaging import image_builder
 from slipway.sandbox.drills import bad_artifacts, bad_releases, context, fault_injection
 from slipway.sandbox.drills.context import World
 from slipway.sandbox.drills.timeline import Watch
@@ -20,9 +20,9 @@ STILL_SECONDS = 10.0
 def change(there: World, what: str) -> str:
     """A change of main that is released and touches no bento: one more comment in the Dockerfile; the commit."""
     bad_releases.mend(there)
-    recipe = (there.work / image.DOCKERFILE).read_text(encoding="utf-8")
+    recipe = (there.work / image_builder.DOCKERFILE).read_text(encoding="utf-8")
     return context.commit(
-        there, {image.DOCKERFILE: bad_artifacts.marked(recipe, what)}, f"Say in the Dockerfile: {what}"
+        there, {image_builder.DOCKERFILE: bad_artifacts.marked(recipe, what)}, f"Say in the Dockerfile: {what}"
     )
 
 
@@ -37,14 +37,15 @@ def untouched(there: World, watch: Watch, before: list[str]) -> None:
     watch.expect(known(there) == before, "a ledger of the remote was changed, limit: nothing is bumped")
     left = [path.name for path in environment.cache_home(there.work).glob("bump-*")]
     watch.expect(
-        not git.dirty(there.work) and not left, f"left over: {[*git.dirty(there.work), *left]}, limit: nothing"
+        not git.uncommitted_files(there.work) and not left,
+        f"left over: {[*git.uncommitted_files(there.work), *left]}, limit: nothing",
     )
 
 
 def arrived(there: World, watch: Watch) -> None:
     """The release that was held up has come to staging, with its verdict."""
     context.arrive(there, "staging")
-    watch.expect(context.spoken(there).verdict == "pass", "staging's gate gave no pass")
+    watch.expect(context.cluster_evidence(there).verdict == "pass", "staging's gate gave no pass")
     context.settle(there)
     watch.recover("released and judged; Git = cluster")
 
@@ -72,11 +73,11 @@ def served(there: World) -> Iterator[None]:
     if not url.startswith("http") or environment.cluster_faults() is None:
         yield
         return
-    git.output("remote", "set-url", "origin", url, root=there.work)
+    git.run("remote", "set-url", "origin", url, root=there.work)
     try:
         yield
     finally:
-        git.output("remote", "set-url", "origin", folder, root=there.work)
+        git.run("remote", "set-url", "origin", folder, root=there.work)
 
 
 def git_down(there: World, watch: Watch) -> None:
@@ -87,7 +88,7 @@ def git_down(there: World, watch: Watch) -> None:
     with served(there):
         with fault_injection.down(fault_injection.GIT, remote=there.scene.remote):
             watch.inject("the Git server is down")
-            context.ask(there, "release", "--push", code=Unsure.code)
+            context.ask(there, "release", "--push", code=Inconclusive.code)
             watch.detect("`release` ends with 5; nothing is written")
         untouched(there, watch, before)
         context.release(there)
@@ -102,8 +103,8 @@ def argocd(there: World, watch: Watch) -> None:
         watch.inject("Argo CD's controller is killed")
         revision = context.release(there)
         try:
-            kubectl.wait(there.app("staging"), revision, seconds=STILL_SECONDS, root=there.work)
-        except Unsure:
+            wait_for_sync(there.app("staging"), revision, seconds=STILL_SECONDS, root=there.work)
+        except Inconclusive:
             watch.detect(f"no operation of the new commit after {STILL_SECONDS:g} s")
         watch.expect(watch.detected_s is not None, "the sync happened without the controller")
     arrived(there, watch)

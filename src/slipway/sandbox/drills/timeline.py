@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slipway.errors import Refused
+from slipway.errors import CheckFailed
 from slipway.sandbox.clone import Scene
 
 
@@ -45,6 +45,6 @@ class Watch:
         return self.clock() - self.at if self.at is not None else 0.0
 
     def expect(self, holds: bool, what: str) -> None:
-        """Refused, with what differs, when it does not hold."""
+        """CheckFailed, with what differs, when it does not hold."""
         if not holds:
-            raise Refused(f"drill {self.name}: {what}")
+            raise CheckFailed(f"drill {self.name}: {what}")

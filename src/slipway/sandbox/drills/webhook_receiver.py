@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from slipway.errors import Unsure
+from slipway.errors import Inconclusive
 
 MOST = 1 << 20
 """Bytes of a message that are read."""
@@ -33,7 +33,7 @@ class Receiver:
         self.came: SimpleQueue[Message] = SimpleQueue()
 
     def wait(self, ending: str, *, seconds: float) -> Message:
-        """The next message to a path that ends so; Unsure when none comes in time. Others are dropped."""
+        """The next message to a path that ends so; Inconclusive when none comes in time. Others are dropped."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             try:
@@ -42,7 +42,7 @@ class Receiver:
                 break
             if message.path.endswith(ending):
                 return message
-        raise Unsure(
+        raise Inconclusive(
             f"drill: no message to {ending} came within {seconds:g} s", hint="kubectl -n argo-rollouts get cm -o yaml"
         )
 

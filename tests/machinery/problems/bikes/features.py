@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from bikes.contract import Inputs
-from slipway.pipeline.contract import names
+from slipway.problem import names
 
 
 def features(table: pl.DataFrame) -> pl.DataFrame:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from slipway.problem import Fault
+from slipway.problem import SourceFault
 
 
-def ingest(folder: Path) -> tuple[pl.DataFrame, list[Fault]]:
+def ingest(folder: Path) -> tuple[pl.DataFrame, list[SourceFault]]:
     """The table of `contract.Slot` with `row_id` and `day`, and the faults found."""
     raw = pl.read_csv(folder / "bikes.csv", schema_overrides={"temp": pl.Float64, "hires": pl.Float64})
     unique = raw.unique(["start", "station"], keep="first", maintain_order=True)
@@ -27,11 +27,11 @@ def ingest(folder: Path) -> tuple[pl.DataFrame, list[Fault]]:
     return table.sort("start", "station"), [
         _fault("temp", "below -50 °C", unique.filter(pl.col("temp") <= -50), "set to missing"),
         _fault("hires", "the counter is stuck", stuck, "set to missing, not trained on"),
-        Fault(source="bikes.csv", column="start", what="the same slot twice", rows=len(raw) - len(unique),
+        SourceFault(source="bikes.csv", column="start", what="the same slot twice", rows=len(raw) - len(unique),
               worst=None, action="kept the first"),
     ]  # fmt: skip
 
 
-def _fault(column: str, what: str, wrong: pl.DataFrame, action: str) -> Fault:
+def _fault(column: str, what: str, wrong: pl.DataFrame, action: str) -> SourceFault:
     worst = float(wrong[column][0]) if len(wrong) else None
-    return Fault(source="bikes.csv", column=column, what=what, rows=len(wrong), worst=worst, action=action)
+    return SourceFault(source="bikes.csv", column=column, what=what, rows=len(wrong), worst=worst, action=action)

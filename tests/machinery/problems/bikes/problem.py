@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bikes.contract import Inputs, Slot
-from slipway.problem import Fault, Problem
+from slipway.problem import Problem, SourceFault
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,7 +17,7 @@ def _sources() -> Path:
     return Path(__file__).parent
 
 
-def _ingest(folder: Path) -> tuple[pl.DataFrame, list[Fault]]:
+def _ingest(folder: Path) -> tuple[pl.DataFrame, list[SourceFault]]:
     from bikes.ingest import ingest
 
     return ingest(folder)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from slipway.core import files, git
-from slipway.errors import Refused
+from slipway.errors import CheckFailed
 from slipway.sandbox.clone import Scene
 from slipway.sandbox.drills import bad_artifacts, bad_releases, context
 from slipway.sandbox.drills.timeline import Watch
@@ -41,7 +41,7 @@ def test_production_with_other_answers_is_refused(there, host):
     files.write_json(path, ROWS)
     bad_releases.answers(there, Watch(there.scene, "slow"), line)
     files.write_json(path, [*ROWS, {"row": {"hour": 7}, "prediction": 7.25}])
-    with pytest.raises(Refused, match=r"drill slow: production differs from its model by 0\.25, limit: "):
+    with pytest.raises(CheckFailed, match=r"drill slow: production differs from its model by 0\.25, limit: "):
         bad_releases.answers(there, Watch(there.scene, "slow"), line)
 
 
@@ -55,7 +55,7 @@ def test_production_with_other_answers_is_refused(there, host):
 def test_stuck_image_that_ends_otherwise_is_refused(there, phase, ready, said):
     fake_cluster.says(there, phase=phase, image=ready)
     watch = Watch(there.scene, "missing")
-    with pytest.raises(Refused, match=f"drill missing: {said}"):
+    with pytest.raises(CheckFailed, match=f"drill missing: {said}"):
         bad_releases.stuck(there, watch, f"{context.home(there)}@{fake_cluster.digest(9)}", "is not there")
     assert watch.injected == "an image that is not there"
     assert watch.detected_s is None

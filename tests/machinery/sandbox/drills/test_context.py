@@ -5,13 +5,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from slipway.core import files, git, ledger
-from slipway.errors import Refused
+from slipway.errors import CheckFailed, ConfigError
 from slipway.sandbox import deploy
 from slipway.sandbox.clone import Scene
 from slipway.sandbox.drills import context
 from support import fake_cluster
+from support.committed_project import ROOT
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_world_that_does_not_settle_is_refused_and_dumped(there):
     fake_cluster.says(there, phase="Failed")
     whole = threading.Timer(3, fake_cluster.says, [there], {"phase": "Succeeded"})
     whole.start()  # and is whole too late
-    with pytest.raises(Refused, match=r"after 0 s still staging: .*operation Failed.*; production: "):
+    with pytest.raises(CheckFailed, match=r"after 0 s still staging: .*operation Failed.*; production: "):
         context.settle(there, seconds=0)
     whole.cancel()
     whole.join()
@@ -45,22 +47,22 @@ def test_world_that_does_not_settle_is_refused_and_dumped(there):
 
 def test_line_that_was_remembered_and_is_gone_is_refused(there):
     context.settle(there, seconds=0)
-    git.output("push", "-q", "--force", "origin", "HEAD~1:refs/heads/main", root=there.work)
-    git.output("reset", "-q", "--hard", "HEAD~1", root=there.work)
-    with pytest.raises(Refused, match="production: of 1 lines of the ledger some are lost or changed"):
+    git.run("push", "-q", "--force", "origin", "HEAD~1:refs/heads/main", root=there.work)
+    git.run("reset", "-q", "--hard", "HEAD~1", root=there.work)
+    with pytest.raises(CheckFailed, match="production: of 1 lines of the ledger some are lost or changed"):
         context.settle(there, seconds=0)
 
 
 def test_commit_of_a_person_is_pushed(there):
     made = context.commit(there, {Path("note"): "x\n"}, "Nothing tracked")
-    assert git.output("log", "-1", "--format=%s", "main", root=there.scene.remote) == "Nothing tracked"
+    assert git.run("log", "-1", "--format=%s", "main", root=there.scene.remote) == "Nothing tracked"
     assert git.commit("origin/main", root=there.work) == made
 
 
 def test_image_put_in_by_hand_has_its_line_and_its_source(there):
     image = f"{context.home(there)}@{fake_cluster.digest(7)}"
     before = context.last(there, "production")
-    tip = context.by_hand(there, "production", image, "By hand")
+    tip = context.force_image(there, "production", image, "By hand")
     new = context.last(there, "production")
     assert (new.image, new.supersedes, new.action) == (image, before.identity, "promote")
     assert new.commit == git.commit(f"{tip}~1", root=there.work) != before.commit
@@ -71,14 +73,14 @@ def test_operation_that_failed_has_not_arrived(there):
     assert context.arrive(there, "staging").phase == "Succeeded"
     fake_cluster.says(there, phase="Failed")
     assert context.ended(there, "staging", git.commit(root=there.work)).phase == "Failed"
-    with pytest.raises(Refused, match="flights-staging: Failed: "):
+    with pytest.raises(CheckFailed, match="flights-staging: Failed: "):
         context.arrive(there, "staging")
 
 
 def test_verb_with_another_exit_code_is_refused(there, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     (there.work / "params.yaml").unlink()
-    with pytest.raises(Refused, match="`slipway policy` ended with exit code 2, not 4"):
+    with pytest.raises(CheckFailed, match="`slipway policy` ended with exit code 2, not 4"):
         context.ask(there, "policy", code=4)
     assert "params.yaml" in context.ask(there, "policy", code=2)
     assert there.scene.steps[-1].chapter == "policy"
@@ -94,5 +96,44 @@ def test_waiting_ends_when_it_holds_or_is_refused():
     answers = iter([False, True])
     assert context.until(lambda: next(answers), seconds=5, what="it") < 5
     late = iter([False, True])
-    with pytest.raises(Refused, match="an abort did not happen within 0 s"):
+    with pytest.raises(CheckFailed, match="an abort did not happen within 0 s"):
         context.until(lambda: next(late), seconds=0, what="an abort")
+
+
+@pytest.mark.parametrize("path", context.SHORTENED, ids=str)
+def test_every_file_of_the_project_can_be_made_shorter_once(path):
+    text = (ROOT / path).read_text("utf-8")
+    after = context.shortened_files(path, text)
+    assert after != text
+    assert context.shortened_files(path, after) == after
+
+
+def test_load_test_is_shorter_and_has_enough_requests():
+    slo = YAML(typ="safe").load(context.shorter_load_test((ROOT / context.SHORTENED[0]).read_text("utf-8")))
+    schedule = slo["schedules"]["cluster"]
+    assert schedule["seconds"] == context.LOAD_SECONDS
+    for endpoint in slo["endpoints"].values():
+        assert schedule["rate"] * schedule["seconds"] * endpoint["share"] >= endpoint["min_requests"]
+
+
+def test_machines_schedule_stays():
+    before, after = ((ROOT / context.SHORTENED[0]).read_text("utf-8"),) * 2
+    assert "machine: {rate: 300, seconds: 5" in context.shorter_load_test(after)
+    assert before.count("\n") == context.shorter_load_test(after).count("\n")
+
+
+def test_staging_fails_sooner_and_nothing_else_differs():
+    text = (ROOT / context.STAGING_DEPLOYMENT).read_text("utf-8")
+    before, after = YAML(typ="safe").load(text), YAML(typ="safe").load(context.shorter_deadline(text))
+    assert after["spec"].pop("progressDeadlineSeconds") == context.DEADLINE_SECONDS
+    assert after == before
+
+
+def test_objective_without_a_cluster_is_refused():
+    with pytest.raises(ConfigError, match="no line `  cluster"):
+        context.shorter_load_test("schedules:\n  machine: {rate: 1, seconds: 5}\n")
+
+
+def test_patch_without_a_spec_is_refused():
+    with pytest.raises(ConfigError, match="no line `spec:`"):
+        context.shorter_deadline("kind: Deployment\n")

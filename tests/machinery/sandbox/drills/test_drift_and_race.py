@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.errors import Refused
+from slipway.errors import CheckFailed
 from slipway.sandbox.drills import drift_and_race
 
 A, B = "a" * 40, "b" * 40
@@ -30,5 +30,5 @@ def test_race_ends_with_the_older_one_refused():
     ],
 )
 def test_race_that_ends_otherwise_is_refused(codes, commits):
-    with pytest.raises(Refused, match=r"drill race: exit codes .*limit: aaaaaaaaaaaa then bbbbbbbbbbbb"):
+    with pytest.raises(CheckFailed, match=r"drill race: exit codes .*limit: aaaaaaaaaaaa then bbbbbbbbbbbb"):
         drift_and_race.raced(codes, commits, A, B)

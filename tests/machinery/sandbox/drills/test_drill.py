@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from slipway.errors import ConfigError, Refused
+from slipway.errors import CheckFailed, ConfigError
 from slipway.sandbox.clone import Scene
 from slipway.sandbox.drills import context, drill
 from slipway.sandbox.drills.timeline import Watch
@@ -61,7 +61,7 @@ def test_table_says_what_differs_and_the_figure(tmp_path, capsys):
 
 def test_drill_that_ends_otherwise_is_refused_with_what_differs():
     bad = [drill.Outcome(name="slow", wrong="the gate is green"), drill.Outcome(name="edit")]
-    with pytest.raises(Refused, match="1 of 2 ended otherwise: slow: the gate is green") as caught:
+    with pytest.raises(CheckFailed, match="1 of 2 ended otherwise: slow: the gate is green") as caught:
         drill.enforce(bad)
     assert caught.value.code == 4
     assert drill.enforce(bad[1:]) == "1 drills ended as they should: edit"
@@ -84,7 +84,7 @@ def test_what_a_failed_drill_put_into_an_environment_is_rolled_back(tmp_path, mo
     there = fake_cluster.world(tmp_path, monkeypatch)
     context.settle(there, seconds=0)
     before = context.last(there, "staging")
-    context.by_hand(there, "staging", f"{context.home(there)}@{fake_cluster.digest(9)}", "A drill")
+    context.force_image(there, "staging", f"{context.home(there)}@{fake_cluster.digest(9)}", "A drill")
     drill.restore(there, "missing")
     context.pull(there)
     now = context.last(there, "staging")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.errors import ConfigError, Refused
+from slipway.errors import CheckFailed, ConfigError
 from slipway.sandbox.drills import fault_injection
 from support.paths import ROOT
 
@@ -41,8 +41,8 @@ def test_part_is_killed_when_that_is_meant(folder, tmp_path):
 
 
 def test_part_comes_up_again_whatever_happens(folder, tmp_path):
-    with pytest.raises(Refused), fault_injection.down(fault_injection.GIT, remote=tmp_path):
-        raise Refused("in the block")
+    with pytest.raises(CheckFailed), fault_injection.down(fault_injection.GIT, remote=tmp_path):
+        raise CheckFailed("in the block")
     assert asked(folder)[-1] == "start git-http"
 
 

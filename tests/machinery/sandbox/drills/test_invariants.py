@@ -5,17 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from slipway.cluster import argocd
+from slipway.cluster import argocd, pods
+from slipway.cluster.pods import Pod
 from slipway.core import git, ledger
 from slipway.sandbox.clone import Scene
 from slipway.sandbox.drills import invariants
-from slipway.sandbox.drills.invariants import Env, Facts, Pod
+from slipway.sandbox.drills.invariants import Env, Facts
 from support.paths import RECORDED
 from support.release_repository import line, project, push, put, released
 
 TIP = "7b9eb3fde1dd3b5cb26bdf6580d1fadde6a73da3"
 ONE, TWO = line(1), line(2, supersedes=line(1).identity)
-APP = replace(argocd.read(json.loads((RECORDED / "succeeded.json").read_text())), compared=TIP, sync="Synced",
+APP = replace(argocd.parse(json.loads((RECORDED / "succeeded.json").read_text())), compared=TIP, sync="Synced",
               health="Healthy", phase="Succeeded")  # fmt: skip
 
 
@@ -108,8 +109,8 @@ def test_debris_is_told(changes, words):
 def test_pod_says_its_image_and_whether_it_is_ready():
     raw = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "side", "image": "x"}, {"name": "serve", "image": "y"}]},
            "status": {"conditions": [{"type": "Ready", "status": "True"}]}}  # fmt: skip
-    assert invariants.pod(raw) == Pod("a", "y", ready=True)
-    assert invariants.pod({**raw, "status": {}}) == Pod("a", "y", ready=False)
+    assert pods.parse(raw) == Pod("a", "y", ready=True)
+    assert pods.parse({**raw, "status": {}}) == Pod("a", "y", ready=False)
 
 
 def test_history_of_a_ledger_is_that_of_main(tmp_path):
@@ -124,7 +125,7 @@ def test_history_of_a_ledger_is_that_of_main(tmp_path):
 
 
 def test_gate_that_refused_the_tip_is_known():
-    bad = argocd.read(json.loads((RECORDED / "gate-failed.json").read_text()))
+    bad = argocd.parse(json.loads((RECORDED / "gate-failed.json").read_text()))
     assert bad.phase == "Failed"
     facts = replace(FACTS, tip=bad.revision, envs=[replace(ENV, app=bad)])
     assert invariants.refused(facts) == [bad.name]

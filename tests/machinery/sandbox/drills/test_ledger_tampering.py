@@ -18,7 +18,7 @@ def test_prettier_metrics_change_the_last_line_alone():
     assert after.splitlines()[0] == TEXT.splitlines()[0]
     assert ledger.parse(after, where="x")[1].metrics["mae"] == pytest.approx(3.5 * 1.02)
     with pytest.raises(DataError, match="line 2 is not what it was"):
-        ledger.extends(TEXT, after, "x")
+        ledger.added_lines(TEXT, after, "x")
 
 
 def test_line_that_was_removed_is_gone():
@@ -26,5 +26,5 @@ def test_line_that_was_removed_is_gone():
 
 
 def test_promotion_without_evidence_looks_like_one():
-    (new,) = ledger.extends(TEXT, ledger_tampering.bare(TEXT, STAGED), "x")
+    (new,) = ledger.added_lines(TEXT, ledger_tampering.bare(TEXT, STAGED), "x")
     assert (new.action, new.env, new.evidence, new.image) == ("promote", "production", None, STAGED.image)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from slipway.core import files, git
-from slipway.errors import Refused
-from slipway.packaging import image
+from slipway.errors import CheckFailed
+from slipway.packaging import image_builder
 from slipway.sandbox.drills import bad_artifacts, fault_injection, outages
 from slipway.sandbox.drills.timeline import Watch
 from support import fake_cluster
@@ -13,24 +13,24 @@ from support import fake_cluster
 @pytest.fixture
 def there(tmp_path, monkeypatch):
     found = fake_cluster.world(tmp_path, monkeypatch)
-    for name in (image.DOCKERFILE, bad_artifacts.FRONT):
+    for name in (image_builder.DOCKERFILE, bad_artifacts.FRONT):
         files.write_text(found.work / name, "FROM x AS slim\n")
-    git.output("add", "-A", root=found.work)
-    git.output("commit", "-q", "-m", "Recipe", root=found.work)
-    git.output("push", "-q", "origin", "main", root=found.work)
+    git.run("add", "-A", root=found.work)
+    git.run("commit", "-q", "-m", "Recipe", root=found.work)
+    git.run("push", "-q", "origin", "main", root=found.work)
     return found
 
 
 def test_change_is_of_the_recipe_alone_and_on_main(there):
     made = outages.change(there, "a drill")
-    assert git.output("show", "--format=", "--name-only", made, root=there.work) == "Dockerfile"
+    assert git.run("show", "--format=", "--name-only", made, root=there.work) == "Dockerfile"
     assert git.commit("main", root=there.scene.remote) == made
 
 
 def test_change_mends_a_service_that_was_left_slow(there):
     front = there.work / bad_artifacts.FRONT
     front.write_text(f"FROM x AS slim\n        await asyncio.sleep(0.08)  {bad_artifacts.MARK}\n", encoding="utf-8")
-    git.output("commit", "-q", "-a", "-m", "Slow", root=there.work)
+    git.run("commit", "-q", "-a", "-m", "Slow", root=there.work)
     outages.change(there, "a drill")
     assert front.read_text().startswith("FROM x AS slim\n        # a drill: in time again, after ")
 
@@ -38,20 +38,20 @@ def test_change_mends_a_service_that_was_left_slow(there):
 def test_nothing_bumped_is_what_the_remote_says(there):
     watch, before = Watch(there.scene, "git"), outages.known(there)
     outages.untouched(there, watch, before)
-    with pytest.raises(Refused, match="drill git: a ledger of the remote was changed"):
+    with pytest.raises(CheckFailed, match="drill git: a ledger of the remote was changed"):
         outages.untouched(there, watch, [before[0], ""])
 
 
 def test_debris_of_a_bump_is_refused(there):
     watch, before = Watch(there.scene, "git"), outages.known(there)
-    files.folder(there.work / ".slipway/bump-staging")
-    with pytest.raises(Refused, match=r"left over: \['bump-staging'\]"):
+    files.make_folder(there.work / ".slipway/bump-staging")
+    with pytest.raises(CheckFailed, match=r"left over: \['bump-staging'\]"):
         outages.untouched(there, watch, before)
 
 
 def test_clone_asks_the_server_only_where_there_is_one(there, monkeypatch):
     def origin():
-        return git.output("remote", "get-url", "origin", root=there.work)
+        return git.run("remote", "get-url", "origin", root=there.work)
 
     folder = origin()
     with outages.served(there):

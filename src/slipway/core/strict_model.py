@@ -1,0 +1,31 @@
+"""The base of every record that is read from a file a person writes, and the sentence about what is wrong with one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class StrictModel(BaseModel):
+    """Frozen; an unknown or missing key, NaN and infinity are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def sentence(error: ValidationError, *, whole: str = "the file") -> str:
+    """All faults of a validation in one line: the dotted key, its value, what is allowed; `whole` names the top level."""
+    return "; ".join(_one(each, whole) for each in error.errors())
+
+
+def _one(error: Any, whole: str) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or whole
+    match error["type"]:
+        case "extra_forbidden":
+            return f"unknown key {key} (value {error['input']!r})"
+        case "missing":
+            return f"key {key} is missing"
+        case "value_error":
+            return f"{key}: {error['ctx']['error']}"
+        case _:
+            return f"{key} is {error['input']!r}: {error['msg']}"
