@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -136,7 +136,7 @@ def _said(client: Rest, found: Run, limits: config.Comment, link: str) -> Said:
     try:
         raw = _report(client, found, limits)
         if raw is not None:
-            facts = replace(untrusted_report.facts(raw, most=limits.max_bytes), commit=found.head_sha)
+            facts = untrusted_report.facts(raw, most=limits.max_bytes).model_copy(update={"commit": found.head_sha})
             return Said(text=report_markdown.render(facts), word=summary.headline(facts).word)
     except CheckFailed as error:
         text = f"## ❔ The report cannot be read\n\nThe report of [this run]({link}) was refused: {escape(error, 600)}"

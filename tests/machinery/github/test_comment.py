@@ -5,7 +5,6 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def zipped(text: str | bytes) -> bytes:
 
 def told(**changes: Any) -> bytes:
     """An artifact with an honest report, but for `changes` of its facts."""
-    return zipped(json.dumps(asdict(facts(**changes))))
+    return zipped(json.dumps(facts(**changes).record()))
 
 
 def marker(head: str = OLD, run: int = 90, attempt: int = 1) -> str:

@@ -4,7 +4,6 @@ import json
 import struct
 import tracemalloc
 import zipfile
-from dataclasses import asdict
 from io import BytesIO
 from typing import Any
 
@@ -15,11 +14,11 @@ from hypothesis import strategies as st
 from slipway.errors import CheckFailed
 from slipway.github import untrusted_report
 from slipway.reporting import report_markdown
-from slipway.reporting.report_data import Facts
+from slipway.reporting.report_model import Facts
 from support.sample_reports import REGRESSION, facts, judged, paced, ruled
 
 MOST = 100_000
-GOOD = asdict(facts())
+GOOD = facts().record()
 
 
 def taken(raw: bytes) -> Facts | str:
@@ -70,21 +69,21 @@ def changed(path: str, value: Any, start: Any = GOOD) -> Any:
     ids=["binary", "refused", "regression", "stopped", "empty", "rules", "latency", "same", "not rendered"],
 )
 def test_an_honest_report_says_the_same_on_both_sides(given_facts: Facts):
-    read = untrusted_report.facts(packed(asdict(given_facts)), most=MOST)
+    read = untrusted_report.facts(packed(given_facts.record()), most=MOST)
     assert report_markdown.render(read) == report_markdown.render(given_facts)
 
 
 def test_a_report_of_before_there_was_a_cluster_is_taken():
     told = {name: value for name, value in GOOD.items() if name != "delivery"}
-    assert untrusted_report.facts(packed(told), most=MOST).delivery == {}
+    assert untrusted_report.facts(packed(told), most=MOST).record()["delivery"] == {}
 
 
 def test_what_no_report_shows_is_dropped():
     told = changed("contract.labels", {"title": "T", "evil": "x" * 99, "deep": [[[]]]})
     told["more"] = told["metrics"]["confusion"] = {"a": [1]}
     read = untrusted_report.facts(packed(told), most=MOST)
-    assert read.contract == {"labels": {"title": "T"}}
-    assert "confusion" not in read.metrics
+    assert read.record()["contract"] == {"labels": {"title": "T"}}
+    assert "confusion" not in read.metrics.by_name
 
 
 def test_other_entries_of_the_zip_are_not_looked_at():

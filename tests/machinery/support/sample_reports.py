@@ -1,11 +1,11 @@
-"""Small records in the real formats, for the tests of facts, report and page."""
+"""Small records in the real formats, for the tests of report, page and comment."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from slipway.core.verdict import Check, Verdict
-from slipway.reporting.report_data import Facts
+from slipway.reporting.report_model import Facts, Gate
 
 BINARY: dict[str, Any] = {
     "rows": 1000, "days": 30, "base_rate": 0.2, "log_loss": 0.42, "auc": 0.71, "brier": 0.13,
@@ -88,7 +88,7 @@ def judged(*, value: float = -0.01, low: float = -0.02, high: float = -0.005, ok
 
 
 def facts(*, judge: dict[str, Any] | None = None, **other: Any) -> Facts:
-    """Facts of a binary problem; the judge passes unless told otherwise."""
+    """Facts of a binary problem; without `judge` the judge passes. `other` are records in place of the usual ones."""
     return Facts(**({
         "metrics": BINARY, "gates": {"judge": judge or judged()}, "quality": QUALITY,
         "contract": {"problem": "flights", "labels": {"title": "Late?"}},
@@ -96,3 +96,13 @@ def facts(*, judge: dict[str, Any] | None = None, **other: Any) -> Facts:
         "hashes": {"model": "c" * 64}, "commit": "d" * 40,
         "delivery": DELIVERY,
     } | other))  # fmt: skip
+
+
+def replaced(start: Facts, **records: Any) -> Facts:
+    """The facts with other records, as JSON has them, in place of some of theirs."""
+    return Facts(**start.record() | records)
+
+
+def gate(record: dict[str, Any]) -> Gate:
+    """A verdict of a record, as JSON has it."""
+    return Gate(**record)
