@@ -8,7 +8,7 @@ the type and size that the field declares. The context `UNTRUSTED` of a validati
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WrapValidator, model_validator
 from pydantic_core import PydanticKnownError
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def is_untrusted(info: ValidationInfo) -> bool:
-    """Whether the bounds hold."""
+    """True if the bounds hold."""
     return bool(info.context)
 
 
@@ -50,18 +50,17 @@ def _bounded_size(value: Any, info: ValidationInfo) -> Any:
 
 
 Shown = Annotated[T, WrapValidator(_bounded_value)]
-"""A value that is only shown, so a trusted record may hold any."""
+"""A value that is only shown; a trusted record may hold any."""
 Number = Annotated[int, Field(ge=-(10**15), le=10**15)] | Annotated[float, Field(ge=-1e30, le=1e30)]
 """So large that a metric fits and so small that no difference of two overflows."""
 Computed = Annotated[Number, WrapValidator(_bounded_number)]
-"""A number that is computed with, so it must be one in a trusted record too."""
+"""A number that is computed with; it must be a number in a trusted record too."""
 Size = BeforeValidator(_bounded_size)
 Rows = Annotated[list[T], Size]
 Text = Annotated[str, Field(max_length=20_000)]
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 Day = Annotated[str, Field(pattern=r"^[12]\d{3}-\d\d-\d\d$")]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{7,64}$")]
-Word = Literal["pass", "fail", "unsure"]
 PAIR = Field(min_length=2, max_length=2)
 
 
@@ -91,12 +90,12 @@ class Part(StrictModel):
 
     @classmethod
     def _is_read(cls, name: str, _: Any) -> bool:
-        """Whether a stranger's key is read."""
+        """True if a stranger's key is read."""
         return name in cls.model_fields and name not in cls.trusted_only
 
     @classmethod
     def _is_null(cls, name: str) -> bool:
-        """Whether null is a value of a field, not a missing one."""
+        """True if null is a value of a field, not a missing one."""
         if name in cls.if_missing:
             return False
         field = cls.model_fields.get(name)

@@ -1,4 +1,4 @@
-"""The model card and the data card: what a stranger must know before trusting a prediction, written from the records.
+"""The model card and the data card, written from the records, for readers who do not know the project.
 
 Their headings are those of Mitchell et al., "Model Cards for Model Reporting", and Gebru et al., "Datasheets for Datasets".
 """
@@ -20,7 +20,7 @@ from slipway.reporting.report_model import CalibrationGroup, Column, Contract, F
 MODEL, DATA = Path("reports/model_card.md"), Path("reports/data_card.md")
 RELIABILITY = Path("reports/plots/reliability.json")
 BEFORE = ("repro", "export", "evaluate", "prove", "judge")
-"""The gates that may have judged a model when its card is written; the later ones judge what carries the card."""
+"""The gates that run before a model's card is written; the later ones judge the bento or image that holds the card."""
 WORST = 5
 """Slices, and columns with missing values, that are named."""
 

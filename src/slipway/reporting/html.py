@@ -15,11 +15,11 @@ from slipway.reporting.report_model import Facts, Shift
 from slipway.reporting.summary import Delta
 
 ORDER = ("reliability", "predictions", "roc", "precision_recall", "slices", "importance")
-"""The pictures of the report, two a row."""
+"""The pictures of the report, two in a row."""
 MAX_FIELDS = 100
-"""Shown of an object that changed."""
+"""Fields that are shown of an object that changed."""
 NEAR = 12
-"""Inputs that are shown before one has to open the list."""
+"""Inputs that are shown above the folded list."""
 
 
 def html(facts: Facts, pictures: Mapping[str, str], cards: str = "") -> str:
@@ -77,12 +77,12 @@ def _input_row(row: Shift) -> dict[str, Any]:
 
 
 def _reach(shift: float | None) -> dict[str, float] | None:
-    """A stability index, and how much of a line that ends at 1 it takes, in percent."""
+    """A stability index, and its length in percent on a line that ends at 1."""
     return None if shift is None else {"value": shift, "width": round(100 * min(max(shift, 0.0), 1.0), 2)}
 
 
 def _folded(cards: str) -> list[tuple[str, Markup]]:
-    """Each card's title, and the card as HTML: markup of strangers is text in Markdown already, and HTML is off."""
+    """Each card's title and body as HTML; the cards hold escaped text only, and the parser takes no HTML."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = reader.parse(cards)
     starts = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
@@ -92,12 +92,12 @@ def _folded(cards: str) -> list[tuple[str, Markup]]:
 
 
 def _span(delta: Delta) -> dict[str, float] | None:
-    """Where interval, value and reference stand on a card's line, in percent of its width."""
+    """Positions of interval, value and reference on a card's line, in percent of its width."""
     if delta.low is None or delta.high is None:
         return None
     low, width = delta.low, (delta.high - delta.low) or 1.0
 
-    def at(value: float) -> float:  # what lies far outside is shown at the end
+    def at(value: float) -> float:  # a value far outside is shown at the end
         return round(min(max(15 + 70 * (value - low) / width, 1), 99), 2)
 
     span = {"left": at(delta.low), "width": round(at(delta.high) - at(delta.low), 2), "dot": at(delta.after)}
@@ -105,7 +105,7 @@ def _span(delta: Delta) -> dict[str, float] | None:
 
 
 def _around_zero(difference: object, low: float | None, high: float | None, margin: float) -> dict[str, float] | None:
-    """Where a difference and its interval stand on a line with zero in the middle, in percent."""
+    """Positions of a difference and its interval on a line with zero in the middle, in percent."""
     if low is None or high is None or not isinstance(difference, int | float):
         return None
     left, dot, right = (round(50 + 48 * value / margin, 2) for value in (low, difference, high))

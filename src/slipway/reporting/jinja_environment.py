@@ -1,4 +1,4 @@
-"""The one Jinja environment of pages and cards: text of records stays text, in HTML and in Markdown."""
+"""The one Jinja environment of pages and cards; it escapes every value, for HTML or for Markdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slipway.reporting.markdown import escape
 
 
 def render(name: str, **values: Any) -> str:
-    """A template of this package, with a line break at its end; what a record lacks is shown as nothing."""
+    """Render a template of this package, with a line break at its end; a missing value is shown as nothing."""
     return _environment().get_template(name).render(**values) + "\n"
 
 
@@ -36,12 +36,12 @@ def _environment() -> Environment:
 
 @pass_context
 def _finalize(context: Context, value: object) -> object:
-    """Escape what a Markdown template shows; that of an HTML template Jinja escapes."""
+    """Escape the values of Markdown templates; Jinja itself escapes those of HTML templates."""
     return inert(value) if str(context.name).endswith(".md.j2") else value
 
 
 def inert(value: object) -> Markup:
-    """Text that Markdown and HTML leave alone; Markup stays."""
+    """Escape text for Markdown; Markup stays as it is."""
     return value if isinstance(value, Markup) else Markup(escape(value, 900))  # noqa: S704 - what escape is for
 
 
@@ -51,7 +51,7 @@ def plain(value: object, limit: int = 200) -> str:
 
 
 def code(value: object) -> Markup:
-    """A name or a hash as code where it is one, else text that stays text."""
+    """A name or a hash as code; any other text escaped."""
     is_name = re.fullmatch(r"[\w.:/-]{1,80}", str(value), re.ASCII)
     return Markup(f"`{value}`") if is_name else inert(value)  # noqa: S704 - no letter in it means anything
 

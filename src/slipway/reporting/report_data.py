@@ -32,8 +32,8 @@ T = TypeVar("T")
 def read(root: Path = Path()) -> Facts:
     """The data of the report of the project at `root`; only reports/metrics.json must exist.
 
-    After a pipeline that stopped there are no metrics: those that Git keeps are of another model. DataError names a
-    record that cannot be read.
+    After a pipeline that stopped the metrics are left out: those in Git are of another model. DataError names a record
+    that cannot be read.
     """
     reports = root / "reports"
     hashed: dict[HashName, Path] = {
@@ -78,7 +78,7 @@ def _parse(kind: type[T], value: Any, path: Path) -> T:
 
 
 def read_gates(reports: Path) -> tuple[dict[str, Gate], Delivery]:
-    """The verdicts in `reports` by chapter, and the notes of `manifests`, which are data of their own."""
+    """The verdicts in `reports` by chapter, and the notes of `manifests` apart from them."""
     gates, delivery = {}, Delivery()
     for chapter in GATES:
         path = reports / f"{chapter}.json"

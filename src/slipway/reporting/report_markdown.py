@@ -9,9 +9,9 @@ from slipway.reporting.markdown import MARKS, MAX_ROWS, PAGE, bar, details, esca
 from slipway.reporting.report_model import Check, Facts, Shift
 
 MAX_INPUTS, MAX_FIELDS, MAX_LINES = 12, 6, 10
-"""Shown of the inputs that moved, of an object that changed, and of what happens to it; the page has them all."""
+"""Inputs that moved, fields of an object that changed, and lines on delivery that are shown; the page has them all."""
 MAX_BYTES = 60_000
-"""GitHub takes comments of 65,536 characters; the rest is for what the comment's writer adds."""
+"""GitHub takes comments of 65,536 characters; `github.comment` adds warnings and a footer."""
 
 
 def render(facts: Facts) -> str:
@@ -36,15 +36,15 @@ def render(facts: Facts) -> str:
 
 
 def _fit(top: Sequence[str], parts_by_name: dict[str, str]) -> str:
-    """Everything, or as much as fits and a line that names what does not: the largest parts go first."""
-    left: list[str] = []
+    """All parts; when they are too long, the largest are left out, and a line names them."""
+    omitted: list[str] = []
     while True:
-        note = [f"_Left out to stay below {MAX_BYTES:,} bytes: {', '.join(left)}. See `{PAGE}`._"] if left else []
+        note = [f"_Left out to stay below {MAX_BYTES:,} bytes: {', '.join(omitted)}. See `{PAGE}`._"] if omitted else []
         text = "\n\n".join([*top, *parts_by_name.values(), *note]) + "\n"
         if len(text.encode()) <= MAX_BYTES or not parts_by_name:
             return text
-        left.append(max(parts_by_name, key=lambda name: len(parts_by_name[name].encode())))
-        del parts_by_name[left[-1]]
+        omitted.append(max(parts_by_name, key=lambda name: len(parts_by_name[name].encode())))
+        del parts_by_name[omitted[-1]]
 
 
 def _verdict(facts: Facts) -> str:
@@ -170,7 +170,7 @@ def _shift(value: float | None) -> str:
 
 
 def _delivery(facts: Facts) -> str:
-    """What happens in the cluster: a line, or a list when there are more than two sentences."""
+    """The sentences on the cluster: in one line, or as a list when there are more than two."""
     sentences = [escape(line, 240) for line in sections.lines(facts)]
     sentences[MAX_LINES:] = [f"and {len(sentences) - MAX_LINES} more in `{PAGE}`"] * (len(sentences) > MAX_LINES)
     if len(sentences) > 2:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from slipway.core import text, verdict
+from slipway.core.verdict import Word
 from slipway.reporting.bounded_model import (
     MAX_NAME,
     MAX_ROWS,
@@ -24,7 +25,6 @@ from slipway.reporting.bounded_model import (
     Shown,
     Size,
     Text,
-    Word,
     is_untrusted,
 )
 
@@ -69,7 +69,7 @@ class Window(Part):
 
 
 class Shift(Part):
-    """How far one input moved."""
+    """The shifts of one input: population stability indexes of training against the base and of test against training."""
 
     input: Shown[Text]
     train: Computed | None = None
@@ -78,14 +78,14 @@ class Shift(Part):
 
 
 class Predictions(Part):
-    """Of the same rows: means of champion and challenger, and the shift."""
+    """Predictions of the same rows: means of champion and challenger, and the shift between them."""
 
     mean: Annotated[list[Shown[Number | None]], PAIR]
     shift: Shown[Number | None]
 
 
 class Data(Part):
-    """How the data differs from the base's, as `data_change` records it; `train` are the windows of base and change."""
+    """Differences of the data from the base's, as `data_change` records them; `train` are the windows of base and change."""
 
     if_missing: ClassVar[Mapping[str, Any]] = {"train": [None, None], "inputs": []}
     train: Annotated[list[Window | None], PAIR]
@@ -102,7 +102,7 @@ class Data(Part):
 
 
 class Metrics(Part):
-    """The reference of the comparison."""
+    """The metrics of the comparison's reference."""
 
     champion: Annotated[dict[Name, Shown[Number | None]], Size] | None = None
 
@@ -137,7 +137,7 @@ class Gate(Part):
 
     @property
     def has_verdict(self) -> bool:
-        """Whether there is a verdict: a record of this checkout may lack it."""
+        """True if the record has a verdict: one of this checkout may lack it."""
         return bool(self.verdict)
 
     @model_validator(mode="after")
@@ -162,7 +162,7 @@ class Slice(Part):
 
 
 class Measured(Part):
-    """reports/metrics.json: metrics by name, with counts and the objects that stand among them."""
+    """reports/metrics.json: metrics by name, counts, intervals and the dummy model's metrics."""
 
     __pydantic_extra__: dict[str, Shown[Number | None]] = Field(init=False)
     intervals: Annotated[dict[Name, Shown[dict[Literal["low", "high"], Number | None]]], Size] = Field(default={})
@@ -174,7 +174,7 @@ class Measured(Part):
 
     @property
     def by_name(self) -> Mapping[str, Any]:
-        """The metrics alone."""
+        """The metrics of the model."""
         return self.__pydantic_extra__
 
     @classmethod
@@ -333,7 +333,7 @@ class Facts(Part):
 
     @property
     def limits_changed(self) -> list[str]:
-        """Limits that the change moves, and by which it was not judged."""
+        """Limits that the change moves; it was judged by those of its base."""
         return [str(row) for notes in (self.judge, self.latency) for row in notes.limits_changed]
 
     @property
@@ -354,7 +354,7 @@ class Facts(Part):
 
     @property
     def against(self) -> str:
-        """What the challenger was compared with, as a page calls it."""
+        """The name of the challenger's reference on a page."""
         return "champion" if self.reference else "dummy baseline"
 
     @property

@@ -1,4 +1,4 @@
-"""Sections on delivery and latency: what a change does to the cluster, what a merge leads to, how fast the service is.
+"""Sections on delivery (effect of the change on the cluster, effect of the merge) and latency.
 
 They read records that a stranger may have written: every sentence here is plain text, not markup.
 """
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 PODS = {"added": "pods start", "removed": "pods stop", "changed": "pods restart"}
 SHOWN = 3
-"""Names in a sentence."""
+"""Names that a sentence lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sync:
-    """What Argo CD would do in one environment: whether it sees a difference, which pods are replaced, which hooks run.
+    """The effect of a sync by Argo CD in one environment: number of differences, pods that change, hooks that run.
 
-    A hook is no part of the difference: where nothing else changed, nothing is synced, and nothing runs.
+    A hook is not a difference: where nothing else changed, nothing is synced, and no hook runs.
     """
 
     env: str
@@ -36,12 +36,12 @@ class Sync:
 
     @property
     def synced(self) -> bool:
-        """Whether anything but a hook differs."""
+        """True if anything but a hook differs."""
         return self.changed > self.hooks
 
 
 def sync(delivery: Delivery) -> list[Sync]:
-    """What Argo CD would do in each environment that an application follows."""
+    """The effect of a sync in each environment that an Argo CD Application follows."""
     syncs = []
     for env in delivery.envs:
         changes = [change for change in delivery.changes if change.env == env]
@@ -99,7 +99,7 @@ def _synced(row: Sync) -> str:
 
 
 def merged(delivery: Delivery) -> str:
-    """What the merge leads to, beyond what the change itself does."""
+    """The release that follows the merge, as a sentence."""
     if not delivery.ships:
         return "nothing that ships changed: the merge releases nothing"
     where = "; on GitHub not before newName in k8s/overlays/staging names a registry" if delivery.local else ""
@@ -113,13 +113,13 @@ def _rules(facts: Facts) -> list[str]:
     checks = [check for check in gate.checks if str(check.name).startswith("rule ")] if gate else []
     broken = [str(check.name).removeprefix("rule ") for check in checks if check.ok is not True]
     if not checks or not (broken or facts.delivery.files):
-        return []  # of what did not change, the gate alone is enough
+        return []  # rules that hold for unchanged objects are in the gates table
     result = f"broken: {_names(broken)}" if broken else f"all {len(checks)} hold"
     return [f"rules of k8s/policy: {result} (as this code reads them; no API server was asked)"]
 
 
 def change_rows(changes: Sequence[Change] | Sequence[object_diff.Change], max_fields: int) -> list[list[str]]:
-    """Rows of object, field, and what it was and is; at most `max_fields` fields of an object."""
+    """Rows of object, field, and its value before and after; at most `max_fields` fields of an object."""
     rows = []
     for change in changes:
         where = f"{change.env}: {change.kind} {change.name}{' (hook)' if change.hook else ''}"

@@ -1,4 +1,4 @@
-"""What every page shows of a report's data, each written once: headline, metrics with deltas, slices, training data."""
+"""Values that page, comment and cards share: headline, metrics with deltas, slices, a line on the training data."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ NAMES = {
     "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²",
     "squared_error": "squared error", "calibration_error": "calibration error",
 }  # fmt: skip
-"""The metrics that are known, in the order in which a report shows them."""
+"""Names of metrics for readers, in the order of a report."""
 HIGHER = {"auc", "average_precision", "r2"}
-"""Metrics of which more is better; of all other known ones less is."""
+"""Metrics of which more is better; of the others in NAMES less is better."""
 SHIFTED = 0.25
-"""The population stability index above which an input is usually said to have shifted."""
+"""The population stability index above which a shift is usually called one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The first line of a report: the worst word of all gates, what it means, and the checks behind it."""
+    """The first line of a report: the worst verdict of all gates, its meaning, and the checks behind it."""
 
     word: str
     title: str
@@ -51,7 +51,7 @@ class Delta:
 
     @property
     def words(self) -> str:
-        """An arrow for the direction, the size, and whether that is better or worse."""
+        """An arrow for the direction, the size, and `better` or `worse`."""
         if self.before is None or self.change is None:
             return "–"
         if number(self.before) == number(self.after):
@@ -157,12 +157,12 @@ def deltas(facts: Facts) -> list[Delta]:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a number; a truth value is none."""
+    """True if `value` is a number, and not True or False."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def slices(facts: Facts) -> list[SliceRow]:
-    """Slice values with what was measured and judged of them, the one that got worst first."""
+    """Slice values with their measurements and the judge's differences, the one that got worst first."""
     judged = {(row.slice, row.value): row for row in facts.judge.slices}
     rows = [_slice_row(row, judged.get((row.slice, row.value))) for row in facts.slices]
     return sorted(rows, key=lambda row: (-(row.difference or -9e9), -row.loss))
@@ -183,7 +183,7 @@ def by_shift(inputs: Iterable[Shift]) -> list[Shift]:
 
 
 def training_data_summary(data: Data) -> str:
-    """How the training window and its inputs moved against the base, in a line."""
+    """The change of the training window and of its inputs against the base, in a line."""
     before, now = data.train
     rows = number(now.rows if now else None)
     windows = f"{number(before.rows)} → {rows} rows" if before else f"{rows} rows"
