@@ -55,7 +55,7 @@ def base_commit(base: str | None, *, root: Path = Path()) -> str:
 
 
 def is_ancestor(ancestor: str, descendant: str, *, root: Path = Path()) -> bool:
-    """Whether `ancestor` is `descendant` itself or one of its ancestors; False also if one of them does not exist."""
+    """Return whether `ancestor` is `descendant` itself or one of its ancestors; False also if one of them does not exist."""
     return process.run(["git", "merge-base", "--is-ancestor", ancestor, descendant], folder=root).ok
 
 

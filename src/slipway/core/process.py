@@ -22,7 +22,7 @@ class Finished:
 
     @property
     def ok(self) -> bool:
-        """Whether the exit code is 0."""
+        """Return whether the exit code is 0."""
         return self.code == 0
 
     def last_lines(self, count: int = 1) -> str:
