@@ -15,7 +15,7 @@ else:
         """Import a public name at its first use: the service imports this package, and its bento has no `problem.py`."""
         import importlib
 
-        modules = {"DataError": "slipway.errors", "Problem": "slipway.problem"}
+        modules = {"DataError": "errors", "Problem": "problem"}
         if name not in modules:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(modules[name]), name)
+        return getattr(importlib.import_module(f"{__name__}.{modules[name]}"), name)
