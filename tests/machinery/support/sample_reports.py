@@ -77,14 +77,14 @@ def judged(*, value: float = -0.01, low: float = -0.02, high: float = -0.005, ok
         Check(name="paired rows", value=1000, limit="≥ 500", ok=True),
         Check(name="log_loss vs champion", value=value, low=low, high=high, limit="high < 0.003", ok=ok),
     ]
-    known: dict[str, Any] = {
+    usual: dict[str, Any] = {
         "against": "champion", "base": "a" * 40, "champion_commit": "b" * 40, "better": high < 0, "days": 30,
         "window": ["2013-10-02", "2013-11-01"], "metrics": {"challenger": BINARY, "champion": CHAMPION},
         "slices": [{"slice": "carrier", "value": value_of_slice, "rows": 400,
                     "difference": 0.02, "low": 0.01, "high": 0.03}],
         "limits_changed": [], "params_changed": ["data.until: 2013-10-01 → 2013-11-01"], "data": DATA,
     }  # fmt: skip
-    return Verdict(chapter="judge", checks=checks, rows=1000, seconds=1.3, notes=known | notes).record()
+    return Verdict(chapter="judge", checks=checks, rows=1000, seconds=1.3, notes=usual | notes).record()
 
 
 def facts(*, judge: dict[str, Any] | None = None, **other: Any) -> Facts:
