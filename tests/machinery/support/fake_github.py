@@ -269,7 +269,10 @@ class GitHub:
     def _serve(self, request: Request) -> Reply:
         if request.origin == "storage":
             return self._blob(request)
-        if (authorization := request.headers.get("authorization", "")) not in (f"Bearer {self.token}", f"token {self.token}"):
+        if (authorization := request.headers.get("authorization", "")) not in (
+            f"Bearer {self.token}",
+            f"token {self.token}",
+        ):
             return problem(401, "Bad credentials" if authorization else "Requires authentication")
         path = request.path.removeprefix(f"{self.prefix}/repos/{self.repository}")
         with self._lock:
