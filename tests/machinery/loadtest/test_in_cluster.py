@@ -20,14 +20,14 @@ from slipway.core import files
 from slipway.errors import ConfigError, SlipwayError
 from slipway.loadtest import in_cluster
 from slipway.packaging import image
-from slipway.serving import golden
+from slipway.serving import http_client
 from support.paths import ROOT
 
 DIGEST = "sha256:" + "ab" * 32
 HOLDS = {
-    "errors.py", "core/environment.py", "core/files.py", "core/verdict.py", "serving/golden.py", "loadtest/canary.py",
-    "loadtest/canary_replay.py", "loadtest/canary_statistics.py", "loadtest/generator_health.py", "loadtest/in_cluster.py",
-    "loadtest/load.py",
+    "errors.py", "core/environment.py", "core/files.py", "core/strict_model.py", "core/verdict.py", "serving/golden.py",
+    "serving/http_client.py", "loadtest/canary.py", "loadtest/canary_replay.py", "loadtest/canary_statistics.py",
+    "loadtest/generator_health.py", "loadtest/in_cluster.py", "loadtest/load.py", "loadtest/slo.py",
 }  # fmt: skip
 """The modules of the gate's image. A new one is a new reason to rebuild it: look whether it has to be."""
 Gate = Callable[..., tuple[int, dict[str, Any], str]]
@@ -199,20 +199,20 @@ A, B = "a" * 64, "b" * 64
     [([A], True, A), ([B], False, B), ([A, B], False, f"{A}, {B}"), ([A, ""], False, f"{A}, none")],
 )
 def test_every_pod_must_serve_the_model(pods: Callable[..., str], models: list[str], ok: bool, value: str) -> None:
-    check = in_cluster.served(pods(*models), A)
+    check = in_cluster.check_served(pods(*models), A)
     assert (check.ok, check.value, check.limit) == (ok, value, A)
 
 
 def test_nobody_serves_no_model() -> None:
-    check = in_cluster.served("http://127.0.0.1:9", A)
+    check = in_cluster.check_served("http://127.0.0.1:9", A)
     assert check.ok is False
     assert "does not answer" in str(check.value)
 
 
 def test_gate_waits_until_the_service_is_ready(pods: Callable[..., str]) -> None:
     host = pods(A)
-    in_cluster.ready(host, seconds=20)
-    assert golden.call(host, "/readyz")[0] == 200
-    in_cluster.ready("http://127.0.0.1:9", seconds=0.3)  # gives up: the checks tell
+    in_cluster.wait_ready(host, seconds=20)
+    assert http_client.fetch(host, "/readyz").ok
+    in_cluster.wait_ready("http://127.0.0.1:9", seconds=0.3)  # gives up: the checks tell
     with pytest.raises(SlipwayError):
         in_cluster.models_of("http://127.0.0.1:9")
