@@ -25,6 +25,7 @@ MEAN, FAR, ORDER = (
 )
 GOLDEN, SHIFT, MODEL = "difference to its golden answers", "shift of the predictions", "model served by the canary"
 NULLS, SLOWER = "answers without a number", "p95_ms beyond 1.5 × the stable's"
+LAG, P95 = "generator lag p99_ms", "p95_ms of the canary"
 DRAWN = random.Random(5)
 RANDOM = {round(x / 1000, 3): DRAWN.random() for x in range(1001)}
 
@@ -195,24 +196,17 @@ def test_what_is_wrong_is_said_beside_the_errors() -> None:
 
 
 def folder(tmp_path: Path, of: canary.Context) -> list[str]:
-    """The models of an image and an objective; the words of the command line."""
+    """The models of an image and an objective that needs few requests; the words of the command line."""
     models = tmp_path / "models"
     models.mkdir()
     (models / "model.onnx").write_bytes(b"a graph")
     files.write_json(models / "contract.json", of.contract)
-    files.write_json(models / "golden.json", of.golden[:24])
+    files.write_json(models / "golden.json", of.golden[:12])
     objective = YAML(typ="safe").load((ROOT / slo.PATH).read_text("utf-8"))
     endpoint = ENDPOINT.model_dump(exclude_none=True) | {"p95_ms_at_most": 100}
-    few = {
-        "rate": 10,
-        "mixed": 10,
-        "unusual": 2,
-        "min_requests": 30,
-        "slower_ms_at_most": 1000,
-    }  # may be a busy machine
-    limits = LIMITS.model_dump() | few
+    short = {"rate": 10, "mixed": 4, "unusual": 1, "min_requests": 17, "slower_ms_at_most": 1000, "shift_at_most": 3}
     own = {"generator": {"lag_ms_at_most": 1000, "cpu_at_most": 1}}
-    objective |= {"endpoints": {"POST /predict": endpoint}, "canary": limits} | own
+    objective |= {"endpoints": {"POST /predict": endpoint}, "canary": LIMITS.model_dump() | short} | own
     files.write_json(tmp_path / "slo.yaml", objective)
     return ["--models", str(models), "--slo", str(tmp_path / "slo.yaml"), "--of", "localhost:5000/x@sha256:" + "1" * 64]
 
@@ -223,13 +217,16 @@ def test_main_replays_to_both_and_judges(
 ) -> None:
     of, words = context(model), folder(tmp_path, context(model))
     sha = files.sha256(tmp_path / "models/model.onnx")
-    with Twin(of) as stable, Twin(of, model=model, sha=sha) as new:
-        found = canary.main(["--stable", stable.url, "--canary", new.url, *words])
-        assert len(new.asked) == len(stable.asked) == 2 + 36
-        assert new.asked == stable.asked
-    out = capsys.readouterr().out
-    record = json.loads(out.splitlines()[-1])
-    assert found == code, out
+    for _ in range(4):  # a busy machine may be slow, once or twice
+        with Twin(of) as stable, Twin(of, model=model, sha=sha) as new:
+            ended = canary.main(["--stable", stable.url, "--canary", new.url, *words])
+            assert len(new.asked) == len(stable.asked) == 2 + 17
+            assert new.asked == stable.asked
+        out = capsys.readouterr().out
+        record = json.loads(out.splitlines()[-1])
+        if all(check["ok"] for check in record["checks"] if check["name"] in (LAG, P95, SLOWER)):
+            break
+    assert ended == code, out
     assert (record["chapter"], record["verdict"]) == ("canary", {0: "pass", 4: "fail"}[code])
     assert record["inputs"] == {"image": "sha256:" + "1" * 64, "model_sha256": sha}
     assert ("no     mean difference to the stable is 0." in out) == bool(code)

@@ -65,6 +65,7 @@ def test_who_left_meanwhile_does_not_hurt_the_others(value: float) -> None:
     found = asyncio.run(main())
     assert found == [0.25] if value else isinstance(found[0], ZeroDivisionError)
 
+
 def test_one_timer_watches_all_bodies() -> None:
     async def many() -> list[Any]:
         deadline = BodyDeadline(0.1)
