@@ -36,7 +36,7 @@ log = logging.getLogger("bentoml.slipway")
 class Engine(Protocol):
     """The interface of `service.Engine`."""
 
-    asks: bool
+    has_ask: bool
     max_body_bytes: int
     openapi: bytes
 
@@ -73,7 +73,7 @@ class Front:
         path = scope.get("path", "")
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif path == "/predict" or (path == "/ask" and self._engine().asks):
+        elif path == "/predict" or (path == "/ask" and self._engine().has_ask):
             await self._post(path, scope, receive, send)
         elif path in GET_PATHS:
             await self._get(path, scope, send)

@@ -35,7 +35,7 @@ class Engine:
         self.contract = self.model.contract
         sha = files.sha256(FOLDER / "model.onnx")
         self._metrics = ServiceMetrics(self.contract, sha)
-        self.asks = bool(self.contract.get("lookup"))
+        self.has_ask = bool(self.contract.get("lookup"))
         self.max_body_bytes: int = self.contract["limits"]["max_body_bytes"]
         self.openapi = orjson.dumps(openapi.document(self.contract, version=sha[:12]))
         self._reader = Reader(self.contract)
@@ -44,7 +44,7 @@ class Engine:
         self._trained = [
             (name, positions[name], frozenset([*values, None])) for name, values in self.contract["known"].items()
         ]
-        self._lookup: Any = importlib.import_module(self.contract["lookup"]) if self.asks else None
+        self._lookup: Any = importlib.import_module(self.contract["lookup"]) if self.has_ask else None
 
     def warm(self) -> None:
         """Predict the example once, so that the first request finds everything loaded."""

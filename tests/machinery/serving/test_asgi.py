@@ -16,7 +16,7 @@ from slipway.serving.validation import Row, refusal
 class Echo:
     """An engine that answers with what it was sent, and remembers what was counted."""
 
-    asks = False
+    has_ask = False
     max_body_bytes = 200_000
     openapi = b"{}"
 
@@ -146,7 +146,7 @@ def test_json_content_types_are_taken(engine: Echo, kind: str) -> None:
 def test_other_paths_are_left_to_bentoml(engine: Echo) -> None:
     assert call(engine, path="/healthz", method="GET")[1] == b"behind"
     assert call(engine, path="/ask")[1] == b"behind"
-    engine.asks = True
+    engine.has_ask = True
     assert call(engine, b"{}", path="/ask")[1] == b"{}"
 
 
