@@ -56,7 +56,7 @@ class Limits(StrictModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What is known before the first request: the limits, and the model of the canary's image."""
+    """Everything known before the first request: the limits, and the model of the canary's image."""
 
     limits: Limits
     endpoint: Endpoint

@@ -19,7 +19,7 @@ from slipway.errors import SlipwayError
 from slipway.serving.http_client import HttpClient, Response
 
 GRACE_SECONDS = 15.0
-"""How long to wait for late answers after the end of the schedule."""
+"""Time to wait for late answers after the end of the schedule."""
 GAP_SECONDS = 0.5
 """Pause between the realistic rows and the random ones, in which the metrics are read."""
 ANSWER_SECONDS = 5.0
@@ -43,13 +43,13 @@ class Answer(NamedTuple):
 
 @dataclass
 class Side:
-    """What one of the two services returned: one answer per row, and its metrics."""
+    """The results of one of the two services: one answer per row, and its metrics."""
 
     answers: list[Answer] = field(default_factory=list)
     metrics: list[str] = field(default_factory=list)
     """The text of /metrics before and after the realistic rows; empty when it could not be read."""
     late_ms: list[float] = field(default_factory=list)
-    """How late requests left whose sender was not waiting for an answer: delays of this program, not of the service."""
+    """Delays of requests whose sender was not waiting for an answer: caused by this program, not by the service."""
 
     def counted(self) -> list[tuple[float, float]] | None:
         """Return (upper edge, predictions counted up to it) over the realistic rows; None when metrics are missing."""

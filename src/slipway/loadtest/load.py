@@ -26,7 +26,7 @@ LOCUSTFILE = Path("loadtests/locustfile.py")
 CONTRACT = Path("models/contract.json")
 VERDICT = Path("reports/load.json")
 GRACE_SECONDS = 30.0
-"""How long to wait for late responses after the end of the schedule."""
+"""Time to wait for late responses after the end of the schedule."""
 
 
 class Sample(NamedTuple):
