@@ -24,7 +24,9 @@ from slipway.pipeline.fingerprint.source_files import Sources
 
 FINGERPRINTS = Path("requirements/stages.yaml")
 LOCK = Path("requirements/pipeline.lock")
-HEADER = "# One fingerprint for each stage of dvc.yaml: its code and its locked libraries. `make lock` writes this file.\n"
+HEADER = (
+    "# One fingerprint for each stage of dvc.yaml: its code and its locked libraries. `make lock` writes this file.\n"
+)
 PARAMS = ("slipway.core.config", "Params")
 
 

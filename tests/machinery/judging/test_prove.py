@@ -87,7 +87,9 @@ def test_code_edited_without_repro_is_red(copy):
     edit(copy / "src/bikes/features.py", "def ", "ANOTHER = 1\n\n\ndef ")
     assert "working tree against the commit is src/bikes/features.py not committed" in refusal(copy)
     said = refusal(save(copy))
-    assert "requirements/stages.yaml is stage features is stale, limit: current; `make lock`, `make repro`, commit" in said
+    assert (
+        "requirements/stages.yaml is stage features is stale, limit: current; `make lock`, `make repro`, commit" in said
+    )
     write_fingerprints(copy)
     assert "working tree against the commit is requirements/stages.yaml not committed" in refusal(copy)
     said = refusal(save(copy))

@@ -1,7 +1,7 @@
 """Find the code that a stage runs, by the names in the source files.
 
 A module that is imported runs its import-time statements. The body of a function or class counts when something
-that is reached names it. Code that cannot be followed by name counts as reached:
+that is reached names it; that the body of a class also runs on import is taken to have no effect. Code that cannot be followed by name counts as reached:
 
 - functions and classes with decorators that may register them, and subclasses of classes that may
 - every method of a class that is reached, and every name of a module that is passed on as an object
@@ -18,7 +18,15 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from slipway.pipeline.fingerprint.source_files import Definition, Module, Sources, children, dotted, is_type_checking, running
+from slipway.pipeline.fingerprint.source_files import (
+    Definition,
+    Module,
+    Sources,
+    children,
+    dotted,
+    is_type_checking,
+    running,
+)
 from slipway.pipeline.fingerprint.syntax_dump import dump
 
 WITHOUT_EFFECT = frozenset({"cache", "cached_property", "classmethod", "contextmanager", "dataclass", "lru_cache",
