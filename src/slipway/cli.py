@@ -83,7 +83,7 @@ def stages(
     """Check that requirements/stages.yaml has the code and libraries of each stage; exit 4 when it is stale."""
     from slipway.pipeline import stages
 
-    run_command("stages", lambda params: stages.run(params, write=write))
+    run_command("stages", lambda _: stages.run(write=write))
 
 
 @app.command()

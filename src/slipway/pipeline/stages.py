@@ -16,7 +16,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway.core import config, files
+from slipway.core import files
 from slipway.errors import CheckFailed, ConfigError
 from slipway.pipeline.fingerprint.code_reach import Reach
 from slipway.pipeline.fingerprint.locked_libraries import LockedLibraries
@@ -88,7 +88,7 @@ def stale(root: Path) -> list[str]:
     return [name for name in [*current, *(set(written) - set(current))] if current.get(name) != written.get(name)]
 
 
-def run(params: config.Params, *, write: bool, root: Path = Path()) -> str:
+def run(*, write: bool, root: Path = Path()) -> str:
     """Check requirements/stages.yaml, or write it; CheckFailed names the stages that are stale."""
     names = stale(root)
     if not names:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.core import config, environment
+from slipway.core import environment
 from slipway.errors import CheckFailed, ConfigError
 from slipway.pipeline import stages
 from support.committed_project import edit, write_fingerprints
@@ -25,7 +25,7 @@ def copy(honest: Path, tmp_path: Path) -> Path:
 
 
 def check(folder: Path, *, write: bool = False) -> str:
-    return stages.run(config.load(folder / "params.yaml"), write=write, root=folder)
+    return stages.run(write=write, root=folder)
 
 
 def changed(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from slipway.core import config, environment, git
+from slipway.core import environment, git
 from slipway.pipeline import stages
 from support.paths import ROOT
 
@@ -43,7 +43,7 @@ def repository(folder: Path) -> Path:
 
 def write_fingerprints(folder: Path) -> None:
     """requirements/stages.yaml of the code that is in `folder` now, as `make lock` and `make repro` write it."""
-    stages.run(config.load(folder / "params.yaml"), write=True, root=folder)
+    stages.run(write=True, root=folder)
 
 
 def begin(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Find the code that a stage runs, by the names in the source files.
 
 A module that is imported runs its import-time statements. The body of a function or class counts when something
-that is reached names it; that the body of a class also runs on import is taken to have no effect. Code that cannot be followed by name counts as reached:
+that is reached names it: that a class body runs on import too is taken to have no effect on others.
+Code that cannot be followed by name counts as reached:
 
 - functions and classes with decorators that may register them, and subclasses of classes that may
 - every method of a class that is reached, and every name of a module that is passed on as an object
@@ -235,7 +236,7 @@ class Reach:
             self._visit_chain(module, chain, bindings)
         else:
             if isinstance(node, ast.Attribute):
-                self._read(module, node)
+                self._read(node)
             elif isinstance(node, ast.Call):
                 self._call(module, node)
             for child in children(node):
@@ -248,7 +249,8 @@ class Reach:
         depth = chain.index(name) if name else len(chain)
         self.attributes.update(chain[depth + 1 :])
 
-    def _read(self, module: Module, node: ast.Attribute) -> None:
+    def _read(self, node: ast.Attribute) -> None:
+        """An attribute of something that is not a module."""
         self.attributes.add(node.attr)
         if isinstance(node.value, ast.Name) and node.value.id == "params":
             self.sections.add(node.attr)

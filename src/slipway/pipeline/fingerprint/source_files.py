@@ -113,12 +113,14 @@ def running(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def children(node: ast.AST) -> Iterable[ast.AST]:
+    """The nodes right below `node`; of `if TYPE_CHECKING` only the `else`."""
     if isinstance(node, ast.If) and is_type_checking(node.test):
         return node.orelse
     return ast.iter_child_nodes(node)
 
 
 def is_type_checking(test: ast.expr) -> bool:
+    """Whether a condition is true for a type checker alone."""
     return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"
 
 

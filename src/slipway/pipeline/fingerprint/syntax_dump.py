@@ -16,9 +16,7 @@ def dump(node: ast.AST, *, keep_docstring: bool = False) -> str:
     `keep_docstring` keeps the docstring of a class: Pydantic writes it into the schema of a contract.
     """
     body = getattr(node, "body", None)
-    docstring = (
-        f"docstring={ascii(ast.get_docstring(node))}," if keep_docstring and isinstance(node, ast.ClassDef) else ""
-    )
+    docstring = f"docstring={ast.get_docstring(node)!a}," if keep_docstring and isinstance(node, ast.ClassDef) else ""
     fields = []
     for name in node._fields:
         value = getattr(node, name, None)
