@@ -61,13 +61,13 @@ def fingerprints(root: Path) -> dict[str, str]:
 def _pins(code: Reach, locked: LockedLibraries) -> list[str]:
     """The pins of what the code imports; what is neither locked nor of the standard library goes by its name."""
     names, unknown = set[str](), set[str]()
-    for module in code.libraries:
-        if providers := locked.providers(module):
-            names |= providers
-        elif (top := module.partition(".")[0]) not in sys.stdlib_module_names:
-            unknown.add(f"{top}, not locked")
+    modules = {module for module in code.libraries if module.partition(".")[0] not in sys.stdlib_module_names}
+    for module in modules:
+        providers = locked.providers(module)
+        names |= providers
+        unknown |= set() if providers else {f"{module.partition('.')[0]}, not locked"}
     for text in code.texts:
-        names |= locked.providers(text)
+        names |= locked.providers(text, search=False)
     return [*locked.pins(names), *sorted(unknown)]
 
 
@@ -83,19 +83,27 @@ def source_files(root: Path) -> set[str]:
 
 def stale(root: Path) -> list[str]:
     """The stages whose fingerprint in requirements/stages.yaml is absent, too many, or not that of the code."""
-    current = fingerprints(root)
-    written = _read_yaml(root, FINGERPRINTS) if (root / FINGERPRINTS).exists() else {}
+    return _changed(fingerprints(root), root)
+
+
+def _changed(current: Mapping[str, str], root: Path) -> list[str]:
+    """The stages whose fingerprint in the file is not the `current` one; a file that is not YAML has none."""
+    try:
+        written = _read_yaml(root, FINGERPRINTS)
+    except ConfigError:
+        written = {}
     return [name for name in [*current, *(set(written) - set(current))] if current.get(name) != written.get(name)]
 
 
 def run(*, write: bool, root: Path = Path()) -> str:
     """Check requirements/stages.yaml, or write it; CheckFailed names the stages that are stale."""
-    names = stale(root)
+    current = fingerprints(root)
+    names = _changed(current, root)
     if not names:
         return f"{FINGERPRINTS} is current"
     if not write:
         raise CheckFailed(f"{FINGERPRINTS} is stale: {', '.join(names)}", hint="run: make lock")
-    lines = [f"{name}: {value}\n" for name, value in fingerprints(root).items()]
+    lines = [f"{name}: {value}\n" for name, value in current.items()]
     files.write_text(root / FINGERPRINTS, HEADER + "".join(lines))
     return f"{FINGERPRINTS} is written, changed: {', '.join(names)}"
 

@@ -8,6 +8,9 @@ from functools import cache
 from importlib.metadata import packages_distributions
 
 BLOCK = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?:==| @ )(?P<rest>\S.*?)\s*\\?")
+IMPORTED_AS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "dateutil": "python-dateutil",
+               "google.protobuf": "protobuf", "cv2": "opencv-python", "bs4": "beautifulsoup4"}  # fmt: skip
+"""Libraries that are imported under another name, so that what is installed need not be searched for them."""
 REQUIRED_BY = re.compile(r"\s+#(?: via)?\s+(?P<name>[A-Za-z0-9][\w.-]*)")
 
 
@@ -25,12 +28,18 @@ class LockedLibraries:
             elif (parent := REQUIRED_BY.fullmatch(line)) and name:
                 self._requires.setdefault(_normal(parent["name"]), set()).add(name)
 
-    def providers(self, module: str) -> set[str]:
-        """The locked libraries that an imported `module` may belong to; empty when the lock has none."""
+    def providers(self, module: str, *, search: bool = True) -> set[str]:
+        """The locked libraries that an imported `module` may belong to; empty when the lock has none.
+
+        `search` looks for a module that has not the name of a library among what is installed, which takes a while.
+        """
         parts = module.split(".")
         for count in range(len(parts), 0, -1):  # `ruamel.yaml` is of the library ruamel-yaml
-            if (name := _normal("-".join(parts[:count]))) in self._pins:
+            name = _normal(IMPORTED_AS.get(".".join(parts[:count]), "-".join(parts[:count])))
+            if name in self._pins:
                 return {name}
+        if not search:
+            return set()
         return {_normal(name) for name in _installed().get(parts[0], ())} & self._pins.keys()
 
     def pins(self, names: Iterable[str]) -> list[str]:

@@ -63,6 +63,12 @@ def test_libraries_are_found_by_what_is_imported(locked, module, library):
     assert locked.providers(module) == library
 
 
+def test_other_names_are_searched_among_what_is_installed():
+    lock = "markdown-it-py==4.0.0 \\\n    --hash=sha256:00\n"
+    assert LockedLibraries(lock).providers("markdown_it.token") == {"markdown-it-py"}
+    assert LockedLibraries(lock).providers("markdown_it.token", search=False) == set()
+
+
 def test_whole_lock_of_the_project_is_read():
     locked = LockedLibraries((ROOT / "requirements/pipeline.lock").read_text("utf-8"))
     pins = locked.pins(["pandera", "scikit-learn", "skl2onnx"])
