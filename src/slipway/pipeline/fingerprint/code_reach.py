@@ -132,12 +132,17 @@ class Reach:
 
     def _acts_on_import(self, module: Module, node: Definition) -> bool:
         """Whether a function or class may do something before anybody names it, such as register itself."""
-        if any(_last(decorator) not in WITHOUT_EFFECT for decorator in node.decorator_list):
+        if not all(self._is_without_effect(module, decorator) for decorator in node.decorator_list):
             return True
         if not isinstance(node, ast.ClassDef):
             defaults = [*node.args.defaults, *filter(None, node.args.kw_defaults)]
             return any(isinstance(child, ast.Call) for default in defaults for child in ast.walk(default))
         return bool(node.keywords) or any(self._hooks(module, base) for base in node.bases)
+
+    def _is_without_effect(self, module: Module, decorator: ast.expr) -> bool:
+        name = decorator.func if isinstance(decorator, ast.Call) else decorator
+        target, own = self._resolve(module.name, dotted(name), module.bindings)
+        return _last(name) in WITHOUT_EFFECT and not self._definitions(target, own)
 
     def _hooks(self, module: Module, base: ast.expr) -> bool:
         """Whether a base class may act when it is subclassed."""
@@ -161,7 +166,7 @@ class Reach:
         for part in chain[1:]:
             if name:
                 break
-            target, name = (f"{target}.{part}", "") if self._sources.file(f"{target}.{part}") else (target, part)
+            target, name = (f"{target}.{part}", "") if self._sources.exists(f"{target}.{part}") else (target, part)
         return target, name
 
     def _use(self, module: str, name: str) -> None:
@@ -220,6 +225,12 @@ class Reach:
 
     def _follow(self, module: Module, node: ast.AST) -> None:
         self._visit(module, node, module.bindings | module.imports(node))
+        # A variable may have the name of an imported module; what is read of it counts as read of both.
+        variables = {child.arg for child in ast.walk(node) if isinstance(child, ast.arg)}
+        variables |= {c.id for c in ast.walk(node) if isinstance(c, ast.Name) and isinstance(c.ctx, ast.Store)}
+        for child in ast.walk(node):
+            if isinstance(child, ast.Attribute) and (chain := dotted(child)) and chain[0] in variables:
+                self._read(child)
 
     def _visit(self, module: Module, node: ast.AST, bindings: dict[str, tuple[str, str]]) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -262,7 +273,7 @@ class Reach:
         base = module.imported_from(node) if isinstance(node, ast.ImportFrom) else ""
         for alias in node.names:
             for name in (base, f"{base}.{alias.name}") if base else (alias.name,):
-                if self._sources.file(name.partition(".")[0]):
+                if self._sources.exists(name.partition(".")[0]):
                     self._import(name)
                 else:
                     self.libraries.add(name)

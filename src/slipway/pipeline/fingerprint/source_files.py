@@ -28,6 +28,10 @@ class Sources:
             self._files[name] = next((file for file in candidates if file.is_file()), None)
         return self._files[name]
 
+    def exists(self, name: str) -> bool:
+        """Whether a module or package, or a folder that Python takes for a package, has this name."""
+        return self.file(name) is not None or self.folder.joinpath(*name.split(".")).is_dir()
+
     def module(self, name: str) -> Module:
         """The module of a dotted name for which `file` is not None."""
         if name not in self._modules:
@@ -78,13 +82,13 @@ class Module:
             if isinstance(child, ast.Import):
                 for alias in child.names:
                     module = alias.name if alias.asname else alias.name.partition(".")[0]
-                    if self._sources.file(module):
+                    if self._sources.exists(module):
                         bindings[alias.asname or module] = (module, "")
             elif isinstance(child, ast.ImportFrom):
                 module = self.imported_from(child)
                 for alias in child.names:
                     below = f"{module}.{alias.name}"
-                    if self._sources.file(below) and alias.name not in self._defined(module):
+                    if self._sources.exists(below) and alias.name not in self._defined(module):
                         bindings[alias.asname or alias.name] = (below, "")
                     elif self._sources.file(module):
                         bindings[alias.asname or alias.name] = (module, alias.name)

@@ -151,6 +151,24 @@ def test_problem_that_imports_by_a_computed_name_is_reached_whole(tmp_path):
     assert {"shop.features:b", "shop.lookup:answer"} <= names(write(tmp_path, shop__sources=text))
 
 
+def test_variable_with_the_name_of_a_module_is_followed_as_both(tmp_path):
+    stage = "from machine import tools\ndef run(params):\n    tools = load()\n    return tools.features\n"
+    assert "shop.features:build" in names(write(tmp_path, machine__stage=stage))
+
+
+def test_package_without_its_init_file_is_followed(tmp_path):
+    root = write(tmp_path, shop__problem="import shop.features\nX = shop.features.b()\nPROBLEM = make()\n")
+    (root / "src/shop/__init__.py").unlink()
+    assert names(root) >= {"shop.features:b"}
+    assert not {name for name in reach(root).libraries if name.startswith("shop")}
+
+
+def test_own_decorator_with_the_name_of_a_plain_one_may_act(tmp_path):
+    tools = "def cache(f): ...\n@cache\ndef unused(): ...\n"
+    stage = "import machine.tools\ndef run(params): ...\n"
+    assert "machine.tools:unused" in names(write(tmp_path, machine__tools=tools, machine__stage=stage))
+
+
 def test_what_is_unpickled_refers_to_the_estimator(tmp_path):
     problem = "from shop.features import b\nPROBLEM = make(estimator=b, task='binary')\n"
     stage = "import joblib\ndef run(params):\n    return joblib.load('model')\n"
