@@ -44,7 +44,7 @@ TARGET = re.compile(r"[A-Za-z_]\w*(\.\w+)+(:\w+(\.\w+)*)?|[A-Za-z_]\w*:\w+(\.\w+
 class Reach:
     """All code that is reached from `entries`, each a (module, name).
 
-    `problem` is the package whose `<problem>.problem` is loaded by its name. `records` are (module, name) of a class or
+    LookupError when an entry is not a function or class. `problem` is the package whose `<problem>.problem` is loaded by its name. `records` are (module, name) of a class or
     of one call whose fields count only when some reached code reads an attribute of that name.
     """
 
@@ -57,6 +57,8 @@ class Reach:
         self._waiting: list[tuple[str, str, str, ast.AST]] = []
         self._seen: set[tuple[str, str]] = set()
         self._entire: set[str] = set()
+        self._unread: list[tuple[str, ast.AST]] = []
+        self._finds_modules = False
         self.modules: dict[str, Path] = {}
         """The file of every module that is imported."""
         self.attributes: set[str] = set()
@@ -70,6 +72,8 @@ class Reach:
         self.pieces: dict[tuple[str, str], list[ast.AST]] = {}
         """The reached code by module and name; import-time statements by an empty name."""
         for module, name in entries:
+            if not self._definitions(module, name):
+                raise LookupError(f"{module} has no {name}")
             self._use(module, name)
         self._import(f"{problem}.problem")
         self._drain()
@@ -101,14 +105,20 @@ class Reach:
         nodes = self.pieces.setdefault((module, name), [])
         if not any(node is other for other in nodes):
             nodes.append(node)
-            self._follow(self._sources.module(module), node)
+            self._unread.append((module, node))
 
     def _drain(self) -> None:
-        """Add the fields of records whose name is read as an attribute, until no more are."""
-        while ready := [item for item in self._waiting if item[2] in self.attributes]:
+        """Follow all code that was added, and add the fields of records that it reads, until nothing is new."""
+        while self._unread:
+            while self._unread:
+                module, node = self._unread.pop()
+                self._follow(self._sources.module(module), node)
+            ready = [item for item in self._waiting if item[2] in self.attributes]
             self._waiting = [item for item in self._waiting if item not in ready]
-            for module, name, field, node in ready:
-                self._add(module, f"{name}.{field}", node)
+            for module, name, field, value in ready:
+                self._add(module, f"{name}.{field}", value)
+            for module in list(self.modules) if self._finds_modules else ():
+                self._use_all(module)
 
     def _import(self, name: str) -> None:
         """A module is imported: its packages first, then its import-time statements."""
@@ -266,8 +276,7 @@ class Reach:
         if isinstance(node.value, ast.Name) and node.value.id == "params":
             self.sections.add(node.attr)
         if node.attr == "__subclasses__" or dotted(node) == ["sys", "modules"]:
-            for name in list(self.modules):
-                self._use_all(name)
+            self._finds_modules = True
 
     def _visit_import(self, module: Module, node: ast.Import | ast.ImportFrom) -> None:
         base = module.imported_from(node) if isinstance(node, ast.ImportFrom) else ""

@@ -151,6 +151,17 @@ def test_problem_that_imports_by_a_computed_name_is_reached_whole(tmp_path):
     assert {"shop.features:b", "shop.lookup:answer"} <= names(write(tmp_path, shop__sources=text))
 
 
+def test_long_chain_of_calls_is_followed(tmp_path):
+    chain = "".join(f"def f{n}():\n    return [f{n + 1}()]\n" for n in range(2000))
+    stage = f"{chain}def f2000(): ...\ndef run(params):\n    return f0()\n"
+    assert "machine.stage:f2000" in names(write(tmp_path, machine__stage=stage))
+
+
+def test_entry_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(LookupError, match=r"machine\.stage has no run"):
+        reach(write(tmp_path, machine__stage="run = 1\n"))
+
+
 def test_variable_with_the_name_of_a_module_is_followed_as_both(tmp_path):
     stage = "from machine import tools\ndef run(params):\n    tools = load()\n    return tools.features\n"
     assert "shop.features:build" in names(write(tmp_path, machine__stage=stage))
