@@ -29,7 +29,7 @@ VERDICT = Path("reports/prove.json")
 IN_GIT = "outputs in Git"
 AWAY = ("deleted", "not in cache")
 """What `dvc status` says of outputs that are not here: nothing about the lock."""
-RED = "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock reports, commit with code and params"
+RED = "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock requirements reports, commit with code and params"
 BLIND = "`dvc pull` brings what dvc.lock names; or run `make repro` here, and commit dvc.lock and reports"
 
 

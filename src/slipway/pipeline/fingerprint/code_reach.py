@@ -42,10 +42,11 @@ TARGET = re.compile(r"[A-Za-z_]\w*(\.\w+)+(:\w+(\.\w+)*)?|[A-Za-z_]\w*:\w+(\.\w+
 
 
 class Reach:
-    """All code that is reached from `entries`, each a (module, name).
+    """All code that is reached from `entries`, each a (module, name); LookupError when one is not defined.
 
-    LookupError when an entry is not a function or class. `problem` is the package whose `<problem>.problem` is loaded by its name. `records` are (module, name) of a class or
-    of one call whose fields count only when some reached code reads an attribute of that name.
+    `problem` is the package whose module `<problem>.problem` is loaded by its name.
+    `records` are the (module, name) of classes, or of names that a single call makes, whose fields count only when
+    reached code reads an attribute of that name. `PROBLEM` of the problem is always one.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Reach:
                 self._use_all(module)
 
     def _import(self, name: str) -> None:
-        """A module is imported: its packages first, then its import-time statements."""
+        """Add the import-time statements of a module and of its packages."""
         if "." in name:
             self._import(name.rpartition(".")[0])
         file = self._sources.file(name)
@@ -141,7 +142,7 @@ class Reach:
                     self._add(name, "", statement)
 
     def _acts_on_import(self, module: Module, node: Definition) -> bool:
-        """Whether a function or class may do something before anybody names it, such as register itself."""
+        """Whether a function or class may do something before any code names it, such as register itself."""
         if not all(self._is_without_effect(module, decorator) for decorator in node.decorator_list):
             return True
         if not isinstance(node, ast.ClassDef):
@@ -154,14 +155,21 @@ class Reach:
         target, own = self._resolve(module.name, dotted(name), module.bindings)
         return _last(name) in WITHOUT_EFFECT and not self._definitions(target, own)
 
-    def _hooks(self, module: Module, base: ast.expr) -> bool:
-        """Whether a base class may act when it is subclassed."""
+    def _hooks(self, module: Module, base: ast.expr, above: tuple[tuple[str, str], ...] = ()) -> bool:
+        """Whether a base class may act when it is subclassed; `above` are the classes that led to it."""
         module_name, name = self._resolve(module.name, dotted(base), module.bindings)
+        path = (*above, (module_name, name))
+        if path[-1] in above:
+            return False
         for node in self._definitions(module_name, name):
             if isinstance(node, ast.ClassDef):
                 own = {child.name for child in node.body if isinstance(child, ast.FunctionDef)}
                 home = self._sources.module(module_name)
-                if node.keywords or "__init_subclass__" in own or any(self._hooks(home, each) for each in node.bases):
+                if (
+                    node.keywords
+                    or "__init_subclass__" in own
+                    or any(self._hooks(home, each, path) for each in node.bases)
+                ):
                     return True
         return False
 
@@ -180,7 +188,7 @@ class Reach:
         return target, name
 
     def _use(self, module: str, name: str) -> None:
-        """Something reached names `name` of `module`."""
+        """Add what `name` of `module` stands for: a function, a class, something imported, or a submodule."""
         if (module, name) in self._seen or not self._sources.file(module):
             return
         self._seen.add((module, name))
@@ -201,11 +209,11 @@ class Reach:
             for node in source.definitions.get("__getattr__", []):
                 self._add(module, "__getattr__", node)
         for item in [item for item in self._waiting if item[:2] == (module, name) and name == "PROBLEM"]:
-            self._waiting.remove(item)  # named itself, and not only loaded: whoever has it may read every field
+            self._waiting.remove(item)  # code that names the problem itself may read every field
             self._add(module, f"{name}.{item[2]}", item[3])
 
     def _use_all(self, module: str) -> None:
-        """Something reached may use any name of `module`."""
+        """Add every name of `module`."""
         if module in self._entire or not self._sources.file(module):
             return
         self._entire.add(module)
@@ -216,7 +224,7 @@ class Reach:
                 self._use(module, name)
 
     def _add_record(self, module: str, name: str, node: ast.AST) -> None:
-        """A record: its code without the fields, which wait until an attribute of their name is read."""
+        """Add the code of a record without its fields, which wait until an attribute of their name is read."""
         rest = copy.copy(node)
         if isinstance(rest, ast.ClassDef):
             fields = [(child.target.id, child) for child in rest.body
@@ -264,14 +272,14 @@ class Reach:
                 self._visit(module, child, bindings)
 
     def _visit_chain(self, module: Module, chain: list[str], bindings: dict[str, tuple[str, str]]) -> None:
-        """`module.name` or `package.module.name.attribute`."""
+        """Follow `module.name` or `package.module.name.attribute`."""
         target, name = self._resolve(module.name, chain, bindings)
         self._use(target, name) if name else self._use_all(target)
         depth = chain.index(name) if name else len(chain)
         self.attributes.update(chain[depth + 1 :])
 
     def _read(self, node: ast.Attribute) -> None:
-        """An attribute of something that is not a module."""
+        """Record an attribute that is read of something which is not a module."""
         self.attributes.add(node.attr)
         if isinstance(node.value, ast.Name) and node.value.id == "params":
             self.sections.add(node.attr)
@@ -290,7 +298,7 @@ class Reach:
                 self._use_all(base)
 
     def _call(self, module: Module, node: ast.Call) -> None:
-        """What a call may reach that no name shows."""
+        """Follow calls that may reach code without naming it."""
         function = _last(node.func)
         argument = node.args[0] if node.args else None
         constant = isinstance(argument, ast.Constant) and not str(argument.value).startswith(".")
@@ -303,7 +311,7 @@ class Reach:
             self.attributes.add("estimator")  # what it unpickles refers to the code of the estimator by name
 
     def _text(self, text: str) -> None:
-        """A text that names a first-party module, or `module:name`, is followed; others may name a library."""
+        """Follow a text that is a first-party module or `module:name`; record others, which may name a library."""
         if not TARGET.fullmatch(text):
             if text.isidentifier():
                 self.texts.add(text)

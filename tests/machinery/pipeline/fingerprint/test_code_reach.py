@@ -122,6 +122,7 @@ def test_problem_that_is_no_plain_call_is_reached_whole(tmp_path):
         ("class Base: ...\nclass unused(Base): ...\nX = Base.__subclasses__()\n", "machine.tools:unused"),
         ("def __getattr__(name):\n    from shop.features import b\n    return b\n", "shop.features:b"),
         ("from machine.more import used\n", "machine.more:used"),
+        ("class used(used): ...\n", "machine.tools:used"),
         ("try:\n    def used():\n        from shop.features import b\n        b()\nfinally: ...\n", "shop.features:b"),
     ],
 )
