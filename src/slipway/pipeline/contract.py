@@ -43,7 +43,7 @@ def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     import polars as pl
 
     typed(model, frame, where=where)
-    if long := _lengths(model, frame):
+    if long := _length_breaches(model, frame):
         raise DataError(f"{where}: " + "; ".join(long), hint=_hint(model))
     schema = {}
     for column in columns(model):
@@ -55,7 +55,7 @@ def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     try:
         pa.DataFrameSchema(schema).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
-        sentences = "; ".join(_breaches(model, frame, error.failure_cases))
+        sentences = "; ".join(_value_breaches(model, frame, error.failure_cases))
         raise DataError(f"{where}: {sentences}", hint=_hint(model)) from None
 
 
@@ -63,7 +63,7 @@ def _hint(model: type[BaseModel]) -> str:
     return f"correct the data, or the contract {model.__module__}.{model.__name__}, and run `make repro`"
 
 
-def _lengths(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
+def _length_breaches(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
     """One sentence for each column with texts that are too short or too long: the service would refuse them."""
     sentences = []
     for name in names(model, "category"):
@@ -73,12 +73,12 @@ def _lengths(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
         outside = ~lengths.is_between(shortest or 0, float("inf") if longest is None else longest).fill_null(True)
         if count := int(outside.sum()):
             first = frame.get_column(name).filter(outside)[0]
-            limit = f"{_text(shortest)} to {_text(longest)} characters"
+            limit = f"{_format_limit(shortest)} to {_format_limit(longest)} characters"
             sentences.append(f"column {name} is {first[:40]!r} (the first of {count} rows), limit: {limit}")
     return sentences
 
 
-def _breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[str]:
+def _value_breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[str]:
     """Turn pandera's failure cases into sentences: the worst value, the limit, and on how many rows."""
     import polars as pl
 
@@ -100,10 +100,10 @@ def _breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[s
         if len(outside):
             middle = ((column.low or 0.0) + (column.high or 0.0)) / 2
             worst = outside.to_frame().sort((pl.col(name) - middle).abs(), descending=True).item(0, 0)
-            limit = f"{_text(column.low)} to {_text(column.high)} {column.unit}".strip()
+            limit = f"{_format_limit(column.low)} to {_format_limit(column.high)} {column.unit}".strip()
             sentences.append(f"column {name} is {worst:g} (the worst of {len(outside)} rows), limit: {limit}")
     return sentences
 
 
-def _text(value: float | None) -> str:
+def _format_limit(value: float | None) -> str:
     return "any" if value is None else f"{value:g}"

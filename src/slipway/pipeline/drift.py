@@ -25,16 +25,16 @@ def describe(
     A number has `edges` between its `shares`. A category has `values`: its `bins` × 3 most frequent ones and OTHER.
     `missing` is a share of all rows.
     """
-    sample = _thinned(frame, rows)
+    sample = _sample(frame, rows)
     inputs = []
     for name in categories:
         counts = sample[name].drop_nulls().value_counts(sort=True, name="n").sort("n", name, descending=[True, False])
         values = counts[name].head(3 * bins).to_list()
-        inputs.append(_entry(sample, {"input": name, "values": [*values, OTHER]}))
+        inputs.append(_measure_input(sample, {"input": name, "values": [*values, OTHER]}))
     for name in numbers:
-        numeric = _known(sample[name])
+        numeric = _finite_values(sample[name])
         edges = np.unique(np.quantile(numeric, np.linspace(0, 1, bins + 1)[1:-1])) if len(numeric) else np.array([])
-        inputs.append(_entry(sample, {"input": name, "edges": [float(f"{edge:.6g}") for edge in edges]}))
+        inputs.append(_measure_input(sample, {"input": name, "edges": [float(f"{edge:.6g}") for edge in edges]}))
     return inputs
 
 
@@ -43,17 +43,17 @@ def window(frame: pl.DataFrame) -> dict[str, Any]:
     return {"rows": len(frame), "first": str(frame["day"].min()), "last": str(frame["day"].max())}
 
 
-def _thinned(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
+def _sample(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
     """About `rows` rows, evenly spaced, so that the sample is always the same."""
     return frame.gather_every(max(1, len(frame) // rows))
 
 
-def _known(column: pl.Series) -> NDArray[np.float64]:
+def _finite_values(column: pl.Series) -> NDArray[np.float64]:
     values: NDArray[np.float64] = column.cast(pl.Float64).to_numpy()
     return values[np.isfinite(values)]
 
 
-def _entry(frame: pl.DataFrame, groups: Record) -> dict[str, Any]:
+def _measure_input(frame: pl.DataFrame, groups: Record) -> dict[str, Any]:
     """The record of an input with the shares of `frame` in its groups, and its share of missing values."""
     column = frame[groups["input"]]
     if "values" in groups:
@@ -62,7 +62,7 @@ def _entry(frame: pl.DataFrame, groups: Record) -> dict[str, Any]:
         group_counts = [counts.get(value, 0) for value in groups["values"][:-1]]
         group_counts.append(len(values) - sum(group_counts))
     else:
-        values = _known(column)
+        values = _finite_values(column)
         group_counts = np.bincount(
             np.searchsorted(groups["edges"], values, side="left"), minlength=len(groups["edges"]) + 1
         ).tolist()
@@ -78,11 +78,11 @@ def population_stability_index(before: Sequence[float], after: Sequence[float], 
 
 def input_drift(before: Sequence[Record], frame: pl.DataFrame, *, rows: int) -> list[dict[str, Any]]:
     """The distance of each input of `frame` from the reference `before`, largest first; inputs that both have."""
-    sample, drifts = _thinned(frame, rows), []
+    sample, drifts = _sample(frame, rows), []
     for groups in before:
         if groups["input"] not in sample.columns:
             continue
-        current = _entry(sample, groups)
+        current = _measure_input(sample, groups)
         drifts.append({"input": groups["input"], "shift": round(population_stability_index(groups["shares"], current["shares"]), 4),
                       "missing": [groups["missing"], current["missing"]]})  # fmt: skip
     return sorted(drifts, key=lambda row: -float(row["shift"]))

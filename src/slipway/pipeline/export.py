@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 VERDICT = Path("reports/export.json")
-BESIDE = """
+LOOKUP_PROGRAM = """
 import importlib, json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from pathlib import Path
@@ -54,7 +54,7 @@ def export(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
     categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     model_inputs = [("categories", StringTensorType([None, len(categories)]))] if categories else []
     model_inputs += [("numbers", FloatTensorType([None, len(numbers)]))] if numbers else []
-    pipeline = _rounded(pipeline)
+    pipeline = _round_thresholds(pipeline)
     options = {id(pipeline): {"zipmap": False}} if spec.task == "binary" else None
     graph = to_onnx(pipeline, initial_types=model_inputs, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
     last = graph.graph.output[-1].name
@@ -73,7 +73,7 @@ def export(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
     return graph
 
 
-def _rounded(pipeline: Pipeline) -> Pipeline:
+def _round_thresholds(pipeline: Pipeline) -> Pipeline:
     """A copy whose tree thresholds are rounded down to float32, which is what ONNX compares in.
 
     Histogram boosting splits halfway between two training values, in float64. Rounded to the nearest float32
@@ -150,10 +150,10 @@ def lookup(spec: problem.Problem) -> Iterator[None]:
             partial.touch()
             yield
             return
-        words = [json.dumps(sys.path), spec.lookup, str(ingest.TABLE), str(partial)]
-        with subprocess.Popen([sys.executable, "-c", BESIDE, *words], stderr=subprocess.DEVNULL) as beside:
+        arguments = [json.dumps(sys.path), spec.lookup, str(ingest.TABLE), str(partial)]
+        with subprocess.Popen([sys.executable, "-c", LOOKUP_PROGRAM, *arguments], stderr=subprocess.DEVNULL) as process:
             yield
-        if beside.returncode:
+        if process.returncode:
             importlib.import_module(spec.lookup).write(ingest.read(ingest.TABLE), partial)
 
 
@@ -177,7 +177,7 @@ def graph(params: config.Params, spec: problem.Problem) -> str:
     frame = ingest.read(features.FRAME)
     training, test = train.window(frame, params.data, "train"), train.window(frame, params.data, "test")
     reference = expected(pipeline, test, spec)
-    (FOLDER / "model.onnx").unlink(missing_ok=True)  # only a graph that agrees may be served from there
+    (FOLDER / "model.onnx").unlink(missing_ok=True)  # only a graph that agrees may be served
     files.write_json(FOLDER / "contract.json", document(spec, params, training, reference.astype(np.float32)))
     with files.atomic_write(FOLDER / "model.onnx") as partial:
         partial.write_bytes(export(pipeline, spec).SerializeToString(deterministic=True))

@@ -65,7 +65,7 @@ def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
 
 
 def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
-    """The checked table of all rows before `data.until`, and the faults found in the sources."""
+    """The checked table of all rows before `data.until`, and the faults of the sources."""
     folder = sources(spec, params.ingest.sources)
     try:
         table, faults = spec.ingest(folder)
@@ -95,7 +95,7 @@ def quality(table: pl.DataFrame, faults: list[problem.SourceFault], spec: proble
         "first": str(table["day"].min()),
         "last": str(table["day"].max()),
         "faults": [asdict(fault) for fault in faults],
-        "columns": [_column(table, column) for column in problem.columns(spec.table)],
+        "columns": [_describe_column(table, column) for column in problem.columns(spec.table)],
         "days": {
             "day": [str(day) for day in by_day["day"]],
             "rows": by_day["rows"].to_list(),
@@ -104,7 +104,7 @@ def quality(table: pl.DataFrame, faults: list[problem.SourceFault], spec: proble
     }
 
 
-def _column(table: pl.DataFrame, column: problem.Column) -> dict[str, object]:
+def _describe_column(table: pl.DataFrame, column: problem.Column) -> dict[str, object]:
     values = table[column.name]
     shown: dict[str, object] = {
         "name": column.name, "kind": column.kind, "unit": column.unit, "description": column.description,

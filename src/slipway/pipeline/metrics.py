@@ -57,7 +57,7 @@ def average_precision(target: Floats, prediction: Floats, weights: Floats | None
 def roc(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
     """The false and true positive rates at every threshold, from (0, 0) to (1, 1)."""
     positive, negative = by_threshold(target, prediction, None)
-    return _share(negative), _share(positive)
+    return _cumulative_share(negative), _cumulative_share(positive)
 
 
 def precision_recall(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
@@ -65,10 +65,10 @@ def precision_recall(target: Floats, prediction: Floats) -> tuple[Floats, Floats
     positive, negative = by_threshold(target, prediction, None)
     positives_above = np.cumsum(positive)
     precision = positives_above / (positives_above + np.cumsum(negative))
-    return _share(positive), np.concatenate([precision[:1], precision])
+    return _cumulative_share(positive), np.concatenate([precision[:1], precision])
 
 
-def _share(steps: Floats) -> Floats:
+def _cumulative_share(steps: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(steps) / steps.sum()])
 
 

@@ -71,7 +71,7 @@ def picture(plot: Plot, rows: Any, *, name: str) -> str:
         figure.suptitle(title, x=0.015, ha="left", size=11, weight="bold")
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    return _themed(buffer.getvalue(), title)
+    return _with_theme(buffer.getvalue(), title)
 
 
 def css() -> str:
@@ -94,7 +94,7 @@ def _style() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _themed(svg: str, title: str) -> str:
+def _with_theme(svg: str, title: str) -> str:
     """The SVG of matplotlib without prologue, with CSS variables, the reader's font, and a label for screen readers."""
     svg = svg[svg.index("<svg ") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
@@ -106,13 +106,13 @@ def _themed(svg: str, title: str) -> str:
     return svg.replace('<style type="text/css">', f'<style type="text/css">{css()}', 1)
 
 
-def _light(role: str) -> str:
+def _light_colour(role: str) -> str:
     return PALETTE[role][0]
 
 
-def _dashed() -> dict[str, Any]:
+def _reference_line() -> dict[str, Any]:
     """The style of the line that a curve is compared with."""
-    return {"color": _light("muted"), "linewidth": 1, "linestyle": (0, (4, 4))}
+    return {"color": _light_colour("muted"), "linewidth": 1, "linestyle": (0, (4, 4))}
 
 
 def _column(rows: Rows, name: str) -> list[float]:
@@ -130,7 +130,7 @@ def _reliability(figure: Figure, rows: Rows) -> str:
     axes = _axes(figure, x="predicted, mean of a tenth of the rows", y="observed")
     predicted, observed = _column(rows, "predicted"), _column(rows, "observed")
     ends = [min(predicted + observed), max(predicted + observed)]
-    axes.plot(ends, ends, **_dashed())
+    axes.plot(ends, ends, **_reference_line())
     axes.plot(predicted, observed, marker="o", markersize=5)
     return "Calibration: an honest model stays on the line"
 
@@ -138,8 +138,8 @@ def _reliability(figure: Figure, rows: Rows) -> str:
 def _roc(figure: Figure, rows: Rows) -> str:
     axes = _axes(figure, x="false alarms (false positive rate)", y="found (true positive rate)")
     x, y = _column(rows, "false_positive_rate"), _column(rows, "true_positive_rate")
-    axes.plot([0, 1], [0, 1], **_dashed())
-    axes.fill_between(x, x, y, color=_light("soft"), linewidth=0)
+    axes.plot([0, 1], [0, 1], **_reference_line())
+    axes.fill_between(x, x, y, color=_light_colour("soft"), linewidth=0)
     axes.plot(x, y)
     area = sum((x[i + 1] - x[i]) * (y[i + 1] + y[i]) / 2 for i in range(len(x) - 1))
     return f"Ranking: {abs(area):.0%} of pairs in the right order"
@@ -149,9 +149,9 @@ def _precision_recall(figure: Figure, rows: Rows) -> str:
     axes = _axes(figure, x="found (recall)", y="right among the found (precision)")
     points = sorted(zip(_column(rows, "recall"), _column(rows, "precision"), strict=True))
     guess = points[-1][1]  # at full recall the precision is the base rate
-    axes.axhline(guess, **_dashed())
+    axes.axhline(guess, **_reference_line())
     recall, precision = [p[0] for p in points], [p[1] for p in points]
-    axes.fill_between(recall, guess, precision, color=_light("soft"), linewidth=0)
+    axes.fill_between(recall, guess, precision, color=_light_colour("soft"), linewidth=0)
     axes.plot(recall, precision)
     axes.set_ylim(0, 1.02)
     return f"Precision above the {guess:.0%} of guessing"
@@ -170,7 +170,7 @@ def _importance(figure: Figure, rows: Rows) -> str:
     top = sorted(rows, key=lambda row: -float(row["importance"]))[:SHOWN]
     axes = _axes(figure, x="loss added when the input is shuffled", y="")
     axes.barh(range(len(top)), _column(top, "importance"), height=0.62)
-    _listed(axes, [printable(row["input"]) for row in top])
+    _label_rows(axes, [printable(row["input"]) for row in top])
     return "What the model leans on" + (f", first {SHOWN} of {len(rows)}" if len(rows) > SHOWN else "")
 
 
@@ -182,13 +182,13 @@ def _slices(figure: Figure, rows: Rows) -> str:
     axes = _axes(figure, x="mean loss; the dot grows with the rows", y="")
     loss, count = _column(top, "loss"), _column(top, "rows")
     mean = sum(a * b for a, b in zip(loss, count, strict=True)) / sum(count)
-    axes.axvline(mean, **_dashed())
+    axes.axvline(mean, **_reference_line())
     axes.scatter(loss, range(len(top)), s=[14 + 90 * n / max(count) for n in count], linewidths=0)
-    _listed(axes, [f"{printable(row['slice'], 10)} {printable(row['value'])} · {row['rows']:,}" for row in top])
+    _label_rows(axes, [f"{printable(row['slice'], 10)} {printable(row['value'])} · {row['rows']:,}" for row in top])
     return "Where it errs: loss by slice" + (f", the {len(top)} biggest" if len(top) < len(rows) else "")
 
 
-def _listed(axes: Axes, names: list[str]) -> None:
+def _label_rows(axes: Axes, names: list[str]) -> None:
     """Label the rows 0, 1, … on the left side, the first at the top, each with the same height."""
     axes.figure.set_figheight(0.9 + 0.2 * len(names))  # type: ignore[union-attr]
     axes.set_yticks(range(len(names)), names)
@@ -203,10 +203,10 @@ def days(figure: Figure, days: dict[str, list[Any]]) -> str:
     at = [date.fromisoformat(day) for day in days["day"]]
     target = [float("nan") if value is None else float(value) for value in days["target"]]
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
-    upper.plot(at, target, color=_light("soft"), linewidth=1.2)
-    upper.plot(at, _week(target))
+    upper.plot(at, target, color=_light_colour("soft"), linewidth=1.2)
+    upper.plot(at, _weekly_means(target))
     upper.set_ylabel("mean target")
-    lower.fill_between(at, days["rows"], step="mid", color=_light("soft"), linewidth=0)
+    lower.fill_between(at, days["rows"], step="mid", color=_light_colour("soft"), linewidth=0)
     lower.set_ylim(bottom=0)
     lower.set_ylabel("rows")
     lower.yaxis.set_major_formatter("{x:,.0f}")
@@ -214,7 +214,7 @@ def days(figure: Figure, days: dict[str, list[Any]]) -> str:
     return "The target by day and its mean over a week; rows by day"
 
 
-def _week(values: list[float]) -> list[float]:
+def _weekly_means(values: list[float]) -> list[float]:
     """The mean over the seven days around each day, of the days that have a value."""
     near = [[v for v in values[max(0, i - 3) : i + 4] if v == v] for i in range(len(values))]
     return [sum(part) / len(part) if part else float("nan") for part in near]

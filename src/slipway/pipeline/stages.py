@@ -31,7 +31,7 @@ PARAMS = ("slipway.core.config", "Params")
 
 
 def reach(root: Path, stage: str, problem: str, sources: Sources | None = None) -> Reach:
-    """The code that a stage runs once the command line has found it: params.yaml is loaded, the stage's `run` called."""
+    """The code of a stage behind the command line: `config.load` reads params.yaml, then the stage's `run` is called."""
     entries = [("slipway.core.config", "load"), (f"slipway.pipeline.{stage}", "run")]
     return Reach(sources or Sources(root), entries, problem=problem, records=[PARAMS])
 
@@ -59,7 +59,7 @@ def fingerprints(root: Path) -> dict[str, str]:
 
 
 def _pins(code: Reach, locked: LockedLibraries) -> list[str]:
-    """The pins of what the code imports; what is neither locked nor of the standard library goes by its name."""
+    """The pins of the imported libraries; a library that is not locked is listed by its name."""
     names, unknown = set[str](), set[str]()
     modules = {module for module in code.libraries if module.partition(".")[0] not in sys.stdlib_module_names}
     for module in modules:
@@ -76,13 +76,13 @@ def _sha256(lines: list[str]) -> str:
 
 
 def source_files(root: Path) -> set[str]:
-    """The paths, relative to `root`, of everything that the fingerprints are made of, and of their file."""
+    """The paths, relative to `root`, of the files that the fingerprints are computed from, and of requirements/stages.yaml."""
     paths = {path for code in reaches(root).values() for path in code.modules.values()}
     return {path.relative_to(root).as_posix() for path in paths} | {FINGERPRINTS.as_posix(), LOCK.as_posix()}
 
 
 def stale(root: Path) -> list[str]:
-    """The stages whose fingerprint in requirements/stages.yaml is absent, too many, or not that of the code."""
+    """The stages whose fingerprint in requirements/stages.yaml is not that of the code, or has no stage or no fingerprint."""
     return _changed(fingerprints(root), root)
 
 

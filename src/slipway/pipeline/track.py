@@ -51,13 +51,13 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
         mlflow.set_tracking_uri(uri)
         try:
             client = mlflow.MlflowClient()
-            experiment = _experiment(client, params.track.experiment, uri)
-            run_id, fresh = _find(client, experiment, lock), False
+            experiment = _experiment_id(client, params.track.experiment, uri)
+            run_id, fresh = _find_run(client, experiment, lock), False
             if run_id is None:
-                run_id, fresh = _write(experiment, params, lock, root), True
-            version = _version(client, params.track.model, run_id)
+                run_id, fresh = _log_run(experiment, params, lock, root), True
+            version = _register_version(client, params.track.model, run_id)
             client.set_registered_model_alias(params.track.model, "challenger", version)
-            champion = _champion(client, params.track.model, experiment, root)
+            champion = _set_champion(client, params.track.model, experiment, root)
         except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
             raise ConfigError(
                 f"MLflow at {uri}: {str(error).splitlines()[0]}",
@@ -71,7 +71,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     return f"run {run_id[:8]} {was}, {params.track.model} version {version} is challenger{shown}"
 
 
-def _experiment(client: Any, name: str, uri: str) -> str:
+def _experiment_id(client: Any, name: str, uri: str) -> str:
     """The id of the experiment, created if needed; the artifacts of the embedded store are next to its database."""
     experiment = client.get_experiment_by_name(name)
     if experiment:
@@ -81,7 +81,7 @@ def _experiment(client: Any, name: str, uri: str) -> str:
     return str(client.create_experiment(name, artifact_location=place))
 
 
-def _find(client: Any, experiment: str, lock: str) -> str | None:
+def _find_run(client: Any, experiment: str, lock: str) -> str | None:
     """The id of the finished run of this lock; unfinished runs (of a killed `track`) are deleted."""
     finished = None
     for run in client.search_runs([experiment], f"tags.lock_sha256 = '{lock}'"):
@@ -92,7 +92,7 @@ def _find(client: Any, experiment: str, lock: str) -> str | None:
     return finished
 
 
-def _write(experiment: str, params: config.Params, lock: str, root: Path) -> str:
+def _log_run(experiment: str, params: config.Params, lock: str, root: Path) -> str:
     """Log parameters, metrics, plots and the model. FINISHED is set last, so a half-written run can be recognised."""
     import mlflow
     import onnx
@@ -122,7 +122,7 @@ def _signature(model: Model) -> Any:
     return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float32), (-1,), "prediction")]))
 
 
-def _version(client: Any, model: str, run_id: str) -> str:
+def _register_version(client: Any, model: str, run_id: str) -> str:
     """The registered version of the model of a run; registers it when it is not."""
     import mlflow
 
@@ -132,13 +132,13 @@ def _version(client: Any, model: str, run_id: str) -> str:
     return str(mlflow.register_model(f"runs:/{run_id}/model", model).version)
 
 
-def _champion(client: Any, model: str, experiment: str, root: Path) -> str | None:
+def _set_champion(client: Any, model: str, experiment: str, root: Path) -> str | None:
     """Set `champion` to the newest release in production; None when there is none, or its run is not in this store."""
     line = ledger.newest(ledger.read("production", root))
-    run_id = _find(client, experiment, line.lock_sha256) if line else None
+    run_id = _find_run(client, experiment, line.lock_sha256) if line else None
     if run_id is None:
         return None
-    version = _version(client, model, run_id)
+    version = _register_version(client, model, run_id)
     client.set_registered_model_alias(model, "champion", version)
     return version
 

@@ -281,6 +281,6 @@ def test_stages_do_not_reach_each_other():
 def test_imported_modules_are_those_of_the_gate_image():
     from slipway.packaging import image
 
-    found = imported_modules(ROOT, "slipway.loadtest.in_cluster")
-    wanted = {path for path in image.contents(ROOT) if path.suffix == ".py" and path.parts[0] == "src"}
-    assert {path.relative_to(ROOT) for path in found} == wanted
+    modules = imported_modules(ROOT, "slipway.loadtest.in_cluster")
+    expected = {path for path in image.contents(ROOT) if path.suffix == ".py" and path.parts[0] == "src"}
+    assert {path.relative_to(ROOT) for path in modules} == expected

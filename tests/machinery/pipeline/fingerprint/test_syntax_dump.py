@@ -50,8 +50,8 @@ def test_every_python_dumps_the_same(version):
     python = interpreters().get(version)
     if python is None:
         pytest.skip(f"Python {version} is not on this machine")
-    found, other = hashes(python)
-    assert found == [int(part) for part in version.split(".")]
+    info, other = hashes(python)
+    assert info == [int(part) for part in version.split(".")]
     assert len(other) > 200
     assert other == hashes(sys.executable)[1]
 
