@@ -19,17 +19,17 @@ from ruamel.yaml import YAML
 from slipway.core import base_limits, config, dvc, environment, files, git
 from slipway.core.dvc import LOCK
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import Inconclusive
+from slipway.errors import ConfigError, Inconclusive
 from slipway.judging import lock_diff
 from slipway.judging.lock_diff import PipelineState
-from slipway.pipeline import evaluate
+from slipway.pipeline import evaluate, stages
 from slipway.serving.onnx_model import FOLDER, Model
 
 VERDICT = Path("reports/prove.json")
 IN_GIT = "outputs in Git"
 AWAY = ("deleted", "not in cache")
 """What `dvc status` says of outputs that are not here: nothing about the lock."""
-RED = "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock reports, commit with code and params"
+RED = "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock requirements reports, commit with code and params"
 BLIND = "`dvc pull` brings what dvc.lock names; or run `make repro` here, and commit dvc.lock and reports"
 
 
@@ -131,16 +131,24 @@ def models(tree: Path, cache: Path, claimed: PipelineState, given: PipelineState
     return checks
 
 
-def _committed(root: Path, claimed: PipelineState, limits: config.Prove) -> Check:
+def _committed(root: Path, tree: Path, claimed: PipelineState, limits: config.Prove) -> Check:
     """What the pipeline reads and gives is, in the working tree, as in the commit."""
     deps = {dep["path"] for stage in claimed.stages.values() for dep in stage.get("deps", ())}
-    read = {"dvc.yaml", "params.yaml", *deps}
+    read = {"dvc.yaml", "params.yaml", *deps, *_code(tree)}
     changed = [
         f"{name} not committed" for name in git.uncommitted_files(root) if read & {name, *map(str, Path(name).parents)}
     ]
     found = lock_diff.compare(claimed, lock_diff.read(root), limits, who="the working tree")
     return lock_diff.check_no_differences("working tree against the commit", changed + [f"{c.name}: {c.value}" for c in found if not c.ok],
                        "equal; `make repro`, commit")  # fmt: skip
+
+
+def _code(tree: Path) -> set[str]:
+    """The files that the stages' code and libraries are read from; all code when that cannot be found out."""
+    try:
+        return stages.source_files(tree)
+    except ConfigError:
+        return {"src", "requirements"}
 
 
 def _stages(tree: Path, claimed: PipelineState) -> list[Check]:
@@ -151,6 +159,18 @@ def _stages(tree: Path, claimed: PipelineState) -> list[Check]:
     frozen = [name for name in claimed.stages if written.get(name.split("@")[0], {}).get("frozen")]
     made = {path for name in claimed.stages for path in lock_diff.outs(claimed, name)}
     return current(claimed, status, frozen=frozen, made=made)
+
+
+def _fingerprints(tree: Path) -> list[Check]:
+    """requirements/stages.yaml of the commit is made of its code and its locked libraries; nothing without dvc.yaml."""
+    if not (tree / "dvc.yaml").exists():
+        return []
+    try:
+        wrong = [f"stage {name} is stale" for name in stages.stale(tree)]
+    except ConfigError as error:
+        wrong = [str(error)]
+    limit = "current; `make lock`, `make repro`, commit"
+    return [lock_diff.check_no_differences(stages.FINGERPRINTS.as_posix(), wrong, limit)]
 
 
 def _rebuild(tree: Path, wait: Callable[[], None]) -> PipelineState:
@@ -182,10 +202,10 @@ def checks(root: Path, tree: Path, limits: config.Prove, beside: Callable[[], No
         ]
     cache = dvc.cache_folder(root)
     dvc.share_cache(tree, cache)
-    found = [_committed(root, claimed, limits)]
+    found = [_committed(root, tree, claimed, limits)]
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(beside)
-        found += _stages(tree, claimed)
+        found += [*_stages(tree, claimed), *_fingerprints(tree)]
         edited = [name for name in lock_diff.KEPT for check in found if name in str(check.value)]
         if not all(check.ok or check.name.endswith(IN_GIT) for check in found):
             return found
