@@ -81,7 +81,7 @@ class Project:
         assert files.read_json(self.folder / verify.RECORD)["verdict"] == "fail"
         (first,) = filter(None, map(links.first_broken, chains.values()))
         assert first.name in str(told.value)
-        return first.name, first.said
+        return first.name, first.message
 
 
 @pytest.fixture(autouse=True)
@@ -331,7 +331,7 @@ def cached(project: Project, name: str) -> Path:
     """An output's place in DVC's cache."""
     from slipway.lineage import sources
 
-    md5 = sources.at("HEAD", project.folder).outs[name]
+    md5 = sources.lock_at("HEAD", project.folder).outs[name]
     return project.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
 
 
