@@ -164,7 +164,7 @@ def test_what_cannot_be_told_is_measured_with_more_starts(repository: Path, bent
 )  # fmt: skip
 def test_a_yes_is_enough_and_a_no_over_two_starts(said: Sequence[bool | None], starts: int, enough: bool):
     checks = [Check(name="a", value=1, limit="", ok=ok) for ok in said]
-    assert latency.told(Measured(times=[times(rounds=5)] * starts, checks=checks)) is enough
+    assert latency.is_conclusive(Measured(times=[times(rounds=5)] * starts, checks=checks)) is enough
 
 
 @pytest.mark.parametrize(("fault", "said"), [(WRONG, "status 500"), (GONE, "no answer: ")])
@@ -220,9 +220,9 @@ def test_a_side_that_is_missing_is_a_no_of_the_head_alone(tmp_path: Path):
         latency_services.Side(name=name, tree=tmp_path, folder=tmp_path, python=tmp_path) for name in ("base", "head")
     ]
     error = ConfigError("it  is\nnot there")
-    checks = latency.missing(two, [error, error])
+    checks = latency.failed_services(two, [error, error])
     assert [(check.ok, check.value) for check in checks] == [(None, "it is not there"), (False, "it is not there")]
-    assert latency.missing(two, [tmp_path, tmp_path]) == []
+    assert latency.failed_services(two, [tmp_path, tmp_path]) == []
 
 
 def test_a_base_without_golden_rows_cannot_be_compared_with(copy: Path, params: config.Params):
@@ -251,15 +251,15 @@ def test_a_base_without_a_service_is_said(copy: Path, params: config.Params):
 
 
 def measured(*, rounds: int = 60, errors: Sequence[int] = (0, 0), ratio: float = 1.0) -> Measured:
-    return Measured(times=[times(ratio, rounds=rounds)], asked=[100, 100], errors=list(errors), said=["a", "b"])
+    return Measured(times=[times(ratio, rounds=rounds)], requests=[100, 100], errors=list(errors), first_errors=["a", "b"])
 
 
 def judged(found: Measured) -> str:
-    return word(replace(found, checks=latency.verdicts(found, BANDS, seed=1)[0]))
+    return word(replace(found, checks=latency.judge(found, BANDS, seed=1)[0]))
 
 
 def test_few_rounds_are_unsure_and_have_no_band():
-    checks, bands = latency.verdicts(measured(rounds=4), BANDS, seed=1)
+    checks, bands = latency.judge(measured(rounds=4), BANDS, seed=1)
     assert [(check.name, check.ok) for check in checks if not check.ok] == [("rounds", None)]
     assert bands == []
     assert judged(measured(rounds=5)) == "pass"
@@ -273,11 +273,11 @@ def test_errors_of_the_head_are_a_no_and_of_the_base_unsure():
 
 
 def test_nothing_measured_has_no_band():
-    nothing = Measured(asked=[1, 1], errors=[0, 0])
+    nothing = Measured(requests=[1, 1], errors=[0, 0])
     assert judged(nothing) == "unsure"
     assert latency.sentence(nothing) == ""
-    assert latency.hint(nothing) == latency.HINT
-    assert latency.hint(replace(nothing, others=[0.1, 0.25])).endswith("others used 25% of the processors meanwhile")
+    assert latency.hint_for(nothing) == latency.HINT
+    assert latency.hint_for(replace(nothing, others=[0.1, 0.25])).endswith("others used 25% of the processors meanwhile")
 
 
 def test_measurements_of_both_starts_count_together():

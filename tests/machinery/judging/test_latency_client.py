@@ -84,7 +84,7 @@ def two(seen: list[tuple[str, Any]]) -> Iterator[list[Service]]:
 
 @pytest.fixture
 def lines(two: list[Service]) -> Iterator[list[Connection]]:
-    with latency_client.lines([service.port for service in two]) as found:
+    with latency_client.connect([service.port for service in two]) as found:
         yield found
 
 
@@ -94,7 +94,7 @@ def plans() -> list[Plan]:
 
 def test_both_are_asked_the_same_rows_in_turns(lines: list[Connection], seen: list[tuple[str, Any]]):
     latency_client.measure_rounds(lines, plans(), seconds=0.05, block=2)
-    block = 2 + latency_client.TOGETHER
+    block = 2 + latency_client.ALL_PER_BLOCK
     turns = [seen[at][0] for at in range(0, 8 * block, block)]
     assert turns == ["base", "head", "head", "base", "head", "base", "base", "head"]
     asked = {name: [row for who, row in seen[: 8 * block] if who == name] for name in ("base", "head")}
@@ -107,62 +107,62 @@ def test_times_are_rounds_by_sides_by_requests(two: list[Service], lines: list[C
     two[1].ms = 3
     found = latency_client.measure_rounds(lines, plans(), seconds=0.3, block=2)
     assert found[ONE].shape[1:] == (2, 4)
-    assert found[ALL].shape[1:] == (2, 2 * latency_client.TOGETHER)
+    assert found[ALL].shape[1:] == (2, 2 * latency_client.ALL_PER_BLOCK)
     assert len(found[ONE]) == len(found[ALL]) > 1
     assert np.median(found[ONE][:, 1]) > 3 > np.median(found[ONE][:, 0])
 
 
 def test_an_answer_in_pieces_is_waited_for(two: list[Service], lines: list[Connection]):
     two[0].split = True
-    assert lines[0].ask(latency_client.request(ROWS[0])) > 9
+    assert lines[0].send(latency_client.predict_request(ROWS[0])) > 9
 
 
 def test_any_other_status_is_an_error_that_is_told(two: list[Service], lines: list[Connection]):
     two[1].status = 503
     found = latency_client.measure_rounds(lines, plans(), seconds=0.05, block=1)
-    assert lines[1].errors == lines[1].asked > 0
-    assert (lines[1].said, lines[0].errors, lines[1].dead) == ("status 503", 0, False)
+    assert lines[1].errors == lines[1].requests > 0
+    assert (lines[1].first_error, lines[0].errors, lines[1].dead) == ("status 503", 0, False)
     assert len(found[ONE]) > 0
 
 
 def test_a_side_that_dies_ends_it_without_that_round(two: list[Service], lines: list[Connection]):
-    two[1].lives = 3 * (2 + 2 * latency_client.TOGETHER) - 2
+    two[1].lives = 3 * (2 + 2 * latency_client.ALL_PER_BLOCK) - 2
     started = time.monotonic()
     found = latency_client.measure_rounds(lines, plans(), seconds=30, block=1)
     assert time.monotonic() - started < 10
     assert len(found[ONE]) == 2
     assert lines[1].dead
     assert lines[1].errors >= 1
-    assert lines[1].said.startswith("no answer: ")
+    assert lines[1].first_error.startswith("no answer: ")
 
 
 def test_nobody_who_listens_is_a_dead_line():
-    with latency_client.lines([local_server.free_port()]) as [line]:
-        assert (line.dead, line.errors, line.asked) == (True, 1, 0)
-        assert latency_client.refused(line, plans()[0]) == 0
-        assert (line.errors, line.ask(latency_client.request(ROWS[0])), line.asked) == (1, 0.0, 0)
-    assert line.said.startswith("no answer: ")
+    with latency_client.connect([local_server.free_port()]) as [line]:
+        assert (line.dead, line.errors, line.requests) == (True, 1, 0)
+        assert latency_client.count_refused(line, plans()[0]) == 0
+        assert (line.errors, line.send(latency_client.predict_request(ROWS[0])), line.requests) == (1, 0.0, 0)
+    assert line.first_error.startswith("no answer: ")
 
 
 def test_a_line_that_dies_while_rows_are_refused_stays_dead(two: list[Service], lines: list[Connection]):
     two[1].lives = 1
-    assert latency_client.refused(lines[1], plans()[1]) == 1
+    assert latency_client.count_refused(lines[1], plans()[1]) == 1
     assert (lines[1].dead, lines[1].errors) == (True, 1)
     assert len(latency_client.measure_rounds(lines, plans(), seconds=1, block=1)[ONE]) == 0
 
 
 def test_a_block_is_as_long_as_the_base_needs(two: list[Service], lines: list[Connection]):
     two[0].ms = 5
-    assert latency_client.warm(lines, plans(), seconds=0.2, block_ms=10) == 2
-    assert latency_client.warm(lines, plans(), seconds=0.2, block_ms=1) == 1
-    assert latency_client.warm(lines, plans(), seconds=0.2, block_ms=1000) == len(ROWS)
+    assert latency_client.warm_up(lines, plans(), seconds=0.2, block_ms=10) == 2
+    assert latency_client.warm_up(lines, plans(), seconds=0.2, block_ms=1) == 1
+    assert latency_client.warm_up(lines, plans(), seconds=0.2, block_ms=1000) == len(ROWS)
 
 
 def test_refused_rows_are_counted_and_are_no_errors(two: list[Service], lines: list[Connection]):
-    assert latency_client.refused(lines[1], plans()[1]) == 0
+    assert latency_client.count_refused(lines[1], plans()[1]) == 0
     two[1].status = 422
-    assert latency_client.refused(lines[1], plans()[1]) == len(ROWS)
-    assert (lines[1].errors, lines[1].said, lines[1].asked) == (0, "", 2 * len(ROWS))
+    assert latency_client.count_refused(lines[1], plans()[1]) == len(ROWS)
+    assert (lines[1].errors, lines[1].first_error, lines[1].requests) == (0, "", 2 * len(ROWS))
 
 
 def test_the_collector_is_off_and_then_as_it_was():

@@ -30,11 +30,11 @@ def mine(packable: Path, tmp_path: Path) -> Path:
 def test_equal_files_do_not_differ_and_changed_ones_are_named(mine: Path):
     with latency_services.checkout("HEAD", root=mine) as tree:
         assert tree is not None
-        assert latency_services.differing(tree, mine) == []
+        assert latency_services.differing_files(tree, mine) == []
         (mine / "src/slipway/serving/asgi.py").write_text("other", "utf-8")
-        (mine / latency_services.STARTED).unlink()
+        (mine / latency_services.STARTERS[0]).unlink()
         (mine / "src/slipway/judging/judge.py").unlink()  # no part of the service
-        assert latency_services.differing(tree, mine) == [latency_services.STARTED, "src/slipway/serving/asgi.py"]
+        assert latency_services.differing_files(tree, mine) == [latency_services.STARTERS[0], "src/slipway/serving/asgi.py"]
     assert not (mine / ".slipway/latency").exists()
     assert git.run("worktree", "list", root=mine).count("\n") == 0
 
@@ -46,9 +46,9 @@ def test_a_file_that_only_one_side_has_differs(mine: Path):
         (mine / "bentofile.yaml").write_text(
             listed.replace("src/slipway/serving/asgi.py", "src/slipway/gone.py"), "utf-8"
         )
-        assert latency_services.differing(tree, mine) == ["bentofile.yaml"], "and gone.py is on neither side"
+        assert latency_services.differing_files(tree, mine) == ["bentofile.yaml"], "and gone.py is on neither side"
         (mine / "src/slipway/gone.py").touch()
-        assert latency_services.differing(tree, mine) == ["bentofile.yaml", "src/slipway/gone.py"]
+        assert latency_services.differing_files(tree, mine) == ["bentofile.yaml", "src/slipway/gone.py"]
 
 
 @pytest.mark.parametrize("name", ["bentofile.yaml", "dvc.lock"])
@@ -63,8 +63,8 @@ def test_building_leaves_what_was_packaged_as_it_is(mine: Path):
     made = package.build(mine, name="bikes", readme="# Mine\n").path
     with latency_services.checkout("HEAD", root=mine) as tree:
         assert tree is not None
-        two = latency_services.sides(tree, root=mine)
-        found = latency_services.built(two, name="bikes")
+        two = latency_services.make_sides(tree, root=mine)
+        found = latency_services.build_bentos(two, name="bikes")
         assert all(isinstance(one, Path) and package.sha256(one) == package.sha256(made) for one in found)
         assert len({made, *found}) == 3
     assert (made / "README.md").read_text("utf-8") == "# Mine\n"
@@ -73,9 +73,9 @@ def test_building_leaves_what_was_packaged_as_it_is(mine: Path):
 def test_a_side_that_cannot_be_built_stands_in_its_place(mine: Path):
     with latency_services.checkout("HEAD", root=mine) as tree:
         assert tree is not None
-        two = latency_services.sides(tree, root=mine)
+        two = latency_services.make_sides(tree, root=mine)
         (two[1].folder / "models/model.onnx").unlink()
-        base, head = latency_services.built(two, name="bikes")
+        base, head = latency_services.build_bentos(two, name="bikes")
     assert isinstance(base, Path)
     assert isinstance(head, DataError)
     assert "models/model.onnx" in str(head)
@@ -88,9 +88,9 @@ def test_another_serving_lock_gets_an_environment_of_its_own(mine: Path):
     save(mine)
     with latency_services.checkout("HEAD", root=mine) as tree:
         assert tree is not None
-        assert latency_services.sides(tree, root=mine)[0].python == Path(sys.executable)
+        assert latency_services.make_sides(tree, root=mine)[0].python == Path(sys.executable)
         lock.write_text("# other\n", "utf-8")
-        base, head = latency_services.sides(tree, root=mine)
+        base, head = latency_services.make_sides(tree, root=mine)
     assert base.python.is_relative_to(environment.cache_home(mine) / "environments")
     assert head.python == Path(sys.executable)
     assert base.python.exists()
@@ -103,7 +103,7 @@ def sides(mine: Path, *pythons: Path) -> list[Side]:
 
 def test_both_answer_on_cores_of_their_own_and_are_gone_at_the_end(mine: Path, bento: Path):
     cores = os.sched_getaffinity(0)
-    with latency_services.serving(sides(mine), [bento, bento], root=mine) as services:
+    with latency_services.run_services(sides(mine), [bento, bento], root=mine) as services:
         running = [one for one in services if isinstance(one, local_server.Server)]
         assert len({one.port for one in running}) == 2
         with latency_services.pin_cpus(running):
@@ -128,7 +128,7 @@ def test_each_side_is_started_by_its_own_code(mine: Path, bento: Path):
     (tree / "src/slipway/serving/local_server.py").write_text("raise SystemExit('started by the base')", "utf-8")
     base, head = sides(mine)
     two = [Side(name="base", tree=tree, folder=tree, python=base.python), head]
-    with latency_services.serving(two, [bento, bento], root=mine) as (failed, running):
+    with latency_services.run_services(two, [bento, bento], root=mine) as (failed, running):
         assert isinstance(failed, SlipwayError)
         assert "started by the base" in str(failed)
         assert isinstance(running, local_server.Server)
@@ -139,7 +139,7 @@ def test_another_interpreter_is_used(mine: Path, bento: Path, tmp_path: Path):
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\ntouch "{tmp_path}/used"\nexec "{sys.executable}" "$@"\n', "utf-8")
     python.chmod(0o755)
-    with latency_services.serving(sides(mine, python, Path(sys.executable)), [bento, bento], root=mine) as services:
+    with latency_services.run_services(sides(mine, python, Path(sys.executable)), [bento, bento], root=mine) as services:
         assert all(isinstance(one, local_server.Server) for one in services)
     assert (tmp_path / "used").exists()
 
@@ -154,7 +154,7 @@ def test_the_share_of_others_is_theirs_alone():
 
 
 def test_a_contract_is_what_may_be_asked(mine: Path):
-    assert latency_services.contract(mine) == files.read_json(mine / "models/contract.json")["inputs"]
+    assert latency_services.input_schema(mine) == files.read_json(mine / "models/contract.json")["inputs"]
 
 
 def test_an_error_of_one_does_not_hide_the_other():
@@ -163,7 +163,7 @@ def test_an_error_of_one_does_not_hide_the_other():
             raise ConfigError(f"{number} is odd")
         return number // 2
 
-    found = latency_services.each(half, [2, 3])
+    found = latency_services.run_in_parallel(half, [2, 3])
     assert found[0] == 1
     assert str(found[1]) == "3 is odd"
-    assert latency_services.each(half, []) == []
+    assert latency_services.run_in_parallel(half, []) == []

@@ -143,7 +143,7 @@ def models(folder: Path, honest: Path) -> dict[str, Check]:
     """What the edited lock of `folder` comes to against the honest pipeline's files, by name."""
     claims = lock_diff.read(folder), lock_diff.read(honest)
     limits = config.load(honest / "params.yaml").prove
-    return {check.name: check for check in prove.models(honest, dvc.cache_folder(folder), *claims, limits)}
+    return {check.name: check for check in prove.check_models(honest, dvc.cache_folder(folder), *claims, limits)}
 
 
 def test_golden_answer_off_beyond_tolerance_is_red(copy, honest):
@@ -194,7 +194,7 @@ def test_golden_answers_in_git_have_their_own_tolerance(copy, honest):
     answers[0]["prediction"] *= 1 + 1e-4  # a plot may be off by so much
     files.write_json(copy / evaluate.GOLDEN, answers)
     limits = config.load(copy / "params.yaml").prove
-    found = lock_diff.compare(lock_diff.read(copy), lock_diff.read(honest), limits, who="the pipeline")
+    found = lock_diff.compare(lock_diff.read(copy), lock_diff.read(honest), limits, name="the pipeline")
     assert [check.name for check in found if not check.ok] == ["reports/plots/golden.json against the pipeline"]
 
 
@@ -236,7 +236,7 @@ def test_what_is_absent_says_nothing_of_the_lock():
 
 
 def test_stage_without_a_lock_is_asked_too():
-    found = prove.current(PipelineState(stages={"ingest": {}}, kept={}), STATUS, frozen=["ingest"], made=())
+    found = prove.check_stages(PipelineState(stages={"ingest": {}}, in_git={}), STATUS, frozen=["ingest"], outputs_of_lock=())
     assert [(check.name, check.ok) for check in found] == [
         ("stage ingest since dvc.lock", False),
         ("stage train since dvc.lock", False),
@@ -254,7 +254,7 @@ def test_stage_without_a_lock_is_asked_too():
     ],
 )
 def test_golden_answers_are_kept_to_the_tolerance(answers, ok):
-    assert prove.golden("golden", answers, 1e-5).ok is ok
+    assert prove.check_golden("golden", answers, 1e-5).ok is ok
 
 
 def test_record_is_json_with_what_to_run(honest):
