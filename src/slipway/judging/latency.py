@@ -119,7 +119,11 @@ def build_and_compare(two: Sequence[Side], limits: Limits, *, name: str, seed: i
     built = latency_services.build_bentos(two, name=name)
     if faults := failed_services(two, built):
         return Measured(checks=faults)
-    bentos = [bento for bento in built if isinstance(bento, Path)]
+    return compare_bentos(two, [bento for bento in built if isinstance(bento, Path)], limits, seed=seed, root=root)
+
+
+def compare_bentos(two: Sequence[Side], bentos: Sequence[Path], limits: Limits, *, seed: int, root: Path) -> Measured:
+    """Compare the services of two bentos with the golden rows; unsure when the base has none."""
     if not (rows := Rows.of(two)).base:
         return Measured(checks=[Check(name="golden rows of the base", value=0, limit="≥ 1", ok=None)])
     return compete(two, bentos, rows, limits, seed=seed, root=root)

@@ -126,8 +126,13 @@ class Plan:
 def warm_up(connections: Sequence[Connection], plans: Sequence[Plan], *, seconds: float, block_ms: float) -> int:
     """Send requests to both for `seconds`; the number of single rows that the base answers in about `block_ms`."""
     rounds = measure_rounds(connections, plans, seconds=seconds, block=1)[ONE]
-    median_ms = float(np.median(rounds[:, 0])) if len(rounds) else block_ms
-    return max(1, min(round(block_ms / max(median_ms, 1e-3)), len(plans[0].one)))
+    return rows_per_block(rounds[:, 0], block_ms=block_ms, at_most=len(plans[0].one))
+
+
+def rows_per_block(times_ms: Floats, *, block_ms: float, at_most: int) -> int:
+    """The number of requests that take about `block_ms`, by the median of `times_ms`; 1 when there are no times."""
+    median_ms = float(np.median(times_ms)) if len(times_ms) else block_ms
+    return max(1, min(round(block_ms / max(median_ms, 1e-3)), at_most))
 
 
 def measure_rounds(connections: Sequence[Connection], plans: Sequence[Plan], *, seconds: float, block: int) -> Times:
