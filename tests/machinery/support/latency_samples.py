@@ -27,7 +27,7 @@ LOOSE = LIMITS.model_copy(update={
 })  # fmt: skip
 """Limits that a busy machine cannot break: an equal service is never six times as slow, and too few rounds are measured
 again, up to nine starts. `SLOW_MS` is far beyond them on any machine."""
-SLOW_MS = 80.0
+SLOW_MS = 50.0
 ROWS = ({"x": 1}, {"x": 2}, {"x": 3})
 STARTER = """
 import subprocess, sys
