@@ -110,33 +110,28 @@ def test_metric_edited_by_hand_is_red(copy):
     assert "stage evaluate, outputs in Git is reports/metrics.json modified, limit: as `make repro` wrote it" in said
 
 
-def test_plot_edited_by_hand_and_metric_edited_with_its_hash_are_red(copy):
+def test_all_that_was_edited_by_hand_is_red_at_once(copy):
+    """A plot, a metric with its hash, the hash of a data stage, and a golden answer with its hash: one rebuild shows each."""
+    true = locked(copy, "data/features.parquet")
     edit(copy / "reports/plots/slices.json", '"rows": ', '"rows": 1')
     edit(copy / "reports/metrics.json", '"r2": 0.', '"r2": 0.9')
     relock(copy, "reports/metrics.json", copy / "reports/metrics.json")
-    said = refusal(save(copy))
-    assert "stage evaluate, outputs in Git is reports/plots modified, limit: as `make repro` wrote it" in said
-    assert re.search(
-        r"reports/metrics\.json against the pipeline is r2 is 0\.99\d+, not 0\.9\d+, limit: off by ≤ 0\.0001; `make",
-        said,
-    )
-    assert re.search(
-        r"reports/plots/slices\.json against the pipeline is .* rows is 1\d+, not \d+, limit: off by ≤ 0; `make", said
-    )
-
-
-def test_hash_of_a_data_stage_and_a_golden_answer_edited_by_hand_are_red(copy):
-    true = locked(copy, "data/features.parquet")
     relock(copy, "data/features.parquet")
     edit(copy / "models/golden.json", '"prediction": ', '"prediction": 1')
     relock(copy, "models/golden.json", copy / "models/golden.json")
-    said = refusal(save(copy))
-    assert (
-        f"dvc.lock, stage features, against the pipeline is outs data/features.parquet md5 is {NOBODYS}, not {true}"
-        in said
-    )
-    red = [check["name"] for check in files.read_json(copy / prove.VERDICT)["checks"] if check["ok"] is False]
-    assert red[-1] == "golden answers of the model"
+    refusal(save(copy))
+    checks = files.read_json(copy / prove.VERDICT)["checks"]
+    red = {check["name"]: f"{check['value']}, limit: {check['limit']}" for check in checks if check["ok"] is False}
+    plots = red.pop("stage evaluate, outputs in Git")
+    assert plots.startswith("reports/plots modified, limit: as `make repro` wrote it")
+    features = red.pop("dvc.lock, stage features, against the pipeline")
+    assert features.startswith(f"outs data/features.parquet md5 is {NOBODYS}, not {true}")
+    metrics = red.pop("reports/metrics.json against the pipeline")
+    assert re.search(r"r2 is 0\.99\d+, not 0\.9\d+, limit: off by ≤ 0\.0001; `make", metrics)
+    slices = red.pop("reports/plots/slices.json against the pipeline")
+    assert re.search(r" rows is 1\d+, not \d+, limit: off by ≤ 0; `make", slices)
+    red.pop("golden answers of the model")
+    assert all(name.startswith("dvc.lock, stage ") for name in red), red
 
 
 def models(folder: Path, honest: Path) -> dict[str, Check]:
