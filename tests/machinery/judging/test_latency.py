@@ -209,7 +209,9 @@ def test_a_base_without_a_service_is_said(copy: Path, params: config.Params):
 
 
 def measured(*, rounds: int = 60, errors: Sequence[int] = (0, 0), ratio: float = 1.0) -> Measured:
-    return Measured(times=[times(ratio, rounds=rounds)], requests=[100, 100], errors=list(errors), first_errors=["a", "b"])
+    return Measured(
+        times=[times(ratio, rounds=rounds)], requests=[100, 100], errors=list(errors), first_errors=["a", "b"]
+    )
 
 
 def judged(found: Measured) -> str:
@@ -235,7 +237,9 @@ def test_nothing_measured_has_no_band():
     assert judged(nothing) == "unsure"
     assert latency.sentence(nothing) == ""
     assert latency.hint_for(nothing) == latency.HINT
-    assert latency.hint_for(replace(nothing, others=[0.1, 0.25])).endswith("others used 25% of the processors meanwhile")
+    assert latency.hint_for(replace(nothing, others=[0.1, 0.25])).endswith(
+        "others used 25% of the processors meanwhile"
+    )
 
 
 def test_measurements_of_both_starts_count_together():

@@ -38,7 +38,10 @@ def test_equal_files_do_not_differ_and_changed_ones_are_named(mine: Path):
         (mine / "src/slipway/serving/asgi.py").write_text("other", "utf-8")
         (mine / latency_services.STARTERS[0]).unlink()
         (mine / "src/slipway/judging/judge.py").unlink()  # no part of the service
-        assert latency_services.differing_files(tree, mine) == [latency_services.STARTERS[0], "src/slipway/serving/asgi.py"]
+        assert latency_services.differing_files(tree, mine) == [
+            latency_services.STARTERS[0],
+            "src/slipway/serving/asgi.py",
+        ]
     assert not (mine / ".slipway/latency").exists()
     assert git.run("worktree", "list", root=mine).count("\n") == 0
 

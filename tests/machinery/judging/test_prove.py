@@ -231,7 +231,9 @@ def test_what_is_absent_says_nothing_of_the_lock():
 
 
 def test_stage_without_a_lock_is_asked_too():
-    found = prove.check_stages(PipelineState(stages={"ingest": {}}, in_git={}), STATUS, frozen=["ingest"], outputs_of_lock=())
+    found = prove.check_stages(
+        PipelineState(stages={"ingest": {}}, in_git={}), STATUS, frozen=["ingest"], outputs_of_lock=()
+    )
     assert [(check.name, check.ok) for check in found] == [
         ("stage ingest since dvc.lock", False),
         ("stage train since dvc.lock", False),
