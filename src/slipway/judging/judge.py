@@ -124,7 +124,7 @@ def compare(
 
 
 def sufficient(checks: Sequence[Check]) -> bool:
-    """Whether `compare`, which made the checks, had enough rows and days."""
+    """True when `compare`, which made the checks, had enough rows and days."""
     return all(check.ok is not None for check in checks)
 
 

@@ -152,7 +152,7 @@ def compete(
 
 
 def is_conclusive(measured: Measured) -> bool:
-    """Whether another start is not needed: every check passes, or one fails over two starts."""
+    """True when no further start is needed: every check passes, or one fails over two starts."""
     results = {check.ok for check in measured.checks}
     return results == {True} or (False in results and len(measured.times) > 1)
 
