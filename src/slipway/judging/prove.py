@@ -32,8 +32,8 @@ RED = "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock
 BLIND = "`dvc pull` brings what dvc.lock names; or run `make repro` here, and commit dvc.lock and reports"
 
 
-def stale(status: Iterable[Any], outputs_of_lock: Iterable[str]) -> tuple[list[str], list[str]]:
-    """One stage's entries in `dvc status` → its inputs and its outputs that differ from the lock.
+def split_changes(status: Iterable[Any], outputs_of_lock: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Split one stage's entries in `dvc status` into its inputs and its outputs that differ from the lock.
 
     Outputs of the lock that are only missing here are left out. `changed command` counts as an input.
     """
@@ -59,7 +59,7 @@ def check_stages(
     """One check per stage: its command, parameters, files and outputs in Git are those of the lock."""
     checks = []
     for name in sorted({*committed.stages, *status}):
-        inputs, outputs = stale(status.get(name, ()), outputs_of_lock)
+        inputs, outputs = split_changes(status.get(name, ()), outputs_of_lock)
         inputs += ["frozen, so DVC does not look"] if name in frozen else []
         checks.append(
             lock_diff.check_no_differences(
