@@ -67,12 +67,12 @@ def join(challenger: pl.DataFrame, reference: pl.DataFrame) -> tuple[pl.DataFram
     """
     slices = slice_columns(reference)
     both = challenger.drop(slices, strict=False).join(
-        reference.select("row_id", *slices, reference="loss", target_there="target"),
+        reference.select("row_id", *slices, reference="loss", reference_target="target"),
         on="row_id",
         maintain_order="left",
     )
     lacking = len(reference) - len(both)
-    disagree = both.filter(pl.col("target") != pl.col("target_there")).height
+    disagree = both.filter(pl.col("target") != pl.col("reference_target")).height
     checks = [
         Check(name="rows of the champion that the challenger lacks", value=lacking, limit="0", ok=lacking == 0),
         Check(name="rows whose label differs", value=disagree, limit="0", ok=disagree == 0),

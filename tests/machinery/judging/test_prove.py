@@ -225,9 +225,15 @@ def test_lock_without_its_pipeline_is_unsure(copy):
 
 
 def test_what_is_absent_says_nothing_of_the_lock():
-    assert prove.split_changes(STATUS["train"], {"data/x.parquet"}) == (["changed command", "params.yaml seed modified"], [])
+    assert prove.split_changes(STATUS["train"], {"data/x.parquet"}) == (
+        ["changed command", "params.yaml seed modified"],
+        [],
+    )
     assert "data/x.parquet deleted" in prove.split_changes(STATUS["train"], ())[0]
-    assert prove.split_changes([{"changed outs": {"reports/plots": "modified"}}], ()) == ([], ["reports/plots modified"])
+    assert prove.split_changes([{"changed outs": {"reports/plots": "modified"}}], ()) == (
+        [],
+        ["reports/plots modified"],
+    )
 
 
 def test_stage_without_a_lock_is_asked_too():
