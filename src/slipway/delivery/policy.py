@@ -28,7 +28,9 @@ VERDICT = Path("reports/policy.json")
 
 def ledger_and_overlay(env: str, revision: str, root: Path) -> tuple[str, str | None]:
     """The texts of an environment's ledger and overlay at a revision."""
-    lines, overlay = (git.file_at(revision, path(env).as_posix(), root=root) for path in (ledger.path, kustomization.path))
+    lines, overlay = (
+        git.file_at(revision, path(env).as_posix(), root=root) for path in (ledger.path, kustomization.path)
+    )
     return lines or "", overlay
 
 

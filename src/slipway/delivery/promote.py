@@ -79,9 +79,9 @@ def _verdict_rows(new: ledger.Line) -> list[list[str]]:
     sources = {"machine": "reports/load.json", "cluster": "the gate's log", "status": "the commit status"}
     commit = f"staging at `{str(proof['commit'])[:12]}`" if proof.get("commit") else ""
     at = str(proof.get("at", ""))[:16].replace("T", " ") + " UTC"
-    details = [sources.get(str(proof.get("by")), "?"), commit, at, *numbers]
+    notes = [sources.get(str(proof.get("by")), "?"), commit, at, *numbers]
     word = proof["load"]
-    return [["load", f"{MARKS.get(word, '❔')} {escape(word)}", ", ".join(filter(None, details))], *rows]
+    return [["load", f"{MARKS.get(word, '❔')} {escape(word)}", ", ".join(filter(None, notes))], *rows]
 
 
 def _metric_rows(new: ledger.Line, before: ledger.Line | None) -> list[list[str]]:

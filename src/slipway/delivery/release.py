@@ -16,7 +16,6 @@ from slipway.errors import CheckFailed, DataError
 IMAGE = Path("reports/image.json")
 RECIPE = ("Dockerfile", ".dockerignore", "requirements/serve.lock")
 """Files, next to the bento, that an image is built from."""
-GATE = Path("k8s/components/gate/kustomization.yaml")
 WRITTEN = ("--", ".", ":(exclude)releases", ":(exclude)k8s/overlays", ":(exclude)k8s/components/gate")
 """Arguments of `git diff`: all files but those that machines write."""
 PROSE = ("*.md", ".github/**/*.md", "docs/**", "LICENSE")
@@ -127,7 +126,9 @@ def already_released(lines: Sequence[ledger.Line], root: Path) -> str | None:
     if (released := next((old for old in reversed(lines) if old.commit in commits), None)) is None:
         return None
     if released is not lines[-1] and released.identity != lines[-1].identity:
-        return f"staging had {released.bento} of this source already, and runs {lines[-1].bento} now: nothing to release"
+        return (
+            f"staging had {released.bento} of this source already, and runs {lines[-1].bento} now: nothing to release"
+        )
     return f"staging already has {released.bento}: nothing to release"
 
 
@@ -140,11 +141,14 @@ def pushed_image(bento: Mapping[str, Any], root: Path) -> tuple[str | None, str]
     return str(record["image"]), str(record.get("commit"))
 
 
-def require_image_of_commit(image: str | None, built: str, commit: str) -> None:
+def require_image_of_commit(image: str | None, image_commit: str, commit: str) -> None:
     """DataError when the image was built from another commit than the released one: its labels would contradict the line."""
-    if image and built != commit:
+    if image and image_commit != commit:
         raise DataError(
-            f"release: the image is of commit {built[:12]}", allowed=commit[:12], value=built, hint="slipway image"
+            f"release: the image is of commit {image_commit[:12]}",
+            allowed=commit[:12],
+            value=image_commit,
+            hint="slipway image",
         )
 
 
@@ -183,7 +187,7 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
     gitops_commit.require_author(root)
     git.require_clean(root, leave="releases/")
     bento, commit = judged_bento(root), git.commit(root=root)
-    bento["image"], built = pushed_image(bento, root)
+    bento["image"], image_commit = pushed_image(bento, root)
     if push and bento["image"] is None:
         raise DataError(f"release: {bento['bento']} has no image, so no cluster can run it", hint="slipway image")
     lock = files.sha256(root / "dvc.lock")
@@ -204,7 +208,7 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
                    run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request(root))  # fmt: skip
         require_verdicts_and_newer(new, lines, root=root)
         require_merged(commit, tip, root=root)
-        require_image_of_commit(new.image, built, commit)
+        require_image_of_commit(new.image, image_commit, commit)
         require_own_registry(new.image, tip, root=root)
         return new
 
@@ -223,11 +227,11 @@ def gate(params: config.Params, *, push: bool = False, root: Path = Path()) -> s
     root = root.resolve()
     gitops_commit.require_author(root)
     message = image.run(params, gate=True, root=root)
-    digest = kustomization.read((root / GATE).read_text(encoding="utf-8"), "gate", where=GATE.as_posix()).digest
-    if GATE.as_posix() not in git.uncommitted_files(root):
+    name = image.COMPONENT.as_posix()
+    digest = kustomization.read((root / name).read_text(encoding="utf-8"), "gate", where=name).digest
+    if name not in git.uncommitted_files(root):
         return message
-    git.run("checkout", "HEAD", "--", GATE.as_posix(), root=root)  # or a release would find a dirty tree
-    result = gitops_commit.pin(
-        GATE, "gate", digest, title=f"Pin the gate {digest[7:19]}", push=push, params=params, root=root
-    )
+    git.run("checkout", "HEAD", "--", name, root=root)  # or a release would find a dirty tree
+    title = f"Pin the gate {digest[7:19]}"
+    result = gitops_commit.pin(image.COMPONENT, "gate", digest, title=title, push=push, params=params, root=root)
     return f"gate ← {digest}; {result.message or 'committed'}"

@@ -22,7 +22,9 @@ def line(lines: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: st
     return line_to_restore(lines).model_copy(update=update)
 
 
-def line_factory(before: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: str | None) -> gitops_commit.Make:
+def line_factory(
+    before: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: str | None
+) -> gitops_commit.Make:
     """A function that makes the line on a tip of main; it raises CheckFailed when the ledger no longer ends as `before`."""
 
     def make(_: str, lines: list[ledger.Line]) -> ledger.Line | None:
@@ -82,4 +84,6 @@ def run(
     make = line_factory(lines, at=at, reason=sentence, aborted=message)
     result = gitops_commit.write(env, make, title=f"Roll {env} back to {restored.bento}", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
-    return write_step_summary(f"{env} ← {restored.bento}, as before" + (f"; {result.message}" if result.message else ""))
+    return write_step_summary(
+        f"{env} ← {restored.bento}, as before" + (f"; {result.message}" if result.message else "")
+    )
