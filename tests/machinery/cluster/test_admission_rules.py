@@ -55,9 +55,9 @@ def test_a_container_for_debugging_needs_a_digest_but_no_limits():
 
 def test_two_breaches_of_a_rule_are_both_said():
     spec = BAD["a token in a volume"][1] | {"automountServiceAccountToken": True}
-    assert admission_rules.token(spec) == ["automountServiceAccountToken is true", "one is in volume t"]
+    assert admission_rules.mounted_tokens(spec) == ["automountServiceAccountToken is true", "one is in volume t"]
     spec = pod(securityContext={"runAsUser": 0}, initContainers=[])
-    assert admission_rules.user(spec) == ["serve may be root", "serve is user 0"]
+    assert admission_rules.root_users(spec) == ["serve may be root", "serve is user 0"]
 
 
 def test_every_rule_is_a_check_that_names_who_breaks_it():

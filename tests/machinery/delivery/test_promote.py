@@ -193,11 +193,11 @@ def test_an_unknown_author_stops_a_promotion(root, params):
 
 def test_without_a_source_an_image_is_asked_for_at_github(root, params):
     with GitHub("octo/bikes") as hub:
-        given = environment.Actions(event=root, repository=hub.repository, api=hub.url, server="", token=hub.token)
+        actions = environment.Actions(event=root, repository=hub.repository, api=hub.url, server="", token=hub.token)
         with pytest.raises(CheckFailed, match="no status slipway/staging by slipway-argocd"):
-            promote.run(params, given=given, root=root)
+            promote.run(params, actions=actions, root=root)
         hub.status(git.commit(root=root))
-        promote.run(params, given=given, root=root)
+        promote.run(params, actions=actions, root=root)
     assert (production(root).evidence or {})["by"] == "status"
     assert promote.default_evidence_source(release_repository.line(1, image=None)) == "machine"
 
