@@ -21,10 +21,10 @@ MALFORMED = (AttributeError, KeyError, TypeError)
 """Errors of reading an object that has not the form of its kind."""
 MAX_NAMED = 3
 """Breaches that a check names."""
-Pod = Mapping[str, Any]
+PodSpec = Mapping[str, Any]
 
 
-def pods(one: Object) -> Iterator[Pod]:
+def pod_specs(one: Object) -> Iterator[PodSpec]:
     """The pod specs in an object; in an AnalysisTemplate those of the Jobs that the Rollouts controller will make."""
     kind, spec = one.get("kind"), one.get("spec") or {}
     if kind == "Pod":
@@ -38,22 +38,22 @@ def pods(one: Object) -> Iterator[Pod]:
         yield from (job["spec"]["template"]["spec"] for job in jobs if job)
 
 
-def containers_with_limits(pod: Pod) -> list[Mapping[str, Any]]:
+def containers_with_limits(pod: PodSpec) -> list[Mapping[str, Any]]:
     """Containers and init containers."""
     return [*pod["containers"], *(pod.get("initContainers") or ())]
 
 
-def containers(pod: Pod) -> list[Mapping[str, Any]]:
+def containers(pod: PodSpec) -> list[Mapping[str, Any]]:
     """All containers: also those for debugging."""
     return [*containers_with_limits(pod), *(pod.get("ephemeralContainers") or ())]
 
 
-def unpinned_images(pod: Pod) -> list[str]:
+def unpinned_images(pod: PodSpec) -> list[str]:
     """Images that are not pinned by digest: another image than the judged one could run."""
     return [f"{c['name']} has {c.get('image')}" for c in containers(pod) if not DIGEST.search(str(c.get("image")))]
 
 
-def missing_limits(pod: Pod) -> list[str]:
+def missing_limits(pod: PodSpec) -> list[str]:
     """Missing limits on processor and memory; containers for debugging cannot have any."""
     limited = {c["name"]: (c.get("resources") or {}).get("limits") or {} for c in containers_with_limits(pod)}
     return [
@@ -64,7 +64,7 @@ def missing_limits(pod: Pod) -> list[str]:
     ]
 
 
-def mounted_tokens(pod: Pod) -> list[str]:
+def mounted_tokens(pod: PodSpec) -> list[str]:
     """Mounted service-account tokens: the automatic one, and those in volumes."""
     containers_with_limits(pod)  # raises for a pod without containers
     mounted = pod.get("automountServiceAccountToken")
@@ -75,7 +75,7 @@ def mounted_tokens(pod: Pod) -> list[str]:
                         if any("serviceAccountToken" in s for s in (v.get("projected") or {}).get("sources") or ())]  # fmt: skip
 
 
-def root_users(pod: Pod) -> list[str]:
+def root_users(pod: PodSpec) -> list[str]:
     """Containers that run as root, and those whose manifest does not rule it out."""
     unset = [
         f"{c['name']} may be root" for c in containers(pod) if not _security(pod, c, "runAsNonRoot", otherwise=False)
@@ -84,7 +84,7 @@ def root_users(pod: Pod) -> list[str]:
     return unset + root
 
 
-def _security(pod: Pod, container: Mapping[str, Any], name: str, *, otherwise: Any) -> Any:
+def _security(pod: PodSpec, container: Mapping[str, Any], name: str, *, otherwise: Any) -> Any:
     """A value of the container's security context, else of the pod's."""
     for context in (container.get("securityContext") or {}, pod.get("securityContext") or {}):
         if name in context:
@@ -92,7 +92,7 @@ def _security(pod: Pod, container: Mapping[str, Any], name: str, *, otherwise: A
     return otherwise
 
 
-RULES: Mapping[str, tuple[Callable[[Pod], list[str]], str]] = {
+RULES: Mapping[str, tuple[Callable[[PodSpec], list[str]], str]] = {
     "images": (unpinned_images, "pinned by digest"),
     "limits": (missing_limits, "cpu and memory"),
     "token": (mounted_tokens, "no service-account token"),
@@ -104,7 +104,7 @@ RULES: Mapping[str, tuple[Callable[[Pod], list[str]], str]] = {
 def checks(targets: Mapping[str, Sequence[Object]]) -> list[Check]:
     """One check for each rule over all pods of all targets; none where there are no pods."""
     named_pods = [(f"{env} {one.get('kind')} {one['metadata'].get('name')}", pod)
-                  for env, objects in targets.items() for one in objects for pod in _pods(one)]  # fmt: skip
+                  for env, objects in targets.items() for one in objects for pod in _pod_specs_or_broken(one)]  # fmt: skip
     if not named_pods:
         return []
     results = []
@@ -114,15 +114,15 @@ def checks(targets: Mapping[str, Sequence[Object]]) -> list[Check]:
     return results
 
 
-def _pods(one: Object) -> list[Pod]:
+def _pod_specs_or_broken(one: Object) -> list[PodSpec]:
     """The pod specs of an object; a spec without containers when the object has not the form of its kind."""
     try:
-        return list(pods(one))
+        return list(pod_specs(one))
     except MALFORMED:
         return [{"containers": None}]
 
 
-def _breaches(find: Callable[[Pod], list[str]], pod: Pod) -> list[str]:
+def _breaches(find: Callable[[PodSpec], list[str]], pod: PodSpec) -> list[str]:
     """The breaches that a rule's function finds in a pod; one when the pod has not the form of its kind."""
     try:
         return find(pod)

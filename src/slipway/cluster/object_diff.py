@@ -70,7 +70,7 @@ def compare(before: Sequence[Object], after: Sequence[Object], env: str) -> list
         if len(fields) > MAX_FIELDS:
             fields[MAX_FIELDS:] = [("…", None, f"and {len(fields) - MAX_FIELDS} more")]
         hook = all(hooked(each) for each in pair if each)
-        pods = kind in WORKLOADS and template(pair[0]) != template(pair[1])
+        pods = kind in WORKLOADS and pod_template(pair[0]) != pod_template(pair[1])
         results.append(
             Change(env=env, kind=kind, namespace=namespace, name=name, what=what, hook=hook, pods=pods, fields=fields)
         )
@@ -92,7 +92,7 @@ def _key(one: Object, *, short: bool) -> tuple[str, str, str, str]:
     return str(one.get("apiVersion")).rpartition("/")[0], kind, str(metadata.get("namespace") or ""), name
 
 
-def template(one: Object | None) -> Any:
+def pod_template(one: Object | None) -> Any:
     """A workload's pod template; None without one."""
     spec = (one or {}).get("spec")
     return spec.get("template") if isinstance(spec, Mapping) else None
@@ -140,7 +140,7 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, 
     elif isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
         yield path, *_lines(before.splitlines(), after.splitlines())
     else:
-        yield path, shown(before), shown(after)
+        yield path, format_value(before), format_value(after)
 
 
 def _identifying_key(before: Sequence[Any], after: Sequence[Any]) -> str | None:
@@ -157,10 +157,10 @@ def _lines(before: Sequence[str], after: Sequence[str]) -> tuple[str | None, str
     """The lines that only one of two texts has."""
     lines = list(difflib.ndiff(before, after))
     old, new = (" ⏎ ".join(line[2:].strip() for line in lines if line.startswith(mark)) for mark in "-+")
-    return shown(old or None), shown(new or None)
+    return format_value(old or None), format_value(new or None)
 
 
-def shown(value: Any) -> str | None:
+def format_value(value: Any) -> str | None:
     """A value as one short line with digests cut; None for None."""
     if value is None:
         return None

@@ -24,7 +24,9 @@ MAX_FIELDS = 5
 """Fields listed of an object that changes."""
 
 
-def line(staged: ledger.Line, before: ledger.Line | None, *, at: datetime, proof: Mapping[str, Any]) -> ledger.Line:
+def make_line(
+    staged: ledger.Line, before: ledger.Line | None, *, at: datetime, proof: Mapping[str, Any]
+) -> ledger.Line:
     """Production's next line: a copy of staging's with the evidence `proof`."""
     update = {"at": at, "env": "production", "action": "promote", "evidence": dict(proof),
               "supersedes": before.identity if before else None}  # fmt: skip
@@ -37,7 +39,9 @@ def require_promotable(new: ledger.Line, lines: list[ledger.Line], *, root: Path
     policy_rules.refuse_withdrawn(new, lines, chapter="promote")
 
 
-def body(new: ledger.Line, before: ledger.Line | None, *, manifests: str | None = None, card: str | None = None) -> str:
+def pull_request_body(
+    new: ledger.Line, before: ledger.Line | None, *, manifests: str | None = None, card: str | None = None
+) -> str:
     """The pull request's body: verdicts with their sources, metrics, changes in the cluster, the model's card.
 
     `manifests` is the difference of the rendered manifests in Markdown; None when they could not be rendered.
@@ -89,7 +93,7 @@ def _metric_rows(new: ledger.Line, before: ledger.Line | None) -> list[list[str]
     return [[escape(k), figure(old[k]) if k in old else "–", figure(value)] for k, value in new.metrics.items()]
 
 
-def proof(
+def quote_evidence(
     staged: ledger.Line, params: config.Params, *, source: str, root: Path, at: datetime, actions: Actions | None
 ) -> dict[str, Any]:
     """The evidence of `source` as the production line quotes it; CheckFailed or Inconclusive when it is no fresh pass."""
@@ -117,14 +121,16 @@ def run(
         return gitops_commit.write_step_summary(f"production already has {before.bento}: nothing to promote")
     require_promotable(new, lines, root=root)
     if waive is not None:
-        quoted = waiver(waive, params, push=push)
+        quoted = quote_waiver(waive, params, push=push)
     else:
-        quoted = proof(new, params, source=source or default_evidence_source(new), root=root, at=at, actions=actions)
+        origin = source or default_evidence_source(new)
+        quoted = quote_evidence(new, params, source=origin, root=root, at=at, actions=actions)
 
-    proposed = line(new, before, at=at, proof=quoted)
+    proposed = make_line(new, before, at=at, proof=quoted)
     text = f"Evidence: {json.dumps(quoted, ensure_ascii=False)}"
     if tip and gitops_commit.mode("production", params) == "pull-request":
-        text = body(proposed, before, manifests=changes(proposed, tip, root), card=card(new, root))
+        preview = manifest_changes(proposed, tip, root)
+        text = pull_request_body(proposed, before, manifests=preview, card=model_card(new, root))
     make = line_factory(new, at=at, quoted=quoted, root=root)
     result = gitops_commit.write("production", make, title=f"Promote {new.bento} to production", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
@@ -148,7 +154,7 @@ def line_factory(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any]
                 hint="slipway promote",
             )
         require_promotable(staged, lines, root=root)
-        return line(staged, last, at=at, proof=quoted)
+        return make_line(staged, last, at=at, proof=quoted)
 
     return make
 
@@ -158,7 +164,7 @@ def default_evidence_source(staged: ledger.Line) -> str:
     return "status" if staged.image else "machine"
 
 
-def waiver(reason: str, params: config.Params, *, push: bool) -> dict[str, Any]:
+def quote_waiver(reason: str, params: config.Params, *, push: bool) -> dict[str, Any]:
     """The waiver that a line without evidence quotes; CheckFailed when no pull request would ask the code owners."""
     sentence = " ".join(reason.split())[: gitops_commit.MAX_REASON]
     if not sentence:
@@ -173,7 +179,7 @@ def waiver(reason: str, params: config.Params, *, push: bool) -> dict[str, Any]:
     return {"waiver": sentence}
 
 
-def changes(new: ledger.Line, tip: str, root: Path) -> str | None:
+def manifest_changes(new: ledger.Line, tip: str, root: Path) -> str | None:
     """The changes that the promotion would make in the cluster, as Markdown; None when they cannot be rendered.
 
     Only commits are rendered, so the promotion is committed in a scratch checkout, on no branch.
@@ -189,7 +195,7 @@ def changes(new: ledger.Line, tip: str, root: Path) -> str | None:
     return table(["object", "field", ""], rows) if rows else "The rendered manifests do not change."
 
 
-def card(new: ledger.Line, root: Path) -> str | None:
+def model_card(new: ledger.Line, root: Path) -> str | None:
     """The model's card in reports/, when it is about this line's model; else None."""
     path = root / CARD
     text = path.read_text(encoding="utf-8")[:MAX_CARD] if path.exists() else ""

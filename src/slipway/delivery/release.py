@@ -23,7 +23,7 @@ ASIDE = tuple(f":(exclude,glob){name}" for name in ("releases/**", "k8s/overlays
 """Excludes what machines write, and prose: a commit of nothing else gives nothing to release."""
 
 
-def line(
+def make_line(
     *, env: str, at: datetime, bento: Mapping[str, Any], commit: str, before: ledger.Line | None,
     metrics: Mapping[str, Any], verdicts: Mapping[str, str], run: str | None, hashes: Mapping[str, str],
     pull_request: int | None = None,
@@ -52,7 +52,7 @@ def require_verdicts_and_newer(new: ledger.Line, lines: list[ledger.Line], *, ro
     require_newer_commit(new.commit, lines, chapter="release", root=root)
 
 
-def verdicts(root: Path) -> dict[str, str]:
+def read_verdicts(root: Path) -> dict[str, str]:
     """The words of the required verdicts in reports/, by chapter; one that is not there is left out."""
     words = {}
     for chapter in REQUIRED_VERDICTS:
@@ -92,11 +92,6 @@ def mlflow_run(lock: str, root: Path) -> str | None:
     path = root / "reports/track.json"
     record = files.read_json(path) if path.exists() else {}
     return str(record["run"]) if record.get("lock_sha256") == lock else None
-
-
-def write(new: ledger.Line, *, title: str, root: Path) -> str:
-    """Commit the line and the overlay's digest together on this branch; returns the commit."""
-    return gitops_commit.commit(gitops_commit.change(new, root), title=title, body="", root=root)
 
 
 def commits_with_same_source(root: Path) -> set[str]:
@@ -203,9 +198,9 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
         if reasons:
             return None
         require_proof(root)
-        new = line(env="staging", at=git.now(), bento=bento, commit=commit, before=before,
-                   metrics=files.read_json(root / "reports/metrics.json"), verdicts=verdicts(root),
-                   run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request(root))  # fmt: skip
+        new = make_line(env="staging", at=git.now(), bento=bento, commit=commit, before=before,
+                        metrics=files.read_json(root / "reports/metrics.json"), verdicts=read_verdicts(root),
+                        run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request(root))  # fmt: skip
         require_verdicts_and_newer(new, lines, root=root)
         require_merged(commit, tip, root=root)
         require_image_of_commit(new.image, image_commit, commit)

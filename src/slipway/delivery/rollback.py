@@ -15,7 +15,7 @@ from slipway.errors import CheckFailed, ConfigError
 from slipway.reporting.markdown import escape, table
 
 
-def line(lines: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: str | None) -> ledger.Line:
+def make_line(lines: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: str | None) -> ledger.Line:
     """The line that restores the previous one. `aborted`, an AnalysisRun's message, marks that the last never was stable."""
     evidence = {"reason": reason} | ({"aborted": aborted} if aborted else {})
     update = {"at": at, "action": "rollback", "evidence": evidence, "supersedes": lines[-1].identity if lines else None}
@@ -31,12 +31,12 @@ def line_factory(
         if lines[-1:] != list(before[-1:]):
             env = before[-1].env
             raise CheckFailed(f"rollback: {env} was changed meanwhile", hint=f"slipway release log --env {env}")
-        return line(lines, at=at, reason=reason, aborted=aborted)
+        return make_line(lines, at=at, reason=reason, aborted=aborted)
 
     return make
 
 
-def body(lines: Sequence[ledger.Line], *, reason: str, aborted: str | None) -> str:
+def pull_request_body(lines: Sequence[ledger.Line], *, reason: str, aborted: str | None) -> str:
     """The pull request's body: the withdrawn line, the restored one, and the reason."""
     old, restored = lines[-1], line_to_restore(lines)
     rows = [["withdrawn", *_cells(old)], ["restored", *_cells(restored)]]
@@ -80,7 +80,7 @@ def run(
     restored = line_to_restore(lines)
 
     proposed = push and gitops_commit.mode(env, params) == "pull-request"
-    text = body(lines, reason=sentence, aborted=message) if proposed else sentence
+    text = pull_request_body(lines, reason=sentence, aborted=message) if proposed else sentence
     make = line_factory(lines, at=at, reason=sentence, aborted=message)
     result = gitops_commit.write(env, make, title=f"Roll {env} back to {restored.bento}", body=text, push=push,
                                  params=params, root=root)  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from slipway.cluster import object_diff
-from slipway.cluster.object_diff import by_name, changes, compare, differences, hooked, shown
+from slipway.cluster.object_diff import by_name, changes, compare, differences, format_value, hooked
 
 DIGESTS = ["sha256:" + digit * 64 for digit in "12"]
 
@@ -125,10 +125,10 @@ def test_named_items_in_another_order_do_not_differ_in_their_fields():
 
 
 def test_values_are_short_and_harmless():
-    assert shown("x" * 999) == "x" * 119 + "…"
-    assert shown("a\u202eb\x1b[31m\n") == "a�b�[31m "
-    assert shown({"b": [1]}) == '{"b": [1]}'
-    assert shown(None) is None
+    assert format_value("x" * 999) == "x" * 119 + "…"
+    assert format_value("a\u202eb\x1b[31m\n") == "a�b�[31m "
+    assert format_value({"b": [1]}) == '{"b": [1]}'
+    assert format_value(None) is None
 
 
 def test_many_fields_of_one_object_are_counted():

@@ -100,7 +100,7 @@ def test_an_honest_promotion_passes(root, hub, judge):
 
 def test_an_honest_release_and_rollback_pass_without_a_token(root, params):
     release_repository.released(root, 3)
-    back = rollback.line(ledger.read("staging", root), at=release_repository.NOW, reason="slow", aborted=None)
+    back = rollback.make_line(ledger.read("staging", root), at=release_repository.NOW, reason="slow", aborted=None)
     release_repository.put(root, back)
     assert policy.run(params, root=root) == "2 new lines, touched: staging"
 

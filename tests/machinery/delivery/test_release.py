@@ -30,7 +30,7 @@ def line(**changes: object) -> ledger.Line:
     values = {"env": "staging", "at": datetime(2026, 3, 9, tzinfo=UTC), "bento": BENTO, "commit": "c", "before": None,
               "metrics": {"auc": 0.7, "rows": 5}, "verdicts": PASSED, "run": None,
               "hashes": {"lock_sha256": "l", "data_sha256": "d"}} | changes  # fmt: skip
-    return release.line(**values)  # type: ignore[arg-type]
+    return release.make_line(**values)  # type: ignore[arg-type]
 
 
 def test_release_writes_one_line_in_one_commit(packaged, params):
