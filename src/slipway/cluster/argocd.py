@@ -25,7 +25,7 @@ UNREACHED = re.compile(
 """Errors that pass by themselves: Git, or a part of Argo CD, does not answer for the moment."""
 POLL_SECONDS = 1.0
 SURE_SECONDS = 15.0
-"""How long a stuck state must last before it is reported: Argo CD needs seconds to look at a new commit."""
+"""Time that a stuck state must last before it is reported: Argo CD needs seconds to look at a new commit."""
 IncludesCommit = Callable[[str], bool]
 """Whether a revision is the wanted commit, or a later one."""
 

@@ -72,7 +72,7 @@ def ledger_at(env: str, tip: str | None, root: Path) -> list[ledger.Line]:
 def write(
     env: str, make: Make, *, title: str, body: str = "", push: bool, params: config.Params, root: Path
 ) -> CommitResult:
-    """Call `make(tip, lines)` for the line of `env` and commit it: here, or with `push` as release.mode says.
+    """Call `make(tip, lines)` for the line of `env` and commit it: here, or with `push` as release.mode is set.
 
     `make` is called again on every new tip of main. It returns None for nothing to do, and may raise CheckFailed.
     """
@@ -119,7 +119,7 @@ def apply(
 
 
 def mode(name: str, params: config.Params) -> str:
-    """How a change of `name` reaches main: `direct` or `pull-request`, as release.mode says.
+    """The way of a change of `name` to main: `direct` or `pull-request`, as release.mode is set.
 
     On GitHub, production is always a pull request, because a person merges it.
     """

@@ -73,9 +73,9 @@ def line_to_restore(lines: Sequence[ledger.Line]) -> ledger.Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What a new line is checked against: the lines before it, and staging's ledger on main.
+    """The data that a new line is checked against: `lines` before it, and the `staging` ledger on main.
 
-    `source` is where evidence is read from, `find_evidence` reads it.
+    `find_evidence` reads the evidence from `source`.
     """
 
     lines: Sequence[ledger.Line]

@@ -15,7 +15,7 @@ DOCKERFILE = Path("Dockerfile")
 REVISION = "org.opencontainers.image.revision"
 PLAIN_HTTP_HOSTS = ("localhost", "127.0.0.1")
 VERSION_SECONDS = 2.0
-"""How long a builder may take to print its version."""
+"""Time limit for a builder to print its version."""
 MAX_OUTPUT = 2000
 """Characters of a failed program's output that are shown."""
 REFUSED = re.compile(r"unauthorized|authentication required|denied|forbidden|\b40[13]\b", re.IGNORECASE)

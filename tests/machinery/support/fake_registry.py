@@ -1,9 +1,9 @@
 """A small registry: a real HTTP server that speaks the OCI distribution protocol (pull and push), its images in memory.
 
-    with oci.server() as address:                              # "127.0.0.1:43210", plain HTTP
-        image = oci.push(address, "flights", labels={"a": "b"})   # "127.0.0.1:43210/flights@sha256:…"
+    with fake_registry.server() as address:                              # "127.0.0.1:43210", plain HTTP
+        image = fake_registry.push(address, "flights", labels={"a": "b"})   # "127.0.0.1:43210/flights@sha256:…"
 
-    with oci.Registry(login=("ada", "s3cret")) as registry:    # basic; scheme="bearer" for a token service
+    with fake_registry.Registry(login=("ada", "s3cret")) as registry:    # basic; scheme="bearer" for a token service
         registry.expired = True                                # from now on the login is no longer good
         registry.blobs[digest] = b"other bytes"                # what it answers need not be what was pushed
         assert registry.log[-1] == "HEAD /v2/flights/manifests/latest"
