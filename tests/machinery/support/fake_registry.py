@@ -1,11 +1,11 @@
 """A small registry: a real HTTP server that speaks the OCI distribution protocol (pull and push), its images in memory.
 
-    with fake_registry.server() as address:                              # "127.0.0.1:43210", plain HTTP
-        image = fake_registry.push(address, "flights", labels={"a": "b"})   # "127.0.0.1:43210/flights@sha256:…"
+    with fake_registry.server() as address:               # "127.0.0.1:43210", plain HTTP
+        image = fake_registry.push(address, "flights", labels={"a": "b"})  # "127.0.0.1:43210/flights@sha256:…"
 
-    with fake_registry.Registry(login=("ada", "s3cret")) as registry:    # basic; scheme="bearer" for a token service
-        registry.expired = True                                # from now on the login is no longer good
-        registry.blobs[digest] = b"other bytes"                # what it answers need not be what was pushed
+    with fake_registry.Registry(login=("ada", "s3cret")) as registry:  # basic; scheme="bearer" for a token service
+        registry.expired = True            # from now on the login is no longer good
+        registry.blobs[digest] = b"other bytes"  # what it answers need not be what was pushed
         assert registry.log[-1] == "HEAD /v2/flights/manifests/latest"
 
 docker, buildah and podman can push to it too. `when` lets a test answer in its place.
