@@ -86,11 +86,9 @@ def answer(name: str, folder: str, words: list[str]) -> Iterator[str]:
 
 
 def _push(address: str, name: str, tag: str, labels: dict[str, str]) -> str:
-    import httpx
-
     from support import fake_registry
 
     try:
         return fake_registry.push(address, name, tag=tag, labels=labels).partition("@")[2]
-    except httpx.HTTPStatusError as error:
-        raise RuntimeError(f"unauthorized: authentication required ({error.response.status_code})") from None
+    except fake_registry.PushRefused as error:
+        raise RuntimeError(f"unauthorized: authentication required ({error})") from None
