@@ -27,7 +27,7 @@ POLL_SECONDS = 1.0
 SURE_SECONDS = 15.0
 """Time that a stuck state must last before it is reported: Argo CD needs seconds to look at a new commit."""
 IncludesCommit = Callable[[str], bool]
-"""Whether a revision is the wanted commit, or a later one."""
+"""Tells whether a revision is the wanted commit, or a later one."""
 
 
 class Hook(NamedTuple):
@@ -186,7 +186,7 @@ def wait_for_sync(app: str, revision: str, *, seconds: float, root: Path = Path(
 
 
 def has_ended(app: App, includes: IncludesCommit) -> bool:
-    """Whether an operation of the wanted revision is over, whatever its phase.
+    """Return whether an operation of the wanted revision is over, whatever its phase.
 
     A partial one does not count, unless it failed with objects still missing: then the full one had failed, too.
     """
@@ -219,7 +219,7 @@ def stuck_reason(app: App, includes: IncludesCommit) -> SlipwayError | None:
 
 
 def includes_commit(revision: str, commit: str, *, root: Path) -> bool:
-    """Whether `revision` is `commit` or a later one; a revision that this repository lacks is fetched first."""
+    """Return whether `revision` is `commit` or a later one; a revision that this repository lacks is fetched first."""
     if revision == commit or not re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision == commit
     try:

@@ -109,7 +109,7 @@ def changed_image_files(base: str, head: str, *, root: Path) -> list[str]:
 
 
 def uses_local_registry(revision: str, root: Path) -> bool:
-    """Whether images go to this machine's registry, where GitHub cannot push, as in a project just made."""
+    """Return whether images go to this machine's registry, where GitHub cannot push, as in a project just made."""
     try:
         pinned = kustomization.pinned_at("staging", revision, root)
     except ConfigError:

@@ -99,7 +99,7 @@ def pod_template(one: Object | None) -> Any:
 
 
 def hooked(one: Object) -> bool:
-    """Whether the object is a hook for Argo CD: run at a sync, never compared."""
+    """Return whether the object is a hook for Argo CD: run at a sync, never compared."""
     annotations = one["metadata"].get("annotations")
     return isinstance(annotations, Mapping) and any(name in annotations for name in HOOKS)
 

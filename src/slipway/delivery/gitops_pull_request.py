@@ -87,7 +87,7 @@ def existing_commit(client: Rest, proposal: Proposal, *, root: Path) -> Row | No
 
 
 def has_same_content(proposal: Proposal, sha: str, *, root: Path) -> bool:
-    """Whether a commit has the proposed line, whatever its time; without a line, the proposed files."""
+    """Return whether a commit has the proposed line, whatever its time; without a line, the proposed files."""
     if proposal.line is None:
         return all(git.file_at(sha, name, root=root) == text for name, text in proposal.files.items())
     committed = ledger.newest(ledger.read_at(proposal.line.env, sha, root))
@@ -112,7 +112,7 @@ def ensure_pull_request(client: Rest, proposal: Proposal, *, owner: str) -> Row:
 
 
 def signature_note(commit: Row, pull: Row) -> str:
-    """Whether GitHub signed the commit, and what a person has to do."""
+    """A sentence on whether GitHub signed the commit, and on what a person has to do."""
     verification = commit.get("verification") or {}
     if verification.get("verified") is True:
         signed = "GitHub signed its commit"

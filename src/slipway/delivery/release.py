@@ -148,7 +148,7 @@ def require_image_of_commit(image: str | None, image_commit: str, commit: str) -
 
 
 def is_released(before: ledger.Line | None, bento: Mapping[str, Any], *, root: Path) -> bool:
-    """Whether the line `before` has the same bento, and its image was built from the same RECIPE."""
+    """Return whether the line `before` has the same bento, and its image was built from the same RECIPE."""
     if before is None or before.bento_sha256 != bento["bento_sha256"]:
         return False
     recipes = [[git.file_at(at, name, root=root) for name in RECIPE] for at in (before.commit, "HEAD")]

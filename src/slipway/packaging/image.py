@@ -117,5 +117,5 @@ def _source_commit(pinned: kustomization.Pinned, root: Path) -> str | None:
 
 
 def _has_changed(since: str, inputs: list[Path], root: Path) -> bool:
-    """Whether an input of the gate's image differs from the commit `since`."""
+    """Return whether an input of the gate's image differs from the commit `since`."""
     return bool(git.run("diff", "--name-only", since, "--", *(path.as_posix() for path in inputs), root=root))

@@ -101,7 +101,7 @@ def labels(image: str) -> dict[str, str]:
 
 
 def exists(image: str) -> bool:
-    """Whether the registry has the image now. Errors as in `look`."""
+    """Return whether the registry has the image now. Errors as in `look`."""
     reference = parse_reference(image)
     with Session(reference) as session:
         try:
