@@ -89,11 +89,13 @@ class Case:
 
 def check(name: str, limit: str, rule: Callable[[], str]) -> Check:
     """Call `rule`: the text it returns is a passing check, its error a failing one, or an unsure one if Inconclusive."""
+    ok: bool | None
     try:
-        return Check(name=name, value=rule(), limit=limit, ok=True)
+        value, ok = rule(), True
     except SlipwayError as error:
+        value, limit = error.message, error.allowed or limit
         ok = None if isinstance(error, Inconclusive) else False
-        return Check(name=name, value=error.message, limit=error.allowed or limit, ok=ok)
+    return Check(name=name, value=value, limit=limit, ok=ok)
 
 
 def checks(new: ledger.Line, env: str, case: Case) -> list[Check]:
