@@ -131,7 +131,7 @@ changes:
 	@code=true; if base=$$(git rev-parse --verify --quiet --end-of-options "$$BASE^{commit}"); then \
 	git diff --quiet --no-ext-diff --ignore-submodules=none "$$base" HEAD -- $(PROSE) && code=false; fi; \
 	echo "code=$$code" | tee -a "$${GITHUB_OUTPUT:-/dev/null}"
-PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)LICENSE'
+PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)dev/docs/**' ':(exclude,glob)dev/figures/**' ':(exclude,glob)LICENSE'
 
 mutants: setup # `make bench NAME=gates`, as a verb of one word
 	@$(PY) dev/mutation/gates.py

@@ -1,6 +1,6 @@
 """What serving costs: the same model behind nine servers, in turns on the same core, each answer checked first.
 
-    make bench NAME=serving                 about five minutes on two cores; writes docs/serving.json
+    make bench NAME=serving                 about five minutes on two cores; writes dev/figures/serving.json
     make bench NAME=serving ARGS=--brief    a quarter of it, and nothing is written
 
 The servers are pinned to one core, the client to another, and all servers but the one in turn are stopped (SIGSTOP).
@@ -31,7 +31,7 @@ from serving_servers import Rival, Rows, end, pinned, pss, rivals, signalled, st
 from pipeline import ROOT, closing, guarded, talk
 from slipway.core import environment, files
 
-RECORD = ROOT / "docs/serving.json"
+RECORD = ROOT / "dev/figures/serving.json"
 CONNECTIONS = (1, 8, 32, 64)
 ROWS = (1, 100)
 STARTS, ROUNDS, SECONDS = 3, 2, 0.5

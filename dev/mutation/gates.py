@@ -2,7 +2,7 @@
 
     make bench NAME=gates                        all of them; a survivor ends in exit code 4
     make bench NAME=gates ARGS="judge release"   only the gates of these modules
-    make bench NAME=gates ARGS=--write           and docs/gates.md anew
+    make bench NAME=gates ARGS=--write           and dev/docs/gates.md anew
 
 The places are read from the source (dev/mutation/mutants.py): whatever makes a check, raises a refusal, enforces a
 verdict or ends with an exit code. Tests in which a place has something to refuse are found by running all of them
@@ -35,7 +35,7 @@ from slipway.errors import SlipwayError
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = environment.cache_home(ROOT) / "gates.json"
-PAGE = ROOT / "docs/gates.md"
+PAGE = ROOT / "dev/docs/gates.md"
 ALWAYS = ("gates", "make", "workflows")
 NEVER = {"loop": "40 s; what it refuses is asked of its functions in tests/machinery/gates/test_every_gate_refuses.py"}
 LONGEST = ("prove", "verify", "gates", "champion", "gate", "canary", "bump", "policy", "rest", "propose", "package",
@@ -267,7 +267,7 @@ def stop(scratch: str) -> None:
 
 
 def page(said: str, found: Verdict) -> str:
-    """docs/gates.md."""
+    """dev/docs/gates.md."""
     excused = "\n".join(f"- {line}" for line in found.notes["excused"]) or "None."
     return f"""# Gates that really close
 

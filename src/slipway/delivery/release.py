@@ -19,7 +19,7 @@ RECIPE = ("Dockerfile", ".dockerignore", "requirements/serve.lock")
 GATE = Path("k8s/components/gate/kustomization.yaml")
 WRITTEN = ("--", ".", ":(exclude)releases", ":(exclude)k8s/overlays", ":(exclude)k8s/components/gate")
 """Every file but those that machines write."""
-PROSE = ("*.md", ".github/**/*.md", "docs/**", "LICENSE")
+PROSE = ("*.md", ".github/**/*.md", "docs/**", "dev/docs/**", "dev/figures/**", "LICENSE")
 ASIDE = tuple(f":(exclude,glob){name}" for name in ("releases/**", "k8s/overlays/**", "k8s/components/gate/**", *PROSE))
 """What machines write, and prose: a commit of nothing else brings nothing to release."""
 
