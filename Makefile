@@ -77,7 +77,7 @@ lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/comman
 	@$(commands) docs/commands.md >/dev/null
 
 bench: setup ## figures, each a ratio within one run (or one: NAME=judge, latency, gates, images, delivery …)
-	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/benchmarks/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
+	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
 
 cluster: ## a cluster for TARGET=cluster, printed as exports: the one beside the project, or kind's where docker is
 	@.ci/cluster

@@ -1,7 +1,7 @@
 """Is every gate shut? Each place that can say no is made to say yes, and a test must notice.
 
     make bench NAME=gates                        all of them; a survivor ends in exit code 4
-    make bench NAME=gates ARGS="judge release"   only the gates of these modules
+    make bench NAME=gates ARGS="judge release"   only the gates of these modules (or rooms: ARGS=judging)
     make bench NAME=gates ARGS=--write           and dev/docs/gates.md anew
 
 The places are read from the source (dev/mutation/mutants.py): whatever makes a check, raises a refusal, enforces a
@@ -25,7 +25,7 @@ from itertools import chain
 from pathlib import Path
 
 import psutil
-from mutants import Mutant, opened_make, switched
+from mutants import Mutant, dotted, opened_make, switched
 from rich.console import Console
 from warm import Job, Told, Warm, main
 
@@ -36,11 +36,15 @@ from slipway.errors import SlipwayError
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = environment.cache_home(ROOT) / "gates.json"
 PAGE = ROOT / "dev/docs/gates.md"
-ALWAYS = ("gates", "make", "workflows")
-NEVER = {"loop": "40 s; what it refuses is asked of its functions in tests/machinery/gates/test_every_gate_refuses.py"}
-LONGEST = ("prove", "verify", "gates", "champion", "gate", "canary", "bump", "policy", "rest", "propose", "package",
-           "export", "load")  # fmt: skip
-"""Words in the names of the test files that take longest: they begin."""
+TESTS = Path("tests/machinery")
+ALWAYS = ("gates/test_every_gate_refuses.py", "template/test_makefile.py", "template/test_workflows.py")
+NEVER = {
+    "sandbox/test_loop.py": "it takes minutes; gates/test_every_gate_refuses.py calls the functions that refuse",
+}
+LONGEST = ("test_prove", "test_verify", "test_every_gate_refuses", "test_champion", "test_in_cluster", "test_canary",
+           "test_gitops_commit", "test_policy", "test_client", "test_gitops_pull_request", "test_package", "test_export",
+           "test_load")  # fmt: skip
+"""Names of the test files that take longest: they begin."""
 talk = Console(stderr=True, highlight=False)
 
 
@@ -176,12 +180,19 @@ def inside(scratch: Path) -> int:
         record = {"results": [asdict(result) for result in results], "red": red}
         (scratch / "results.json").write_text(json.dumps(record), "utf-8")
 
-    places = [Path(mutant.file) for mutant in mutants]
-    words = dict.fromkeys([*ALWAYS, *(word for place in places for word in (place.stem, place.parent.name))])
-    tests = [
-        str(path) for word in words if word not in NEVER for path in Path("tests/machinery").rglob(f"test_{word}.py")
-    ]
-    return main(tests, scratch / "jobs", work)
+    return main(tests_of({mutant.file for mutant in mutants}), scratch / "jobs", work)
+
+
+def tests_of(files: Iterable[str]) -> list[str]:
+    """The test files in which gates of these source files are asked to refuse: each module's own, and ALWAYS."""
+    mirrored = {*ALWAYS}
+    for file in files:
+        place = Path(file)
+        if place.is_relative_to("src/slipway"):
+            mirrored.add((place.parent / f"test_{place.name}").relative_to("src/slipway").as_posix())
+    tests = [TESTS / name for name in sorted(mirrored - NEVER.keys())]
+    tests += Path("tests/project").glob("test_*.py")  # of the problem's own modules
+    return [str(path) for path in tests if path.exists()]
 
 
 # The report
@@ -199,7 +210,7 @@ def table(results: Iterable[Result]) -> str:
     for gate, held in sorted(gates.items()):
         kinds = ", ".join(sorted({each.mutant.kind for each in held}))
         red = [each for each in held if each.killed_by]
-        by = red[0].killed_by.removeprefix("tests/").partition("[")[0].replace("::", ", ") if red else ""
+        by = red[0].killed_by.removeprefix("tests/machinery/").partition("[")[0].replace("::", ", ") if red else ""
         rows.append(f"| `{gate}` | {kinds} | {len(held)} | {len(red)} | {sum(e.crashes for e in held) or ''} | {by} |")
     return "\n".join(rows)
 
@@ -226,7 +237,7 @@ def run(words: Sequence[str], *, write: bool) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="slipway-gates-") as name:
         scratch, project = Path(name), Path(name) / "project"
-        mutants = [m for m in copied(project) if not words or Path(m.file).stem in words]
+        mutants = [m for m in copied(project) if not words or chosen(m.file, words)]
         files.write_json(scratch / "mutants.json", [asdict(mutant) for mutant in mutants])
         talk.print(f"{len(mutants)} places can say no")
         env = environment.for_programs(
@@ -258,6 +269,12 @@ def run(words: Sequence[str], *, write: bool) -> None:
         PAGE.write_text(page(said, found), "utf-8")
 
 
+def chosen(file: str, words: Sequence[str]) -> bool:
+    """Whether a source file is meant by its module's name (`judge`), its room's (`judging`) or both (`judging.judge`)."""
+    module = dotted(file).removeprefix("slipway.")
+    return any(f".{word}." in f".{module}." for word in words)
+
+
 def stop(scratch: str) -> None:
     """End what a hung test left running: processes that say they are of this run."""
     for process in psutil.process_iter():
@@ -275,7 +292,7 @@ Written by `make bench NAME=gates ARGS=--write`; do not edit.
 
 Every place of `src` and of the Makefile that can say no was made to say yes, one at a time, and a test had to go red.
 The places are read from the source, not chosen: whatever makes a check (`Check(…)`, and every call of a helper that
-returns checks, or links of `verify`'s chain), finds a link's source wrong (`Wrong(…)`), raises a refusal (every error but
+returns checks, or links of `verify`'s chain), finds a link's source wrong (`Invalid(…)`), raises a refusal (every error but
 `ConfigError`, which is about settings and judges nothing), enforces a verdict, says `fail` or `unsure`, or ends with an
 exit code. `dev/mutation/mutants.py` finds them, `dev/mutation/gates.py` opens them. Tests that need a cluster take no part.
 
