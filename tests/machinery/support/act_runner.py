@@ -52,6 +52,15 @@ files = ["src/bikes"]
 follow_imports = "skip"
 ignore_missing_imports = true
 
+[tool.importlinter]
+root_package = "bikes"
+
+[[tool.importlinter.contracts]]
+name = "The model does not read sources"
+type = "forbidden"
+source_modules = ["bikes.model"]
+forbidden_modules = ["bikes.ingest"]
+
 [tool.pytest.ini_options]
 addopts = "--strict-markers"
 markers = ["cluster: none here", "act: none here"]
@@ -63,32 +72,32 @@ source_pkgs = ["bikes"]
 parallel = true
 """
 TESTS = {
-    "repository": """\
+    "machinery/template/test_repository": """\
         from pathlib import Path
 
 
         def test_readme_names_a_file_that_is_there() -> None:
             assert Path(Path("README.md").read_text().split("`")[1]).exists()
         """,
-    "stages": """\
+    "machinery/template/test_stages": """\
         def test_nothing_is_staged() -> None:
             assert True
         """,
-    "workflows": """\
+    "machinery/template/test_workflows": """\
         from pathlib import Path
 
 
         def test_there_are_workflows() -> None:
             assert list(Path(".github/workflows").glob("*.yml"))
         """,
-    "k8s": """\
+    "machinery/template/test_manifests_written": """\
         from pathlib import Path
 
 
         def test_there_are_overlays() -> None:
             assert list(Path("k8s/overlays").glob("*/kustomization.yaml"))
         """,
-    "bikes": """\
+    "project/test_bikes": """\
         from bikes import problem
 
 
@@ -274,10 +283,11 @@ def project(folder: Path) -> Project:
     (made.work / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     (made.work / "README.md").write_text("# Bikes\n\nThe numbers are in `params.yaml`.\n", encoding="utf-8")
     (made.work / "docs").mkdir()
-    (made.work / "tests").mkdir()
     for name, text in TESTS.items():
         lines = [line.removeprefix("        ") for line in text.splitlines(keepends=True)]
-        (made.work / f"tests/test_{name}.py").write_text("".join(lines), encoding="utf-8")
+        path = made.work / f"tests/{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines), encoding="utf-8")
     for group in GROUPS:
         (made.work / f"requirements/{group}.lock").write_text("", encoding="utf-8")
     venv(made.work / ".venv", made.work / "requirements/dev.lock")
