@@ -67,7 +67,7 @@ def released(folder: Path) -> None:
 def propose(folder: Path) -> None:
     """What the developer does, on a machine of his own: change a parameter, `make repro`, commit, push."""
     git.run("checkout", "-q", "-b", "change", root=folder)
-    clone.patch(folder / "params.yaml", CHANGE)
+    clone.set_yaml_values(folder / "params.yaml", CHANGE)
     run(folder, sys.executable, "-m", "dvc", "repro", "-q")
     git.run("add", "params.yaml", "dvc.lock", "reports", root=folder)
     git.run("commit", "-q", "-m", "Train a little less", root=folder)

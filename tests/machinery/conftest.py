@@ -20,7 +20,7 @@ from support.fake_github import GitHub
 from support.paths import BIKES, PROBLEMS, ROOT
 
 if TYPE_CHECKING:
-    from slipway.sandbox.drills.context import World
+    from slipway.sandbox.drills.context import DrillContext
     from support.act_runner import Project
     from support.cluster_sandbox import Told
 
@@ -195,12 +195,12 @@ def told(tidy: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]
 
 
 @pytest.fixture(scope="session")
-def world(told: Told) -> World:
+def world(told: Told) -> DrillContext:
     """The drills' world: what the story left, made faster."""
     from slipway.sandbox.drills import context
 
     assert told.code == 0, "the story did not end well; see tests/machinery/cluster_e2e/test_loop.py"
-    return context.enter(told.scene.root, config.load(told.scene.root / "params.yaml"))
+    return context.open_context(told.sandbox.root, config.load(told.sandbox.root / "params.yaml"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

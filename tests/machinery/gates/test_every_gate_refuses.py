@@ -333,7 +333,7 @@ def wrong() -> Iterator[int]:
 @pytest.mark.parametrize(("hour", "kept", "by"), [(7, 7.25, r"0\.25"), (12, 12.0, "no number")])
 def test_service_with_other_answers_is_refused(wrong: int, tmp_path: Path, hour: int, kept: float, by: str) -> None:
     rows = [{"row": {"hour": hour}, "prediction": float(hour)} for hour in range(3)]
-    played = clone.Scene(root=tmp_path, name="bikes", ports={"production": wrong})
+    played = clone.Sandbox(root=tmp_path, name="bikes", ports={"production": wrong})
     assert package.replay(f"http://127.0.0.1:{wrong}", rows, tolerance=1e-6).ok
     loop.check_production_answers(played, rows, 1e-6)
     rows.append({"row": {"hour": hour}, "prediction": kept})

@@ -132,7 +132,7 @@ def test_what_a_killed_loop_left_is_stopped(tmp_path):
     code = [sys.executable, "-c", "import time; time.sleep(60)"]
     orphan = subprocess.Popen(code, cwd=stage.work, env=stage.env, start_new_session=True)
     bystander = subprocess.Popen(code, env=environment.for_programs(stage.root), start_new_session=True)
-    assert clone.stop(stage.root) == 1
+    assert clone.stop_processes(stage.root) == 1
     assert bystander.poll() is None
     bystander.kill()
     for one in (orphan, bystander):
@@ -152,8 +152,8 @@ def test_wanted_port_in_use_is_named():
     port = local_server.free_port()
     with socket.create_server((local_server.HOST, port)):
         with pytest.raises(ConfigError, match=f"port {port} "):
-            loop.ports(port)
-        assert port not in loop.ports(None).values()
+            loop.choose_ports(port)
+        assert port not in loop.choose_ports(None).values()
 
 
 def test_unknown_target_is_refused(params):
@@ -162,8 +162,8 @@ def test_unknown_target_is_refused(params):
 
 
 def test_long_sentences_are_cut_between_words():
-    assert loop.shortened("word " * 100).endswith("word …")
-    assert len(loop.shortened("word " * 100)) <= 160
+    assert loop.shorten("word " * 100).endswith("word …")
+    assert len(loop.shorten("word " * 100)) <= 160
 
 
 def test_sigterm_becomes_an_interrupt():

@@ -13,7 +13,7 @@ from pathlib import Path
 from slipway.cluster import kubectl
 from slipway.core import config, dvc, environment, git
 from slipway.sandbox import deploy, loop
-from slipway.sandbox.clone import Scene
+from slipway.sandbox.clone import Sandbox
 from support.committed_project import ROOT, begin
 
 
@@ -34,21 +34,21 @@ def copied(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Told:
-    """The loop's story, told on a cluster and kept there: its exit code, all it printed, and the scene it left."""
+    """The loop's story, told on a cluster and kept there: its exit code, all it printed, and the sandbox it left."""
 
-    scene: Scene
+    sandbox: Sandbox
     code: int
     said: str
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A verb in the story's clone, as a person types it."""
         command = [sys.executable, "-m", "slipway", *words]
-        return subprocess.run(command, cwd=self.scene.work, env=self.scene.env, capture_output=True, text=True,
+        return subprocess.run(command, cwd=self.sandbox.work, env=self.sandbox.env, capture_output=True, text=True,
                               timeout=120, check=False)  # fmt: skip
 
     def why(self) -> str:
         """What helps to see why it went wrong: its last words, and what the cluster said then."""
-        dumped = [f"{path.name}\n{path.read_text('utf-8')}" for path in sorted(self.scene.home.glob("*.txt"))]
+        dumped = [f"{path.name}\n{path.read_text('utf-8')}" for path in sorted(self.sandbox.home.glob("*.txt"))]
         return "\n".join([self.said[-6000:], *dumped])
 
 
@@ -56,23 +56,23 @@ class Told:
 def telling(folder: Path) -> Iterator[Told]:
     """The story of such a copy; afterwards nothing of it is left in the cluster, nor where it reads Git."""
     root = copied(folder)
-    scene = Scene(root=root, name=config.load(root / "params.yaml").track.model, ports={}, target="cluster")
+    sandbox = Sandbox(root=root, name=config.load(root / "params.yaml").track.model, ports={}, target="cluster")
     try:
         done = subprocess.run(
             [sys.executable, "-m", "slipway", "loop", "--target", "cluster", "--keep"], cwd=root, text=True, check=False,
             env=environment.for_programs(root, COLUMNS="200"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        yield Told(scene, done.returncode, done.stdout)
+        yield Told(sandbox, done.returncode, done.stdout)
     finally:
-        if (scene.home / deploy.MARK).exists():
-            hurry(scene)
-        loop.clear(root)
-        shutil.rmtree(scene.remote, ignore_errors=True)
+        if (sandbox.home / deploy.MARK).exists():
+            hurry(sandbox)
+        loop.remove_everything(root)
+        shutil.rmtree(sandbox.remote, ignore_errors=True)
 
 
-def hurry(scene: Scene) -> None:
+def hurry(sandbox: Sandbox) -> None:
     """Have the pods go at once: nobody asks them any more, and their grace would be waited for."""
-    apps = [f"{scene.name}-{env}" for env in deploy.ENVIRONMENTS]
+    apps = [f"{sandbox.name}-{env}" for env in deploy.ENVIRONMENTS]
     kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "delete", "applications.argoproj.io", "--ignore-not-found", *apps)
     kubectl.run("delete", "namespace", "--ignore-not-found", "--wait=false", *apps)
     for app in apps:
