@@ -54,8 +54,8 @@ def enter(root: Path, params: config.Params) -> tuple[DrillContext, bool]:
         git.run("pull", "-q", "--ff-only", "origin", "main", root=there.work)
         clone.repro(there)
     one = DrillContext(there, config.load(there.work / "params.yaml"))
-    context.commit(
-        one, {path: (root / path).read_text("utf-8") for path in context.SHORTENED}, "The load test as it is in earnest"
+    one.commit(
+        {path: (root / path).read_text("utf-8") for path in context.SHORTENED}, "The load test as it is in earnest"
     )
     one.settle()
     return one, kept
@@ -146,9 +146,7 @@ def rolling(there: DrillContext) -> list[Check]:
     """Clients send while production moves to another digest, by `rollback`: a rolling update, old pods gone at its end."""
     with clients.load(there, seconds=UPDATE_SECONDS, retries=0) as one:
         count, started = len(pods.list_pods(there.app("production"))), time.monotonic()
-        context.ask(
-            there, "rollback", "--env", "production", "--reason", "bench: a rolling update under load", "--push"
-        )
+        there.run_verb("rollback", "--env", "production", "--reason", "bench: a rolling update under load", "--push")
         there.wait_for_arrival("production")
         image = there_image(there)
         context.wait_until(lambda: clients.whole(there, image, count), seconds=60, what="the end of the update")
