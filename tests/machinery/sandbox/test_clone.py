@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 
 import psutil
@@ -39,10 +38,9 @@ def test_sentence_is_what_the_chapter_said(lines, said):
 
 
 def test_program_and_its_children_are_gone_after_the_block(tmp_path):
-    folder = repository(tmp_path / "p")
-    stage = clone.prepare(folder, "bikes", {})
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
-    with clone.running_program(stage, [sys.executable, "-c", code]) as one:
+    stage = clone.Sandbox(root=tmp_path, name="bikes", ports={})
+    stage.work.mkdir(parents=True)
+    with clone.running_program(stage, ["sh", "-c", "sleep 60 & wait"]) as one:
         while not (children := psutil.Process(one.pid).children()):
             time.sleep(0.01)
     assert one.poll() is not None
