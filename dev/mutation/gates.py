@@ -184,15 +184,11 @@ def inside(scratch: Path) -> int:
 
 
 def tests_of(files: Iterable[str]) -> list[str]:
-    """The test files in which gates of these source files are asked to refuse: each module's own, and ALWAYS."""
-    mirrored = {*ALWAYS}
-    for file in files:
-        place = Path(file)
-        if place.is_relative_to("src/slipway"):
-            mirrored.add((place.parent / f"test_{place.name}").relative_to("src/slipway").as_posix())
-    tests = [TESTS / name for name in sorted(mirrored - NEVER.keys())]
-    tests += Path("tests/project").glob("test_*.py")  # of the problem's own modules
-    return [str(path) for path in tests if path.exists()]
+    """The test files of the rooms that these source files are in, of the problem, and ALWAYS; none of NEVER."""
+    rooms = {Path(file).parent for file in files}
+    folders = [TESTS / room.relative_to("src/slipway") for room in rooms if room.is_relative_to("src/slipway")]
+    tests = {path for folder in [*folders, Path("tests/project")] for path in folder.glob("test_*.py")}
+    return sorted(str(path) for path in tests | {TESTS / name for name in ALWAYS} - {TESTS / name for name in NEVER})
 
 
 # The report
