@@ -18,7 +18,6 @@ from slipway.sandbox import doctor
 from slipway.sandbox.clone import Sandbox, package_notes, run_verb, serve
 from slipway.serving import local_server
 
-ENVIRONMENTS = ("staging", "production")
 NEEDED = ("kubectl", "cluster", "argocd", "registry")
 """Tools by their names in `doctor` that a delivery to a cluster needs."""
 MARK = "cluster"
@@ -108,7 +107,7 @@ def require_no_applications(name: str) -> None:
         kubectl.run("get", "applications.argoproj.io", "-n", kubectl.ARGOCD_NAMESPACE, "-o", "json")
     )["items"]
     for app in applications:
-        if app["metadata"]["name"] in {f"{name}-{env}" for env in ENVIRONMENTS}:
+        if app["metadata"]["name"] in {f"{name}-{env}" for env in ledger.ENVIRONMENTS}:
             url = app["spec"]["source"]["repoURL"]
             raise ConfigError(
                 f"the cluster has an application {app['metadata']['name']} already, of {url}: it may be a real one",
@@ -130,7 +129,7 @@ def remove_applications(root: Path) -> int:
     mark = environment.cache_home(root) / "loop" / MARK
     if not mark.exists():
         return 0
-    apps = [f"{mark.read_text(encoding='utf-8')}-{env}" for env in ENVIRONMENTS]
+    apps = [f"{mark.read_text(encoding='utf-8')}-{env}" for env in ledger.ENVIRONMENTS]
     kubectl.run(
         "delete",
         "applications.argoproj.io",

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from slipway.cluster import argocd, kustomization
-from slipway.core import git
+from slipway.core import git, ledger
 from slipway.errors import CheckFailed, ConfigError
 from slipway.packaging import image
 from slipway.sandbox import clone, deploy
@@ -44,7 +44,7 @@ def test_remote_is_where_the_cluster_can_read_it(tmp_path, monkeypatch):
 def test_all_three_images_come_from_the_registry_that_is_meant(tmp_path):
     work = shutil.copytree(ROOT / "k8s", tmp_path / "k8s").parent
     deploy.set_image_names(work, "registry.example.org/bikes")
-    for env in deploy.ENVIRONMENTS:
+    for env in ledger.ENVIRONMENTS:
         assert kustomization.read(kustomization.path(env, work).read_text()).new_name == "registry.example.org/bikes"
     assert (
         kustomization.read((work / image.COMPONENT).read_text(), "gate").new_name == "registry.example.org/bikes-gate"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.cluster import kubectl
-from slipway.core import config, dvc, environment, git
+from slipway.core import config, dvc, environment, git, ledger
 from slipway.sandbox import deploy, loop
 from slipway.sandbox.clone import Sandbox
 from support.committed_project import ROOT, begin
@@ -72,7 +72,7 @@ def telling(folder: Path) -> Iterator[Told]:
 
 def hurry(sandbox: Sandbox) -> None:
     """Have the pods go at once: nobody asks them any more, and their grace would be waited for."""
-    apps = [f"{sandbox.name}-{env}" for env in deploy.ENVIRONMENTS]
+    apps = [f"{sandbox.name}-{env}" for env in ledger.ENVIRONMENTS]
     kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "delete", "applications.argoproj.io", "--ignore-not-found", *apps)
     kubectl.run("delete", "namespace", "--ignore-not-found", "--wait=false", *apps)
     for app in apps:

@@ -76,7 +76,7 @@ def run_drill(context: DrillContext, name: str) -> Outcome:
         context.settle()
     except SlipwayError as error:
         wrong = str(error)
-        for env in deploy.ENVIRONMENTS:
+        for env in ledger.ENVIRONMENTS:
             deploy.write_diagnostics(context.sandbox, context.app(env))
         context.sandbox.record_step(name, wrong, time.monotonic() - started, "fail")
         roll_back(context, name)
