@@ -205,7 +205,7 @@ def _plot(figure: Figure, record: Record) -> str:
 
 
 def mark(figures: Path = FIGURES) -> str:
-    """What the picture says of the record that it was drawn from; its own bytes depend on the fonts of a machine."""
+    """The mark of the record that the picture was drawn from; the picture's bytes depend on the machine's fonts."""
     return f"<!-- made from serving.json {files.sha256(figures / 'serving.json')[:16]} -->\n"
 
 

@@ -1,12 +1,12 @@
-"""Is every gate shut? Each place that can say no is made to say yes, and a test must notice.
+"""Disable every gate, one at a time, and check that a test fails.
 
     make bench NAME=gates                        all of them; a survivor ends in exit code 4
     make bench NAME=gates ARGS="judge release"   only the gates of these modules (or rooms: ARGS=judging)
     make bench NAME=gates ARGS=--write           and dev/docs/gates.md anew
 
-The places are read from the source (dev/mutation/mutants.py): whatever makes a check, raises a refusal, enforces a
-verdict or ends with an exit code. Tests in which a place has something to refuse are found by running all of them
-once with a note at every place; then each place is opened, alone, and those tests are run until one goes red.
+The gates are read from the source (dev/mutation/mutants.py): every place that makes a check, raises a refusal, enforces a
+verdict or ends with an exit code. All tests run once with a note at every gate, which shows the tests that reach it with
+something to refuse. Then each gate is opened alone, and those tests run until one fails.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ talk = Console(stderr=True, highlight=False)
 
 @dataclass(kw_only=True)
 class Result:
-    """What became of a mutant: the test that went red, by its assertion or since the code crashed; or why none did."""
+    """The result of a mutant: the test that failed, by its assertion or because the code crashed; or why none did."""
 
     mutant: Mutant
     killed_by: str = ""
@@ -60,7 +60,7 @@ class Result:
     seconds: float = 0.0
 
     def take(self, told: Told) -> None:
-        """What its child came to."""
+        """Take over the result of its child process."""
         kinds = {kind: name for name, kind in reversed(told.red.items())}
         self.seconds = sum(told.seconds.values())
         self.killed_by = kinds.get("assert") or kinds.get("crash") or ""
@@ -71,13 +71,13 @@ class Result:
 
     @property
     def words(self) -> str:
-        """In one line."""
+        """The result in one line."""
         red = f"{'crashes' if self.crashes else 'red'} in {self.killed_by}"
         return f"{red if self.killed_by else f'SURVIVES: {self.why}'} ({self.seconds:.1f} s)"
 
 
 def copied(folder: Path) -> list[Mutant]:
-    """The project's files in `folder`, with switches; every mutant."""
+    """Copy the project's files to `folder`, with switches; every mutant."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
     for name in filter(None, names):
@@ -114,7 +114,7 @@ def _fixtures(warm: Warm, name: str) -> set[str]:
 
 
 def baseline(warm: Warm, notes: Path) -> dict[str, Told]:
-    """All tests without any mutant, a job a file; longest files first."""
+    """Run all tests without a mutant, one job a file, the longest files first."""
     by_file: dict[str, list[str]] = {}
     for name in warm.items:
         by_file.setdefault(name.partition("::")[0], []).append(name)
@@ -135,7 +135,7 @@ def baseline(warm: Warm, notes: Path) -> dict[str, Told]:
 
 
 def judged(mutants: Sequence[Mutant], warm: Warm, notes: Path) -> tuple[list[Result], list[str]]:
-    """Every mutant against its tests, and the tests that are red without any."""
+    """Run every mutant against its tests; the results, and the tests that fail without a mutant."""
     base = baseline(warm, notes)
     reached: dict[str, set[str]] = {}
     for path in notes.iterdir():
@@ -157,7 +157,7 @@ def judged(mutants: Sequence[Mutant], warm: Warm, notes: Path) -> tuple[list[Res
 
 
 def shell(mutants: Sequence[Mutant], warm: Warm) -> Iterator[tuple[Job, Told]]:
-    """The mutants of the Makefile, one after another: their tests are those that have the verb in their name."""
+    """Run the mutants of the Makefile, one after another, against the tests that have the verb in their name."""
     place = Path("Makefile")
     for mutant, text in opened_make(kept := place.read_text("utf-8")).items():
         verb = mutant.gate.partition(" ")[2]
@@ -169,7 +169,7 @@ def shell(mutants: Sequence[Mutant], warm: Warm) -> Iterator[tuple[Job, Told]]:
 
 
 def inside(scratch: Path) -> int:
-    """In the copy: judge the mutants of `scratch`/mutants.json → `scratch`/results.json."""
+    """Run the mutants of `scratch`/mutants.json in the copy, and write `scratch`/results.json."""
     listed = json.loads((scratch / "mutants.json").read_text("utf-8"))
     mutants = [Mutant(**each) for each in listed]
     (scratch / "notes").mkdir()
@@ -196,7 +196,7 @@ def tests_of(files: Iterable[str]) -> list[str]:
 
 
 def table(results: Iterable[Result]) -> str:
-    """Markdown: a row a gate."""
+    """The gates as a Markdown table, one row each."""
     gates: dict[str, list[Result]] = {}
     for result in results:
         gates.setdefault(result.mutant.gate, []).append(result)
@@ -213,7 +213,7 @@ def table(results: Iterable[Result]) -> str:
 
 
 def verdict(results: Sequence[Result], red: Sequence[str], seconds: float) -> Verdict:
-    """Passes when every mutant without an excuse was noticed, and no test is red by itself."""
+    """The verdict: passes when every mutant without an excuse was noticed, and no test fails by itself."""
     wanted = [each for each in results if not each.mutant.excuse]
     survivors = [f"{each.mutant.file}:{each.mutant.line} ({each.why})" for each in wanted if not each.killed_by]
     stale = [f"{e.mutant.file}:{e.mutant.line}" for e in results if e.mutant.excuse and e.killed_by]
@@ -230,7 +230,7 @@ def verdict(results: Sequence[Result], red: Sequence[str], seconds: float) -> Ve
 
 
 def run(words: Sequence[str], *, write: bool) -> None:
-    """Copy, open, test, report; exit 4 when a gate can stand open unnoticed, 5 when a test is red anyway."""
+    """Copy the project, open its gates, report; exit 4 when an open gate is not noticed, 5 when a test fails anyway."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="slipway-gates-") as name:
         scratch, project = Path(name), Path(name) / "project"
@@ -267,13 +267,13 @@ def run(words: Sequence[str], *, write: bool) -> None:
 
 
 def chosen(file: str, words: Sequence[str]) -> bool:
-    """Whether a source file is meant by its module's name (`judge`), its room's (`judging`) or both (`judging.judge`)."""
+    """Return whether a source file is named by its module's name (`judge`), its room's (`judging`) or both (`judging.judge`)."""
     module = dotted(file).removeprefix("slipway.")
     return any(f".{word}." in f".{module}." for word in words)
 
 
 def stop(scratch: str) -> None:
-    """End what a hung test left running: processes that say they are of this run."""
+    """Kill what a hung test left running: processes with this run's SLIPWAY_GATES."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get("SLIPWAY_GATES") == scratch:
@@ -281,20 +281,20 @@ def stop(scratch: str) -> None:
 
 
 def page(said: str, found: Verdict) -> str:
-    """dev/docs/gates.md."""
+    """The text of dev/docs/gates.md."""
     excused = "\n".join(f"- {line}" for line in found.notes["excused"]) or "None."
     return f"""# Gates that really close
 
 Written by `make bench NAME=gates ARGS=--write`; do not edit.
 
-Every place of `src` and of the Makefile that can say no was made to say yes, one at a time, and a test had to go red.
-The places are read from the source, not chosen: whatever makes a check (`Check(…)`, and every call of a helper that
-returns checks, or links of `verify`'s chain), finds a link's source wrong (`Invalid(…)`), raises a refusal (every error but
-`ConfigError`, which is about settings and judges nothing), enforces a verdict, says `fail` or `unsure`, or ends with an
-exit code. `dev/mutation/mutants.py` finds them, `dev/mutation/gates.py` opens them. Tests that need a cluster take no part.
+Every check in `src` and the Makefile was disabled, one at a time, and at least one test had to fail.
+The gates are read from the source, not chosen by hand. A gate makes a check (`Check(…)`, and every call of a helper that
+returns checks or links of `verify`'s chain), finds a link's source invalid (`Invalid(…)`), raises a refusal (every error
+but `ConfigError`, which is about settings), enforces a verdict, returns `fail` or `unsure`, or ends with an exit code.
+`dev/mutation/mutants.py` finds them, `dev/mutation/gates.py` opens them. Tests that need a cluster take no part.
 
-**{found.checks[0].value}** opened gates were noticed. Where a refusal stands in an `except`, what follows has nothing to
-go on with: opened, the code crashes instead, which is counted by itself.
+**{found.checks[0].value}** opened gates were noticed. Where a refusal stands in an `except`, the code after it has nothing
+to continue with: opened, it crashes instead, which is counted in its own column.
 
 {said}
 

@@ -1,4 +1,4 @@
-"""Every place where the code can say no, found in its source; and that source with a switch at each of them.
+"""Find every gate in the source, and put a switch at each of them.
 
 A switch is off until SLIPWAY_MUTANT names it; then the place lets everything through. While SLIPWAY_REACHED names
 a folder, a test in which a switch would have changed something is noted there: only such a test can notice a mutant.
@@ -67,7 +67,7 @@ class _Late:
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One place that can say no: `name` is file:line:column, `gate` the function, `what` the line's own words."""
+    """One gate that can be opened: `name` is file:line:column, `gate` the function, `what` the line's own words."""
 
     name: str
     file: str
@@ -121,7 +121,7 @@ def _harmless(node: ast.FunctionDef) -> bool:
 
 
 class Instrument(ast.NodeTransformer):
-    """Puts the switches into one module, and lists them in `found`.
+    """Put the switches into one module, and lists them in `found`.
 
     `imported` maps each imported name to its dotted module or object, so that two modules of one name in two rooms are
     told apart.

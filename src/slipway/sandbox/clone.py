@@ -1,4 +1,4 @@
-"""Scratch clone for `loop`: run commands in it and record the results; a program ends before its function returns."""
+"""Scratch clone for `loop`: run commands in it and record the results; no program outlives the function that started it."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def refuse_stuck_image(context: DrillContext, timeline: Timeline, image: str, wh
 
 
 def has_pass(context: DrillContext) -> bool:
-    """Whether the cluster has a pass for the last line of staging's ledger."""
+    """Return whether the cluster has a pass for the last line of staging's ledger."""
     try:
         return context.cluster_evidence().verdict == "pass"
     except (CheckFailed, Inconclusive):

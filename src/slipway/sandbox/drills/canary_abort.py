@@ -127,7 +127,7 @@ def wrong(context: DrillContext, timeline: Timeline) -> None:
 
 
 def is_aborted(context: DrillContext, image: str) -> bool:
-    """Whether the Rollout that holds `image` was aborted."""
+    """Return whether the Rollout that holds `image` was aborted."""
     raw = context.get_object("production", "rollouts.argoproj.io", "serve")
     images = [container["image"] for container in raw["spec"]["template"]["spec"]["containers"]]
     return bool(raw.get("status", {}).get("abort")) and images[0] == image

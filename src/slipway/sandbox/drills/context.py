@@ -221,7 +221,7 @@ def open_context(root: Path, params: config.Params) -> DrillContext:
 
 
 def is_stale(work: Path) -> bool:
-    """Whether the packaged bento is of other files than HEAD's."""
+    """Return whether the packaged bento is of other files than HEAD's."""
     record = files.read_json(work / "reports/image.json")
     try:
         package.packaged(work)

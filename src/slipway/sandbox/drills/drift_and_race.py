@@ -67,7 +67,7 @@ def last_gate_verdict(context: DrillContext) -> Mapping[str, Any]:
 
 
 def is_healed(context: DrillContext) -> bool:
-    """Whether image, number of pods and Service match Git again."""
+    """Return whether image, number of pods and Service match Git again."""
     try:
         spec = context.get_object("staging", "deployment", "serve")["spec"]
         context.get_object("staging", "service", "serve")
