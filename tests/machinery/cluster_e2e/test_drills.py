@@ -11,8 +11,8 @@ pytestmark = pytest.mark.cluster
 
 
 @pytest.mark.parametrize("name", ["edit", "tampered"])
-def test_drill_ends_as_it_should(world: DrillContext, name: str) -> None:
-    found = drill.run_drill(world, name)
+def test_drill_ends_as_it_should(drill_context: DrillContext, name: str) -> None:
+    found = drill.run_drill(drill_context, name)
     assert found.wrong == ""
     assert found.detected_s is not None
     assert found.recovered_s is not None
