@@ -27,10 +27,10 @@ def refuse_late_release(context: DrillContext, timeline: Timeline) -> None:
     app = context.wait_for_operation("staging", revision)
     gates = {hook.phase for hook in app.hooks if hook.kind == "PostSync"}
     timeline.expect(
-        (app.phase, gates) == ("Failed", {"Failed"}), f"the sync {app.phase}, its gate {gates}, limit: Failed"
+        (app.phase, gates) == ("Failed", {"Failed"}), f"the sync {app.phase}, its gate {gates}", allowed="Failed"
     )
     proof = context.cluster_evidence()
-    timeline.expect(proof.verdict == "fail", f"the evidence says {proof.verdict}, limit: fail")
+    timeline.expect(proof.verdict == "fail", f"the evidence says {proof.verdict}", allowed="fail")
     timeline.detect(f"load gate: no, p95 {proof.p95_ms or 0:.0f} ms over {proof.requests:,} requests")
     context.run_verb("promote", "--source", "cluster", "--push", code=CheckFailed.code)
 
@@ -84,7 +84,7 @@ def check_production_answers(
     requests = files.read_json(bento_folder(context, line) / "src/models/golden.json")
     with deploy.endpoint(context.sandbox, "production", service) as host:
         check = golden.replay(host, requests, tolerance=context.params.package.tolerance)
-    timeline.expect(check.ok is True, f"production differs from its model by {check.value}, limit: {check.limit}")
+    timeline.expect(check.ok is True, f"production differs from its model by {check.value}", allowed=check.limit)
 
 
 def refuse_stuck_image(context: DrillContext, timeline: Timeline, image: str, what: str) -> None:
@@ -93,10 +93,10 @@ def refuse_stuck_image(context: DrillContext, timeline: Timeline, image: str, wh
     revision = context.force_image("staging", image, f"Drill: an image that {what}")
     timeline.inject(f"an image that {what}")
     app = context.wait_for_operation("staging", revision)
-    timeline.expect(app.phase == "Failed", f"the sync {app.phase}, limit: Failed")
+    timeline.expect(app.phase == "Failed", f"the sync {app.phase}", allowed="Failed")
     serving = [pod.image for pod in pods.list_pods(context.app("staging")) if pod.ready]
-    timeline.expect(serving == [good], f"ready pods run {serving}, limit: the old image alone")
-    timeline.expect(not has_pass(context), "there is evidence about an image that never ran, limit: none")
+    timeline.expect(serving == [good], f"ready pods run {serving}", allowed="the old image alone")
+    timeline.expect(not has_pass(context), "there is evidence about an image that never ran", allowed="none")
     timeline.detect(f"sync Failed: {app.message}"[:120])
     context.run_verb("promote", "--source", "cluster", "--push", code=Inconclusive.code)
     context.run_verb("rollback", "--env", "staging", "--reason", f"drill: an image that {what}", "--push")

@@ -109,7 +109,7 @@ def wrong(context: DrillContext, timeline: Timeline) -> None:
         bad_releases.check_production_answers(context, timeline, good, "serve-stable")
         message = receiver.wait(DISPATCH, seconds=DISPATCH_SECONDS)
         words = rollback_words(message)
-        timeline.expect(f"--of={image}" in words, f"the dispatch is {words}, limit: about {image}")
+        timeline.expect(f"--of={image}" in words, f"the dispatch is {words}", allowed=f"about {image}")
         context.sandbox.record_step("dispatch", " ".join(words)[:300], max(0.0, message.at - aborted_at))
         context.run_verb(*words)
         revert = time.monotonic() - min(aborted_at, message.at)
@@ -121,7 +121,7 @@ def wrong(context: DrillContext, timeline: Timeline) -> None:
         context.sandbox.record_step("figure", timeline.figure, revert)
         context.settle()
         serving = {pod.image for pod in pods.list_pods(context.app("production"))}
-        timeline.expect(serving == {good.image}, f"production runs {serving}, limit: {good.image}")
+        timeline.expect(serving == {good.image}, f"production runs {serving}", allowed=f"{good.image}")
         timeline.recover("the commit took it back; stable served all the time")
     turn_canary(context, on=False)
 
@@ -141,7 +141,7 @@ def failed_answer_checks(context: DrillContext, timeline: Timeline) -> str:
     failed = failed_checks(log)
     timeline.expect(bool(failed), f"the analysis has no verdict, or no no: {log[-500:]}")
     other = [name for name in failed if not name.startswith(ANSWER_CHECKS)]
-    timeline.expect(not other, f"the analysis says no to {', '.join(other)}, limit: what it answers alone")
+    timeline.expect(not other, f"the analysis says no to {', '.join(other)}", allowed="what it answers alone")
     return ", ".join(f"{name} {value}" for name, value in failed.items())
 
 

@@ -46,11 +46,12 @@ def edit(context: DrillContext, timeline: Timeline) -> None:
         )
         argocd.run("app", "sync", app, "--replace", "--resource", "apps:Deployment:serve")
         context.settle()
-    timeline.expect(HAND not in variable_names(context), f"{HAND} is there yet, limit: what Git says alone")
-    timeline.expect(last_gate_uid(context) == gate, "the gate ran again, limit: healing runs no hooks")
+    timeline.expect(HAND not in variable_names(context), f"{HAND} is there yet", allowed="what Git says alone")
+    timeline.expect(last_gate_uid(context) == gate, "the gate ran again", allowed="healing runs no hooks")
     timeline.expect(
         last_gate_verdict(context) == verdict,
-        f"the gate's verdict is {last_gate_verdict(context)}, limit: unchanged, {verdict}",
+        f"the gate's verdict is {last_gate_verdict(context)}",
+        allowed=f"unchanged, {verdict}",
     )
     timeline.recover("healed from Git; no gate ran, the verdict is unchanged")
 
@@ -126,5 +127,7 @@ def race_outcome(codes: list[int], commits: list[str], first: str, second: str) 
         return "both released, in order: the later one was made anew on the new tip"
     if (codes, commits) == ([CheckFailed.code, 0], [second]):
         return "the newer one released, the older one refused"
-    raise CheckFailed(f"drill race: exit codes {codes}, lines of {[commit[:12] for commit in commits]}, "
-                  f"limit: {first[:12]} then {second[:12]}, or the latter alone")  # fmt: skip
+    raise CheckFailed(
+        f"drill race: exit codes {codes}, lines of {[commit[:12] for commit in commits]}",
+        allowed=f"{first[:12]} then {second[:12]}, or the latter alone",
+    )

@@ -34,11 +34,14 @@ def remote_ledgers(context: DrillContext) -> list[str]:
 
 def expect_untouched(context: DrillContext, timeline: Timeline, before: list[str]) -> None:
     """Expect that no ledger changed, in the clone or the remote, and that no unfinished file is left."""
-    timeline.expect(remote_ledgers(context) == before, "a ledger of the remote was changed, limit: nothing is bumped")
+    timeline.expect(
+        remote_ledgers(context) == before, "a ledger of the remote was changed", allowed="nothing is bumped"
+    )
     leftovers = [path.name for path in environment.cache_home(context.work).glob("bump-*")]
     timeline.expect(
         not git.uncommitted_files(context.work) and not leftovers,
-        f"left over: {[*git.uncommitted_files(context.work), *leftovers]}, limit: nothing",
+        f"left over: {[*git.uncommitted_files(context.work), *leftovers]}",
+        allowed="nothing",
     )
 
 

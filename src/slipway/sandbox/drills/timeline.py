@@ -44,7 +44,7 @@ class Timeline:
         """Seconds since the injection; 0 before it."""
         return self.clock() - self.at if self.at is not None else 0.0
 
-    def expect(self, holds: bool, what: str) -> None:
-        """Raise CheckFailed with `what` differs unless `holds`."""
+    def expect(self, holds: bool, difference: str, *, allowed: str = "") -> None:
+        """Raise CheckFailed with the difference, and what is allowed instead, unless `holds`."""
         if not holds:
-            raise CheckFailed(f"drill {self.name}: {what}")
+            raise CheckFailed(f"drill {self.name}: {difference}", allowed=allowed)
