@@ -1,7 +1,7 @@
 """The delivery's figures on a cluster, each with its parts; a limit that is missed ends in exit code 4.
 
     make bench NAME=delivery                                           all of them, about fifteen minutes
-    make loop TARGET=cluster ARGS=--keep; make bench NAME=delivery     the same in the world that the loop kept
+    make loop TARGET=cluster ARGS=--keep; make bench NAME=delivery     the same in the sandbox that the loop kept
     make bench NAME=delivery ARGS="judged promotion"                   only these (a promotion needs a release before it)
 
 Nothing is hastened: the load gate sends for its 30 s. What GitHub adds before it (a runner, the check-out, the cached
@@ -35,14 +35,14 @@ from slipway.sandbox.drills.context import DrillContext
 from slipway.sandbox.drills.timeline import Timeline
 
 VERBS = (("review",), ("track",), ("package",), ("image",), ("release", "gate", "--push"), ("release", "--push"))
-"""What release.yml runs after a merge, in its order."""
+"""The verbs of release.yml after a merge, in order."""
 KEY = "train.estimators.boosting.max_iter"
 UPDATE_SECONDS, KILL_SECONDS = 90.0, 45.0
-"""How long clients send during an update, and while a pod is killed: longer than either takes."""
+"""Seconds of load during an update, and while a pod is killed: longer than either takes."""
 
 
 def enter(root: Path, params: config.Params) -> tuple[DrillContext, bool]:
-    """The world that the loop kept, with the load gate as it is in earnest, or a new one; whether it was there already."""
+    """The sandbox that the loop kept, with the real load gate, or a new one; and whether it was kept."""
     there = context.kept_sandbox(root, params.track.model)
     kept = there is not None
     if there is None:
@@ -132,13 +132,13 @@ def promotion(there: DrillContext) -> list[Check]:
 
 
 def moved(there: DrillContext) -> bool:
-    """Whether every pod that is not on its way out runs what the ledger says, and is ready."""
+    """Return whether every pod that is not terminating runs the ledger's image and is ready."""
     image, running = there_image(there), pods.list_pods(there.app("production"))
     return bool(running) and all(pod.image == image and pod.ready for pod in running)
 
 
 def there_image(there: DrillContext) -> str:
-    """What production runs by its ledger."""
+    """Production's image by its ledger."""
     return str(there.last_line("production").image)
 
 
@@ -174,7 +174,7 @@ def kill(there: DrillContext) -> list[Check]:
 
 
 def shown(name: str, seen: moments.Sent, limit: int | None = 0, *, retried: bool = False) -> list[Check]:
-    """What clients saw, as rows of the table."""
+    """The clients' results as rows of the table."""
     assert seen.requests >= 1000, f"only {seen.requests} requests: nothing can be said"
     if seen.failures:
         talk.print(f"{name}: failed after {', '.join(f'{at:.2f}' for at in seen.failures)} s", soft_wrap=True)

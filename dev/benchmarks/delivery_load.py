@@ -41,7 +41,7 @@ class Load:
         self.space, self.seconds, self._started = there.app("production"), seconds, time.monotonic()
 
     def log(self) -> str:
-        """What it said so far; nothing before it runs."""
+        """Its output so far; empty before it runs."""
         pods = json.loads(kubectl.run("-n", self.space, "get", "pods", "-l", f"job-name={NAME}", "-o", "json"))
         states = [one.get("status", {}).get("phase") for one in pods["items"]]
         return kubectl.hook_log(self.space, NAME) if states and states[0] != "Pending" else ""
@@ -101,7 +101,7 @@ def names(there: DrillContext) -> set[str]:
 
 
 def whole(there: DrillContext, image: str, count: int) -> bool:
-    """Whether production runs as many ready pods as before, all of one image, and no other is left."""
+    """Return whether production runs as many ready pods as before, all of one image, and no other is left."""
     running = pods.list_pods(there.app("production"))
     return len(names(there)) == len(running) >= count and all(pod.ready and pod.image == image for pod in running)
 

@@ -41,7 +41,7 @@ def one(rows: Sequence[Record], **wanted: object) -> Record:
 
 
 def tables(record: Record) -> str:
-    """Everything that is measured, as Markdown."""
+    """The measurements as Markdown tables."""
     limits = record["settings"]
     said = (
         f"Settings: margin {limits['margin']:g}, slice margin {limits['slice_margin']:g}, confidence "

@@ -46,7 +46,7 @@ def filled(page: str, made: dict[str, str]) -> str:
 
 
 def parts(figures: Path = FIGURES) -> dict[str, str]:
-    """What is made, by the record that it is made from."""
+    """The generated parts, by the record that each is made from."""
     made: dict[str, Callable[[Record], str]] = {"serving": serving, "score": checks, "latency": latency, "cost": cost}
     return {name: work(files.read_json(figures / f"{name}.json")) for name, work in made.items()}
 

@@ -31,7 +31,7 @@ from slipway.serving.parquet_chunks import ChunkValidator
 
 ROWS = 1_000_000
 TIMES = 3
-"""How much larger the file is on which memory is measured once more."""
+"""Factor by which the second file is larger, on which memory is measured again."""
 PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 

@@ -1,4 +1,4 @@
-"""What serving costs: the same model behind nine servers, in turns on the same core, each answer checked first.
+"""Cost of serving: the same model behind nine servers, in turns on the same core, each answer checked first.
 
     make bench NAME=serving                 about five minutes on two cores; writes dev/figures/serving.json
     make bench NAME=serving ARGS=--brief    a quarter of it, and nothing is written
@@ -52,7 +52,7 @@ def measured(rival: Rival, golden: Rows, seconds: float) -> None:
 
 
 def checked(rival: Rival, rows: Rows, wanted: Sequence[float]) -> bool:
-    """Whether it answers the golden rows rightly, one by one and many at once; the empty one need not."""
+    """Return whether a server answers the golden rows rightly, singly and in batches; the empty one need not."""
     if rival.name == "empty":
         return True
     found = [rival.answers(rows, count) for count in ROWS]
@@ -98,7 +98,7 @@ def scaling(bento: Path, scratch: Path, golden: Rows) -> dict[str, float]:
 
 
 def run(starts: int, rounds: int, seconds: float) -> dict[str, Any]:
-    """Everything, as one record."""
+    """Measure everything; one record."""
     bento, found = prepared(), json.loads((ROOT / "models/golden.json").read_text("utf-8"))
     golden, wanted = [each["row"] for each in found], [each["prediction"] for each in found]
     with ExitStack() as stack:

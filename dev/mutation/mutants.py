@@ -16,7 +16,7 @@ from pathlib import Path
 NOT_GATES = {"ConfigError"}
 """A wrong setting is no verdict: nothing was looked at yet. What is derived from it has a name, and is one."""
 MADE = {"Check", "Link"}
-"""What holds or does not, by class."""
+"""Classes of results that hold or do not."""
 EXCUSE = re.compile(r"# no gate: (.*)")
 OPENED = "lambda given: 0 if given else given"
 """An exit code."""
