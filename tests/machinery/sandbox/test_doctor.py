@@ -66,7 +66,7 @@ def test_every_question_has_its_row(tmp_path: Path) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs may take as long as a busy machine needs."""
-    monkeypatch.setattr(doctor, "TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr(doctor, "TIMEOUT_SECONDS", 10.0)
 
 
 @pytest.mark.usefixtures("patient")
