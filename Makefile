@@ -80,7 +80,7 @@ lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/comman
 	@$(commands) docs/commands.md >/dev/null
 
 bench: setup ## figures, each a ratio within one run (or one: NAME=judge, latency, gates, images, delivery …)
-	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/benchmarks/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
+	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
 
 cluster: ## a cluster for TARGET=cluster, printed as exports: the one beside the project, or kind's where docker is
 	@.ci/cluster
@@ -134,7 +134,7 @@ changes:
 	@code=true; if base=$$(git rev-parse --verify --quiet --end-of-options "$$BASE^{commit}"); then \
 	git diff --quiet --no-ext-diff --ignore-submodules=none "$$base" HEAD -- $(PROSE) && code=false; fi; \
 	echo "code=$$code" | tee -a "$${GITHUB_OUTPUT:-/dev/null}"
-PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)LICENSE'
+PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)dev/docs/**' ':(exclude,glob)dev/figures/**' ':(exclude,glob)LICENSE'
 
 mutants: setup # `make bench NAME=gates`, as a verb of one word
 	@$(PY) dev/mutation/gates.py

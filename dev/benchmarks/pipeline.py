@@ -174,7 +174,7 @@ def verdict_time(rows: int = 80_000, days: int = 92) -> list[Check]:
 
 
 def auc() -> list[Check]:
-    """What the model is worth: on the default windows, on the whole year's last quarter, and flattered."""
+    """The model's AUC: on the default windows, on the year's last quarter, and on a random split, which flatters."""
     params, table = year()
     spec = problem.load(params.problem)
     frame = features.features(spec, table)

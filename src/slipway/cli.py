@@ -329,7 +329,7 @@ def loop(
     from slipway.sandbox import loop
 
     if stop:
-        return talk.print(f"[bold]loop[/bold] {loop.clear(Path().resolve())} stopped")
+        return talk.print(f"[bold]loop[/bold] {loop.remove_everything(Path().resolve())} stopped")
     loop.run(config.load(), keep=keep, target=target, port=port)
 
 

@@ -18,7 +18,7 @@ RECIPE = ("Dockerfile", ".dockerignore", "requirements/serve.lock")
 """Files, next to the bento, that an image is built from."""
 WRITTEN = ("--", ".", ":(exclude)releases", ":(exclude)k8s/overlays", ":(exclude)k8s/components/gate")
 """Arguments of `git diff`: all files but those that machines write."""
-PROSE = ("*.md", ".github/**/*.md", "docs/**", "LICENSE")
+PROSE = ("*.md", ".github/**/*.md", "docs/**", "dev/docs/**", "dev/figures/**", "LICENSE")
 ASIDE = tuple(f":(exclude,glob){name}" for name in ("releases/**", "k8s/overlays/**", "k8s/components/gate/**", *PROSE))
 """Excludes what machines write, and prose: a commit of nothing else gives nothing to release."""
 
