@@ -28,7 +28,8 @@ from slipway.reporting import report_data
 from support.committed_project import save
 from support.latency_samples import LIMITS as BANDS
 from support.latency_samples import limited, times
-from support.packable_project import ROOT, committed
+from support.packable_project import committed
+from support.paths import OBJECTIVE
 
 LIMITS = BANDS.model_copy(update={
     "warm_seconds": 0.05, "seconds": 0.4, "again_seconds": 0.4, "min_rounds": 3,
@@ -77,7 +78,7 @@ def repository(packable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The bikes' service, committed, with limits for a test. Read only."""
     folder = committed(packable, tmp_path_factory.mktemp("latency") / "a b é")
     (folder / "loadtests").mkdir()
-    shutil.copy(ROOT / "loadtests/slo.yaml", folder / "loadtests")
+    shutil.copy(OBJECTIVE, folder / "loadtests")
     limited(folder, LIMITS.model_dump())
     return save(folder)
 

@@ -63,32 +63,36 @@ source_pkgs = ["bikes"]
 parallel = true
 """
 TESTS = {
-    "repository": """\
+    "machinery/template/test_repository": """\
         from pathlib import Path
 
 
         def test_readme_names_a_file_that_is_there() -> None:
             assert Path(Path("README.md").read_text().split("`")[1]).exists()
         """,
-    "stages": """\
+    "machinery/template/test_names": """\
+        def test_nothing_has_an_old_name() -> None:
+            assert True
+        """,
+    "machinery/template/test_stages": """\
         def test_nothing_is_staged() -> None:
             assert True
         """,
-    "workflows": """\
+    "machinery/template/test_workflows": """\
         from pathlib import Path
 
 
         def test_there_are_workflows() -> None:
             assert list(Path(".github/workflows").glob("*.yml"))
         """,
-    "k8s": """\
+    "machinery/template/test_manifests_written": """\
         from pathlib import Path
 
 
         def test_there_are_overlays() -> None:
             assert list(Path("k8s/overlays").glob("*/kustomization.yaml"))
         """,
-    "bikes": """\
+    "project/test_bikes": """\
         from bikes import problem
 
 
@@ -96,6 +100,7 @@ TESTS = {
             assert problem.PROBLEM.name == "bikes"
         """,
 }
+"""By their place below tests: those that `make check` runs, and the project's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +262,9 @@ def stubs(checkout: Path) -> list[str]:
 
 def environment(*, home: Path | None = None) -> dict[str, str]:
     """This machine's, without what tests, an outer make or an outer workflow have set."""
-    drop = re.compile(r"^(MAKE|MFLAGS|PYTHON|GITHUB_|ACTIONS_|COV_|COVERAGE_|VIRTUAL_ENV|(CI|ARGS|BASE|NAME)$|PYTEST)")
+    drop = re.compile(
+        r"^(MAKE|MFLAGS|PYTHON|GITHUB_|ACTIONS_|COV_|COVERAGE_|VIRTUAL_ENV|(CI|ARGS|BASE|NAME|ONLY)$|PYTEST)"
+    )
     kept = {name: value for name, value in os.environ.items() if not drop.match(name)}
     homes = {"XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")} if home else {}
     return kept | homes | {"OMP_NUM_THREADS": "1"}
@@ -274,10 +281,11 @@ def project(folder: Path) -> Project:
     (made.work / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     (made.work / "README.md").write_text("# Bikes\n\nThe numbers are in `params.yaml`.\n", encoding="utf-8")
     (made.work / "docs").mkdir()
-    (made.work / "tests").mkdir()
     for name, text in TESTS.items():
         lines = [line.removeprefix("        ") for line in text.splitlines(keepends=True)]
-        (made.work / f"tests/test_{name}.py").write_text("".join(lines), encoding="utf-8")
+        path = made.work / f"tests/{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines), encoding="utf-8")
     for group in GROUPS:
         (made.work / f"requirements/{group}.lock").write_text("", encoding="utf-8")
     venv(made.work / ".venv", made.work / "requirements/dev.lock")
