@@ -52,6 +52,15 @@ files = ["src/bikes"]
 follow_imports = "skip"
 ignore_missing_imports = true
 
+[tool.importlinter]
+root_package = "bikes"
+
+[[tool.importlinter.contracts]]
+name = "The model does not read sources"
+type = "forbidden"
+source_modules = ["bikes.model"]
+forbidden_modules = ["bikes.ingest"]
+
 [tool.pytest.ini_options]
 addopts = "--strict-markers"
 markers = ["cluster: none here", "act: none here"]

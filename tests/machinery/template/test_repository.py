@@ -239,3 +239,21 @@ def test_first_day_table_has_every_workflow_and_is_true() -> None:
     assert "newName: localhost:" in text(ROOT / "k8s/overlays/staging/kustomization.yaml")
     assert "localhost" in skipped["release"]
     assert config.load(ROOT / "params.yaml").release.status in skipped["promote"]
+
+
+# The map is true
+
+
+def test_map_names_every_room_and_only_paths_that_exist() -> None:
+    before = text(ROOT / "docs/map.md").partition("## Module names before the rooms")[0]
+    named = set(re.findall(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:yaml|toml|py))`", before))
+    assert [name for name in sorted(named) if not any((base / name).exists() for base in (ROOT, PACKAGE))] == []
+    rooms = {path.parent.relative_to(PACKAGE).as_posix() for path in MODULES.values()} - {"."}
+    assert {f"{room}/" for room in rooms} <= named
+
+
+def test_map_leads_from_every_old_module_to_a_new_one() -> None:
+    after = text(ROOT / "docs/map.md").partition("## Module names before the rooms")[2]
+    rows = re.findall(r"^\| `(\w+)` \| `([\w/.]+)` \|$", after, re.M)
+    assert len(rows) == len(dict(rows)) > 90
+    assert [new for _, new in rows if not (PACKAGE / new).is_file()] == []
