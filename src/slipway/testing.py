@@ -41,8 +41,8 @@ from slipway.serving.onnx_model import FOLDER, Model
 
 CHAPTERS = ("ingest", "features", "train", "export", "evaluate")
 """The chapters that a problem goes through, in their order."""
-STAGES_CHECK = "slipway.pipeline.stages"
-"""The module whose `check(root)` raises a SlipwayError when dvc.yaml lacks something that a stage reaches."""
+STAGES = "slipway.pipeline.stages"
+"""The module that follows what a stage reaches, and keeps a fingerprint of its code and libraries."""
 LEAK_MOMENTS = 6
 """Parts of seven: moments that fall into different hours of a day, however many rows a day has."""
 ROWS = 10
@@ -151,6 +151,14 @@ def question_example(spec: Problem) -> dict[str, Any] | None:
         return None
     fields = importlib.import_module(spec.lookup).Question.model_fields
     return {name: field.examples[0] for name, field in fields.items() if field.examples}
+
+
+def undeclared(params: list[Any], stage: str, sections: set[str], fingerprints: str) -> list[str]:
+    """What a stage reads and does not name in its `params` of dvc.yaml: sections, and its key in the fingerprints' file."""
+    names = {key.split(".")[0] for key in params if isinstance(key, str)}
+    files_named = {name: keys or [] for key in params if isinstance(key, Mapping) for name, keys in key.items()}
+    fingerprint = [] if stage in files_named.get(fingerprints, []) else [f"{fingerprints}: [{stage}]"]
+    return sorted(sections - names) + fingerprint
 
 
 def render_command() -> list[str]:
@@ -274,13 +282,22 @@ class ProjectChecks:
         broken = {name: objects for name, objects in rendered.items() if isinstance(objects, str)}
         assert not broken, "\n".join(f"overlay {name} does not render: {message}" for name, message in broken.items())
 
-    def test_stages_name_what_they_reach(self, project_root: Path) -> None:
-        """dvc.yaml names every section of params.yaml and all code that a stage reaches."""
+    def test_stages_declare_what_they_reach(self, project_root: Path) -> None:
+        """Each stage of dvc.yaml names the sections of params.yaml that it reads and its fingerprint, which is current."""
         if not (project_root / "dvc.yaml").exists():
             pytest.skip("there is no dvc.yaml here")
-        if importlib.util.find_spec(STAGES_CHECK) is None:
-            pytest.skip(f"the stages of dvc.yaml were NOT checked: there is no {STAGES_CHECK}")
+        if importlib.util.find_spec(STAGES) is None:
+            pytest.skip(f"the stages of dvc.yaml were NOT checked: this version has no {STAGES}")
+        stages = importlib.import_module(STAGES)
+        declared = YAML(typ="safe").load((project_root / "dvc.yaml").read_text("utf-8"))["stages"]
         try:
-            importlib.import_module(STAGES_CHECK).check(project_root)
+            lacks = {
+                name: undeclared(declared[name].get("params", []), name, code.sections, str(stages.FINGERPRINTS))
+                for name, code in stages.reaches(project_root).items()
+            }
+            stale = stages.stale(project_root)
         except SlipwayError as error:
             fail("dvc.yaml", error)
+        wrong = [f"stage {name} lacks {', '.join(keys)} under params" for name, keys in lacks.items() if keys]
+        assert not wrong, f"dvc.yaml: {'; '.join(wrong)}"
+        assert not stale, f"{stages.FINGERPRINTS} is stale: {', '.join(stale)}\nnext: make repro"

@@ -126,3 +126,12 @@ def test_a_bug_keeps_its_traceback() -> None:
         testing.fail("features", ZeroDivisionError())
     with pytest.raises(pytest.fail.Exception, match="train: no\nnext: a step"):
         testing.fail("train", SlipwayError("no", hint="a step"))
+
+
+def test_sections_and_fingerprint_of_a_stage_are_named() -> None:
+    params = ["problem", "train.estimator", {"prints.yaml": ["train"]}]
+    assert testing.undeclared(params, "train", {"problem", "train"}, "prints.yaml") == []
+    assert testing.undeclared(params, "train", {"seed"}, "prints.yaml") == ["seed"]
+    assert testing.undeclared(["problem", {"other.yaml": None}], "train", set(), "prints.yaml") == [
+        "prints.yaml: [train]"
+    ]
