@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import joblib
 import polars as pl
@@ -87,8 +87,7 @@ def fail(what: str, error: Exception) -> NoReturn:
 
 def sample_params(params: config.Params, table: pl.DataFrame) -> config.Params:
     """The project's parameters with windows and limits sized to `table`: the last fifth of its days is the test window."""
-    days = pl.select(first=pl.lit(table["day"].min()), last=pl.lit(table["day"].max())).row(0)
-    first, last = (day if isinstance(day, date) else date.min for day in days)
+    first, last = (cast("date", day) for day in (table["day"].min(), table["day"].max()))
     windows = {"until": last + timedelta(days=1), "test_days": max(1, ((last - first).days + 1) // 5)}
     small = {"min_rows": 1, "resamples": 20, "min_slice_rows": 1, "importance_rows": 200, "sample_rows": 2000}
     return params.model_copy(
