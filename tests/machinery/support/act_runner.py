@@ -71,6 +71,10 @@ testpaths = ["tests"]
 source_pkgs = ["bikes"]
 parallel = true
 """
+LINT_IMPORTS = """\
+#!/bin/sh
+exec "$(dirname "$0")/python" -c "from importlinter.cli import lint_imports_command; lint_imports_command()" "$@"
+"""
 TESTS = {
     "machinery/template/test_repository": """\
         from pathlib import Path
@@ -338,5 +342,11 @@ def venv(folder: Path, lock: Path) -> None:
     (pointer,) = folder.glob("lib/python3*/site-packages/slipway.pth")
     pointer.unlink()  # a new file: the old one is also the real environment's
     pointer.write_text("../../../../src\n", encoding="utf-8")
+    script = (
+        folder / "bin/lint-imports"
+    )  # its first line names the real environment's interpreter, which knows no bikes
+    script.unlink()
+    script.write_text(LINT_IMPORTS, encoding="utf-8")
+    script.chmod(0o755)
     (folder / "ready").unlink(missing_ok=True)
     shutil.copy(lock, folder / "ready")
