@@ -1,1 +1,1 @@
-"""The worked problem: will this flight arrive 15 or more minutes late? Replace this package with yours."""
+"""The example problem: will this flight arrive 15 or more minutes late? Replace this package with your own."""

@@ -1,4 +1,4 @@
-"""What is known of a flight two hours before its scheduled departure; nothing later may enter."""
+"""Build the inputs of the model from what is known two hours before a scheduled departure."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ RATES = {
     "rate_hour": ["origin", "hour"],
     "rate_flight": ["flight"],
 }
-"""28-day late rates and the keys they are taken by."""
+"""The columns by which each 28-day late rate is grouped."""
 
 
 def features(table: pl.DataFrame) -> pl.DataFrame:
     """Table → `row_id`, `day`, `sched_dep`, `late`, the slices and the inputs; only rows with a label.
 
-    Rows keep the order of the table. Every fact used is known at `sched_dep` − 2 h.
+    Rows keep the order of the table. Every value used is known at `sched_dep` − 2 h.
     """
-    here = pl.col("sched_dep").dt.convert_time_zone("America/New_York")
+    local = pl.col("sched_dep").dt.convert_time_zone("America/New_York")
     frame = table.with_columns(
-        asked=pl.col("sched_dep") - HORIZON,
-        weekday=here.dt.weekday().cast(pl.Float64),
-        minute=(here.dt.hour().cast(pl.Int64) * 60 + here.dt.minute()).cast(pl.Float64),
-        hour=here.dt.hour(),
+        cutoff=pl.col("sched_dep") - HORIZON,
+        weekday=local.dt.weekday().cast(pl.Float64),
+        minute=(local.dt.hour().cast(pl.Int64) * 60 + local.dt.minute()).cast(pl.Float64),
+        hour=local.dt.hour(),
         month=pl.col("day").dt.strftime("%Y-%m"),
         city=pl.lit("NYC"),
     )
@@ -42,8 +42,8 @@ def features(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _recent(frame: pl.DataFrame) -> pl.DataFrame:
-    """Operations seen in the two hours before asking, and how busy the schedule is."""
-    gone = frame.filter(pl.col("departed_at").is_not_null()).select(
+    """Add operations of the two hours before the cutoff, and how busy the schedule is."""
+    departures = frame.filter(pl.col("departed_at").is_not_null()).select(
         "origin",
         "carrier",
         "city",
@@ -51,24 +51,25 @@ def _recent(frame: pl.DataFrame) -> pl.DataFrame:
         delay="dep_delay",
         late15=(pl.col("dep_delay") >= 15).cast(pl.Float64),
     )
-    asked, before = pl.col("asked"), pl.col("asked") - RECENT
+    cutoff, start = pl.col("cutoff"), pl.col("cutoff") - RECENT
     values = ("delay", "late15")
-    origin = _between(frame, gone, ["origin"], before, asked, values)
-    carrier = _between(frame, gone, ["origin", "carrier"], before, asked, values)
-    city = _between(frame, gone, ["city"], before, asked, values)
+    origin = _between(frame, departures, ["origin"], start, cutoff, values)
+    carrier = _between(frame, departures, ["origin", "carrier"], start, cutoff, values)
+    city = _between(frame, departures, ["city"], start, cutoff, values)
     schedule = frame.select("origin", at="sched_dep")
     hour = _between(frame, schedule, ["origin"], pl.col("sched_dep") - pl.duration(hours=1), pl.col("sched_dep"))
-    due = _between(frame, schedule, ["origin"], before, asked)
-    # Of the flights due in the window, one is gone at a moment m when m is past both its schedule and its departure.
-    served = frame.select(
+    due = _between(frame, schedule, ["origin"], start, cutoff)
+    # A flight has gone at a moment m when m is past both its schedule and its departure. Those that went are counted
+    # up to the cutoff, without those whose schedule is older than the window.
+    gone = frame.select(
         "origin",
         at=pl.max_horizontal("departed_at", "sched_dep"),
         leaves=pl.col("sched_dep") + RECENT,
-        known=pl.col("departed_at").is_not_null(),
-    ).filter(pl.col("known") & (pl.col("at") < pl.col("leaves")))
-    since = pl.lit(0).cast(pl.Datetime("us", "UTC"))
-    came = _between(frame, served, ["origin"], since, asked)["n"]
-    left = _between(frame, served.select("origin", at="leaves"), ["origin"], since, asked)["n"]
+        has_departed=pl.col("departed_at").is_not_null(),
+    ).filter(pl.col("has_departed") & (pl.col("at") < pl.col("leaves")))
+    epoch = pl.lit(0).cast(pl.Datetime("us", "UTC"))
+    gone_ever = _between(frame, gone, ["origin"], epoch, cutoff)["n"]
+    gone_earlier = _between(frame, gone.select("origin", at="leaves"), ["origin"], epoch, cutoff)["n"]
     return frame.with_columns(
         scheduled=hour["n"],
         departed=origin["n"],
@@ -76,7 +77,7 @@ def _recent(frame: pl.DataFrame) -> pl.DataFrame:
         late_share=_mean(origin, "late15"),
         delay_carrier=_mean(carrier, "delay"),
         delay_city=_mean(city, "delay"),
-        waiting=due["n"] - (came - left),
+        waiting=due["n"] - (gone_ever - gone_earlier),
     )
 
 
@@ -104,12 +105,12 @@ def _between(
 
 
 def _asof(ends: pl.DataFrame, running: pl.DataFrame, by: Sequence[str], edge: str) -> pl.DataFrame:
-    found = ends.sort(edge).join_asof(running, left_on=edge, right_on="at", by=list(by), check_sortedness=False)
-    return found.sort("row").select(pl.col(name).fill_null(0.0) for name in running.columns if name not in (*by, "at"))
+    sums = ends.sort(edge).join_asof(running, left_on=edge, right_on="at", by=list(by), check_sortedness=False)
+    return sums.sort("row").select(pl.col(name).fill_null(0.0) for name in running.columns if name not in (*by, "at"))
 
 
 def _rates(frame: pl.DataFrame) -> pl.DataFrame:
-    """Share of late arrivals over 28 complete days.
+    """Add the share of late arrivals over 28 complete days for each key of RATES.
 
     The newest complete day is the day before yesterday: yesterday's last arrivals may still be in the air.
     """

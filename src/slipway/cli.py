@@ -1,4 +1,4 @@
-"""The command line: a verb a chapter. Results on stdout, talk on stderr, errors caught here and nowhere else."""
+"""Define the `slipway` command: results on stdout, messages on stderr, errors caught in `main` and nowhere else."""
 
 from __future__ import annotations
 
@@ -158,17 +158,19 @@ def serve(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) 
 @app.command()
 def load(
     host: Annotated[str, typer.Option(help="Where the service answers.")] = "http://127.0.0.1:3000",
-    of: Annotated[str | None, typer.Option(help="Hash of the bento or image under test, kept as evidence.")] = None,
+    digest: Annotated[
+        str | None, typer.Option("--of", help="Hash of the bento or image under test, kept as evidence.")
+    ] = None,
 ) -> None:
     """Locust drives, loadtests/slo.yaml judges; exit 4 when missed, 5 with too few requests."""
     from slipway.loadtest import load
 
-    talk.print(f"[bold]load[/bold] {load.run(host, of=of)}", soft_wrap=True)
+    talk.print(f"[bold]load[/bold] {load.run(host, of=digest)}", soft_wrap=True)
 
 
 @app.command()
 def score(
-    given: Annotated[
+    source: Annotated[
         Path, typer.Argument(help="A parquet file with the contract's inputs, or a folder of them.", metavar="IN")
     ],
     out: Annotated[Path, typer.Argument(help="The parquet file to write.", metavar="OUT")],
@@ -177,7 +179,7 @@ def score(
     """Predict every row of parquet files, by the graph that is served; killed, the same command goes on."""
     from slipway.serving import score
 
-    talk.print(f"[bold]score[/bold] {escape(score.run(given, out, overwrite=overwrite))}", soft_wrap=True)
+    talk.print(f"[bold]score[/bold] {escape(score.run(source, out, overwrite=overwrite))}", soft_wrap=True)
 
 
 @app.command()
@@ -209,15 +211,15 @@ def release_due() -> None:
     from slipway.core import environment
     from slipway.delivery import release
 
-    why = release.reason_to_skip(Path())
-    print(said := f"due={'false' if why else 'true'}")  # noqa: T201
-    told = {environment.step_output(): said, environment.step_summary(): why}
-    for file, text in told.items():
+    reason = release.reason_to_skip(Path())
+    output = f"due={'false' if reason else 'true'}"
+    print(output)  # noqa: T201
+    for file, text in {environment.step_output(): output, environment.step_summary(): reason}.items():
         if file and text:
             with file.open("a", encoding="utf-8") as out:
                 out.write(f"{text}\n")
-    if why:
-        talk.print(f"[bold]release[/bold] {escape(why)}", soft_wrap=True)
+    if reason:
+        talk.print(f"[bold]release[/bold] {escape(reason)}", soft_wrap=True)
 
 
 @release_app.command("gate")
@@ -244,8 +246,8 @@ def release_log(
         moment = datetime.fromisoformat(at)
     except ValueError:
         raise ConfigError(f"--at {at!r} is no moment", hint="write 2026-03-04T12:00Z") from None
-    held = ledger.line_at(env, moment)
-    print(held.model_dump_json() if held else "null")  # noqa: T201
+    current = ledger.line_at(env, moment)
+    print(current.model_dump_json() if current else "null")  # noqa: T201
 
 
 @app.command()
@@ -267,13 +269,13 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why, in a sentence; the ledger keeps it.")],
     env: Env = "production",
     aborted: Annotated[str | None, typer.Option(help="What an aborted canary's analysis said; - reads it.")] = None,
-    of: Annotated[str | None, typer.Option(help="Only when this digest still runs there.")] = None,
+    digest: Annotated[str | None, typer.Option("--of", help="Only when this digest still runs there.")] = None,
     push: Push = False,
 ) -> None:
     """Restore what an environment ran before, by its ledger, in one commit."""
     from slipway.delivery import rollback
 
-    run_command("rollback", lambda p: rollback.run(p, env=env, reason=reason, aborted=aborted, of=of, push=push))
+    run_command("rollback", lambda p: rollback.run(p, env=env, reason=reason, aborted=aborted, of=digest, push=push))
 
 
 @app.command()
@@ -341,7 +343,7 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Run a verb; a SlipwayError ends in its sentence, its hint and its exit code, Ctrl-C in 130."""
+    """Run a command. A SlipwayError prints its text and hint and exits with its code, Ctrl-C exits with 130."""
     try:
         app(standalone_mode=True)
     except SlipwayError as error:

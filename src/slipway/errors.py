@@ -1,4 +1,4 @@
-"""The one family of errors, and the exit codes they end in.
+"""All errors that Slipway raises on purpose, and the exit codes they end in.
 
     SlipwayError
     ├── ConfigError    2  params.yaml, options, the environment
@@ -6,18 +6,18 @@
     ├── CheckFailed    4  a check failed: a value is outside its limit
     └── Inconclusive   5  too little could be measured to judge
 
-Anything else that escapes is a bug: a traceback and exit code 1.
-Every message says what, which value against which limit, and what to do next.
+Any other exception that ends the process is a bug: a traceback and exit code 1.
+Every message names the value, its limit and the next step.
 """
 
 from __future__ import annotations
 
 
 class SlipwayError(Exception):
-    """What went wrong, in fields.
+    """An error with its parts in fields.
 
-    `message` is the sentence without its limit, `allowed` what would have been right, `value` what was there instead,
-    `hint` the next command or step. As text it is the message, with `, limit: ALLOWED` when there is one.
+    `message` is the sentence without the limit, `allowed` the limit or expected value, `value` the actual value,
+    `hint` the next command or step. `str(error)` is the message, followed by `, limit: ALLOWED` if `allowed` is set.
     """
 
     code = 1
@@ -40,12 +40,12 @@ class DataError(SlipwayError):
 
 
 class CheckFailed(SlipwayError):
-    """A gate measured, and says no."""
+    """A check failed: its value is outside its limit."""
 
     code = 4
 
 
 class Inconclusive(SlipwayError):
-    """A gate could not measure enough to judge; never counted as a pass."""
+    """A check could not measure enough to judge; never counted as a pass."""
 
     code = 5

@@ -1,4 +1,4 @@
-"""The seam: what the machinery asks of a problem, and nothing else."""
+"""The interface between Slipway and a problem package: one `Problem` object, and the columns of its contracts."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union
-
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Union
 
 from slipway.errors import ConfigError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for signatures only: a stage pays for no library that it does not use
     import polars as pl
-
-if TYPE_CHECKING:  # a type only: the service reads a problem's lookup without Polars or scikit-learn
-    import polars as pl
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
     from sklearn.pipeline import Pipeline
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFault:
-    """Something wrong in the raw data: where, what, how many rows, the worst value, what ingest did."""
+    """A fault in the raw data: its place, how many rows have it, the worst value, what ingest did about it."""
 
     source: str
     column: str
@@ -37,15 +36,67 @@ class SourceFault:
     action: str
 
 
+@dataclass(frozen=True)
+class ImportedFunction:
+    """A function by its name, imported when it is first called; `field` is the field of `Problem` that names it."""
+
+    name: str
+    """`module:function`, e.g. `flights.ingest:ingest`."""
+    field: str
+
+    def __post_init__(self) -> None:
+        module, _, function = self.name.partition(":")
+        if not all(part.isidentifier() for part in [*module.split("."), function]):
+            raise ConfigError(
+                f"{self.field} is {self.name!r}, which is not of the form module:function", hint=self._hint
+            )
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call the function. ConfigError if there is no module or function of that name."""
+        module, _, function = self.name.partition(":")
+        try:
+            resolved = getattr(importlib.import_module(module), function, None)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module exists, and one that it imports does not
+            raise ConfigError(f"{self.field} is {self.name!r}: no module {error.name}", hint=self._hint) from None
+        if not callable(resolved):
+            raise ConfigError(f"{self.field} is {self.name!r}: no function {function} in {module}", hint=self._hint)
+        return resolved(*args, **options)
+
+    @property
+    def _hint(self) -> str:
+        return f"correct `{self.field}` in the problem's problem.py"
+
+
+class Function(Generic[P, R_co]):
+    """A field of `Problem` that is set to a function or to its name `module:function`, and read as a function."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __set__(self, problem: object, value: Callable[P, R_co] | str) -> None:
+        problem.__dict__[self._name] = ImportedFunction(value, self._name) if isinstance(value, str) else value
+
+    def __get__(self, problem: object | None, owner: type) -> Callable[P, R_co]:
+        if problem is None:
+            raise AttributeError(self._name)  # tells `dataclass` that the field has no default
+        function: Callable[P, R_co] = problem.__dict__[self._name]
+        return function
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One prediction problem.
+    """A prediction problem.
 
-    `table` is the contract of what `ingest` makes, `inputs` of what the model is given and a caller sends.
+    `table` is the contract of the table that `ingest` returns, `inputs` that of the model's inputs, which a caller sends.
     Both tables carry `row_id` (stable, unique text) and `time` (the event's moment, UTC).
-    `known_at` names, for every column of the table that is not known beforehand, the column that holds the
-    moment when it became known; `horizon_hours` is how long before `time` a prediction is asked for.
-    From the two the leak check follows.
+    `known_at` maps every column of the table that is not known beforehand to the column with the moment at which
+    it became known; `horizon_hours` is how long before `time` a prediction is requested.
+    The leak check derives its rule from these two.
+
+    `sources`, `ingest`, `features` and `estimator` take a function, or its name as `"module:function"`: the module is
+    then imported at the first call, so that a stage loads only what it uses.
     """
 
     name: str
@@ -57,38 +108,38 @@ class Problem:
     slices: tuple[str, ...]
     known_at: Mapping[str, str]
     horizon_hours: float
-    sources: Callable[[], Path]
-    """The folder that holds the source files."""
-    ingest: Callable[[Path], tuple[pl.DataFrame, list[SourceFault]]]
-    """Folder of sources → typed table with `row_id`, and what was found wrong on the way."""
-    features: Callable[[pl.DataFrame], pl.DataFrame]
+    sources: Function[[], Path] = Function()
+    """() → the folder that holds the source files."""
+    ingest: Function[[Path], tuple[pl.DataFrame, list[SourceFault]]] = Function()
+    """Folder of sources → typed table with `row_id`, and the faults of the sources."""
+    features: Function[[pl.DataFrame], pl.DataFrame] = Function()
     """Table → frame: `row_id`, time, target, slice columns, and the columns of `inputs`; rows with a target only."""
-    estimator: Callable[..., Pipeline]
+    estimator: Function[..., Pipeline] = Function()
     """`(name, options, *, categories, numbers, seed)` → unfitted Pipeline over those columns, categories first."""
     lookup: str | None = None
     """Module with `Question`, `write(table, path)` and `answer(path, question)`; imports the standard library only."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """How to call things on pages: `title`, `positive`, `unit`; for the cards `purpose`, `limits`, `source`, `licence`."""
+    """Names for pages: `title`, `positive`, `unit`; for the cards `purpose`, `limits`, `source`, `licence`."""
 
 
 def import_in_background(module: str) -> None:
-    """Load a slow library beside the work that comes before its use; the import then finds it there, or waits."""
+    """Start loading a slow library in a thread; a later `import` uses the loaded module, or waits for it."""
     threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
 def load(name: str) -> Problem:
-    """The `PROBLEM` of the module `<name>.problem`; ConfigError when there is none."""
+    """The `PROBLEM` of the module `<name>.problem`; ConfigError if there is none."""
     try:
-        found: Any = importlib.import_module(f"{name}.problem").PROBLEM
+        problem: Any = importlib.import_module(f"{name}.problem").PROBLEM
     except ModuleNotFoundError as error:
         if error.name not in (name, f"{name}.problem"):
             raise
         raise ConfigError(
             f"problem {name!r} has no module {name}.problem", hint="set `problem` in params.yaml"
         ) from None
-    if not isinstance(found, Problem):
-        raise ConfigError(f"{name}.problem.PROBLEM is a {type(found).__name__}, not a Problem")
-    return found
+    if not isinstance(problem, Problem):
+        raise ConfigError(f"{name}.problem.PROBLEM is a {type(problem).__name__}, not a Problem")
+    return problem
 
 
 Kind = Literal["category", "number", "time"]
@@ -96,7 +147,7 @@ Kind = Literal["category", "number", "time"]
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One field of a contract: what it is, what values it may take, whether it may be missing."""
+    """One field of a contract: its kind, its range, whether it may be missing, how to describe it."""
 
     name: str
     kind: Kind
@@ -109,7 +160,7 @@ class Column:
 
 
 def columns(model: type[BaseModel]) -> list[Column]:
-    """The fields of `model` in their order."""
+    """The fields of `model` in their order. TypeError for a field of another type than a contract can have."""
     return [_column(name, info) for name, info in model.model_fields.items()]
 
 
@@ -129,19 +180,20 @@ def _column(name: str, info: FieldInfo) -> Column:
 
 
 def _kind(name: str, annotation: Any) -> tuple[Kind, bool]:
-    parts = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    is_union = typing.get_origin(annotation) in (Union, types.UnionType)
+    members = typing.get_args(annotation) if is_union else (annotation,)
     kinds: dict[Any, Kind] = {str: "category", float: "number", int: "number", datetime: "time"}
-    found = [part for part in parts if part is not type(None)]
-    if len(found) != 1 or found[0] not in kinds:
+    value_types = [member for member in members if member is not type(None)]
+    if len(value_types) != 1 or value_types[0] not in kinds:
         raise TypeError(
             f"contract field {name}: {annotation} is not str, float, int or datetime, or one of them | None"
         )
-    return kinds[found[0]], type(None) in parts
+    return kinds[value_types[0]], type(None) in members
 
 
-def bound(info: FieldInfo, which: str) -> float | None:
-    """The limit of a field by its constraint: `ge`, `le`, `min_length` or `max_length`; None when it has none."""
-    return next((float(v) for m in info.metadata if (v := getattr(m, which, None)) is not None), None)
+def bound(info: FieldInfo, constraint: str) -> float | None:
+    """The limit of a field by the constraint `ge`, `le`, `min_length` or `max_length`; None if it has no such limit."""
+    return next((float(v) for m in info.metadata if (v := getattr(m, constraint, None)) is not None), None)
 
 
 def example_row(model: type[BaseModel]) -> dict[str, Any]:

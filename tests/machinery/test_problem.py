@@ -1,16 +1,21 @@
-"""problem: the seam between the machinery and what a user replaces."""
+"""problem: the interface between the machinery and a problem package."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import slipway
 from slipway import problem
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, DataError
 from support.callables import Cli
-from support.paths import ROOT
+from support.paths import PROBLEMS, ROOT
 
 SOURCE = ROOT / "src" / "slipway"
 
@@ -62,12 +67,133 @@ def test_a_broken_problem_says_what_is_broken(
         problem.load(name)
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.stem)
-def test_the_machinery_imports_no_problem(path: Path) -> None:
-    imported = set()
+# Functions by name
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An importable package `parts`, forgotten after the test."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "jobs.py").write_text("NUMBER = 3\n\n\ndef work(*args, **options):\n    return args, options\n")
+    (folder / "broken.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "parts"]:
+        del sys.modules[name]
+
+
+def named(name: str) -> problem.Problem:
+    return replace(problem.load("bikes"), estimator=name)
+
+
+@pytest.mark.usefixtures("package")
+def test_named_function_is_imported_when_first_called() -> None:
+    spec = named("parts.jobs:work")
+    assert "parts.jobs" not in sys.modules
+    assert spec.estimator(1, seed=2) == ((1,), {"seed": 2})
+    assert "parts.jobs" in sys.modules
+
+
+def test_named_function_shows_its_name() -> None:
+    assert problem.load("flights").ingest == problem.ImportedFunction("flights.ingest:ingest", "ingest")
+
+
+def test_function_itself_is_given_back() -> None:
+    spec = replace(problem.load("bikes"), sources=Path.cwd)
+    assert spec.sources == Path.cwd
+    assert spec.sources() == Path.cwd()
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize(("name", "message"), [
+    ("nowhere.jobs:work", "estimator is 'nowhere.jobs:work': no module nowhere"),
+    ("parts.nowhere:work", "estimator is 'parts.nowhere:work': no module parts.nowhere"),
+    ("parts.jobs:wrok", "estimator is 'parts.jobs:wrok': no function wrok in parts.jobs"),
+    ("parts.jobs:NUMBER", "estimator is 'parts.jobs:NUMBER': no function NUMBER in parts.jobs"),
+])  # fmt: skip
+def test_name_of_nothing_is_a_config_error(name: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        named(name).estimator()
+    assert str(caught.value) == message
+    assert caught.value.hint == "correct `estimator` in the problem's problem.py"
+
+
+@pytest.mark.parametrize("name", ["", "work", "parts.jobs.work", "parts.jobs:", ":work", "parts..jobs:work", "a:b:c"])
+def test_name_of_another_form_is_refused_at_once(name: str) -> None:
+    with pytest.raises(ConfigError, match="is not of the form module:function"):
+        named(name)
+
+
+@pytest.mark.usefixtures("package")
+def test_missing_import_of_a_named_module_keeps_its_traceback() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        named("parts.broken:work").estimator()
+
+
+def test_problem_without_its_functions_is_refused() -> None:
+    with pytest.raises(TypeError, match="'ingest', 'features', and 'estimator'"):
+        problem.Problem(
+            name="x", task="binary", table=None, inputs=None, target="", time="", slices=(), known_at={},  # type: ignore[arg-type]
+            horizon_hours=1, sources=Path.cwd,
+        )  # fmt: skip
+
+
+# Who imports whom
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, also in functions and for types."""
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "slipway":
+            modules |= {f"slipway.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            imported.add((node.module or "").split(".")[0])
-    assert not imported & {"flights", "bikes"}
+            modules.add(node.module or "")
+    return modules
+
+
+def problem_files() -> list[Path]:
+    """The modules of every package that has a `problem.py`: the project's own, and those of the tests."""
+    packages = [path.parent for root in (ROOT / "src", PROBLEMS) for path in root.glob("*/problem.py")]
+    return sorted(path for package in packages if package != SOURCE for path in package.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.stem)
+def test_the_machinery_imports_no_problem(path: Path) -> None:
+    assert not {name.partition(".")[0] for name in imports(path)} & {"flights", "bikes"}
+
+
+def test_every_problem_package_is_looked_at() -> None:
+    assert {path.parent.name for path in problem_files()} >= {"flights", "bikes", "dirty", "leaking"}
+
+
+@pytest.mark.parametrize("path", problem_files(), ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_a_problem_imports_only_the_interface(path: Path) -> None:
+    allowed = {"slipway.problem", "slipway.errors", "slipway.Problem", "slipway.DataError"}
+    assert {name for name in imports(path) if name.partition(".")[0] == "slipway"} <= allowed
+
+
+def test_public_names_are_those_of_their_modules() -> None:
+    assert (slipway.Problem, slipway.DataError) == (problem.Problem, DataError)
+    assert set(slipway.__all__) == {"Problem", "DataError"}
+    with pytest.raises(AttributeError, match="module 'slipway' has no attribute 'Porblem'"):
+        slipway.Porblem  # noqa: B018
+
+
+def test_importing_slipway_loads_nothing_else() -> None:
+    code = "import sys, slipway; print(*(n for n in sys.modules if n.startswith(('slipway.', 'pydantic', 'polars'))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", ["flights", "bikes"])
+def test_declaring_a_problem_loads_no_stage(name: str) -> None:
+    code = (
+        f"import sys, {name}.problem; print(*(n for n in ('polars', 'sklearn', '{name}.ingest') if n in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,4 +1,4 @@
-"""The limits and parameters of the base commit: a change is judged by its base's limits, never by its own."""
+"""Read limits and parameters of the base commit: a change is judged by its base's limits, never by its own."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from slipway.core import git, strict_model
 from slipway.errors import ConfigError
 
 LIMIT_SECTIONS = ("judge.", "prove.")
-"""Sections of params.yaml that hold as the base has them: no change is judged by its own limits."""
-
+"""Prefixes of the dotted keys of params.yaml that are limits."""
 
 S = TypeVar("S", bound=strict_model.StrictModel)
 
 
 def params_at(base: str, *, root: Path) -> dict[str, Any]:
-    """params.yaml of the commit `base`; empty when it has none."""
+    """params.yaml of the commit `base`; empty if it has none, ConfigError if it is not YAML."""
     text = git.file_at(base, "params.yaml", root=root)
     try:
         return (YAML(typ="safe").load(text) or {}) if text else {}
@@ -29,11 +28,14 @@ def params_at(base: str, *, root: Path) -> dict[str, Any]:
         raise ConfigError(f"params.yaml of the base {base[:12]} is not YAML: {error}") from None
 
 
-def limits_at_base(base: str, section: str, own: S, *, root: Path) -> S:
-    """A section as the base has it, which is what holds; `own` when the base has no such section yet."""
-    found = params_at(base, root=root).get(section)
+def limits_at_base(base: str, section: str, default: S, *, root: Path) -> S:
+    """The limits in `section` of the base commit; `default`, this commit's own, if the base has no such section.
+
+    ConfigError if the base's section does not fit the model of `default`.
+    """
+    values = params_at(base, root=root).get(section)
     try:
-        return type(own).model_validate(found) if found else own
+        return type(default).model_validate(values) if values else default
     except ValidationError as error:
         raise ConfigError(
             f"params.yaml of the base {base[:12]}: this code cannot read section {section}: {error}"
@@ -41,17 +43,17 @@ def limits_at_base(base: str, section: str, own: S, *, root: Path) -> S:
 
 
 def changed_params(base: str, *, root: Path) -> tuple[list[str], list[str]]:
-    """What differs in params.yaml: in limits, and elsewhere; nothing when the base has none."""
+    """The changed limits and the other changed parameters, as `key: old → new`; both empty if the base has no params.yaml."""
     old = params_at(base, root=root)
-    now = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
-    changed = changed_values(old, now) if old else []
+    new = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
+    changed = changed_values(old, new) if old else []
     limits = [row for row in changed if row.startswith(LIMIT_SECTIONS)]
     return limits, [row for row in changed if row not in limits]
 
 
-def changed_values(old: Any, now: Any, key: str = "") -> list[str]:
-    """Changed values by dotted key, as `key: old → new`."""
-    if isinstance(old, Mapping) and isinstance(now, Mapping):
-        keys = list(dict.fromkeys([*old, *now]))
-        return [row for k in keys for row in changed_values(old.get(k), now.get(k), f"{key}.{k}" if key else str(k))]
-    return [] if old == now else [f"{key}: {old} → {now}"]
+def changed_values(old: Any, new: Any, key: str = "") -> list[str]:
+    """The values that differ between two nested mappings, as `key: old → new` with a dotted key."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = list(dict.fromkeys([*old, *new]))
+        return [row for k in keys for row in changed_values(old.get(k), new.get(k), f"{key}.{k}" if key else str(k))]
+    return [] if old == new else [f"{key}: {old} → {new}"]

@@ -1,4 +1,4 @@
-"""params.yaml: this module is its only reader, and every number of the project is there."""
+"""Read params.yaml, which holds every number of the project; no other module reads it."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Data(StrictModel):
-    """The windows: train is everything before `test_from`, test the `test_days` before `until`."""
+    """The two windows: the test window is the `test_days` before `until`, the training window everything before it."""
 
     until: date
     test_days: Count
 
     @model_validator(mode="after")
-    def _possible(self) -> Data:
+    def _check_windows(self) -> Data:
         if self.test_days >= self.until.toordinal():
             raise ValueError(f"test_days is {self.test_days}: no calendar reaches so far before {self.until}")
         return self
 
     @property
     def test_from(self) -> date:
-        """First day of the test window; training data ends the day before."""
+        """First day of the test window; the training window ends the day before."""
         return self.until - timedelta(days=self.test_days)
 
 
 class Ingest(StrictModel):
-    """The source files by name, each with its SHA-256: other bytes are other data."""
+    """The source files by name, each with the SHA-256 of its bytes."""
 
     sources: dict[str, Sha256]
 
 
 class Features(StrictModel):
-    """How many moments the leak check looks at."""
+    """The number of moments that the leak check tries."""
 
     leak_moments: Count
 
 
 class Train(StrictModel):
-    """Which estimator, and the options of each one the problem knows."""
+    """The selected estimator, and the options of each estimator of the problem."""
 
     estimator: str
     estimators: dict[str, dict[str, Any]]
 
     @model_validator(mode="after")
-    def _known(self) -> Train:
+    def _check_estimator(self) -> Train:
         if self.estimator not in self.estimators:
             raise ValueError(f"estimator {self.estimator!r} is not one of {sorted(self.estimators)}")
         return self
 
 
 class Export(StrictModel):
-    """Parity tolerance (absolute, on the prediction), golden requests kept, and what a request may weigh."""
+    """Parity tolerance (absolute, on the prediction), number of golden requests, limits of a request."""
 
     tolerance: Annotated[float, Field(gt=0)]
     golden: Count
@@ -71,9 +71,9 @@ class Export(StrictModel):
 
 
 class Evaluate(StrictModel):
-    """Fewer rows than `min_rows`: unsure. `resamples` of whole days give the intervals.
+    """Evaluation: below `min_rows` rows it is inconclusive; intervals come from `resamples` of whole days.
 
-    Inputs are described in `bins` groups, seen in about `sample_rows` rows.
+    Each input is summarised in `bins` groups, from about `sample_rows` rows.
     """
 
     min_rows: Count
@@ -93,7 +93,7 @@ class Floor(StrictModel):
 
 
 class Prove(StrictModel):
-    """What another processor's floating point may change: golden answers, metrics, plot data; relative above one."""
+    """Tolerances for golden answers, metrics and plot data computed on another processor; relative above one."""
 
     golden: Annotated[float, Field(gt=0)]
     metrics: Annotated[float, Field(gt=0)]
@@ -101,7 +101,7 @@ class Prove(StrictModel):
 
 
 class Judge(StrictModel):
-    """Non-inferiority in units of mean loss, overall and by slice; what is too little to judge; floors."""
+    """Non-inferiority margins in units of mean loss, overall and by slice; minimum sample sizes; floors of metrics."""
 
     resamples: Count
     confidence: Share
@@ -115,7 +115,7 @@ class Judge(StrictModel):
 
 
 class Comment(StrictModel):
-    """Whose comment is ours, the largest report taken from a run, and how patient with the forge."""
+    """Author of the pull request's comment, size limit of a run's report, retries and timeout of requests to GitHub."""
 
     author: Annotated[str, Field(min_length=1)]
     max_bytes: Count
@@ -124,22 +124,22 @@ class Comment(StrictModel):
 
 
 class Track(StrictModel):
-    """Names in MLflow."""
+    """Names of the experiment and the registered model in MLflow."""
 
     experiment: str
     model: str
 
 
 class Package(StrictModel):
-    """Golden requests through the running bento must agree with the model to `tolerance`."""
+    """Largest difference between the running bento's answers to golden requests and the model's."""
 
     tolerance: Annotated[float, Field(gt=0)]
 
 
 class Release(StrictModel):
-    """How the overlay is bumped; what counts as evidence from staging, how old it may be, and how wrong a clock.
+    """How releases reach main, and which evidence from staging they need: its greatest age and clock skew.
 
-    Evidence at a forge is the commit status of the context `status`, written by `creator`.
+    Evidence on GitHub is the commit status with the context `status`, written by `creator`.
     """
 
     mode: Literal["direct", "pull-request"]
@@ -150,21 +150,21 @@ class Release(StrictModel):
 
 
 class Change(StrictModel):
-    """A pull request of `make loop`: a title and new values by dotted key."""
+    """A pull request of `make loop`: its title, and new parameters by dotted key."""
 
     title: str
     set: dict[str, Any]
 
 
 class Loop(StrictModel):
-    """The two pull requests that `make loop` shows: one to pass, one to be refused."""
+    """The two pull requests of `make loop`: one that passes, one that is refused."""
 
     good: Change
     bad: Change
 
 
 class Params(StrictModel):
-    """The whole of params.yaml."""
+    """All of params.yaml."""
 
     problem: Annotated[str, Field(min_length=1)]
     seed: int
@@ -184,7 +184,7 @@ class Params(StrictModel):
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
-    """Read `path`; ConfigError names each wrong key, its value and what is allowed."""
+    """Read `path`; a ConfigError names each wrong key, its value and what is allowed."""
     try:
         raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -196,8 +196,9 @@ def load(path: Path = Path("params.yaml")) -> Params:
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if isinstance(raw, dict) and isinstance(raw.get("data"), dict) and isinstance(raw["data"].get("until"), date):
-        until = raw["data"]["until"]  # DVC takes no YAML date as a parameter, and says so less kindly
-        raise ConfigError(f"{path}: data.until is a bare date, limit: a text", hint=f'write it in quotes: "{until}"')
+        until = raw["data"]["until"]  # DVC refuses a YAML date as a parameter, with a message that is hard to read
+        message, hint = f"{path}: data.until is a bare date", f'write it in quotes: "{until}"'
+        raise ConfigError(message, allowed="a text", value=until, hint=hint)
     try:
         return Params.model_validate(raw)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What a verb says to a person: one line on stderr, with a spinner on a terminal, and nothing that is obeyed as a command."""
+"""Print the result of a command on stderr, with a spinner on a terminal, and escape error messages."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from slipway.errors import SlipwayError
 talk = Console(stderr=True, highlight=False)
 
 
-def run_command(word: str, work: Callable[[config.Params], str]) -> None:
-    """Load params, work (with a spinner on a terminal), and say in one line what was done."""
+def run_command(name: str, work: Callable[[config.Params], str]) -> None:
+    """Load params.yaml, call `work` with it, and print the sentence that `work` returns and the seconds it took."""
     started = time.monotonic()
     params = config.load()
-    with talk.status(f"{word} …"):
-        done = work(params)
-    talk.print(f"[bold]{word}[/bold] {escape(done)} [dim]({time.monotonic() - started:.1f} s)[/dim]", soft_wrap=True)
+    with talk.status(f"{name} …"):
+        result = work(params)
+    talk.print(f"[bold]{name}[/bold] {escape(result)} [dim]({time.monotonic() - started:.1f} s)[/dim]", soft_wrap=True)
 
 
 def escape_error(error: SlipwayError) -> str:
-    """Text that Rich does not read as markup, nor a workflow's runner as a command (`::…` in front, `##[…` anywhere)."""
+    """The error's text, with nothing that Rich reads as markup or GitHub's runner as a command (leading `::`, any `##[`)."""
     return re.sub(r"(?m)^(?=\s*::)|(?<=##)(?=\[)", "\u200b", str(error)).replace("[", r"\[")

@@ -1,4 +1,4 @@
-"""What DVC keeps: dvc.lock, and the files of its cache by their hash."""
+"""Read dvc.lock, and find files in DVC's cache by their hash."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCK = Path("dvc.lock")
 
 
 def lock_stages(text: str | None) -> dict[str, Any]:
-    """The stages of the text of a dvc.lock by name; empty when there is none, or it is not a lock."""
+    """The stages in the text of a dvc.lock, by name; empty if the text is None or not a lock."""
     try:
         stages = YAML(typ="safe").load(text or "")["stages"]
         items = [item for stage in stages.values() for key in ("deps", "outs") for item in stage.get(key, ())]
@@ -27,7 +27,7 @@ def lock_stages(text: str | None) -> dict[str, Any]:
 
 
 def read_lock(root: Path) -> dict[str, Any]:
-    """The stages of the dvc.lock in a checkout; empty as for `lock_stages`."""
+    """The stages of the dvc.lock in the checkout `root`, by name; empty if there is none, or it is not a lock."""
     try:
         return lock_stages((root / LOCK).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
@@ -35,13 +35,13 @@ def read_lock(root: Path) -> dict[str, Any]:
 
 
 def output_hashes(stages: Mapping[str, Any]) -> dict[str, str]:
-    """The MD5 of every output of a lock's stages, by path; DVC appends `.dir` to that of a folder."""
-    outs = [out for stage in stages.values() for out in stage.get("outs") or ()]
-    return {out["path"]: str(out["md5"]) for out in outs if "md5" in out}
+    """The MD5 of every output of a lock's stages, by path; DVC appends `.dir` to the hash of a folder."""
+    outputs = [output for stage in stages.values() for output in stage.get("outs") or ()]
+    return {output["path"]: str(output["md5"]) for output in outputs if "md5" in output}
 
 
 def cached_file(cache: Path, md5: str) -> Path | None:
-    """The bytes of a hash in DVC's cache; None when they are not there, or are others."""
+    """The file with this MD5 in DVC's cache; None if it is missing, or its bytes have another hash."""
     path = cache / "files" / "md5" / md5[:2] / md5[2:]
     if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) or not path.is_file():
         return None
@@ -49,12 +49,13 @@ def cached_file(cache: Path, md5: str) -> Path | None:
 
 
 def share_cache(tree: Path, cache: Path) -> None:
-    """Let another checkout use `cache`; written as a file, for `dvc config` takes a second to say the same."""
+    """Make the checkout `tree` use `cache`."""
+    # Written by hand: `dvc config`, which writes the same, takes a second.
     files.write_text(tree / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
 
 
 def cache_folder(root: Path) -> Path:
-    """DVC's cache: what `.dvc/config.local` says, else the one beside it."""
+    """DVC's cache: the folder set in `.dvc/config.local`, else `.dvc/cache`."""
     local = root / ".dvc" / "config.local"
     if local.exists():
         for row in local.read_text(encoding="utf-8").splitlines():

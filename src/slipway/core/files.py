@@ -1,4 +1,4 @@
-"""Files that are whole or absent: write to a temporary name, then rename; and their hashes."""
+"""Write files atomically (to a temporary name, then rename), read JSON, and hash files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway.errors import ConfigError, DataError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` when the block ends well, and vanishes when not."""
+    """Give a temporary name next to `path`; it is renamed to `path` after the block, or removed if the block raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -26,7 +26,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> Path:
-    """Make the folder `path` when it is not there; ConfigError when it cannot be made."""
+    """Make the folder `path` if it does not exist; ConfigError if that is not possible."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -35,18 +35,18 @@ def make_folder(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` atomically, as UTF-8."""
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinity are refused, for they are no JSON."""
+    """Write `value` atomically, as indented JSON; ValueError for NaN and infinity, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, *, hint: str = "") -> Any:
-    """Read JSON; a missing or broken file is a DataError that names the file."""
+    """Read JSON; DataError with `hint` if the file is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -56,7 +56,7 @@ def read_json(path: Path, *, hint: str = "") -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -65,11 +65,11 @@ def sha256(path: Path) -> str:
 
 
 def tree_sha256(root: Path, *, leave: Iterable[str] = ()) -> str:
-    """One SHA-256 over the relative names and bytes of all files under `root`, without those in `leave`."""
-    left = set(leave)
+    """One SHA-256 over the relative names and bytes of all files under `root`, except the names in `leave`."""
+    ignored = set(leave)
     digest = hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         name = path.relative_to(root).as_posix()
-        if name not in left:
+        if name not in ignored:
             digest.update(f"{name}\0{sha256(path)}\n".encode())
     return digest.hexdigest()

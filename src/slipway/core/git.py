@@ -1,16 +1,15 @@
-"""Git as a program: the few calls the chapters need, with errors that say what to do."""
+"""Run the few Git commands that Slipway needs; errors name the next step."""
 
 from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from slipway.core import environment, git
+from slipway.core import environment, process
 from slipway.errors import ConfigError
 
 
@@ -19,20 +18,20 @@ class NoRepository(ConfigError):
 
 
 def run(*args: str, root: Path = Path(), strip: bool = True) -> str:
-    """What `git ARGS` prints in `root`; ConfigError with Git's own words when it fails."""
-    done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, encoding="utf-8", check=False)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        if "not a git repository" in done.stderr:
+    """Run `git ARGS` in `root` and return its stdout; ConfigError with Git's message if it fails.
+
+    UnicodeDecodeError for output that is not UTF-8: a replaced byte would hide that a record was changed.
+    """
+    finished = process.run(["git", *args], folder=root, errors="strict")
+    if not finished.ok:
+        if "not a git repository" in finished.err:
             raise NoRepository(f"{root.resolve()} is in no Git repository", hint="git init; git add -A; git commit")
-        raise ConfigError(
-            f"git {args[0]}: {said[-1] if said else f'exit code {done.returncode}'}", hint="see `git status`"
-        )
-    return done.stdout.strip() if strip else done.stdout
+        raise ConfigError(f"git {args[0]}: {finished.last_lines()}", hint="see `git status`")
+    return finished.out.strip() if strip else finished.out
 
 
 def commit(revision: str = "HEAD", *, root: Path = Path()) -> str:
-    """The full hash of a revision; ConfigError when there is no such commit."""
+    """The full hash of the commit that `revision` names; ConfigError if there is none."""
     try:
         return run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", root=root)
     except NoRepository:
@@ -42,70 +41,71 @@ def commit(revision: str = "HEAD", *, root: Path = Path()) -> str:
         raise ConfigError(f"revision {revision!r} does not exist in this repository", hint=hint) from None
 
 
-def base_commit(wanted: str | None, *, root: Path = Path()) -> str:
-    """The commit a change is compared with: `wanted`, else origin/main, else main."""
-    for revision in [wanted] if wanted else ["origin/main", "main"]:
+def base_commit(base: str | None, *, root: Path = Path()) -> str:
+    """The hash of the commit that a change is compared with: `base` if named, else origin/main, else main."""
+    for revision in [base] if base else ["origin/main", "main"]:
         try:
             return commit(revision, root=root)
         except NoRepository:
             raise
         except ConfigError:
-            if wanted:
+            if base:
                 raise
     raise ConfigError("there is neither origin/main nor main to compare with", hint="name one: --base REVISION")
 
 
 def is_ancestor(ancestor: str, descendant: str, *, root: Path = Path()) -> bool:
-    """Whether `ancestor` is `descendant` or one of its ancestors."""
-    args = ["git", "merge-base", "--is-ancestor", ancestor, descendant]
-    return subprocess.run(args, cwd=root, capture_output=True, check=False).returncode == 0
+    """Return whether `ancestor` is `descendant` itself or one of its ancestors; False also if one of them does not exist."""
+    return process.run(["git", "merge-base", "--is-ancestor", ancestor, descendant], folder=root).ok
 
 
 def uncommitted_files(root: Path = Path()) -> list[str]:
-    """Tracked files with changes that are not committed."""
+    """The names of tracked files with changes that are not committed."""
     return [
         row[3:] for row in run("status", "--porcelain", "--untracked-files=no", root=root, strip=False).splitlines()
     ]
 
 
 def file_at(revision: str, name: str, *, root: Path = Path()) -> str | None:
-    """The text of a file at a revision, None when it is not there."""
+    """The text of a file at a revision; None if the revision does not have it."""
     if not run("ls-tree", "--name-only", revision, "--", name, root=root):
         return None
     return run("show", f"{revision}:{name}", root=root, strip=False)
 
 
 def fetch(branch: str, *, root: Path = Path()) -> str:
-    """Bring origin's branch here as `origin/BRANCH`; empty when it worked, else Git's own words."""
+    """Fetch origin's branch as `origin/BRANCH`; return Git's message if that failed, else an empty text."""
     return _remote("fetch", "-q", "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}", root=root)
 
 
 def push(refspec: str, *, root: Path = Path()) -> str:
-    """Push to origin; empty when it was taken, else Git's own words: whether it was taken may then be unknown."""
+    """Push to origin; return Git's message if that failed, else an empty text.
+
+    After a failure, origin may have accepted the push all the same, e.g. when the connection broke afterwards.
+    """
     return _remote("push", "-q", "origin", refspec, root=root)
 
 
 def _remote(*args: str, root: Path) -> str:
-    done = subprocess.run(["git", *args], cwd=root, env=environment.git_login(), capture_output=True, text=True,
-                          encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL, check=False)  # fmt: skip
-    if not done.returncode:
+    finished = process.run(["git", *args], folder=root, env=environment.git_login())
+    if finished.ok:
         return ""
-    said = [line.strip() for line in done.stderr.splitlines() if line.strip() and not line.startswith("hint:")]
-    wrong = [line for line in said if line.startswith(("!", "fatal:", "error:", "remote:"))] or said
-    return "; ".join(wrong[:3]) or f"exit code {done.returncode}"
+    lines = [line.strip() for line in finished.err.splitlines() if line.strip() and not line.startswith("hint:")]
+    errors = [line for line in lines if line.startswith(("!", "fatal:", "error:", "remote:"))] or lines
+    return "; ".join(errors[:3]) or f"exit code {finished.code}"
 
 
 def web_url(root: Path = Path()) -> str:
-    """The address of origin's page at a forge; empty when origin is a folder, or none."""
+    """The address of origin's web page; empty if origin is a folder, or there is no origin."""
     url = re.sub(r"\.git$", "", run("config", "--default", "", "--get", "remote.origin.url", root=root))
-    if found := re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", url):
-        return f"https://{found[1]}/{found[2]}"
+    if ssh := re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", url):
+        return f"https://{ssh[1]}/{ssh[2]}"
     return re.sub(r"//[^/@]*@", "//", url) if url.startswith("https://") else ""
 
 
 @contextmanager
 def worktree(revision: str, folder: Path, *, root: Path = Path()) -> Iterator[Path]:
-    """A second checkout of `revision` at `folder`, removed when the block ends."""
+    """Check `revision` out at `folder`, next to the main checkout; the block gets `folder`, which is removed after it."""
     _remove(folder, root)
     run("worktree", "add", "--detach", "--force", str(folder), revision, root=root)
     try:
@@ -120,7 +120,7 @@ def _remove(folder: Path, root: Path) -> None:
 
 
 def require_identity(root: Path = Path()) -> str:
-    """Who commits; ConfigError when Git does not know."""
+    """The committer as Git writes it into a commit; ConfigError if none is configured."""
     try:
         return run("var", "GIT_COMMITTER_IDENT", root=root)
     except ConfigError:
@@ -129,27 +129,27 @@ def require_identity(root: Path = Path()) -> str:
 
 
 def require_clean(root: Path = Path(), *, leave: str) -> None:
-    """ConfigError when a tracked file outside `leave` differs from the last commit."""
+    """ConfigError if a tracked file differs from the last commit, unless its name starts with `leave`."""
     if changed := [name for name in uncommitted_files(root) if not name.startswith(leave)]:
         shown = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
         raise ConfigError(f"{len(changed)} tracked files are not committed: {shown}", hint="git commit, or git stash")
 
 
 def pull_request(root: Path = Path(), revision: str = "HEAD") -> int | None:
-    """The number of the pull request that a commit merged, by its subject (merge or squash); None for another commit."""
+    """The number of the pull request that a commit merged, from its subject (merge or squash); None for other commits."""
     subject = run("log", "-1", "--format=%s", revision, root=root)
-    found = re.match(r"Merge pull request #(\d+) ", subject) or re.search(r" \(#(\d+)\)$", subject)
-    return int(found[1]) if found else None
+    number = re.match(r"Merge pull request #(\d+) ", subject) or re.search(r" \(#(\d+)\)$", subject)
+    return int(number[1]) if number else None
 
 
 def now() -> datetime:
-    """This moment in UTC, to the second."""
+    """The current time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def merge_base(base: str, head: str, *, root: Path) -> str:
-    """The commit at which the change left its base: what the base got since is no part of it. The base when none is."""
+    """The newest common ancestor of `base` and `head`, where a change branched off; `base` if they have none."""
     try:
-        return git.run("merge-base", base, head, root=root)
+        return run("merge-base", base, head, root=root)
     except ConfigError:
         return base

@@ -1,4 +1,4 @@
-"""The ledger: one JSON line per change of an environment, append-only, in the commit that makes the change."""
+"""Read and extend a ledger: one JSON line per change of an environment, append-only, in the commit of that change."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
-from slipway.core import files, git, ledger
+from slipway.core import files, git
+from slipway.core.strict_model import StrictModel
 from slipway.core.verdict import Word
 from slipway.errors import ConfigError, DataError
 
 ENVIRONMENTS = ("staging", "production")
-ANEW = "take main's file whole, then do it again: the line is made anew on main's tip"
-CONFLICT = re.compile(r"(<<<<<<<|>>>>>>>|=======|\|\|\|\|\|\|\|)( |$)")
+CONFLICT_HINT = "take main's file whole, then do it again: the line is made anew on main's tip"
+CONFLICT_MARKER = re.compile(r"(<<<<<<<|>>>>>>>|=======|\|\|\|\|\|\|\|)( |$)")
 
 
-class Line(BaseModel):
-    """What an environment runs since `at`. `commit` is the source commit; `image` is null on this machine."""
+class Line(StrictModel):
+    """The release that an environment runs since `at`.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    `commit` is the source commit, `image` is null for a release on this machine.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=True)  # a line once written must stay readable
 
     at: datetime
     env: str
@@ -43,39 +47,45 @@ class Line(BaseModel):
 
     @property
     def identity(self) -> str:
-        """What is compared: the image by digest, on this machine the hash of the bento."""
+        """The image with its digest; the hash of the bento for a release on this machine."""
         return self.image or self.bento_sha256
 
 
 def path(env: str, root: Path = Path()) -> Path:
-    """Where the ledger of an environment is; ConfigError when there is no such environment."""
+    """The file of an environment's ledger; ConfigError for an unknown environment."""
     if env not in ENVIRONMENTS:
         raise ConfigError(f"environment {env!r} is not one of {', '.join(ENVIRONMENTS)}")
     return root / "releases" / f"{env}.jsonl"
 
 
 def parse(text: str, *, where: str, env: str | None = None) -> list[Line]:
-    """The lines, oldest first; DataError names the line that is no record (of `env`), or does not follow the one before."""
+    """The lines of a ledger, oldest first; `where` names the file in errors.
+
+    DataError names the first line that is not a record, not of `env`, or does not supersede the line before it.
+    """
     restore = f"restore the file: git log -p -- {where.rpartition(':')[2]}"
     rows, lines = text.split("\n"), list[Line]()
     for number, row in enumerate(rows, start=1):
-        if CONFLICT.match(row):
-            said = f"{where}, line {number}: a merge conflict ({row[:30]}); lines are never merged"
-            raise DataError(said, hint=ANEW)
+        if CONFLICT_MARKER.match(row):
+            message = f"{where}, line {number}: a merge conflict ({row[:30]}); lines are never merged"
+            raise DataError(message, hint=CONFLICT_HINT)
     if rows.pop():
         raise DataError(f"{where}: the last line has no end: it was cut off", hint=restore)
     for number, row in enumerate(rows, start=1):
-        line, before = _line(row, f"{where}, line {number}", restore), lines[-1].identity if lines else None
+        place = f"{where}, line {number}"
+        line, before = _parse_line(row, place, restore), lines[-1].identity if lines else None
         if line.supersedes not in (None, before):
-            said = f"supersedes {line.supersedes}, the line before is {before}: a line was lost, or the order changed"
-            raise DataError(f"{where}, line {number}: {said}", hint=restore)
-        if env not in (None, line.env):
-            raise DataError(f"{where}, line {number}: it is of {line.env}, limit: {env}", hint=restore)
+            message = (
+                f"supersedes {line.supersedes}, the line before is {before}: a line was lost, or the order changed"
+            )
+            raise DataError(f"{place}: {message}", hint=restore)
+        if env is not None and env != line.env:
+            raise DataError(f"{place}: it is of {line.env}", allowed=env, value=line.env, hint=restore)
         lines.append(line)
     return lines
 
 
-def _line(row: str, where: str, restore: str) -> Line:
+def _parse_line(row: str, where: str, restore: str) -> Line:
     try:
         return Line.model_validate_json(row)
     except ValidationError as error:
@@ -85,18 +95,19 @@ def _line(row: str, where: str, restore: str) -> Line:
 
 
 def added_lines(before: str, after: str, where: str) -> list[Line]:
-    """The lines that the text `after` adds to `before`; DataError unless the old ones are there byte for byte."""
+    """The lines that the text `after` adds to `before`; DataError unless `after` starts with `before`, byte for byte."""
     new = parse(after, where=where)
     old = parse(before, where=f"{where} before")
     if not after.startswith(before):
-        wrong = next((n for n, pair in enumerate(zip(old, new, strict=False), start=1) if pair[0] != pair[1]), 0)
-        said = f"line {wrong} is not what it was" if wrong else f"{len(old)} lines were there, now {len(new)}"
-        raise DataError(f"{where}: {said}; it only ever grows at its end", hint=ANEW)
+        pairs = enumerate(zip(old, new, strict=False), start=1)
+        changed = next((number for number, (line, other) in pairs if line != other), 0)
+        message = f"line {changed} is not what it was" if changed else f"{len(old)} lines were there, now {len(new)}"
+        raise DataError(f"{where}: {message}; it only ever grows at its end", hint=CONFLICT_HINT)
     return new[len(old) :]
 
 
 def read_text(file: Path) -> str:
-    """What a ledger says, byte for byte; empty when there is no such file, DataError when it is no text."""
+    """The text of a ledger; empty if there is no such file, DataError if it is not UTF-8."""
     try:
         return file.read_bytes().decode("utf-8") if file.exists() else ""
     except UnicodeDecodeError as error:
@@ -104,13 +115,13 @@ def read_text(file: Path) -> str:
 
 
 def read(env: str, root: Path = Path()) -> list[Line]:
-    """The ledger in the working tree; no file is an empty ledger."""
+    """The lines of the ledger in the working tree; none if there is no file."""
     file = path(env, root)
     return parse(read_text(file), where=path(env).as_posix(), env=env)
 
 
 def read_at(env: str, revision: str, root: Path = Path()) -> list[Line]:
-    """The ledger as it is at a Git revision; no file is an empty ledger."""
+    """The lines of the ledger at a Git revision; none if the revision has no such file."""
     name = path(env).as_posix()
     if not git.run("ls-tree", "--name-only", revision, "--", name, root=root):
         return []
@@ -119,49 +130,53 @@ def read_at(env: str, revision: str, root: Path = Path()) -> list[Line]:
 
 
 def append(line: Line, root: Path = Path()) -> Path:
-    """Add `line` to its environment's ledger, whole or not at all; the lines before stay byte for byte."""
+    """Append `line` atomically to its environment's ledger, whose bytes stay as they are; return the file.
+
+    DataError if the ledger is damaged, or `line` does not follow its last line.
+    """
     file = path(line.env, root)
     before = read_text(file)
     after = before + line.model_dump_json() + "\n"
-    for each in (before, after):
-        parse(each, where=path(line.env).as_posix(), env=line.env)
+    for text in (before, after):
+        parse(text, where=path(line.env).as_posix(), env=line.env)
     files.write_text(file, after)
     return file
 
 
 def line_at(env: str, moment: datetime, root: Path = Path()) -> Line | None:
-    """What `env` ran at `moment`, by the dates of the first-parent commits; None before the first release.
+    """The release that `env` ran at `moment`, by the dates of first-parent commits; None before the first release.
 
-    What never was stable, as a later line says, did not run: its pods took a canary's share at most.
+    A release whose canary was aborted is skipped, since its pods received only the canary's share of requests.
+    ConfigError for a `moment` without a time zone.
     """
     if moment.tzinfo is None:
         raise ConfigError(f"--at {moment.isoformat()} has no time zone", hint="write 2026-03-04T12:00Z")
     name = path(env).as_posix()
     commits = git.run("log", "--first-parent", "--format=%H %ct", "HEAD", "--", name, root=root).splitlines()
-    never = unstable_positions(read_at(env, "HEAD", root)) if commits else set()
+    unstable = unstable_positions(read_at(env, "HEAD", root)) if commits else set()
     for commit, seconds in (row.split() for row in commits):
         if int(seconds) <= moment.timestamp():
-            return newest([line for n, line in enumerate(read_at(env, commit, root)) if n not in never])
+            return newest([line for n, line in enumerate(read_at(env, commit, root)) if n not in unstable])
     return None
 
 
 def unstable_positions(lines: Sequence[Line]) -> set[int]:
-    """Positions of the lines whose canary was aborted, as the rollback after each says."""
+    """The positions of lines whose canary was aborted, as the rollback that follows each records."""
     return {n for n, new in enumerate(lines[1:]) if new.action == "rollback" and (new.evidence or {}).get("aborted")}
 
 
 def newest(lines: Sequence[Line]) -> Line | None:
-    """The line that holds now."""
+    """The line in effect now; None if there are no lines."""
     return lines[-1] if lines else None
 
 
-def withdrawn(lines: Sequence[ledger.Line]) -> list[ledger.Line]:
-    """The lines that a rollback took back and no later line brought again, oldest first."""
-    found = dict[str, ledger.Line]()
-    before: ledger.Line | None = None
+def withdrawn(lines: Sequence[Line]) -> list[Line]:
+    """The lines that a rollback withdrew and no later line released again, oldest first."""
+    by_identity = dict[str, Line]()
+    before: Line | None = None
     for line in lines:
         if line.action == "rollback" and before is not None:
-            found[before.identity] = before
-        found.pop(line.identity, None)
+            by_identity[before.identity] = before
+        by_identity.pop(line.identity, None)
         before = line
-    return list(found.values())
+    return list(by_identity.values())

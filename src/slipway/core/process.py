@@ -1,4 +1,4 @@
-"""Run a program to its end and keep what it printed; the one place of the package that does so."""
+"""Run a program to its end and return what it printed; the one place of the package that does so."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A program that ended: its exit code, and what it printed to both streams."""
+    """Result of a program that ended: its exit code, and the text of both output streams."""
 
     code: int
     out: str
@@ -21,55 +22,58 @@ class Finished:
 
     @property
     def ok(self) -> bool:
-        """Whether it ended with exit code 0."""
+        """Return whether the exit code is 0."""
         return self.code == 0
 
     def last_lines(self, count: int = 1) -> str:
-        """The last lines of standard error, else of standard output, in one line; `exit code N` when it printed nothing."""
-        printed = (self.err.strip() or self.out.strip()).splitlines()[-count:]
-        return " ".join(printed) or f"exit code {self.code}"
+        """The last lines of stderr, else of stdout, joined to one line; `exit code N` if both are empty."""
+        lines = (self.err.strip() or self.out.strip()).splitlines()[-count:]
+        return " ".join(lines) or f"exit code {self.code}"
 
 
 def run(
     command: Sequence[str], *, folder: Path | None = None, env: Mapping[str, str] | None = None,
-    given: str | None = None, timeout: float | None = None,
+    given: str | None = None, timeout: float | None = None, errors: Literal["replace", "strict"] = "replace",
 ) -> Finished:  # fmt: skip
-    """Run `command` in `folder`, with `given` on its standard input (nothing when None), for at most `timeout` seconds.
+    """Run `command` in `folder`, with `given` on its standard input (empty if None), for at most `timeout` seconds.
 
-    Output is read as UTF-8; bytes that are not become U+FFFD. FileNotFoundError or another OSError when the program
-    cannot be started, subprocess.TimeoutExpired after the time: callers say what that means for them.
+    Output is decoded as UTF-8. Other bytes become U+FFFD, or raise UnicodeDecodeError with `errors="strict"`.
+    An OSError means that the program could not be started, subprocess.TimeoutExpired that it took too long.
     """
-    done = subprocess.run(
+    completed = subprocess.run(
         list(command), cwd=folder, env=None if env is None else dict(env), input=given,
         stdin=subprocess.DEVNULL if given is None else None, capture_output=True, text=True, encoding="utf-8",
-        errors="replace", timeout=timeout, check=False,
+        errors=errors, timeout=timeout, check=False,
     )  # fmt: skip
-    return Finished(code=done.returncode, out=done.stdout, err=done.stderr)
+    return Finished(code=completed.returncode, out=completed.stdout, err=completed.stderr)
 
 
 def printed(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:
-    """What a program prints, `yes` when that is nothing; None when it is not on PATH, fails, or takes too long."""
+    """The stdout of a program, `yes` if it is empty; None if the program is not on PATH, fails, or takes too long."""
     program = shutil.which(command[0], path=env.get("PATH", ""))
     if program is None:
         return None
     try:
-        done = run([program, *command[1:]], env=env, timeout=timeout)
+        finished = run([program, *command[1:]], env=env, timeout=timeout)
     except (subprocess.TimeoutExpired, OSError):
         return None
-    return (done.out.strip() or "yes") if done.ok else None
+    return (finished.out.strip() or "yes") if finished.ok else None
 
 
 def version(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:
-    """The first version number that a program prints, all it prints when there is none; None as for `printed`."""
+    """The first version number in the stdout of a program, else all of it; None as for `printed`."""
     text = printed(command, env, timeout=timeout)
     number = re.search(r"\d+\.\d+(\.\d+)?", text) if text else None
     return number.group() if number else text
 
 
-def poll_until(done: Callable[[], bool], *, seconds: float, every: float) -> bool:
-    """Call `done` until it is true, at most for `seconds`, with a pause of `every` seconds; whether it became true."""
+def poll_until(condition: Callable[[], bool], *, seconds: float, every: float) -> bool:
+    """Call `condition` every `every` seconds until it is true or `seconds` have passed; return whether it became true.
+
+    It is called at least once.
+    """
     deadline = time.monotonic() + seconds
-    while not done():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(every)

@@ -1,4 +1,4 @@
-"""The base of every record that is read from a file a person writes, and the sentence about what is wrong with one."""
+"""The strict base of all models of files that people write, and the sentence about a file that does not fit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class StrictModel(BaseModel):
 
 
 def sentence(error: ValidationError, *, whole: str = "the file") -> str:
-    """All faults of a validation in one line: the dotted key, its value, what is allowed; `whole` names the top level."""
-    return "; ".join(_one(each, whole) for each in error.errors())
+    """All errors of a validation in one line: dotted key, value, what is allowed. `whole` names the top level."""
+    return "; ".join(_describe(each, whole) for each in error.errors())
 
 
-def _one(error: Any, whole: str) -> str:
+def _describe(error: Any, whole: str) -> str:
     key = ".".join(str(part) for part in error["loc"]) or whole
     match error["type"]:
         case "extra_forbidden":

@@ -1,18 +1,14 @@
-"""Text for people: printable, short, on one line."""
+"""Make text from data safe to show to people."""
 
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def printable(value: object, limit: int = 18) -> str:
-    """Text that comes from data, made harmless to look at: one line, at most `limit` characters.
+    """`value` as one line of at most `limit` characters.
 
-    Control, direction and other invisible characters become �, for they can hide what is there.
+    Control, direction and other invisible characters become �, since they can hide text.
     """
     start = str(value)[: limit + 1]
     shown = "".join(" " if c.isspace() else "�" if unicodedata.category(c)[0] == "C" else c for c in start)

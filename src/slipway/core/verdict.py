@@ -1,4 +1,4 @@
-"""The one record of every gate: checks in, a verdict out, computed in one place."""
+"""Compute and write the verdict of a gate from its checks: pass, fail or unsure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from slipway.core import files
 from slipway.errors import CheckFailed, Inconclusive
 
 Word = Literal["pass", "fail", "unsure"]
-SAID = 3
-"""How many broken checks a message names; the record has them all."""
+NAMED_CHECKS = 3
+"""The number of checks that an error message names; the record has all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One measured value against one limit.
+    """One measured value and its limit.
 
-    `ok` is True, False, or None when too little was measured to tell. `low` and `high` are the
-    ends of the interval around `value`, in its unit, where there is one.
+    `ok` is None if too little was measured to decide. `low` and `high` are the ends of the
+    interval around `value`, in its unit, if there is one.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a gate says, and from what: `rows` judged, `seconds` taken, `inputs` by their hashes."""
+    """The result of a gate: its checks, the number of rows judged, its duration, the hashes of its inputs."""
 
     chapter: str
     checks: Sequence[Check]
@@ -44,7 +44,7 @@ class Verdict:
 
     @property
     def word(self) -> Word:
-        """Any failed check fails; any unknown one, or nothing measured at all, is unsure."""
+        """`fail` if any check failed, else `unsure` if any is undecided or there is none, else `pass`."""
         if any(check.ok is False for check in self.checks):
             return "fail"
         if not self.checks or any(check.ok is None for check in self.checks):
@@ -52,7 +52,7 @@ class Verdict:
         return "pass"
 
     def record(self) -> dict[str, Any]:
-        """The verdict as it is written to `reports/<chapter>.json`."""
+        """The verdict as written to `reports/<chapter>.json`."""
         return {
             "chapter": self.chapter,
             "verdict": self.word,
@@ -64,23 +64,23 @@ class Verdict:
         }
 
     def write(self, path: Path) -> None:
-        """Write the record to `path`, whole or not at all."""
+        """Write the record atomically to `path`."""
         files.write_json(path, self.record())
 
     def enforce(self, *, hint: str = "") -> None:
-        """Return on `pass`; raise CheckFailed on `fail` and Inconclusive on `unsure`, naming the checks."""
+        """Raise CheckFailed on `fail` and Inconclusive on `unsure`; the message names the checks."""
         if self.word == "pass":
             return
-        wanted = False if self.word == "fail" else None
-        lines = [sentence(check) for check in self.checks if check.ok is wanted] or ["nothing was measured"]
-        if len(lines) > SAID:
-            lines[SAID:] = [f"and {len(lines) - SAID} more in reports/{self.chapter}.json"]
+        ok = False if self.word == "fail" else None
+        lines = [sentence(check) for check in self.checks if check.ok is ok] or ["nothing was measured"]
+        if len(lines) > NAMED_CHECKS:
+            lines[NAMED_CHECKS:] = [f"and {len(lines) - NAMED_CHECKS} more in reports/{self.chapter}.json"]
         error = CheckFailed if self.word == "fail" else Inconclusive
         raise error(f"{self.chapter}: {self.word}: " + "; ".join(lines), hint=hint)
 
 
 def sentence(check: Check) -> str:
-    """A check in one line: name, value with its interval, limit."""
+    """A check in one line: its name, value, interval and limit."""
     value = f"{check.value:.6g}" if isinstance(check.value, float) else str(check.value)
     if check.low is not None and check.high is not None:
         value += f" [{check.low:.6g}, {check.high:.6g}]"

@@ -73,6 +73,37 @@ def test_ancestors_are_contained_and_others_not(repository):
     assert not git.is_ancestor("HEAD", first, root=repository)
 
 
+def test_merge_base_is_where_a_change_left_its_base(repository):
+    fork = git.commit(root=repository)
+    git.run("checkout", "-q", "-b", "change", root=repository)
+    git.run("commit", "-q", "--allow-empty", "-m", "Two", root=repository)
+    git.run("checkout", "-q", "main", root=repository)
+    git.run("commit", "-q", "--allow-empty", "-m", "Three", root=repository)
+    assert git.merge_base("main", "change", root=repository) == fork
+
+
+def test_histories_without_a_common_commit_have_their_base(repository):
+    git.run("checkout", "-q", "--orphan", "other", root=repository)
+    git.run("commit", "-q", "--allow-empty", "-m", "Alone", root=repository)
+    assert git.merge_base("main", "other", root=repository) == "main"
+
+
+def test_bytes_that_are_not_utf8_are_never_replaced(repository):
+    (repository / "file").write_bytes(b"a\xff\n")
+    git.run("commit", "-q", "-a", "-m", "Bytes", root=repository)
+    with pytest.raises(UnicodeDecodeError):
+        git.file_at("HEAD", "file", root=repository)
+
+
+def test_failed_command_ends_in_gits_message(repository):
+    with pytest.raises(ConfigError, match=r"^git checkout: error: pathspec 'nowhere' did not match") as error:
+        git.run("checkout", "nowhere", root=repository)
+    assert error.value.hint == "see `git status`"
+    with pytest.raises(ConfigError, match=r"^git merge-base: exit code 1$"):
+        git.run("merge-base", "--is-ancestor", "HEAD", git.run("commit-tree", "-m", "x", "HEAD^{tree}", root=repository),
+                root=repository)  # fmt: skip
+
+
 def test_file_at_a_revision_is_read_or_absent(repository):
     assert git.file_at("HEAD", "file", root=repository) == "one\n"
     assert git.file_at("HEAD", "none", root=repository) is None

@@ -137,6 +137,33 @@ def test_at_without_time_zone_is_refused(repository):
         ledger.line_at("production", datetime(2026, 3, 4), repository)
 
 
+def test_release_that_was_released_again_is_no_longer_withdrawn():
+    first, second = line(1), line(2, supersedes=line(1).identity)
+    back = first.model_copy(update={"action": "rollback", "supersedes": second.identity})
+    again = second.model_copy(update={"commit": "d", "supersedes": first.identity})
+    assert ledger.withdrawn([first, second, back]) == [second]
+    assert ledger.withdrawn([first, second, back, again]) == []
+    assert ledger.withdrawn([]) == ledger.withdrawn([first, second]) == []
+
+
+def test_aborted_canaries_are_found_by_the_rollback_after_them():
+    back = line(3, action="rollback", evidence={"aborted": "slow"})
+    assert ledger.unstable_positions([line(1), line(2), back, line(4)]) == {1}
+    assert ledger.unstable_positions([line(1), line(2), line(3, action="rollback")]) == set()
+
+
+def test_line_of_another_environment_is_an_error_with_fields():
+    with pytest.raises(DataError) as error:
+        ledger.parse(ONE, where=WHERE, env="staging")
+    assert (error.value.allowed, error.value.value) == ("staging", "production")
+    assert str(error.value) == f"{error.value.message}, limit: staging"
+
+
+def test_number_once_written_stays_readable():
+    metrics = ledger.parse(ONE.replace('"auc":0.7', '"auc":NaN'), where=WHERE)[0].metrics
+    assert metrics["auc"] != metrics["auc"]
+
+
 def test_ledger_is_read_at_a_revision(repository):
     assert [found.bento for found in ledger.read_at("production", "HEAD~1", repository)] == ["bikes:1"]
     assert ledger.read_at("staging", "HEAD", repository) == []

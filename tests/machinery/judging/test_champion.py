@@ -116,20 +116,3 @@ def test_outputs_that_can_neither_be_found_nor_made_leave_it_unsure(released, tm
         (tree / "dvc.yaml").write_text("stages: {}")
         with pytest.raises(Inconclusive, match=r"models/x of \w{12}: not in DVC's cache, and cannot be rebuilt"):
             other_commit.fetch_outputs(tree, ["models/x"], root=released)
-
-
-def test_bytes_of_the_cache_that_are_others_are_not_taken(tmp_path):
-    place = tmp_path / "files/md5/d4/1d8cd98f00b204e9800998ecf8427e"  # of nothing
-    assert dvc.cached_file(tmp_path, "d41d8cd98f00b204e9800998ecf8427e") is None
-    place.parent.mkdir(parents=True)
-    place.touch()
-    assert dvc.cached_file(tmp_path, "d41d8cd98f00b204e9800998ecf8427e") == place
-    place.write_text("other")
-    assert dvc.cached_file(tmp_path, "d41d8cd98f00b204e9800998ecf8427e") is None
-    assert dvc.cached_file(tmp_path, "../../etc") is None
-
-
-def test_shared_cache_is_found_again(tmp_path):
-    assert dvc.cache_folder(tmp_path) == tmp_path / ".dvc/cache"
-    dvc.share_cache(tmp_path, tmp_path / "a b é")
-    assert dvc.cache_folder(tmp_path) == tmp_path / "a b é"

@@ -1,4 +1,4 @@
-"""Limits of the base hold, and what changed is said: parameters by key, data by input."""
+"""The change of the training data, input by input."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from slipway.core import base_limits, config, files, git
-from slipway.errors import ConfigError
+from slipway.core import files, git
 from slipway.judging import data_change
 from slipway.pipeline import drift, features, ingest, train
 from support.committed_project import begin
-
-OWN = config.Prove(golden=9, metrics=9, plots=9)
 
 
 def commit(folder: Path) -> str:
@@ -23,48 +20,12 @@ def commit(folder: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    begin(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def measured(project_copy: Path, run) -> Path:
     """A finished project, its reference and metrics committed."""
     run(project_copy, "evaluate")
     begin(project_copy)
     commit(project_copy)
     return project_copy
-
-
-def test_no_change_is_judged_by_its_own_limits(folder):
-    (folder / "params.yaml").write_text("prove: {golden: 1, metrics: 2, plots: 3}\n")
-    base = commit(folder)
-    (folder / "params.yaml").write_text("prove: {golden: 9, metrics: 9, plots: 9}\n")
-    assert base_limits.limits_at_base(base, "prove", OWN, root=folder) == config.Prove(golden=1, metrics=2, plots=3)
-
-
-def test_own_limits_hold_where_the_base_has_none(folder):
-    (folder / "params.yaml").write_text("seed: 1\n")
-    assert base_limits.limits_at_base(commit(folder), "prove", OWN, root=folder) == OWN
-    (folder / "params.yaml").unlink()
-    assert base_limits.limits_at_base(commit(folder), "prove", OWN, root=folder) == OWN
-
-
-@pytest.mark.parametrize(
-    ("text", "said"), [("prove: {golden: 0}", "cannot read section prove"), ("a: [", "is not YAML")]
-)
-def test_limits_of_the_base_that_cannot_be_read_are_no_limits(folder, text, said):
-    (folder / "params.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=said):
-        base_limits.limits_at_base(commit(folder), "prove", OWN, root=folder)
-
-
-def test_changed_parameters_are_named_by_dotted_key(folder):
-    (folder / "params.yaml").write_text("judge: {margin: 0.01}\nprove: {plots: 1}\nseed: 1\n")
-    base = commit(folder)
-    (folder / "params.yaml").write_text("judge: {margin: 0.5}\nprove: {plots: 1}\nseed: 1\nnew: 2\n")
-    assert base_limits.changed_params(base, root=folder) == (["judge.margin: 0.01 → 0.5"], ["new: None → 2"])
 
 
 def data(folder: Path, frame: pl.DataFrame, test: pl.DataFrame) -> dict:

@@ -56,7 +56,9 @@ class Reach:
         if isinstance(value, ast.Name):
             self.name(self.problem, value.id)
         elif isinstance(value, ast.Constant) and isinstance(value.value, str):
-            self.module(value.value)
+            module, _, function = value.value.partition(":")  # `"module:function"`, or a module
+            self.module(module)
+            self.name(module, function)
 
     def code(self, module: str, code: ast.stmt) -> None:
         known = _imports(_tree(module)) | _imports(code)

@@ -1,38 +1,15 @@
-"""The bikes problem as the machinery sees it."""
+"""Declare the bikes problem: contracts, target, what is known when, and the functions of the stages."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from bikes.contract import Inputs, Slot
-from slipway.problem import Problem, SourceFault
-
-if TYPE_CHECKING:
-    import polars as pl
-    from sklearn.pipeline import Pipeline
+from slipway.problem import Problem
 
 
 def _sources() -> Path:
     return Path(__file__).parent
-
-
-def _ingest(folder: Path) -> tuple[pl.DataFrame, list[SourceFault]]:
-    from bikes.ingest import ingest
-
-    return ingest(folder)
-
-
-def _features(table: pl.DataFrame) -> pl.DataFrame:
-    from bikes.features import features
-
-    return features(table)
-
-
-def _estimator(*args: Any, **options: Any) -> Pipeline:
-    from bikes.model import estimator
-
-    return estimator(*args, **options)
 
 
 PROBLEM = Problem(
@@ -46,9 +23,9 @@ PROBLEM = Problem(
     known_at={"temp": "start", "hires": "counted_at", "counted_at": "counted_at"},
     horizon_hours=1,
     sources=_sources,
-    ingest=_ingest,
-    features=_features,
-    estimator=_estimator,
+    ingest="bikes.ingest:ingest",
+    features="bikes.features:features",
+    estimator="bikes.model:estimator",
     labels={
         "title": "How many bikes will be hired?",
         "unit": "bikes",

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from slipway.core.text import printable
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    ("auc", "auc"),
+    (0.5, "0.5"),
+    (None, "None"),
+    ("Größe 的", "Größe 的"),
+    ("a\nb\tc\u2028d", "a b c d"),
+    ("a\x1b[31mb", "a�[31mb"),
+    ("a\u202eb\u200bc\ue000", "a�b�c�"),
+])  # fmt: skip
+def test_invisible_characters_are_shown(value, text):
+    assert printable(value) == text
+
+
+def test_long_text_is_cut_at_the_limit():
+    assert printable("x" * 18) == "x" * 18
+    assert printable("x" * 19) == "x" * 17 + "…"
+    assert printable("x" * 10**6, limit=4) == "xxx…"
+
+
+def test_shown_text_is_printable():
+    assert printable("".join(map(chr, range(0x20))), limit=40).isprintable()
