@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -182,7 +181,7 @@ def changes(new: ledger.Line, tip: str, root: Path) -> str | None:
         found = manifests.diff(tip, head, root=root)
     except ConfigError:
         return None
-    rows = [[escape(cell) for cell in row] for row in sections.change_rows([asdict(one) for one in found], MAX_FIELDS)]
+    rows = [[escape(cell) for cell in row] for row in sections.change_rows(found, MAX_FIELDS)]
     named = ["object", "field", ""]
     return table(named, rows) if rows else "The rendered manifests do not change."
 

@@ -93,7 +93,7 @@ def test_without_kustomize_it_says_so_and_gives_no_verdict(project: Path):
     (project / "reports/metrics.json").write_text("{}")
     given = report_data.read(project)
     assert given.gates == {}
-    assert given.delivery == record["notes"]
+    assert given.record()["delivery"] == record["notes"]
     with pytest.raises(ConfigError, match="no kustomize here, nor kubectl"):
         manifests.diff("HEAD~1", "HEAD", root=project)
 

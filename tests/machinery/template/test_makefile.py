@@ -159,6 +159,7 @@ def test_home_that_cannot_be_written_moves_the_caches(copy: Path) -> None:
     (copy / ".venv/bin").mkdir()
     (copy / ".venv/bin/python").symlink_to(sys.executable)
     (copy / "dvc.py").write_text("import os\nprint(os.environ.get('UV_CACHE_DIR', 'as ever'))\n")
+    (copy / "slipway.py").touch()  # as if the fingerprints were current
     home = copy / "file"  # nobody, not even root, can make a folder in a file
     home.touch()
     elsewhere = {"HOME": str(home), "XDG_CACHE_HOME": "", "PYTHONPATH": str(copy)}
