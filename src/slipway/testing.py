@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -34,15 +33,13 @@ from slipway.cluster import manifests
 from slipway.core import config, environment, files
 from slipway.errors import SlipwayError
 from slipway.packaging import package
-from slipway.pipeline import evaluate, export, features, ingest, train
+from slipway.pipeline import evaluate, export, features, ingest, stages, train
 from slipway.problem import Problem
-from slipway.serving import golden, local_server, score
+from slipway.serving import golden, http_client, local_server, score
 from slipway.serving.onnx_model import FOLDER, Model
 
 CHAPTERS = ("ingest", "features", "train", "export", "evaluate")
 """The chapters that a problem goes through, in their order."""
-STAGES = "slipway.pipeline.stages"
-"""The module that follows what a stage reaches, and keeps a fingerprint of its code and libraries."""
 LEAK_MOMENTS = 6
 """Parts of seven: moments that fall into different hours of a day, however many rows a day has."""
 ROWS = 10
@@ -247,7 +244,7 @@ class ProjectChecks:
     def test_service_answers_the_example(self, sample_run: SampleRun, service: str) -> None:
         """The packaged service predicts the contract's example, and the golden rows as the model does."""
         example = problem.example_row(sample_run.spec.inputs)
-        status, body = golden.call(service, "/predict", json.dumps(example).encode())
+        status, body = http_client.fetch(service, "/predict", json.dumps(example).encode())
         assert status == 200, f"POST /predict with the examples of the inputs: {status} {body.decode()}"
         rows = files.read_json(sample_run.folder / FOLDER / "golden.json")
         check = golden.replay(service, rows, tolerance=sample_run.params.package.tolerance)
@@ -258,7 +255,7 @@ class ProjectChecks:
         question = question_example(sample_run.spec)
         if question is None:
             pytest.skip("the problem has no lookup")
-        status, body = golden.call(service, "/ask", json.dumps(question).encode())
+        status, body = http_client.fetch(service, "/ask", json.dumps(question).encode())
         assert status == 200, f"POST /ask with the examples of the question: {status} {body.decode()}"
 
     def test_score_predicts_rows(self, sample_run: SampleRun, tmp_path: Path) -> None:
@@ -285,9 +282,6 @@ class ProjectChecks:
         """Each stage of dvc.yaml names the sections of params.yaml that it reads and its fingerprint, which is current."""
         if not (project_root / "dvc.yaml").exists():
             pytest.skip("there is no dvc.yaml here")
-        if importlib.util.find_spec(STAGES) is None:
-            pytest.skip(f"the stages of dvc.yaml were NOT checked: this version has no {STAGES}")
-        stages = importlib.import_module(STAGES)
         declared = YAML(typ="safe").load((project_root / "dvc.yaml").read_text("utf-8"))["stages"]
         try:
             lacks = {
