@@ -32,7 +32,12 @@ OLD := needs Python 3.11 or newer, and found none; install one, or name it: make
 BARE := has no venv module; on Debian or Ubuntu: apt install python3-venv
 NONODE := did not run, there is no npm here; the workflows were not linted (install Node.js; with CI=true this is red)
 # The tests that only read: a change of nothing but documents is checked by them too.
-STATIC := tests/machinery/template/test_repository.py tests/machinery/template/test_stages.py tests/machinery/template/test_workflows.py tests/machinery/template/test_manifests_written.py
+STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written)
+# The parts of `make test`; without ONLY it is everything.
+EVERYTHING := --cov --cov-report=term
+ONLY_project := tests/project
+ONLY_machinery := --ignore=tests/project --cov=slipway --cov-report=term
+part = $(if $(ONLY),$(or $(ONLY_$(ONLY)),$(error ONLY is project or machinery, and not $(ONLY))),$(EVERYTHING))
 OFFLINE := locks: could not be compiled, so their freshness is unknown (they need the package index: is there a network?)
 
 help: ## list these verbs
@@ -43,8 +48,8 @@ setup: .venv/ready ## install what the lock says into .venv; nothing to do the s
 loop: setup ## the whole loop on this machine (TARGET=cluster, ARGS=--keep)
 	@$(if $(filter cluster,$(TARGET)),$(reach)) $(PY) -m slipway loop $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
-test: setup ## all tests but act's and the cluster's, with branch coverage
-	@$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not cluster and not act" --cov --cov-report=term $(ARGS)
+test: setup ## all tests but act's and the cluster's, with branch coverage (ONLY=project: yours alone, a minute)
+	@$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not cluster and not act" $(part) $(ARGS)
 
 check: setup ## format, lint, types, the workflows, the README, and locks and docs that are current
 	@$(PY) -m ruff format --check
@@ -141,9 +146,9 @@ mutants: setup # `make bench NAME=gates`, as a verb of one word
 
 # The one required check: every job did what this change needs. Two ways are green, all others red.
 ok:
-	@said="changes=$$CHANGES check=$$CHECK code=$$CODE test=$$TEST model=$$MODEL"; echo "$$said"; case "$$said" in \
-	"changes=success check=success code=true test=success model=success") ;; \
-	"changes=success check=success code=false test=skipped model=skipped") ;; \
+	@said="changes=$$CHANGES check=$$CHECK code=$$CODE project=$$PROJECT test=$$TEST model=$$MODEL"; echo "$$said"; case "$$said" in \
+	"changes=success check=success code=true project=success test=success model=success") ;; \
+	"changes=success check=success code=false project=skipped test=skipped model=skipped") ;; \
 	*) echo "ok: not every job that this change needs ended in success; open the red one" >&2; exit 1;; esac
 
 # The cluster beside the project is started and named, unless KUBECONFIG names one; CLUSTER=new makes one with docker.

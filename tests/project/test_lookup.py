@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flights import features, ingest, lookup
+from flights import features, lookup
 from flights.contract import Inputs
 from flights.lookup import Question
 from slipway.errors import DataError
@@ -21,28 +21,20 @@ ASKED = {"carrier": "UA", "origin": "EWR", "dest": "ORD", "sched_dep": "2013-10-
 
 
 @pytest.fixture(scope="module")
-def table() -> pl.DataFrame:
-    """The real table from summer to the end of October: enough for eight weeks with their rates."""
-    whole = ingest.ingest(ingest.sources())[0]
-    months = pl.col("day").is_between(pl.date(2013, 7, 15), pl.date(2013, 10, 31))
-    return whole.filter(months)
-
-
-@pytest.fixture(scope="module")
-def path(table: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def path(sample: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("a b é") / "lookup.sqlite"
-    lookup.write(table, path)
+    lookup.write(sample, path)
     return path
 
 
 @pytest.fixture(scope="module")
-def flights(table: pl.DataFrame) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def flights(sample: pl.DataFrame) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """400 flights of the days that the lookup knows, each with the pipeline's row.
 
     `twin` are those whose airline has another flight to the same place in the same minute.
     """
     twin = pl.struct("carrier", "origin", "dest", "sched_dep").is_duplicated()
-    table = table.with_columns(twin=twin)
+    table = sample.with_columns(twin=twin)
     made = features.features(table)
     first = table.select(pl.col("day").max()).item() - timedelta(days=lookup.DAYS - 1)
     known = table.join(made.select("row_id"), on="row_id", how="semi").filter(pl.col("day") >= first).sort("sched_dep")
@@ -81,8 +73,8 @@ def test_an_answer_keeps_the_contract(path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["2013-10-31T17:00-04:00", "2013-10-31T21:00Z", "2013-10-31T16:00-05:00"])
 def test_a_moment_without_offset_is_new_york_s(path: Path, moment: str) -> None:
-    here, there = (Question.model_validate({**ASKED, "sched_dep": m}) for m in ("2013-10-31T17:00", moment))
-    assert lookup.answer(path, here) == lookup.answer(path, there)
+    local, offset = (Question.model_validate({**ASKED, "sched_dep": m}) for m in ("2013-10-31T17:00", moment))
+    assert lookup.answer(path, local) == lookup.answer(path, offset)
 
 
 def test_a_flight_outside_the_timetable_takes_its_route_s_minutes(path: Path) -> None:
@@ -133,8 +125,8 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path, content: bytes | None
         lookup.answer(tmp_path / "lookup.sqlite", Question.model_validate(ASKED))
 
 
-def test_the_same_table_gives_the_same_bytes(table: pl.DataFrame, path: Path, tmp_path: Path) -> None:
-    lookup.write(table.sample(fraction=1, shuffle=True, seed=1), tmp_path / "again.sqlite")
+def test_the_same_table_gives_the_same_bytes(sample: pl.DataFrame, path: Path, tmp_path: Path) -> None:
+    lookup.write(sample.sample(fraction=1, shuffle=True, seed=1), tmp_path / "again.sqlite")
     assert (tmp_path / "again.sqlite").read_bytes() == path.read_bytes()
     assert path.stat().st_size < 5_000_000
 
@@ -156,5 +148,5 @@ from flights.lookup import Question, answer
 answer(Path({str(path)!r}), Question.model_validate({ASKED!r}))
 print([name for name in ("polars", "pandas", "numpy", "sklearn") if name in sys.modules])
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

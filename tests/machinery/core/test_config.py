@@ -24,7 +24,6 @@ def broken(folder: Path, old: str, new: str) -> Path:
 
 def test_the_project_s_own_params_load() -> None:
     params = config.load(ROOT / "params.yaml")
-    assert params.problem == "flights"
     assert (params.data.until - params.data.test_from).days == params.data.test_days
 
 

@@ -28,7 +28,8 @@ from slipway.reporting import report_data
 from slipway.reporting.report_model import Gate
 from support.committed_project import save
 from support.latency_samples import LIMITS, LOOSE, ROWS, SLOW_MS, limited, stand_in, times
-from support.packable_project import ROOT, committed
+from support.packable_project import committed
+from support.paths import OBJECTIVE
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def repository(packable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The bikes' service, committed, with limits for a test. Read only."""
     folder = committed(packable, tmp_path_factory.mktemp("latency") / "a b é")
     (folder / "loadtests").mkdir()
-    shutil.copy(ROOT / "loadtests/slo.yaml", folder / "loadtests")
+    shutil.copy(OBJECTIVE, folder / "loadtests")
     limited(folder, LOOSE.model_dump())
     return save(folder)
 

@@ -13,8 +13,9 @@ from slipway.errors import ConfigError
 from slipway.judging import latency_statistics
 from slipway.judging.latency_client import ONE, Times
 from slipway.loadtest import slo
-from support.committed_project import ROOT, begin, save
+from support.committed_project import begin, save
 from support.latency_samples import LIMITS, limited, times
+from support.paths import OBJECTIVE
 
 
 def said(found: Times, limits: latency_statistics.Limits = LIMITS) -> dict[str, bool | None]:
@@ -121,7 +122,7 @@ def project(tmp_path: Path) -> Path:
     """A repository with an objective."""
     folder = tmp_path / "a b é"
     (folder / "loadtests").mkdir(parents=True)
-    shutil.copy(ROOT / slo.PATH, folder / slo.PATH)
+    shutil.copy(OBJECTIVE, folder / slo.PATH)
     limited(folder, LIMITS.model_dump())
     begin(folder)
     return save(folder)
@@ -172,7 +173,3 @@ def test_a_limit_that_the_bases_code_does_not_know_is_the_changes_own(project: P
     own, moved = latency_statistics.limits_at_base("HEAD", root=project)
     assert own == LIMITS.model_copy(update={"seconds": 0.5})
     assert moved == ["latency.seconds: 0.5 → 1.0", "latency.of_old: 1 → None", "latency.starts_at_most: None → 3"]
-
-
-def test_the_limits_of_this_project_are_read():
-    assert latency_statistics.own_limits(ROOT).one_row_p50_at_most < 0.2

@@ -16,7 +16,7 @@ from slipway.core import files
 from slipway.errors import ConfigError, DataError
 from slipway.loadtest import canary, slo
 from support.fake_service import ENDPOINT, LIMITS, SHA, Twin, context, right
-from support.paths import ROOT
+from support.paths import OBJECTIVE
 
 MEAN, FAR, ORDER = (
     "mean difference to the stable",
@@ -202,7 +202,7 @@ def folder(tmp_path: Path, of: canary.Context) -> list[str]:
     (models / "model.onnx").write_bytes(b"a graph")
     files.write_json(models / "contract.json", of.contract)
     files.write_json(models / "golden.json", of.golden[:12])
-    objective = YAML(typ="safe").load((ROOT / slo.PATH).read_text("utf-8"))
+    objective = YAML(typ="safe").load(OBJECTIVE.read_text("utf-8"))
     endpoint = ENDPOINT.model_dump(exclude_none=True) | {"p95_ms_at_most": 100}
     short = {"rate": 10, "mixed": 4, "unusual": 1, "min_requests": 17, "slower_ms_at_most": 1000, "shift_at_most": 3}
     own = {"generator": {"lag_ms_at_most": 1000, "cpu_at_most": 1}}
@@ -279,5 +279,5 @@ def test_a_digest_is_needed(tmp_path: Path) -> None:
     assert canary.main(["--stable", "http://127.0.0.1:9", "--canary", "http://127.0.0.1:9", *words]) == 2
 
 
-def test_the_projects_limits_are_valid() -> None:
-    assert canary.Limits.model_validate(slo.read(ROOT / slo.PATH).canary).order_at_least == 0.5
+def test_limits_are_the_section_of_the_objective() -> None:
+    assert canary.Limits.model_validate(slo.read(OBJECTIVE).canary).order_at_least == 0.5

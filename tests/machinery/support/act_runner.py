@@ -71,6 +71,10 @@ testpaths = ["tests"]
 source_pkgs = ["bikes"]
 parallel = true
 """
+LINT_IMPORTS = """\
+#!/bin/sh
+exec "$(dirname "$0")/python" -c "from importlinter.cli import lint_imports_command; lint_imports_command()" "$@"
+"""
 TESTS = {
     "machinery/template/test_repository": """\
         from pathlib import Path
@@ -78,6 +82,10 @@ TESTS = {
 
         def test_readme_names_a_file_that_is_there() -> None:
             assert Path(Path("README.md").read_text().split("`")[1]).exists()
+        """,
+    "machinery/template/test_names": """\
+        def test_nothing_has_an_old_name() -> None:
+            assert True
         """,
     "machinery/template/test_stages": """\
         def test_nothing_is_staged() -> None:
@@ -105,6 +113,7 @@ TESTS = {
             assert problem.PROBLEM.name == "bikes"
         """,
 }
+"""By their place below tests: those that `make check` runs, and the project's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +275,9 @@ def stubs(checkout: Path) -> list[str]:
 
 def environment(*, home: Path | None = None) -> dict[str, str]:
     """This machine's, without what tests, an outer make or an outer workflow have set."""
-    drop = re.compile(r"^(MAKE|MFLAGS|PYTHON|GITHUB_|ACTIONS_|COV_|COVERAGE_|VIRTUAL_ENV|(CI|ARGS|BASE|NAME)$|PYTEST)")
+    drop = re.compile(
+        r"^(MAKE|MFLAGS|PYTHON|GITHUB_|ACTIONS_|COV_|COVERAGE_|VIRTUAL_ENV|(CI|ARGS|BASE|NAME|ONLY)$|PYTEST)"
+    )
     kept = {name: value for name, value in os.environ.items() if not drop.match(name)}
     homes = {"XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")} if home else {}
     return kept | homes | {"OMP_NUM_THREADS": "1"}
@@ -331,5 +342,11 @@ def venv(folder: Path, lock: Path) -> None:
     (pointer,) = folder.glob("lib/python3*/site-packages/slipway.pth")
     pointer.unlink()  # a new file: the old one is also the real environment's
     pointer.write_text("../../../../src\n", encoding="utf-8")
+    script = (
+        folder / "bin/lint-imports"
+    )  # its first line names the real environment's interpreter, which knows no bikes
+    script.unlink()
+    script.write_text(LINT_IMPORTS, encoding="utf-8")
+    script.chmod(0o755)
     (folder / "ready").unlink(missing_ok=True)
     shutil.copy(lock, folder / "ready")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slipway.core import environment, git
 from slipway.pipeline import stages
-from support.paths import ROOT
+from support.paths import OBJECTIVE, ROOT
 
 KEPT = ("requirements", ".dvc/config", ".dvcignore", ".gitignore", "loadtests")
 LOAD = {"rate: 300": "rate: 60", "rate: 120": "rate: 60", "seconds: 5": "seconds: 2", "seconds: 30": "seconds: 4",
@@ -29,9 +29,9 @@ def repository(folder: Path) -> Path:
         copy(ROOT / name, folder / name)
     for name in ("dvc.yaml", "bentofile.yaml"):
         lines = (ROOT / name).read_text("utf-8").splitlines(keepends=True)
-        kept = [line.replace("src/flights", "src/bikes") for line in lines if "lookup.py" not in line]
-        (folder / name).write_text("".join(kept), "utf-8")
-    slo = (folder / "loadtests/slo.yaml").read_text("utf-8")
+        lines = [line.replace("src/flights", "src/bikes") for line in lines]
+        (folder / name).write_text("".join(line for line in lines if _exists(line, folder)), "utf-8")
+    slo = OBJECTIVE.read_text("utf-8")
     for before, after in LOAD.items():
         assert before in slo
         slo = slo.replace(before, after)
@@ -39,6 +39,12 @@ def repository(folder: Path) -> Path:
     write_fingerprints(folder)
     commit(folder)
     return folder
+
+
+def _exists(line: str, folder: Path) -> bool:
+    """False for a line of a list that names a file of the bikes problem which it does not have, as its lookup."""
+    path = line.strip().removeprefix("- ")
+    return not path.startswith("src/bikes/") or (folder / path).exists()
 
 
 def write_fingerprints(folder: Path) -> None:

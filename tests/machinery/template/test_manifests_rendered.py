@@ -21,7 +21,7 @@ from slipway.errors import CheckFailed
 from slipway.reporting import sections
 from slipway.reporting.report_model import Facts
 from support.committed_project import begin, edit, save
-from support.paths import ROOT
+from support.paths import OBJECTIVE, ROOT
 from support.sample_pods import BAD, GOOD, KINDS, made
 
 pytestmark = pytest.mark.cluster
@@ -36,6 +36,7 @@ def project(tmp_path: Path) -> Path:
     for name in manifests.FOLDERS:
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / ".gitignore", folder)
+    shutil.copy(OBJECTIVE, folder / "k8s/base/slo.yaml")
     begin(folder)
     return save(folder)
 
@@ -86,7 +87,9 @@ def test_a_new_digest_restarts_the_pods_and_runs_the_gate(project: Path):
 
 
 def test_a_changed_hook_alone_is_never_run(project: Path):
-    edit(project / "k8s/overlays/staging/load-gate.yaml", "activeDeadlineSeconds: 2", "activeDeadlineSeconds: 9")
+    path = project / "k8s/overlays/staging/load-gate.yaml"
+    text = path.read_text("utf-8")
+    path.write_text(re.sub(r"activeDeadlineSeconds: \d+", "activeDeadlineSeconds: 77", text), "utf-8")
     assert "staging: 1 object changed, all of them hooks: Argo CD sees no difference" in said(told(save(project)))
 
 

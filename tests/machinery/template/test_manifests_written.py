@@ -11,6 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from slipway.core import config
+from slipway.judging import latency_statistics
+from slipway.loadtest import canary, slo
 from support.paths import ROOT
 
 FILES = sorted(path for folder in ("k8s", "argocd") for path in (ROOT / folder).rglob("*.yaml"))
@@ -245,6 +247,16 @@ def test_load_gate_is_a_hook_whose_log_stays() -> None:
 def test_load_gate_has_time_for_its_schedule() -> None:
     deadline = load("k8s/overlays/staging/load-gate.yaml")["spec"]["activeDeadlineSeconds"]
     assert load("loadtests/slo.yaml")["schedules"]["cluster"]["seconds"] + 60 < deadline <= 300
+
+
+def test_objective_is_valid_and_agrees_with_the_parameters() -> None:
+    objective = slo.read(ROOT / slo.PATH)
+    assert objective.golden_difference_at_most == config.load(ROOT / "params.yaml").package.tolerance
+    for schedule in objective.schedules.values():
+        least = sum(endpoint.min_requests for endpoint in objective.endpoints.values())
+        assert schedule.rate * schedule.seconds >= least
+    assert canary.Limits.model_validate(objective.canary)
+    assert latency_statistics.own_limits(ROOT)
 
 
 def test_load_gate_is_told_what_it_judges() -> None:

@@ -20,7 +20,7 @@ from support.act_runner import REPOSITORY, Project, Ran, copied
 from support.fake_github import GitHub
 
 pytestmark = pytest.mark.act
-ALL = {"changes": "success", "check": "success", "test": "success", "model": "success", "ok": "success"}
+ALL = dict.fromkeys(("changes", "check", "project", "test", "model", "ok"), "success")
 HOSTILE = "x$(touch${IFS}pwned)`touch${IFS}pwned`;touch${IFS}pwned;::set-output"
 TITLE = "$(touch pwned)`touch pwned`\n::set-output name=code::false\n</details><script>alert(1)</script> @everyone"
 

@@ -9,7 +9,7 @@ from slipway.core import files
 from slipway.errors import ConfigError
 from slipway.sandbox.drills import bad_artifacts
 from slipway.serving.onnx_model import Model
-from support.committed_project import ROOT
+from support.paths import OBJECTIVE, ROOT
 
 
 def test_front_of_the_service_can_be_slowed_and_mended():
@@ -27,7 +27,7 @@ def test_answers_are_later_than_the_objective_allows():
 
 
 def test_late_answers_leave_the_load_test_its_rate():
-    slo = (ROOT / "loadtests/slo.yaml").read_text("utf-8")
+    slo = OBJECTIVE.read_text("utf-8")
     schedule = YAML(typ="safe").load(slo)["schedules"]["cluster"]
     assert schedule["users"] / (bad_artifacts.delay_ms(slo) / 1000) > schedule["rate"] * 1.5
 

@@ -13,7 +13,7 @@ from slipway.sandbox import deploy
 from slipway.sandbox.clone import Sandbox
 from slipway.sandbox.drills import context
 from support import fake_cluster
-from support.committed_project import ROOT
+from support.paths import OBJECTIVE, ROOT
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_every_file_of_the_project_can_be_made_shorter_once(path):
 
 
 def test_load_test_is_shorter_and_has_enough_requests():
-    slo = YAML(typ="safe").load(context.shorter_load_test((ROOT / context.SHORTENED[0]).read_text("utf-8")))
+    slo = YAML(typ="safe").load(context.shorter_load_test(OBJECTIVE.read_text("utf-8")))
     schedule = slo["schedules"]["cluster"]
     assert schedule["seconds"] == context.LOAD_SECONDS
     for endpoint in slo["endpoints"].values():
@@ -119,7 +119,7 @@ def test_load_test_is_shorter_and_has_enough_requests():
 
 
 def test_machines_schedule_stays():
-    before, after = ((ROOT / context.SHORTENED[0]).read_text("utf-8"),) * 2
+    before, after = (OBJECTIVE.read_text("utf-8"),) * 2
     assert "machine: {rate: 300, seconds: 5" in context.shorter_load_test(after)
     assert before.count("\n") == context.shorter_load_test(after).count("\n")
 
