@@ -59,10 +59,12 @@ check: setup ## format, lint, types, the workflows, the README, and locks and do
 	@rm -rf .slipway/locks && mkdir -p .slipway/locks && cp -R pyproject.toml requirements .slipway/locks
 	@cd .slipway/locks/requirements && { $(compile); } || { echo "$(OFFLINE)" >&2; exit 2; }
 	@diff -r requirements .slipway/locks/requirements || { echo "locks: not what pyproject.toml asks for; run: make lock" >&2; exit 2; }
+	@$(PY) -m slipway stages
 	@$(commands) .slipway/commands.md >/dev/null
 	@diff docs/commands.md .slipway/commands.md || { echo "docs/commands.md: not what the commands say; run: make lock" >&2; exit 2; }
 
 repro: setup ## run the stages of dvc.yaml whose inputs changed
+	@$(PY) -m slipway stages --write
 	@$(PY) -m dvc repro $(ARGS)
 
 prove: setup ## whether the committed dvc.lock, metrics and plots are what the pipeline gives
@@ -74,10 +76,11 @@ act: setup ## run each workflow of .github on this machine, against a GitHub of 
 lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/commands.md and k8s/base/slo.yaml
 	@cp loadtests/slo.yaml k8s/base/slo.yaml
 	@cd requirements && $(compile)
+	@$(PY) -m slipway stages --write
 	@$(commands) docs/commands.md >/dev/null
 
 bench: setup ## figures, each a ratio within one run (or one: NAME=judge, latency, gates, images, delivery …)
-	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/benchmarks/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
+	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
 
 cluster: ## a cluster for TARGET=cluster, printed as exports: the one beside the project, or kind's where docker is
 	@.ci/cluster
@@ -131,7 +134,7 @@ changes:
 	@code=true; if base=$$(git rev-parse --verify --quiet --end-of-options "$$BASE^{commit}"); then \
 	git diff --quiet --no-ext-diff --ignore-submodules=none "$$base" HEAD -- $(PROSE) && code=false; fi; \
 	echo "code=$$code" | tee -a "$${GITHUB_OUTPUT:-/dev/null}"
-PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)LICENSE'
+PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)dev/docs/**' ':(exclude,glob)dev/figures/**' ':(exclude,glob)LICENSE'
 
 mutants: setup # `make bench NAME=gates`, as a verb of one word
 	@$(PY) dev/mutation/gates.py

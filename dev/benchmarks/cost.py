@@ -4,7 +4,7 @@
     make bench NAME=cost ARGS=repro           without the loop
 
 Every Python of DVC and of the project that is started here counts its own time (dev/benchmarks/cost_trace.py). The record is
-docs/cost.json. From a merge to staging, on a cluster: `make bench NAME=delivery` and docs/operations.md.
+dev/figures/cost.json. From a merge to staging, on a cluster: `make bench NAME=delivery` and docs/operations.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from serving_figures import machine
 from pipeline import ROOT, scratch, talk
 from slipway.core import environment, files
 
-RECORD = ROOT / "docs/cost.json"
+RECORD = ROOT / "dev/figures/cost.json"
 KINDS = ("start", "import", "read", "compute", "write")
 STAGES = ("ingest", "features", "train", "export", "evaluate")
 REVIEW = ("prove", "repro", "judge", "manifests", "latency", "report")
@@ -139,7 +139,9 @@ def main(wanted: list[str]) -> None:
             shown(title, found[name])
     if not wanted:
         files.write_json(RECORD, {"machine": machine()} | found)
-    talk.print("record: docs/cost.json, of all parts; from merge to staging: docs/operations.md, Delivery's figures")
+    talk.print(
+        "record: dev/figures/cost.json, of all parts; from merge to staging: docs/operations.md, Delivery's figures"
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ CALLS = {
     "slipway.core.files": {"sha256": READ, "read_json": READ, "write_text": WRITE},
     "pathlib": {"Path.read_bytes": READ, "Path.read_text": READ, "Path.write_bytes": WRITE, "Path.write_text": WRITE},
 }
-"""What reads and writes, by module; found there as soon as the module is loaded."""
+"""Functions that read and write, by module; wrapped as soon as the module is loaded."""
 MAIN = threading.main_thread()
 seconds: dict[str, float] = {}
 stack = ["compute"]

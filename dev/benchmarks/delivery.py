@@ -1,7 +1,7 @@
 """The delivery's figures on a cluster, each with its parts; a limit that is missed ends in exit code 4.
 
     make bench NAME=delivery                                           all of them, about fifteen minutes
-    make loop TARGET=cluster ARGS=--keep; make bench NAME=delivery     the same in the world that the loop kept
+    make loop TARGET=cluster ARGS=--keep; make bench NAME=delivery     the same in the sandbox that the loop kept
     make bench NAME=delivery ARGS="judged promotion"                   only these (a promotion needs a release before it)
 
 Nothing is hastened: the load gate sends for its 30 s. What GitHub adds before it (a runner, the check-out, the cached
@@ -31,33 +31,33 @@ from slipway.core.verdict import Check
 from slipway.delivery import evidence
 from slipway.sandbox import clone, deploy, loop
 from slipway.sandbox.drills import canary_abort, context
-from slipway.sandbox.drills.context import World
-from slipway.sandbox.drills.timeline import Watch
+from slipway.sandbox.drills.context import DrillContext
+from slipway.sandbox.drills.timeline import Timeline
 
 VERBS = (("review",), ("track",), ("package",), ("image",), ("release", "gate", "--push"), ("release", "--push"))
-"""What release.yml runs after a merge, in its order."""
+"""The verbs of release.yml after a merge, in order."""
 KEY = "train.estimators.boosting.max_iter"
 UPDATE_SECONDS, KILL_SECONDS = 90.0, 45.0
-"""How long clients send during an update, and while a pod is killed: longer than either takes."""
+"""Seconds of load during an update, and while a pod is killed: longer than either takes."""
 
 
-def enter(root: Path, params: config.Params) -> tuple[World, bool]:
-    """The world that the loop kept, with the load gate as it is in earnest, or a new one; whether it was there already."""
-    there = context.found(root, params.track.model)
+def enter(root: Path, params: config.Params) -> tuple[DrillContext, bool]:
+    """The sandbox that the loop kept, with the real load gate, or a new one; and whether it was kept."""
+    there = context.kept_sandbox(root, params.track.model)
     kept = there is not None
     if there is None:
-        loop.clear(root)
+        loop.remove_everything(root)
         there = clone.prepare(root, params.track.model, {}, "cluster")
-        loop.opening(there)
+        loop.deliver_main(there)
     else:
         git.run("checkout", "-q", "main", root=there.work)
         git.run("pull", "-q", "--ff-only", "origin", "main", root=there.work)
         clone.repro(there)
-    one = World(there, config.load(there.work / "params.yaml"))
-    context.commit(
-        one, {path: (root / path).read_text("utf-8") for path in context.SHORTENED}, "The load test as it is in earnest"
+    one = DrillContext(there, config.load(there.work / "params.yaml"))
+    one.commit(
+        {path: (root / path).read_text("utf-8") for path in context.SHORTENED}, "The load test as it is in earnest"
     )
-    context.settle(one)
+    one.settle()
     return one, kept
 
 
@@ -66,19 +66,19 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def judged(there: World) -> list[Check]:
+def judged(there: DrillContext) -> list[Check]:
     """A model that was trained a little less is merged: until staging's load gate has said what it thinks of it."""
     rounds = int(config.load(there.work / "params.yaml").train.estimators["boosting"]["max_iter"])
     number = int(git.run("rev-list", "--count", "main", root=there.work))
     change = config.Change(title="Train a little less", set={KEY: rounds - 1})
-    loop.propose(there.scene, change, number)
+    loop.open_change(there.sandbox, change, number)
     start, found = now(), []
-    loop.merge(there.scene, change, number)
+    loop.merge_change(there.sandbox, change, number)
     found.append(Moment("merge", now()))
     for words in VERBS:
-        context.ask(there, *words)
+        there.run_verb(*words)
         found.append(Moment(" ".join(word for word in words if word != "--push"), now()))
-    app = context.arrive(there, "staging")
+    app = there.wait_for_arrival("staging")
     noticed = now()
     space = there.app("staging")
     pod = newest(space, pods.LABEL)
@@ -88,7 +88,7 @@ def judged(there: World) -> list[Check]:
     job = newest(space, f"job-name={evidence.JOB}")
     found += [*moments.staged(pod, log, job, (app.started, app.finished)), Moment("we notice", noticed, waiting=True)]
     cut = moments.parts(start, found)
-    seen = context.cluster_evidence(there)
+    seen = there.cluster_evidence()
     requests = seen.requests or 0
     return [
         at_most("merge → judged in staging, seconds", moments.whole(cut), 150),
@@ -111,15 +111,15 @@ def stated(cut: Sequence[Part]) -> list[Check]:
     return [at_most(f"  of it {'waiting: ' if one.waiting else ''}{one.name}", one.seconds, None) for one in cut]
 
 
-def promotion(there: World) -> list[Check]:
+def promotion(there: DrillContext) -> list[Check]:
     """`promote` → production's operation of that revision has succeeded, and every pod in its service runs the digest.
 
     The operation alone is not enough: without a hook after it Argo CD does not wait for the pods.
     """
     start = now()
-    context.ask(there, "promote", "--source", "cluster", "--push")
-    said, app = now(), context.arrive(there, "production")
-    context.until(lambda: moved(there), seconds=120, what="production's move to its digest")
+    there.run_verb("promote", "--source", "cluster", "--push")
+    said, app = now(), there.wait_for_arrival("production")
+    context.wait_until(lambda: moved(there), seconds=120, what="production's move to its digest")
     noticed = now()
     assert app.started
     assert app.finished
@@ -131,27 +131,25 @@ def promotion(there: World) -> list[Check]:
     return [at_most("promotion, seconds", moments.whole(cut), 60), *stated(cut)]
 
 
-def moved(there: World) -> bool:
-    """Whether every pod that is not on its way out runs what the ledger says, and is ready."""
+def moved(there: DrillContext) -> bool:
+    """Return whether every pod that is not terminating runs the ledger's image and is ready."""
     image, running = there_image(there), pods.list_pods(there.app("production"))
     return bool(running) and all(pod.image == image and pod.ready for pod in running)
 
 
-def there_image(there: World) -> str:
-    """What production runs by its ledger."""
-    return str(context.last(there, "production").image)
+def there_image(there: DrillContext) -> str:
+    """Production's image by its ledger."""
+    return str(there.last_line("production").image)
 
 
-def rolling(there: World) -> list[Check]:
+def rolling(there: DrillContext) -> list[Check]:
     """Clients send while production moves to another digest, by `rollback`: a rolling update, old pods gone at its end."""
     with clients.load(there, seconds=UPDATE_SECONDS, retries=0) as one:
         count, started = len(pods.list_pods(there.app("production"))), time.monotonic()
-        context.ask(
-            there, "rollback", "--env", "production", "--reason", "bench: a rolling update under load", "--push"
-        )
-        context.arrive(there, "production")
+        there.run_verb("rollback", "--env", "production", "--reason", "bench: a rolling update under load", "--push")
+        there.wait_for_arrival("production")
         image = there_image(there)
-        context.until(lambda: clients.whole(there, image, count), seconds=60, what="the end of the update")
+        context.wait_until(lambda: clients.whole(there, image, count), seconds=60, what="the end of the update")
         took = time.monotonic() - started
         assert one.left > 0, "the load ended before the update"
         seen = one.result()
@@ -161,14 +159,14 @@ def rolling(there: World) -> list[Check]:
     ]
 
 
-def kill(there: World) -> list[Check]:
+def kill(there: DrillContext) -> list[Check]:
     """Clients that send once more what failed, while a pod is deleted by force, until there are as many as before."""
-    context.settle(there)
+    there.settle()
     with clients.load(there, seconds=KILL_SECONDS, retries=1) as one:
         image, before = there_image(there), clients.names(there)
         pod, started = min(before).removeprefix("pod/"), time.monotonic()
         clients.deleted(there, pod)
-        context.until(lambda: clients.whole(there, image, len(before)), seconds=60, what="the pod's return")
+        context.wait_until(lambda: clients.whole(there, image, len(before)), seconds=60, what="the pod's return")
         took = time.monotonic() - started
         assert one.left > 0, "the load ended before the pod was back"
         seen = shown("pod deleted by force under load", one.result(), 0, retried=True)
@@ -176,7 +174,7 @@ def kill(there: World) -> list[Check]:
 
 
 def shown(name: str, seen: moments.Sent, limit: int | None = 0, *, retried: bool = False) -> list[Check]:
-    """What clients saw, as rows of the table."""
+    """The clients' results as rows of the table."""
     assert seen.requests >= 1000, f"only {seen.requests} requests: nothing can be said"
     if seen.failures:
         talk.print(f"{name}: failed after {', '.join(f'{at:.2f}' for at in seen.failures)} s", soft_wrap=True)
@@ -191,15 +189,15 @@ def shown(name: str, seen: moments.Sent, limit: int | None = 0, *, retried: bool
     ]
 
 
-def abort(there: World) -> list[Check]:
+def abort(there: DrillContext) -> list[Check]:
     """A canary is aborted → the commit that takes it back is on main: the drill `wrong`."""
-    watch, seconds = Watch(there.scene, "wrong"), []
+    watch, seconds = Timeline(there.sandbox, "wrong"), []
     canary_abort.wrong(there, watch)
     seconds = [float(word) for word in watch.figure.split(": ")[-1].split(" s ")[:1]]
     return [at_most("abort → revert commit, seconds", seconds[0], 60)]
 
 
-FIGURES: dict[str, Callable[[World], list[Check]]] = {
+FIGURES: dict[str, Callable[[DrillContext], list[Check]]] = {
     "judged": judged, "promotion": promotion, "rolling": rolling, "kill": kill, "abort": abort,
 }  # fmt: skip
 
@@ -209,19 +207,19 @@ def main(wanted: list[str]) -> None:
         raise SystemExit(f"no figure is called {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
     started, params, checks, kept = time.monotonic(), config.load(ROOT / "params.yaml"), [], False
     with loop.single_instance(clone.environment.cache_home(ROOT)), loop.interruptible():
-        deploy.ready(ROOT)
+        deploy.require_cluster_tools(ROOT)
         try:
             there, kept = enter(ROOT, params)
             for name in wanted or FIGURES:
-                there.scene.say(f"{name} · load of the machine {os.getloadavg()[0]:.1f}")
+                there.sandbox.start_part(f"{name} · load of the machine {os.getloadavg()[0]:.1f}")
                 found = FIGURES[name](there)
                 for check in found:
-                    there.scene.note("figure", f"{check.name}: {check.value:g}, limit: {check.limit}", 0.0)
+                    there.sandbox.record_step("figure", f"{check.name}: {check.value:g}, limit: {check.limit}", 0.0)
                 checks += found
-                context.settle(there)
+                there.settle()
         finally:
             if not kept:
-                loop.clear(ROOT)
+                loop.remove_everything(ROOT)
     closing("delivery", checks, time.monotonic() - started)
 
 

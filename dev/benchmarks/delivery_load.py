@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from slipway.cluster import kubectl, pods
 from slipway.delivery import evidence
 from slipway.sandbox.drills import context
-from slipway.sandbox.drills.context import World
+from slipway.sandbox.drills.context import DrillContext
 
 NAME = "bench-load"
 SENDING, SAMPLES = "SENDING", "SAMPLES "
@@ -37,18 +37,18 @@ START_SECONDS = 6.0
 class Load:
     """A Job that sends; `result` is what its clients saw."""
 
-    def __init__(self, there: World, seconds: float) -> None:
+    def __init__(self, there: DrillContext, seconds: float) -> None:
         self.space, self.seconds, self._started = there.app("production"), seconds, time.monotonic()
 
     def log(self) -> str:
-        """What it said so far; nothing before it runs."""
+        """Its output so far; empty before it runs."""
         pods = json.loads(kubectl.run("-n", self.space, "get", "pods", "-l", f"job-name={NAME}", "-o", "json"))
         states = [one.get("status", {}).get("phase") for one in pods["items"]]
         return kubectl.hook_log(self.space, NAME) if states and states[0] != "Pending" else ""
 
     def begin(self) -> None:
         """Wait until it sends."""
-        context.until(lambda: SENDING in self.log(), seconds=90, what="the start of the load")
+        context.wait_until(lambda: SENDING in self.log(), seconds=90, what="the start of the load")
         self._started = time.monotonic()
         time.sleep(START_SECONDS)
 
@@ -59,13 +59,13 @@ class Load:
 
     def result(self) -> Sent:
         """When it is over: what its clients saw. Refused when it said nothing."""
-        context.until(lambda: SAMPLES in self.log(), seconds=self.seconds + 90, what="the end of the load")
+        context.wait_until(lambda: SAMPLES in self.log(), seconds=self.seconds + 90, what="the end of the load")
         line = next(line for line in self.log().splitlines() if line.startswith(SAMPLES))
         return sent(json.loads(line.removeprefix(SAMPLES)))
 
 
 @contextlib.contextmanager
-def load(there: World, *, seconds: float, retries: int) -> Iterator[Load]:
+def load(there: DrillContext, *, seconds: float, retries: int) -> Iterator[Load]:
     """Send to production for so long; the Job is gone afterwards."""
     one = Load(there, seconds)
     remove(one.space)
@@ -82,7 +82,7 @@ def remove(space: str) -> None:
     kubectl.run("-n", space, "delete", "job", NAME, "--ignore-not-found", "--cascade=foreground", timeout=90)
 
 
-def job(there: World, seconds: float, retries: int) -> dict[str, Any]:
+def job(there: DrillContext, seconds: float, retries: int) -> dict[str, Any]:
     """The load gate's own Job with another program, in production's namespace."""
     rendered = kubectl.run("kustomize", str(there.work / "k8s/overlays/staging"))
     found = next(one for one in YAML(typ="safe").load_all(rendered) if one["kind"] == "Job")
@@ -94,18 +94,18 @@ def job(there: World, seconds: float, retries: int) -> dict[str, Any]:
     return dict(found)
 
 
-def names(there: World) -> set[str]:
+def names(there: DrillContext) -> set[str]:
     """Production's pods of the service, also those that are on their way out."""
     listed = kubectl.run("-n", there.app("production"), "get", "pods", "-l", pods.LABEL, "-o", "name")
     return set(listed.split())
 
 
-def whole(there: World, image: str, count: int) -> bool:
-    """Whether production runs as many ready pods as before, all of one image, and no other is left."""
+def whole(there: DrillContext, image: str, count: int) -> bool:
+    """Return whether production runs as many ready pods as before, all of one image, and no other is left."""
     running = pods.list_pods(there.app("production"))
     return len(names(there)) == len(running) >= count and all(pod.ready and pod.image == image for pod in running)
 
 
-def deleted(there: World, pod: str) -> None:
+def deleted(there: DrillContext, pod: str) -> None:
     """The API forgets the pod at once; no client was seen to notice."""
     kubectl.run("-n", there.app("production"), "delete", "pod", pod, "--force", "--grace-period=0")

@@ -1,4 +1,4 @@
-"""What a release took, cut at the moments that its programs and the cluster's objects tell. Pure.
+"""Cut a release's seconds at the moments that its programs and the cluster's objects record.
 
 A part is *waiting* when neither a program of ours nor one of the cluster's works for this release: somebody sleeps, or
 polls, until it notices what is done already. All of Argo CD's noticing counts as waiting, whatever it does meanwhile; a
@@ -91,7 +91,7 @@ def staged(pod: Mapping[str, Any], log: str, job: Mapping[str, Any], app: tuple[
 
 
 class Sent(NamedTuple):
-    """What a client saw: requests, how many failed, were sent twice, and were well after that; and how slow they were."""
+    """The results of a client: requests, how many failed, were sent twice, and were well after that; and how slow they were."""
 
     requests: int
     failed: int

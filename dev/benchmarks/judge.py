@@ -1,7 +1,7 @@
 """The judge's error rates on real flights: how often it refuses an equal model, and passes one that is worse.
 
     make bench NAME=judge                    all of it, about six minutes on two cores
-    python dev/benchmarks/judge.py --page        only docs/judge.md and its picture anew, from docs/judge.json
+    python dev/benchmarks/judge.py --page        only dev/docs/judge.md and its picture anew, from dev/figures/judge.json
 
 Models are trained once and predict once; a trial is the real `judge.compare` on a window of their losses.
 It measures and judges nothing: a target that is missed stands in the page as missed, with the days it would take.
@@ -34,7 +34,7 @@ from slipway.pipeline import export, features, ingest, metrics, train
 ROOT = Path(__file__).resolve().parents[2]
 
 STATED = 0.008
-"""The effect that matters, in mean log loss; docs/judge.md says why. It was stated before power was known."""
+"""The effect that matters, in mean log loss; dev/docs/judge.md says why. It was stated before power was known."""
 EFFECTS = (0.001, 0.003, 0.0045, 0.006, STATED, 0.012, 0.02)
 DAYS = (7, 14, 21, 30, 60, 90)
 CUTS = (date(2013, 6, 1), date(2013, 7, 1), date(2013, 9, 1), date(2013, 10, 1))
@@ -235,11 +235,11 @@ def main() -> None:
     started = time.monotonic()
     if sys.argv[1:2] != ["--page"]:
         found = summary(simulate(), config.load(ROOT / "params.yaml"), effect=STATED)
-        files.write_json(ROOT / "docs/judge.json", found)
-    record = files.read_json(ROOT / "docs/judge.json")
-    page.write(record, ROOT / "docs")
+        files.write_json(ROOT / "dev/figures/judge.json", found)
+    record = files.read_json(ROOT / "dev/figures/judge.json")
+    page.write(record, ROOT / "dev")
     print(page.tables(record))
-    talk.print(f"{time.monotonic() - started:.0f} s; docs/judge.json, docs/judge.md, docs/judge.svg")
+    talk.print(f"{time.monotonic() - started:.0f} s; dev/figures/judge.json, dev/docs/judge.md, dev/figures/judge.svg")
 
 
 if __name__ == "__main__":

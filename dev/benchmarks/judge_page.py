@@ -1,4 +1,4 @@
-"""docs/judge.json as tables and a picture for people; the text around them in docs/judge.md is written by hand."""
+"""Make tables and a picture from dev/figures/judge.json; the text around them in dev/docs/judge.md is written by hand."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def one(rows: Sequence[Record], **wanted: object) -> Record:
 
 
 def tables(record: Record) -> str:
-    """Everything that is measured, as Markdown."""
+    """The measurements as Markdown tables."""
     limits = record["settings"]
     said = (
         f"Settings: margin {limits['margin']:g}, slice margin {limits['slice_margin']:g}, confidence "
@@ -142,18 +142,18 @@ def _real(record: Record) -> str:
     return f"**Changes as people make them**, {record['settings']['days']} days.\n\n{table(['change', 'effect', 'passed'], rows)}"
 
 
-def write(record: Record, docs: Path) -> None:
-    """The picture, and the made part of the page."""
-    files.write_text(docs / "judge.svg", plots.picture(_plot, record, name="judge"))
-    page = (docs / "judge.md").read_text(encoding="utf-8")
-    files.write_text(docs / "judge.md", filled(page, tables(record)))
+def write(record: Record, dev: Path) -> None:
+    """Write the picture in dev/figures and the made part of the page in dev/docs."""
+    page = dev / "docs/judge.md"
+    files.write_text(dev / "figures/judge.svg", plots.picture(_plot, record, name="judge"))
+    files.write_text(page, filled(page.read_text(encoding="utf-8"), tables(record)))
 
 
 def filled(page: str, made: str) -> str:
     """The page with `made` between its two marks."""
     before, _, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
-    assert end, "docs/judge.md has lost its marks"
+    assert end, "dev/docs/judge.md has lost its marks"
     return f"{before}{BEGIN}\n\n{made}\n\n{END}{after}"
 
 

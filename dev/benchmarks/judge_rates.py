@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 HELD = 92
 """Days that follow a cut-off and are judged."""
 KINDS = {"noise": 3.0, "shrunk": 1.0, "shifted": 3.0}
-"""How a challenger is made worse, and the strongest dose looked at."""
+"""Kinds of damage to a challenger, and the strongest dose of each."""
 MARGINS = (0.003, 0.004, 0.005, 0.006, 0.007, 0.008)
 SLICE_MARGINS = (0.03, 0.04, 0.05, 0.06)
 SWAPPED = "days swapped"
@@ -73,7 +73,7 @@ def wilson(rate: float, n: float, z: float = 1.96) -> tuple[float, float]:
 
 
 def effective(part: pl.DataFrame, hit: pl.Expr) -> float:
-    """How many independent trials these are worth.
+    """The number of independent trials that these are worth.
 
     At most one for each pair of models and window: its two orders and its doses see the same losses. Less when
     the rate differs between windows more than chance would have it, for trials in one window share its weather.
@@ -92,7 +92,7 @@ def share(part: pl.DataFrame, hit: pl.Expr) -> Record:
 
 
 def refused(*, margin: float, slice_margin: float) -> pl.Expr:
-    """What the judge would have said with these margins, from what it measured."""
+    """The judge's verdicts with these margins, from its measurements."""
     return (pl.col("high") >= margin) | (pl.col("slice") > slice_margin) | ~pl.col("floor")
 
 
@@ -118,7 +118,7 @@ def days_needed(margin: float, *, spread: float, luck: float, confidence: float)
 
 
 def summary(found: pl.DataFrame, params: config.Params, *, effect: float) -> Record:
-    """All that the page says, from the trials."""
+    """The page's figures, from the trials."""
     limits, usual = params.judge, params.data.test_days
     return {
         "settings": {"margin": limits.margin, "slice_margin": limits.slice_margin, "confidence": limits.confidence,

@@ -6,7 +6,7 @@
 
 A trial is the check's own way from starting both services to the verdict, with services started anew each time. The
 slower service is the same bento with a loop that spins before each answer for a part of what a client of the unchanged
-one waits at the median for one row. It measures and judges nothing; the record is docs/latency.json.
+one waits at the median for one row. It measures and judges nothing; the record is dev/figures/latency.json.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from slipway.judging.latency_statistics import Limits
 from slipway.packaging import package
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORD = ROOT / "docs/latency.json"
+RECORD = ROOT / "dev/figures/latency.json"
 EFFECT = 0.2
 SPIN = """
 

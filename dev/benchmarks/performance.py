@@ -1,4 +1,4 @@
-"""docs/performance.md and its picture from the records beside it: docs/serving.json, score.json, latency.json, cost.json.
+"""Make dev/docs/performance.md and its picture from the records in dev/figures: serving, score, latency, cost.
 
 make bench NAME=performance      only the page; the text around the tables is written by hand
 """
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Record = dict[str, Any]
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = Path(__file__).resolve().parents[1] / "docs/performance.md"
+FIGURES = Path(__file__).resolve().parents[1] / "figures"
 NAMES = ("serving", "score", "latency", "cost")
 CONNECTIONS = (1, 8, 32, 64)
 COSTS = {
@@ -38,16 +39,16 @@ def filled(page: str, made: dict[str, str]) -> str:
         begin, end = f"<!-- made from {name}.json -->", f"<!-- end of {name} -->"
         before, found, rest = page.partition(begin)
         _, closed, after = rest.partition(end)
-        assert found, f"docs/performance.md has lost {begin}"
-        assert closed, f"docs/performance.md has lost {end}"
+        assert found, f"dev/docs/performance.md has lost {begin}"
+        assert closed, f"dev/docs/performance.md has lost {end}"
         page = f"{before}{begin}\n\n{text}\n\n{end}{after}"
     return page
 
 
-def parts(docs: Path = DOCS) -> dict[str, str]:
-    """What is made, by the record that it is made from."""
+def parts(figures: Path = FIGURES) -> dict[str, str]:
+    """The generated parts, by the record that each is made from."""
     made: dict[str, Callable[[Record], str]] = {"serving": serving, "score": checks, "latency": latency, "cost": cost}
-    return {name: work(files.read_json(docs / f"{name}.json")) for name, work in made.items()}
+    return {name: work(files.read_json(figures / f"{name}.json")) for name, work in made.items()}
 
 
 def said(machine: Record) -> str:
@@ -203,16 +204,15 @@ def _plot(figure: Figure, record: Record) -> str:
     return "One row a request: throughput, and the 99th percentile"
 
 
-def mark(docs: Path = DOCS) -> str:
-    """What the picture says of the record that it was drawn from; its own bytes depend on the fonts of a machine."""
-    return f"<!-- made from serving.json {files.sha256(docs / 'serving.json')[:16]} -->\n"
+def mark(figures: Path = FIGURES) -> str:
+    """The mark of the record that the picture was drawn from; the picture's bytes depend on the machine's fonts."""
+    return f"<!-- made from serving.json {files.sha256(figures / 'serving.json')[:16]} -->\n"
 
 
 def main() -> None:
-    drawn = plots.picture(_plot, files.read_json(DOCS / "serving.json"), name="performance")
-    files.write_text(DOCS / "performance.svg", drawn + mark())
-    page = (DOCS / "performance.md").read_text(encoding="utf-8")
-    files.write_text(DOCS / "performance.md", filled(page, parts()))
+    drawn = plots.picture(_plot, files.read_json(FIGURES / "serving.json"), name="performance")
+    files.write_text(FIGURES / "performance.svg", drawn + mark())
+    files.write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), parts()))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def scratch() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=home, prefix="bench-") as name:
         folder = Path(name)
         shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "requirements", folder / "requirements")
         for file in ("params.yaml", "dvc.yaml", ".dvcignore", "Makefile"):
             shutil.copy(ROOT / file, folder / file)
         for made in (".dvc", "models", "reports"):
@@ -90,7 +91,6 @@ def cold() -> list[Check]:
 
 def installed(folder: Path) -> None:
     """This environment in `folder`, as if `make setup` had made it there."""
-    shutil.copytree(ROOT / "requirements", folder / "requirements")
     (folder / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
         if part.name != "ready":
@@ -174,7 +174,7 @@ def verdict_time(rows: int = 80_000, days: int = 92) -> list[Check]:
 
 
 def auc() -> list[Check]:
-    """What the model is worth: on the default windows, on the whole year's last quarter, and flattered."""
+    """The model's AUC: on the default windows, on the year's last quarter, and on a random split, which flatters."""
     params, table = year()
     spec = problem.load(params.problem)
     frame = features.features(spec, table)

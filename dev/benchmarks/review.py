@@ -1,4 +1,4 @@
-"""What a pull request waits for, measured as its workflow works; a limit that is missed ends in exit code 4.
+"""Seconds of a pull request's verdict, measured as its workflow works; a limit that is missed ends in exit code 4.
 
     make bench NAME=review      about two minutes
 
@@ -42,7 +42,7 @@ def clone_at(origin: Path, folder: Path, branch: str, cache: Path) -> Path:
 
 
 def run(folder: Path, *command: str) -> str:
-    """What a program says in `folder`."""
+    """Run a program in `folder`; its output."""
     done = subprocess.run(
         command, cwd=folder, env=environment.for_programs(folder), capture_output=True, text=True, check=False
     )
@@ -65,9 +65,9 @@ def released(folder: Path) -> None:
 
 
 def propose(folder: Path) -> None:
-    """What the developer does, on a machine of his own: change a parameter, `make repro`, commit, push."""
+    """Change a parameter, `make repro`, commit and push, as a developer does on another machine."""
     git.run("checkout", "-q", "-b", "change", root=folder)
-    clone.patch(folder / "params.yaml", CHANGE)
+    clone.set_yaml_values(folder / "params.yaml", CHANGE)
     run(folder, sys.executable, "-m", "dvc", "repro", "-q")
     git.run("add", "params.yaml", "dvc.lock", "reports", root=folder)
     git.run("commit", "-q", "-m", "Train a little less", root=folder)
@@ -117,7 +117,7 @@ def upsert(record: Path) -> list[Check]:
                 token=env["GITHUB_TOKEN"],
             )
             started = time.perf_counter()
-            comment.run(params, given=given)
+            comment.run(params, actions=given)
             taken.append(time.perf_counter() - started)
         written = [body for body in github.bodies(7) if body.startswith("<!-- slipway:report")]
     assert len(written) == 1

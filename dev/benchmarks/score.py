@@ -4,7 +4,7 @@
 
 The rows are those of data/features.parquet, repeated. ONNX Runtime alone has its arrays ready in memory and runs over the
 same chunks, one after the other, on one thread; `score` reads, checks, encodes, predicts and writes. The faster of two
-runs each, in the order A-B-C-C-B-A. The record is docs/score.json.
+runs each, in the order A-B-C-C-B-A. The record is dev/figures/score.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from slipway.serving.parquet_chunks import ChunkValidator
 
 ROWS = 1_000_000
 TIMES = 3
-"""How much larger the file is on which memory is measured once more."""
+"""Factor by which the second file is larger, on which memory is measured again."""
 PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
@@ -106,7 +106,9 @@ def main() -> None:
             checks = speed(given, out)
         with talk.status("memory …"):
             checks += memory(given, larger, out)
-        files.write_json(ROOT / "docs/score.json", {"machine": machine(), "checks": [asdict(each) for each in checks]})
+        files.write_json(
+            ROOT / "dev/figures/score.json", {"machine": machine(), "checks": [asdict(each) for each in checks]}
+        )
         closing("score", checks, time.monotonic() - started)
 
 

@@ -1,6 +1,6 @@
-"""What serving costs: the same model behind nine servers, in turns on the same core, each answer checked first.
+"""Cost of serving: the same model behind nine servers, in turns on the same core, each answer checked first.
 
-    make bench NAME=serving                 about five minutes on two cores; writes docs/serving.json
+    make bench NAME=serving                 about five minutes on two cores; writes dev/figures/serving.json
     make bench NAME=serving ARGS=--brief    a quarter of it, and nothing is written
 
 The servers are pinned to one core, the client to another, and all servers but the one in turn are stopped (SIGSTOP).
@@ -31,7 +31,7 @@ from serving_servers import Rival, Rows, end, pinned, pss, rivals, signalled, st
 from pipeline import ROOT, closing, guarded, talk
 from slipway.core import environment, files
 
-RECORD = ROOT / "docs/serving.json"
+RECORD = ROOT / "dev/figures/serving.json"
 CONNECTIONS = (1, 8, 32, 64)
 ROWS = (1, 100)
 STARTS, ROUNDS, SECONDS = 3, 2, 0.5
@@ -52,7 +52,7 @@ def measured(rival: Rival, golden: Rows, seconds: float) -> None:
 
 
 def checked(rival: Rival, rows: Rows, wanted: Sequence[float]) -> bool:
-    """Whether it answers the golden rows rightly, one by one and many at once; the empty one need not."""
+    """Return whether a server answers the golden rows rightly, singly and in batches; the empty one need not."""
     if rival.name == "empty":
         return True
     found = [rival.answers(rows, count) for count in ROWS]
@@ -98,7 +98,7 @@ def scaling(bento: Path, scratch: Path, golden: Rows) -> dict[str, float]:
 
 
 def run(starts: int, rounds: int, seconds: float) -> dict[str, Any]:
-    """Everything, as one record."""
+    """Measure everything; one record."""
     bento, found = prepared(), json.loads((ROOT / "models/golden.json").read_text("utf-8"))
     golden, wanted = [each["row"] for each in found], [each["prediction"] for each in found]
     with ExitStack() as stack:

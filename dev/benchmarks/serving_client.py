@@ -25,7 +25,7 @@ HOST = "127.0.0.1"
 
 @dataclass
 class Tally:
-    """What all connections of one visit saw; latencies in seconds, of the requests sent after `opens`."""
+    """Counts and latencies of all connections of one visit; latencies in seconds, of the requests sent after `opens`."""
 
     bodies: Iterator[bytes]
     opens: float

@@ -1,4 +1,4 @@
-"""What stands beside the requests: the machine, what a rival's packages weigh, the bare cost of a batch, and the limits."""
+"""Figures next to the requests: the machine, what a rival's packages weigh, the bare cost of a batch, and the limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Record = dict[str, Any]
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on."""
+    """The machine of the run."""
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
     names = (
@@ -45,7 +45,7 @@ def machine() -> dict[str, Any]:
 
 
 def closure(roots: Sequence[str]) -> tuple[int, int]:
-    """How many packages these need, and what their files weigh in bytes, as installed here."""
+    """The number of packages that these need, and the bytes of their files as installed here."""
     waiting, seen = [Requirement(root) for root in roots], dict[str, int]()
     done = set[tuple[str, frozenset[str]]]()
     while waiting:
@@ -122,7 +122,7 @@ def at_least(name: str, value: float, limit: float) -> Check:
 
 
 def limits(record: Record) -> list[Check]:
-    """What the service is held to."""
+    """The limits of the service's figures."""
     by = {rival["name"]: rival for rival in record["rivals"]}
     ours, fast = by["slipway"], by["fastapi"]
 

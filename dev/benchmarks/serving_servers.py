@@ -57,7 +57,7 @@ class Rival:
         return [request(self.port, self.paths[count > 1], self.body(rows, count)) for rows in lists]
 
     def answers(self, golden: Rows, count: int) -> list[float]:
-        """What it says to `golden`, asked `count` rows at a time."""
+        """Its answers to `golden`, in requests of `count` rows."""
         found: list[float] = []
         for start in range(0, len(golden), count):
             said = httpx.post(
@@ -149,7 +149,7 @@ def start(rival: Rival, scratch: Path, golden: Rows, core: int | None = 0) -> fl
 
 
 def asked(rival: Rival, body: bytes) -> bool:
-    """Whether it answers this."""
+    """Return whether the server answers this request."""
     connection = http.client.HTTPConnection("127.0.0.1", rival.port, timeout=30)
     with closing(connection), suppress(OSError):
         connection.request("POST", rival.paths[0], body, {"content-type": "application/json"})

@@ -1,12 +1,12 @@
-"""Is every gate shut? Each place that can say no is made to say yes, and a test must notice.
+"""Disable every gate, one at a time, and check that a test fails.
 
     make bench NAME=gates                        all of them; a survivor ends in exit code 4
-    make bench NAME=gates ARGS="judge release"   only the gates of these modules
-    make bench NAME=gates ARGS=--write           and docs/gates.md anew
+    make bench NAME=gates ARGS="judge release"   only the gates of these modules (or rooms: ARGS=judging)
+    make bench NAME=gates ARGS=--write           and dev/docs/gates.md anew
 
-The places are read from the source (dev/mutation/mutants.py): whatever makes a check, raises a refusal, enforces a
-verdict or ends with an exit code. Tests in which a place has something to refuse are found by running all of them
-once with a note at every place; then each place is opened, alone, and those tests are run until one goes red.
+The gates are read from the source (dev/mutation/mutants.py): every place that makes a check, raises a refusal, enforces a
+verdict or ends with an exit code. All tests run once with a note at every gate, which shows the tests that reach it with
+something to refuse. Then each gate is opened alone, and those tests run until one fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from itertools import chain
 from pathlib import Path
 
 import psutil
-from mutants import Mutant, opened_make, switched
+from mutants import Mutant, dotted, opened_make, switched
 from rich.console import Console
 from warm import Job, Told, Warm, main
 
@@ -35,18 +35,22 @@ from slipway.errors import SlipwayError
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = environment.cache_home(ROOT) / "gates.json"
-PAGE = ROOT / "docs/gates.md"
-ALWAYS = ("gates", "make", "workflows")
-NEVER = {"loop": "40 s; what it refuses is asked of its functions in tests/machinery/gates/test_every_gate_refuses.py"}
-LONGEST = ("prove", "verify", "gates", "champion", "gate", "canary", "bump", "policy", "rest", "propose", "package",
-           "export", "load")  # fmt: skip
-"""Words in the names of the test files that take longest: they begin."""
+PAGE = ROOT / "dev/docs/gates.md"
+TESTS = Path("tests/machinery")
+ALWAYS = ("gates/test_every_gate_refuses.py", "template/test_makefile.py", "template/test_workflows.py")
+NEVER = {
+    "sandbox/test_loop.py": "it takes minutes; gates/test_every_gate_refuses.py calls the functions that refuse",
+}
+LONGEST = ("test_prove", "test_verify", "test_every_gate_refuses", "test_champion", "test_in_cluster", "test_canary",
+           "test_gitops_commit", "test_policy", "test_client", "test_gitops_pull_request", "test_package", "test_export",
+           "test_load")  # fmt: skip
+"""Names of the test files that take longest: they begin."""
 talk = Console(stderr=True, highlight=False)
 
 
 @dataclass(kw_only=True)
 class Result:
-    """What became of a mutant: the test that went red, by its assertion or since the code crashed; or why none did."""
+    """The result of a mutant: the test that failed, by its assertion or because the code crashed; or why none did."""
 
     mutant: Mutant
     killed_by: str = ""
@@ -56,7 +60,7 @@ class Result:
     seconds: float = 0.0
 
     def take(self, told: Told) -> None:
-        """What its child came to."""
+        """Take over the result of its child process."""
         kinds = {kind: name for name, kind in reversed(told.red.items())}
         self.seconds = sum(told.seconds.values())
         self.killed_by = kinds.get("assert") or kinds.get("crash") or ""
@@ -67,13 +71,13 @@ class Result:
 
     @property
     def words(self) -> str:
-        """In one line."""
+        """The result in one line."""
         red = f"{'crashes' if self.crashes else 'red'} in {self.killed_by}"
         return f"{red if self.killed_by else f'SURVIVES: {self.why}'} ({self.seconds:.1f} s)"
 
 
 def copied(folder: Path) -> list[Mutant]:
-    """The project's files in `folder`, with switches; every mutant."""
+    """Copy the project's files to `folder`, with switches; every mutant."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
     for name in filter(None, names):
@@ -110,7 +114,7 @@ def _fixtures(warm: Warm, name: str) -> set[str]:
 
 
 def baseline(warm: Warm, notes: Path) -> dict[str, Told]:
-    """All tests without any mutant, a job a file; longest files first."""
+    """Run all tests without a mutant, one job a file, the longest files first."""
     by_file: dict[str, list[str]] = {}
     for name in warm.items:
         by_file.setdefault(name.partition("::")[0], []).append(name)
@@ -131,7 +135,7 @@ def baseline(warm: Warm, notes: Path) -> dict[str, Told]:
 
 
 def judged(mutants: Sequence[Mutant], warm: Warm, notes: Path) -> tuple[list[Result], list[str]]:
-    """Every mutant against its tests, and the tests that are red without any."""
+    """Run every mutant against its tests; the results, and the tests that fail without a mutant."""
     base = baseline(warm, notes)
     reached: dict[str, set[str]] = {}
     for path in notes.iterdir():
@@ -153,7 +157,7 @@ def judged(mutants: Sequence[Mutant], warm: Warm, notes: Path) -> tuple[list[Res
 
 
 def shell(mutants: Sequence[Mutant], warm: Warm) -> Iterator[tuple[Job, Told]]:
-    """The mutants of the Makefile, one after another: their tests are those that have the verb in their name."""
+    """Run the mutants of the Makefile, one after another, against the tests that have the verb in their name."""
     place = Path("Makefile")
     for mutant, text in opened_make(kept := place.read_text("utf-8")).items():
         verb = mutant.gate.partition(" ")[2]
@@ -165,7 +169,7 @@ def shell(mutants: Sequence[Mutant], warm: Warm) -> Iterator[tuple[Job, Told]]:
 
 
 def inside(scratch: Path) -> int:
-    """In the copy: judge the mutants of `scratch`/mutants.json → `scratch`/results.json."""
+    """Run the mutants of `scratch`/mutants.json in the copy, and write `scratch`/results.json."""
     listed = json.loads((scratch / "mutants.json").read_text("utf-8"))
     mutants = [Mutant(**each) for each in listed]
     (scratch / "notes").mkdir()
@@ -176,19 +180,23 @@ def inside(scratch: Path) -> int:
         record = {"results": [asdict(result) for result in results], "red": red}
         (scratch / "results.json").write_text(json.dumps(record), "utf-8")
 
-    places = [Path(mutant.file) for mutant in mutants]
-    words = dict.fromkeys([*ALWAYS, *(word for place in places for word in (place.stem, place.parent.name))])
-    tests = [
-        str(path) for word in words if word not in NEVER for path in Path("tests/machinery").rglob(f"test_{word}.py")
-    ]
-    return main(tests, scratch / "jobs", work)
+    return main(tests_of({mutant.file for mutant in mutants}), scratch / "jobs", work)
+
+
+def tests_of(files: Iterable[str]) -> list[str]:
+    """The test files of the rooms that these source files are in, of the problem, and ALWAYS; none of NEVER."""
+    rooms = {Path(file).parent for file in files}
+    folders = [TESTS / room.relative_to("src/slipway") for room in rooms if room.is_relative_to("src/slipway")]
+    tests = {path for folder in [*folders, Path("tests/project")] for path in folder.glob("test_*.py")}
+    tests |= {TESTS / name for name in ALWAYS}
+    return sorted(str(path) for path in tests - {TESTS / name for name in NEVER})
 
 
 # The report
 
 
 def table(results: Iterable[Result]) -> str:
-    """Markdown: a row a gate."""
+    """The gates as a Markdown table, one row each."""
     gates: dict[str, list[Result]] = {}
     for result in results:
         gates.setdefault(result.mutant.gate, []).append(result)
@@ -199,13 +207,13 @@ def table(results: Iterable[Result]) -> str:
     for gate, held in sorted(gates.items()):
         kinds = ", ".join(sorted({each.mutant.kind for each in held}))
         red = [each for each in held if each.killed_by]
-        by = red[0].killed_by.removeprefix("tests/").partition("[")[0].replace("::", ", ") if red else ""
+        by = red[0].killed_by.removeprefix("tests/machinery/").partition("[")[0].replace("::", ", ") if red else ""
         rows.append(f"| `{gate}` | {kinds} | {len(held)} | {len(red)} | {sum(e.crashes for e in held) or ''} | {by} |")
     return "\n".join(rows)
 
 
 def verdict(results: Sequence[Result], red: Sequence[str], seconds: float) -> Verdict:
-    """Passes when every mutant without an excuse was noticed, and no test is red by itself."""
+    """The verdict: passes when every mutant without an excuse was noticed, and no test fails by itself."""
     wanted = [each for each in results if not each.mutant.excuse]
     survivors = [f"{each.mutant.file}:{each.mutant.line} ({each.why})" for each in wanted if not each.killed_by]
     stale = [f"{e.mutant.file}:{e.mutant.line}" for e in results if e.mutant.excuse and e.killed_by]
@@ -222,11 +230,11 @@ def verdict(results: Sequence[Result], red: Sequence[str], seconds: float) -> Ve
 
 
 def run(words: Sequence[str], *, write: bool) -> None:
-    """Copy, open, test, report; exit 4 when a gate can stand open unnoticed, 5 when a test is red anyway."""
+    """Copy the project, open its gates, report; exit 4 when an open gate is not noticed, 5 when a test fails anyway."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="slipway-gates-") as name:
         scratch, project = Path(name), Path(name) / "project"
-        mutants = [m for m in copied(project) if not words or Path(m.file).stem in words]
+        mutants = [m for m in copied(project) if not words or chosen(m.file, words)]
         files.write_json(scratch / "mutants.json", [asdict(mutant) for mutant in mutants])
         talk.print(f"{len(mutants)} places can say no")
         env = environment.for_programs(
@@ -258,8 +266,14 @@ def run(words: Sequence[str], *, write: bool) -> None:
         PAGE.write_text(page(said, found), "utf-8")
 
 
+def chosen(file: str, words: Sequence[str]) -> bool:
+    """Return whether a source file is named by its module's name (`judge`), its room's (`judging`) or both (`judging.judge`)."""
+    module = dotted(file).removeprefix("slipway.")
+    return any(f".{word}." in f".{module}." for word in words)
+
+
 def stop(scratch: str) -> None:
-    """End what a hung test left running: processes that say they are of this run."""
+    """Kill what a hung test left running: processes with this run's SLIPWAY_GATES."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get("SLIPWAY_GATES") == scratch:
@@ -267,20 +281,20 @@ def stop(scratch: str) -> None:
 
 
 def page(said: str, found: Verdict) -> str:
-    """docs/gates.md."""
+    """The text of dev/docs/gates.md."""
     excused = "\n".join(f"- {line}" for line in found.notes["excused"]) or "None."
     return f"""# Gates that really close
 
 Written by `make bench NAME=gates ARGS=--write`; do not edit.
 
-Every place of `src` and of the Makefile that can say no was made to say yes, one at a time, and a test had to go red.
-The places are read from the source, not chosen: whatever makes a check (`Check(…)`, and every call of a helper that
-returns checks, or links of `verify`'s chain), finds a link's source wrong (`Wrong(…)`), raises a refusal (every error but
-`ConfigError`, which is about settings and judges nothing), enforces a verdict, says `fail` or `unsure`, or ends with an
-exit code. `dev/mutation/mutants.py` finds them, `dev/mutation/gates.py` opens them. Tests that need a cluster take no part.
+Every check in `src` and the Makefile was disabled, one at a time, and at least one test had to fail.
+The gates are read from the source, not chosen by hand. A gate makes a check (`Check(…)`, and every call of a helper that
+returns checks or links of `verify`'s chain), finds a link's source invalid (`Invalid(…)`), raises a refusal (every error
+but `ConfigError`, which is about settings), enforces a verdict, returns `fail` or `unsure`, or ends with an exit code.
+`dev/mutation/mutants.py` finds them, `dev/mutation/gates.py` opens them. Tests that need a cluster take no part.
 
-**{found.checks[0].value}** opened gates were noticed. Where a refusal stands in an `except`, what follows has nothing to
-go on with: opened, the code crashes instead, which is counted by itself.
+**{found.checks[0].value}** opened gates were noticed. Where a refusal stands in an `except`, the code after it has nothing
+to continue with: opened, it crashes instead, which is counted in its own column.
 
 {said}
 

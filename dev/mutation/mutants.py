@@ -1,4 +1,4 @@
-"""Every place where the code can say no, found in its source; and that source with a switch at each of them.
+"""Find every gate in the source, and put a switch at each of them.
 
 A switch is off until SLIPWAY_MUTANT names it; then the place lets everything through. While SLIPWAY_REACHED names
 a folder, a test in which a switch would have changed something is noted there: only such a test can notice a mutant.
@@ -16,7 +16,7 @@ from pathlib import Path
 NOT_GATES = {"ConfigError"}
 """A wrong setting is no verdict: nothing was looked at yet. What is derived from it has a name, and is one."""
 MADE = {"Check", "Link"}
-"""What holds or does not, by class."""
+"""Classes of results that hold or do not."""
 EXCUSE = re.compile(r"# no gate: (.*)")
 OPENED = "lambda given: 0 if given else given"
 """An exit code."""
@@ -67,7 +67,7 @@ class _Late:
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One place that can say no: `name` is file:line:column, `gate` the function, `what` the line's own words."""
+    """One gate that can be opened: `name` is file:line:column, `gate` the function, `what` the line's own words."""
 
     name: str
     file: str
@@ -80,10 +80,15 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Names:
-    """What says no, by module: helpers that make checks or refusals, and classes that are raised."""
+    """Helpers that make checks, by dotted module; and the names of everything that is raised as a refusal."""
 
     checks: Mapping[str, set[str]]
     refusals: set[str]
+
+
+def dotted(file: str) -> str:
+    """The module of a source file: src/slipway/judging/judge.py is slipway.judging.judge."""
+    return ".".join(Path(file).with_suffix("").parts).removeprefix("src.")
 
 
 def names(trees: Sequence[tuple[str, ast.Module]]) -> Names:
@@ -116,12 +121,15 @@ def _harmless(node: ast.FunctionDef) -> bool:
 
 
 class Instrument(ast.NodeTransformer):
-    """Puts the switches into one module, and lists them in `found`."""
+    """Put the switches into one module, and lists them in `found`.
+
+    `imported` maps each imported name to its dotted module or object, so that two modules of one name in two rooms are
+    told apart.
+    """
 
     def __init__(self, file: str, source: str, known: Names) -> None:
         self.file, self.lines, self.known = file, source.splitlines(), known
-        self.module = Path(file).stem
-        self.package = [name] if (name := Path(file).parent.name) != "slipway" else []
+        self.module = dotted(file)
         self.found: list[Mutant] = []
         self.imported: dict[str, str] = {}
         self.path: list[ast.AST] = []
@@ -139,7 +147,8 @@ class Instrument(ast.NodeTransformer):
         name = f"{self.file}:{node.lineno}:{node.col_offset}"
         rows = "\n".join(self.lines[node.lineno - 1 : node.end_lineno])
         excuse = EXCUSE.search(rows)
-        gate = ".".join([*self.package, self.module, *(each.name for each in self.path)])  # type: ignore[attr-defined]
+        inner = [each.name for each in self.path]  # type: ignore[attr-defined]
+        gate = ".".join([self.module.removeprefix("slipway."), *inner])
         self.found.append(
             Mutant(
                 name=name,
@@ -157,7 +166,11 @@ class Instrument(ast.NodeTransformer):
         return ast.Call(ast.Name("_switch"), [name, given, ast.parse(opened, mode="eval").body], [])
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        self.imported |= {each.asname or each.name: str(node.module).rpartition(".")[2] for each in node.names}
+        self.imported |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+        return node
+
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        self.imported |= {each.asname or each.name: each.name for each in node.names}
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
@@ -166,7 +179,7 @@ class Instrument(ast.NodeTransformer):
         if told == "Check":
             name = next(ast.unparse(k.value) for k in node.keywords if k.arg == "name")
             return self._switched(self._mutant(node, "check", name), node, "_yes")
-        if told == "Wrong":
+        if told == "Invalid":
             return self._switched(self._mutant(node, "wrong", ast.unparse(node.args[0])), node, "_yes")
         if self._makes_checks(node.func):
             return self._switched(self._mutant(node, "checks", ast.unparse(node.func)), node, "_yes")
@@ -183,9 +196,12 @@ class Instrument(ast.NodeTransformer):
 
     def _makes_checks(self, func: ast.expr) -> bool:
         if isinstance(func, ast.Name):
-            return func.id in self.known.checks.get(self.imported.get(func.id, self.module), ())
-        owner = ast.unparse(func.value) if isinstance(func, ast.Attribute) else ""
-        return isinstance(func, ast.Attribute) and func.attr in self.known.checks.get(owner, ())
+            module, _, name = self.imported.get(func.id, f"{self.module}.{func.id}").rpartition(".")
+        elif isinstance(func, ast.Attribute):
+            module, name = self.imported.get(ast.unparse(func.value), ""), func.attr
+        else:
+            return False
+        return name in self.known.checks.get(module, ())
 
     def visit_keyword(self, node: ast.keyword) -> ast.AST:
         self.generic_visit(node)
@@ -229,7 +245,7 @@ class Instrument(ast.NodeTransformer):
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.generic_visit(node)
         inside = self.path[-1] if self.path else None
-        code = self.module == "errors" and ast.unparse(node.targets[0]) == "code"
+        code = self.module == "slipway.errors" and ast.unparse(node.targets[0]) == "code"
         if code and isinstance(inside, ast.ClassDef) and inside.name in self.known.refusals:
             node.value = ast.Call(
                 ast.Name("_Late"), [self._mutant(node.value, "exit", ast.unparse(node)), node.value], []
@@ -253,9 +269,9 @@ class Instrument(ast.NodeTransformer):
         """One of the refusals, by name or by a variable; a validator's ValueError; whatever is computed."""
         if not isinstance(raised, ast.Call):
             return isinstance(raised, ast.Name | ast.Attribute) and not hasattr(builtins, ast.unparse(raised))
-        told = ast.unparse(raised.func)
+        told = ast.unparse(raised.func).rpartition(".")[2]
         if told == "ValueError":
-            return self.module != "config"
+            return self.module != "slipway.core.config"
         assigned = [
             n for n in ast.walk(self.path[-1]) if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == told
         ]
@@ -266,7 +282,7 @@ class Instrument(ast.NodeTransformer):
 def switched(files: Mapping[str, str]) -> tuple[dict[str, str], list[Mutant]]:
     """Sources by file name → the same sources with a switch at every place that can say no, and those places."""
     trees = {file: ast.parse(text) for file, text in files.items()}
-    known = names([(Path(file).stem, tree) for file, tree in trees.items()])
+    known = names([(dotted(file), tree) for file, tree in trees.items()])
     made, found = {}, []
     for file, tree in trees.items():
         instrument = Instrument(file, files[file], known)

@@ -1,4 +1,4 @@
-"""One warm pytest that has collected the tests and imported the libraries, and forks a child for every job.
+"""Run tests in children of one pytest process that has already collected them and imported the libraries.
 
 A job is a few tests in an environment. Nothing that starts threads may run before a fork, so the parent only imports.
 Folders that fixtures of a session or a module made are kept, and copied for later children instead of made again.
@@ -49,7 +49,7 @@ class Job:
 
 @dataclass
 class Told:
-    """What a child came to: seconds of each test, how the red ones are, its fixtures' folders."""
+    """The result of a child: seconds of each test, how the red ones are, its fixtures' folders."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     red: dict[str, str] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class Warm:
         (folder / "told.json").write_text(json.dumps(vars(self.told)), "utf-8")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what is asked about later."""
+        """Keep the seconds and the failures."""
         self.told.seconds[report.nodeid] = self.told.seconds.get(report.nodeid, 0.0) + report.duration
         if report.failed:
             self.told.red.setdefault(report.nodeid, _how(report))
@@ -169,7 +169,7 @@ class Warm:
 
 
 class Instead:
-    """A pytest plugin: a fixture's folder as a copy, in place of making it again."""
+    """A pytest plugin that copies a fixture's folder instead of making it again."""
 
     def __init__(self, warm: Warm) -> None:
         self.warm = warm
@@ -210,7 +210,7 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def _how(report: pytest.TestReport) -> str:
-    """What made it red: an "assert" of the test's own, a "crash" of the code, its "setup", or that it "hung"."""
+    """The kind of a failure: an "assert" of the test's own, a "crash" of the code, its "setup", or that it "hung"."""
     message = getattr(getattr(report.longrepr, "reprcrash", None), "message", "")
     if message == "Failed: hung":
         return "hung"

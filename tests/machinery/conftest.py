@@ -20,9 +20,9 @@ from support.fake_github import GitHub
 from support.paths import BIKES, PROBLEMS, ROOT
 
 if TYPE_CHECKING:
-    from slipway.sandbox.drills.context import World
+    from slipway.sandbox.drills.context import DrillContext
     from support.act_runner import Project
-    from support.cluster_sandbox import Told
+    from support.cluster_sandbox import ClusterLoop
 
 LONG = ("test_loop", "test_review")
 """Minutes, and few tests: pytest-xdist would take them last."""
@@ -185,32 +185,36 @@ def tidy() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def told(tidy: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    """The whole loop on a cluster: a merge in production, a bad change refused. One for all tests that need it."""
-    from support.cluster_sandbox import telling
+def cluster_loop(tidy: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterLoop]:
+    """The whole loop on a cluster: a merge in production, a bad change refused. It runs once for all tests that need it."""
+    from support.cluster_sandbox import loop_on_cluster
 
     assert tidy is None
-    with telling(tmp_path_factory.mktemp("world") / "p") as found:
-        yield found
+    with loop_on_cluster(tmp_path_factory.mktemp("cluster") / "p") as finished:
+        yield finished
 
 
 @pytest.fixture(scope="session")
-def world(told: Told) -> World:
-    """The drills' world: what the story left, made faster."""
+def drill_context(cluster_loop: ClusterLoop) -> DrillContext:
+    """The drills' context: the sandbox that the loop left, with shorter limits."""
     from slipway.sandbox.drills import context
 
-    assert told.code == 0, "the story did not end well; see tests/machinery/cluster_e2e/test_loop.py"
-    return context.enter(told.scene.root, config.load(told.scene.root / "params.yaml"))
+    assert cluster_loop.code == 0, "the loop did not end well; see tests/machinery/cluster_e2e/test_loop.py"
+    return context.open_context(cluster_loop.sandbox.root, config.load(cluster_loop.sandbox.root / "params.yaml"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files come first, so that no process waits for another at the end.
 
-    Tests of the cluster's one story come last, and of those the ones that go on with its world.
+    Tests of the cluster's one loop come last, and of those the drills, which continue in its sandbox.
     """
 
     def order(item: pytest.Item) -> int:
         names = getattr(item, "fixturenames", ())
-        return ("told" in names) + ("told" in names and "world" in names) - (item.path.stem in LONG)
+        return (
+            ("cluster_loop" in names)
+            + ("cluster_loop" in names and "drill_context" in names)
+            - (item.path.stem in LONG)
+        )
 
     items.sort(key=order)

@@ -1,4 +1,4 @@
-"""The arithmetic behind docs/judge.md and the delivery's figures, and that the page says what was measured as things are set."""
+"""The arithmetic behind dev/docs/judge.md and the delivery's figures, and that the page says what was measured as things are set."""
 
 from __future__ import annotations
 
@@ -92,22 +92,25 @@ def test_trials_of_one_window_count_less_when_they_agree():
 
 def test_page_is_what_the_record_says():
     page = loaded("judge_page")
-    record, text = files.read_json(ROOT / "docs/judge.json"), (ROOT / "docs/judge.md").read_text(encoding="utf-8")
+    record, text = (
+        files.read_json(ROOT / "dev/figures/judge.json"),
+        (ROOT / "dev/docs/judge.md").read_text(encoding="utf-8"),
+    )
     assert page.filled(text, page.tables(record)) == text, "make bench NAME=judge ARGS=--page"
 
 
 def test_performance_page_is_what_its_records_say():
     page = loaded("performance")
-    text = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    text = (ROOT / "dev/docs/performance.md").read_text(encoding="utf-8")
     assert page.filled(text, page.parts()) == text, "make bench NAME=performance"
 
 
 def test_performance_picture_is_of_its_record():
-    assert (ROOT / "docs/performance.svg").read_text(encoding="utf-8").endswith(loaded("performance").mark())
+    assert (ROOT / "dev/figures/performance.svg").read_text(encoding="utf-8").endswith(loaded("performance").mark())
 
 
 def test_latency_record_is_about_the_limits_that_hold():
-    told = files.read_json(ROOT / "docs/latency.json")
+    told = files.read_json(ROOT / "dev/figures/latency.json")
     assert told["limits"] == latency_statistics.own_limits(ROOT).model_dump(), "make bench NAME=latency"
     no_change, slower = told["kinds"][:2]
     assert (no_change["pass"], no_change["trials"]) == (40, 40)
@@ -132,7 +135,7 @@ def test_closure_of_packages_holds_what_they_need_and_only_that():
 
 
 def test_record_is_about_the_limits_that_hold():
-    told, limits = files.read_json(ROOT / "docs/judge.json")["settings"], config.load(ROOT / "params.yaml").judge
+    told, limits = files.read_json(ROOT / "dev/figures/judge.json")["settings"], config.load(ROOT / "params.yaml").judge
     held = {name: getattr(limits, name) for name in ("margin", "slice_margin", "confidence", "min_days")}
     assert held.items() <= told.items(), "make bench NAME=judge"
 

@@ -18,17 +18,17 @@ from ruamel.yaml import YAML
 from slipway.core import base_limits, config, dvc, environment, files, git, process
 from slipway.core.dvc import LOCK
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import Inconclusive
+from slipway.errors import ConfigError, Inconclusive
 from slipway.judging import lock_diff
 from slipway.judging.lock_diff import PipelineState
-from slipway.pipeline import evaluate
+from slipway.pipeline import evaluate, stages
 from slipway.serving.onnx_model import FOLDER, Model
 
 VERDICT = Path("reports/prove.json")
 OUTPUTS_IN_GIT = "outputs in Git"
 MISSING = ("deleted", "not in cache")
 """States in `dvc status` of an output that is only missing here: they do not contradict the lock."""
-RED = "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock reports, commit with code and params"
+RED = "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock requirements reports, commit with code and params"
 BLIND = "`dvc pull` brings what dvc.lock names; or run `make repro` here, and commit dvc.lock and reports"
 
 
@@ -132,16 +132,24 @@ def check_models(
     return checks
 
 
-def _check_working_tree(root: Path, committed: PipelineState, limits: config.Prove) -> Check:
+def _check_working_tree(root: Path, tree: Path, committed: PipelineState, limits: config.Prove) -> Check:
     """Check that the pipeline's inputs and outputs are the same in the working tree and in the commit."""
     deps = {dep["path"] for stage in committed.stages.values() for dep in stage.get("deps", ())}
-    read = {"dvc.yaml", "params.yaml", *deps}
+    read = {"dvc.yaml", "params.yaml", *deps, *_code(tree)}
     changed = [
         f"{name} not committed" for name in git.uncommitted_files(root) if read & {name, *map(str, Path(name).parents)}
     ]
     outputs = lock_diff.compare(committed, lock_diff.read(root), limits, name="the working tree")
     wrong = changed + [f"{check.name}: {check.value}" for check in outputs if not check.ok]
     return lock_diff.check_no_differences("working tree against the commit", wrong, "equal; `make repro`, commit")
+
+
+def _code(tree: Path) -> set[str]:
+    """List the files that the stages' code and libraries come from; all code when that cannot be determined."""
+    try:
+        return stages.source_files(tree)
+    except ConfigError:
+        return {"src", "requirements"}
 
 
 def _stages(tree: Path, committed: PipelineState) -> list[Check]:
@@ -152,6 +160,18 @@ def _stages(tree: Path, committed: PipelineState) -> list[Check]:
     frozen = [name for name in committed.stages if written.get(name.split("@")[0], {}).get("frozen")]
     outputs = {path for name in committed.stages for path in lock_diff.output_hashes(committed, name)}
     return check_stages(committed, status, frozen=frozen, outputs_of_lock=outputs)
+
+
+def _check_fingerprints(tree: Path) -> list[Check]:
+    """Check that the commit's requirements/stages.yaml matches its code and locked libraries; no check without dvc.yaml."""
+    if not (tree / "dvc.yaml").exists():
+        return []
+    try:
+        wrong = [f"stage {name} is stale" for name in stages.stale(tree)]
+    except ConfigError as error:
+        wrong = [str(error)]
+    limit = "current; `make lock`, `make repro`, commit"
+    return [lock_diff.check_no_differences(stages.FINGERPRINTS.as_posix(), wrong, limit)]
 
 
 def _rebuild(tree: Path, wait: Callable[[], None]) -> PipelineState:
@@ -183,10 +203,10 @@ def checks(root: Path, tree: Path, limits: config.Prove, in_parallel: Callable[[
         ]
     cache = dvc.cache_folder(root)
     dvc.share_cache(tree, cache)
-    results = [_check_working_tree(root, committed, limits)]
+    results = [_check_working_tree(root, tree, committed, limits)]
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(in_parallel)
-        results += _stages(tree, committed)
+        results += [*_stages(tree, committed), *_check_fingerprints(tree)]
         edited = [name for name in lock_diff.IN_GIT for check in results if name in str(check.value)]
         if not all(check.ok or check.name.endswith(OUTPUTS_IN_GIT) for check in results):
             return results

@@ -170,7 +170,7 @@ def ended(job: str) -> tuple[int, dict[str, Any], str]:
 
 def test_doctor_sees_the_cluster() -> None:
     """Without a cluster these tests fail: skipped in silence they would look green."""
-    seen = doctor.look(ROOT, environment.for_programs(ROOT))
+    seen = doctor.inspect_machine(ROOT, environment.for_programs(ROOT))
     assert seen["cluster"]
     assert seen["registry"]
     assert seen["image builder"] or environment.image_builder()

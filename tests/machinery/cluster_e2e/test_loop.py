@@ -17,7 +17,7 @@ from slipway.core import config, git, ledger
 from slipway.delivery import evidence
 from slipway.packaging import image
 from slipway.sandbox import deploy
-from support.cluster_sandbox import Told
+from support.cluster_sandbox import ClusterLoop
 
 pytestmark = pytest.mark.cluster
 REQUESTS, SECONDS = 3000, 30
@@ -26,32 +26,41 @@ LINKS = {"overlay", "ledger", "image", "bento", "run", "lock", "model", "data", 
 
 
 @pytest.fixture
-def kept(told: Told) -> Told:
+def kept(cluster_loop: ClusterLoop) -> ClusterLoop:
     """The story, when it ended well."""
-    assert told.code == 0, "see test_story_ends_well"
-    return told
+    assert cluster_loop.code == 0, "see test_story_ends_well"
+    return cluster_loop
 
 
-def test_story_ends_well(told: Told) -> None:
+def test_story_ends_well(cluster_loop: ClusterLoop) -> None:
     """Else: what it and the cluster said."""
-    assert told.code == 0, told.why()
+    assert cluster_loop.code == 0, cluster_loop.why()
 
 
-def lines(told: Told, env: str) -> list[ledger.Line]:
-    return ledger.read_at(env, "main", told.scene.remote)
+def lines(cluster_loop: ClusterLoop, env: str) -> list[ledger.Line]:
+    return ledger.read_at(env, "main", cluster_loop.sandbox.remote)
 
 
-def pinned(told: Told, env: str, revision: str = "main", name: str = "serve") -> str:
+def pinned(cluster_loop: ClusterLoop, env: str, revision: str = "main", name: str = "serve") -> str:
     at = image.COMPONENT if name == "gate" else kustomization.path(env)
-    text = git.file_at(revision, at.as_posix(), root=told.scene.remote)
+    text = git.file_at(revision, at.as_posix(), root=cluster_loop.sandbox.remote)
     assert text is not None
     return kustomization.read(text, name).image
 
 
-def pods(told: Told, env: str) -> dict[str, str]:
+def pods(cluster_loop: ClusterLoop, env: str) -> dict[str, str]:
     """The service's pods that stay, and what each runs."""
     found = json.loads(
-        kubectl.run("-n", f"{told.scene.name}-{env}", "get", "pods", "-l", "app.kubernetes.io/name=serve", "-o", "json")
+        kubectl.run(
+            "-n",
+            f"{cluster_loop.sandbox.name}-{env}",
+            "get",
+            "pods",
+            "-l",
+            "app.kubernetes.io/name=serve",
+            "-o",
+            "json",
+        )
     )["items"]
     return {
         one["metadata"]["name"]: one["spec"]["containers"][0]["image"]
@@ -60,7 +69,7 @@ def pods(told: Told, env: str) -> dict[str, str]:
     }
 
 
-def test_two_releases_were_promoted_on_the_clusters_evidence(kept: Told) -> None:
+def test_two_releases_were_promoted_on_the_clusters_evidence(kept: ClusterLoop) -> None:
     staging, production = lines(kept, "staging"), lines(kept, "production")
     assert [line.action for line in staging] == ["release", "release"]
     assert [line.action for line in production] == ["promote", "promote"]
@@ -73,19 +82,19 @@ def test_two_releases_were_promoted_on_the_clusters_evidence(kept: Told) -> None
         assert pinned(kept, "staging", found["commit"]) == line.image
 
 
-def test_load_test_took_its_time(kept: Told) -> None:
+def test_load_test_took_its_time(kept: ClusterLoop) -> None:
     """Counted by the cluster, pulling and waiting included; the schedule is what sets it."""
-    done = json.loads(kubectl.run("-n", f"{kept.scene.name}-staging", "get", "job", evidence.JOB, "-o", "json"))
+    done = json.loads(kubectl.run("-n", f"{kept.sandbox.name}-staging", "get", "job", evidence.JOB, "-o", "json"))
     began, ended = (datetime.fromisoformat(done["status"][name]) for name in ("startTime", "completionTime"))
     assert (ended - began).total_seconds() >= SECONDS
-    slo = YAML(typ="safe").load(git.file_at("main", "k8s/base/slo.yaml", root=kept.scene.remote))
+    slo = YAML(typ="safe").load(git.file_at("main", "k8s/base/slo.yaml", root=kept.sandbox.remote))
     schedule = slo["schedules"]["cluster"]
     assert schedule["seconds"] >= SECONDS
     assert schedule["rate"] * schedule["seconds"] >= REQUESTS
 
 
 @pytest.mark.parametrize("env", ledger.ENVIRONMENTS)
-def test_overlay_ledger_and_pods_hold_one_image(kept: Told, env: str) -> None:
+def test_overlay_ledger_and_pods_hold_one_image(kept: ClusterLoop, env: str) -> None:
     last = lines(kept, env)[-1].image
     assert pinned(kept, env) == last
     until = time.monotonic() + deploy.LEAVING_SECONDS
@@ -96,24 +105,24 @@ def test_overlay_ledger_and_pods_hold_one_image(kept: Told, env: str) -> None:
 
 
 @pytest.mark.parametrize("env", ledger.ENVIRONMENTS)
-def test_application_is_at_mains_tip(kept: Told, env: str) -> None:
-    app = argocd.get_app(f"{kept.scene.name}-{env}")
-    assert (app.phase, app.sync, app.compared) == ("Succeeded", "Synced", git.commit("main", root=kept.scene.remote))
+def test_application_is_at_mains_tip(kept: ClusterLoop, env: str) -> None:
+    app = argocd.get_app(f"{kept.sandbox.name}-{env}")
+    assert (app.phase, app.sync, app.compared) == ("Succeeded", "Synced", git.commit("main", root=kept.sandbox.remote))
     assert pinned(kept, env, app.whole.revision) == pinned(kept, env)
     assert [(hook.name, hook.phase) for hook in app.hooks] == [(evidence.JOB, "Succeeded")] * (env == "staging")
 
 
-def walked(told: Told, *words: str, code: int = 0) -> dict[str, str]:
+def walked(cluster_loop: ClusterLoop, *words: str, code: int = 0) -> dict[str, str]:
     """Each link's word, as `verify` prints it."""
-    done = told.ask("verify", *words)
+    done = cluster_loop.ask("verify", *words)
     assert done.returncode == code, done.stdout + done.stderr
     rows = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
     return {row[2]: row[1] for row in rows if len(row) == 4 and row[1] in ("ok", "broken", "absent")}
 
 
-def test_what_runs_is_walked_back_to_the_data(kept: Told) -> None:
+def test_what_runs_is_walked_back_to_the_data(kept: ClusterLoop) -> None:
     pod, last = next(iter(pods(kept, "production"))), str(lines(kept, "staging")[-1].image)
-    place = f"{kept.scene.name}-production"
+    place = f"{kept.sandbox.name}-production"
     for start in (
         ("--env", "staging"),
         ("--env", "production"),
@@ -126,9 +135,9 @@ def test_what_runs_is_walked_back_to_the_data(kept: Told) -> None:
 
 
 @pytest.fixture
-def stranger(kept: Told) -> Iterator[str]:
+def stranger(kept: ClusterLoop) -> Iterator[str]:
     """A pod like the service's, put there by hand, of an image that was never released."""
-    name, place = "by-hand", f"{kept.scene.name}-staging"
+    name, place = "by-hand", f"{kept.sandbox.name}-staging"
     serve = json.loads(kubectl.run("-n", place, "get", "deployment", "serve", "-o", "json"))
     spec = serve["spec"]["template"]["spec"] | {"terminationGracePeriodSeconds": 1}
     (container,) = spec["containers"]
@@ -143,23 +152,23 @@ def stranger(kept: Told) -> Iterator[str]:
     kubectl.run("-n", place, "delete", "pod", name)
 
 
-def test_pod_put_there_by_hand_is_not(kept: Told, stranger: str) -> None:
-    place = f"{kept.scene.name}-staging"
+def test_pod_put_there_by_hand_is_not(kept: ClusterLoop, stranger: str) -> None:
+    place = f"{kept.sandbox.name}-staging"
     chain = walked(kept, "--pod", stranger, "--namespace", place, code=4)
     assert [name for name, word in chain.items() if word == "broken"][:2] == ["overlay", "ledger"]
 
 
-def test_bad_change_was_refused_and_moved_nothing(kept: Told) -> None:
-    params = config.load(kept.scene.root / "params.yaml")
-    titles = git.run("log", "main", "--format=%B", root=kept.scene.remote)
+def test_bad_change_was_refused_and_moved_nothing(kept: ClusterLoop) -> None:
+    params = config.load(kept.sandbox.root / "params.yaml")
+    titles = git.run("log", "main", "--format=%B", root=kept.sandbox.remote)
     assert params.loop.good.title in titles
     assert params.loop.bad.title not in titles
-    assert git.run("ls-remote", "origin", "refs/heads/change-2", root=kept.scene.work), "it was proposed"
-    assert "Refused" in (kept.scene.home / "report-bad/report.md").read_text("utf-8")
+    assert git.run("ls-remote", "origin", "refs/heads/change-2", root=kept.sandbox.work), "it was proposed"
+    assert "Refused" in (kept.sandbox.home / "report-bad/report.md").read_text("utf-8")
     assert f"production ← {lines(kept, 'production')[-1].bento}" in kept.said
 
 
-def test_closing_table_names_what_happened(kept: Told) -> None:
+def test_closing_table_names_what_happened(kept: ClusterLoop) -> None:
     table = kept.said.partition("The loop in ")[2]
     rows = re.findall(r"(?m)^│ (\w+) +│ (.*?) *│ +([\d.]+) │ (\w*) *│$", table)
     words = [row[0] for row in rows]
@@ -171,4 +180,4 @@ def test_closing_table_names_what_happened(kept: Told) -> None:
     assert sum("load-gate Succeeded" in row[1] for row in rows) == 2
     assert "make loop ARGS=--stop" in table
     for path in re.findall(r"\.slipway/loop/report-\w+/report\.html", table):
-        assert Path(kept.scene.root / path).is_file()
+        assert Path(kept.sandbox.root / path).is_file()

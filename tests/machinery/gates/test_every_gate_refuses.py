@@ -333,7 +333,7 @@ def wrong() -> Iterator[int]:
 @pytest.mark.parametrize(("hour", "kept", "by"), [(7, 7.25, r"0\.25"), (12, 12.0, "no number")])
 def test_service_with_other_answers_is_refused(wrong: int, tmp_path: Path, hour: int, kept: float, by: str) -> None:
     rows = [{"row": {"hour": hour}, "prediction": float(hour)} for hour in range(3)]
-    played = clone.Scene(root=tmp_path, name="bikes", ports={"production": wrong})
+    played = clone.Sandbox(root=tmp_path, name="bikes", ports={"production": wrong})
     assert package.replay(f"http://127.0.0.1:{wrong}", rows, tolerance=1e-6).ok
     loop.check_production_answers(played, rows, 1e-6)
     rows.append({"row": {"hour": hour}, "prediction": kept})
@@ -617,7 +617,7 @@ def mutants() -> ModuleType:
 GATES = '''
 """A module that says no in every way."""
 from __future__ import annotations
-from slipway.verdict import Check, Verdict
+from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, CheckFailed, Inconclusive
 
 def measured(value: float) -> Check:
@@ -682,6 +682,18 @@ def test_an_opened_gate_lets_through(
     for each in opened:
         monkeypatch.setenv("SLIPWAY_MUTANT", each.name)
         assert names[call](1.5) == "let through"
+
+
+def test_modules_of_one_name_in_two_rooms_are_told_apart(mutants: ModuleType) -> None:
+    checks = "from slipway.core.verdict import Check\ndef measure() -> Check:\n    return Check(name='x', value=1, limit='', ok=None)"
+    caller = "from slipway.{room} import size\ndef run() -> object:\n    return size.measure()"
+    _, found = mutants.switched({
+        "src/slipway/judging/size.py": checks,
+        "src/slipway/reporting/size.py": "def measure() -> int:\n    return 1",
+        "src/slipway/judging/judge.py": caller.format(room="judging"),
+        "src/slipway/reporting/report.py": caller.format(room="reporting"),
+    })  # fmt: skip
+    assert [each.gate for each in found] == ["judging.size.measure", "judging.judge.run"]
 
 
 def test_every_word_that_ok_wants_is_opened(mutants: ModuleType) -> None:

@@ -25,6 +25,7 @@ from slipway.judging.latency import Measured
 from slipway.judging.latency_services import Side
 from slipway.judging.latency_statistics import Limits
 from slipway.reporting import report_data
+from slipway.reporting.report_model import Gate
 from support.committed_project import save
 from support.latency_samples import LIMITS, LOOSE, ROWS, SLOW, limited, stand_in, times
 from support.packable_project import ROOT, committed
@@ -195,8 +196,8 @@ def test_equal_files_are_not_measured_and_it_is_said(copy: Path, params: config.
         "the same service as the base's: not one file of it differs"
     )
     assert (record_of(copy)["verdict"], record_of(copy)["rows"]) == ("pass", 0)
-    given = report_data.drop_stale({"latency": record_of(copy)}, {}, git.commit(root=copy))
-    assert given["latency"]["checks"][0]["limit"] == "nothing to compare"
+    given = report_data.drop_stale({"latency": Gate(**record_of(copy))}, {}, git.commit(root=copy))
+    assert given["latency"].checks[0].limit == "nothing to compare"
 
 
 def test_a_base_without_a_service_is_said(copy: Path, params: config.Params):

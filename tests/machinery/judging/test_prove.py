@@ -15,7 +15,7 @@ from slipway.errors import CheckFailed, Inconclusive
 from slipway.judging import lock_diff, prove
 from slipway.judging.lock_diff import PipelineState
 from slipway.pipeline import evaluate
-from support.committed_project import edit, save
+from support.committed_project import edit, save, write_fingerprints
 
 NOBODYS = "f" * 32
 STATUS = {
@@ -84,14 +84,33 @@ def test_param_edited_without_repro_is_red(copy):
 
 
 def test_code_edited_without_repro_is_red(copy):
+    edit(copy / "src/bikes/features.py", "def ", "ANOTHER = 1\n\n\ndef ")
+    assert "working tree against the commit is src/bikes/features.py not committed" in refusal(copy)
+    said = refusal(save(copy))
+    assert (
+        "requirements/stages.yaml is stage features is stale, limit: current; `make lock`, `make repro`, commit" in said
+    )
+    write_fingerprints(copy)
+    assert "working tree against the commit is requirements/stages.yaml not committed" in refusal(copy)
+    said = refusal(save(copy))
+    assert "stage features since dvc.lock is requirements/stages.yaml features modified" in said
+
+
+def test_comment_in_the_code_of_a_stage_is_proven_without_repro(copy):
     edit(copy / "src/bikes/features.py", "def ", "# another thought\ndef ")
-    assert "stage features since dvc.lock is src/bikes/features.py modified" in refusal(save(copy))
+    assert "is what its pipeline gives" in prove_it(save(copy))
+
+
+def test_code_that_is_not_python_is_red(copy):
+    edit(copy / "src/bikes/features.py", "def ", "def def ")
+    assert "not committed" in refusal(copy)
+    assert re.search(r"requirements/stages\.yaml is .*features\.py is not Python: .*`make lock`", refusal(save(copy)))
 
 
 def test_code_that_was_not_committed_is_red(copy):
     git.run("rm", "-q", "--cached", "src/bikes/features.py", root=copy)
     git.run("commit", "-q", "-m", "Forget a file", root=copy)
-    assert "stage features since dvc.lock is src/bikes/features.py deleted" in refusal(copy)
+    assert "requirements/stages.yaml is stage features is stale" in refusal(copy)
 
 
 def test_frozen_stage_is_red(copy):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 
 import psutil
@@ -15,7 +14,7 @@ from support.committed_project import repository
 def test_patch_changes_one_value_and_nothing_else(tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text('# top\na:\n  b: "1" # why\n  c: [1, 2]\nd: 0.10\n')
-    clone.patch(file, {"a.b": "2"})
+    clone.set_yaml_values(file, {"a.b": "2"})
     assert file.read_text() == '# top\na:\n  b: "2" # why\n  c: [1, 2]\nd: 0.10\n'
 
 
@@ -24,7 +23,7 @@ def test_patch_of_an_unknown_key_is_refused(tmp_path, key):
     file = tmp_path / "params.yaml"
     file.write_text("a:\n  b: 1\n")
     with pytest.raises(ConfigError, match=f"no key {key}"):
-        clone.patch(file, {key: 2})
+        clone.set_yaml_values(file, {key: 2})
     assert file.read_text() == "a:\n  b: 1\n"
 
 
@@ -35,14 +34,13 @@ def test_patch_of_an_unknown_key_is_refused(tmp_path, key):
     ([], ""),
 ])  # fmt: skip
 def test_sentence_is_what_the_chapter_said(lines, said):
-    assert clone.sentence("judge", lines) == said
+    assert clone.summary_line("judge", lines) == said
 
 
 def test_program_and_its_children_are_gone_after_the_block(tmp_path):
-    folder = repository(tmp_path / "p")
-    stage = clone.prepare(folder, "bikes", {})
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
-    with clone.program(stage, [sys.executable, "-c", code]) as one:
+    stage = clone.Sandbox(root=tmp_path, name="bikes", ports={})
+    stage.work.mkdir(parents=True)
+    with clone.running_program(stage, ["sh", "-c", "sleep 60 & wait"]) as one:
         while not (children := psutil.Process(one.pid).children()):
             time.sleep(0.01)
     assert one.poll() is not None
@@ -53,7 +51,7 @@ def test_program_and_its_children_are_gone_after_the_block(tmp_path):
 def test_unexpected_exit_code_ends_the_loop(tmp_path):
     stage = clone.prepare(repository(tmp_path / "p"), "bikes", {})
     with pytest.raises(SlipwayError, match="`slipway judge` ended with exit code 3, not 0"):
-        clone.chapter(stage, "judge")
+        clone.run_verb(stage, "judge")
 
 
 def test_clone_is_apart_from_the_project(tmp_path):

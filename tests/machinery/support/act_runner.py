@@ -28,7 +28,7 @@ REPOSITORY = "octo/bikes"
 READING = "ghs_may_only_read"
 WORKFLOWS = {"push": "check", "pull_request": "check", "workflow_run": "comment", "status": "promote",
              "workflow_dispatch": "promote"}  # fmt: skip
-"""What an event starts, where it does not matter which of several."""
+"""The workflow that an event starts, where several would do."""
 GROUPS = ("dev", "pipeline", "serve", "load")
 PYPROJECT = """\
 # What the bikes project is made of; its environment is given, so no group names a package.
@@ -109,7 +109,7 @@ TESTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
-    """What a run left: `results` by job, what was `said`, the stubs' `log`, the artifact's bytes, the step summary."""
+    """The results of a run: `results` by job, act's output as `said`, the stubs' `log`, the artifact's bytes, the step summary."""
 
     folder: Path
     results: Mapping[str, str]
@@ -224,7 +224,7 @@ class Project:
 
 
 def read(here: Path, said: str, errors: str, seconds: float) -> Ran:
-    """What a run left in its folder, and what act said of it."""
+    """Read a run's results from its folder and act's output."""
     (here / "said").write_text(said + errors, encoding="utf-8")
     rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     zipped = here / "artifacts/report.zip"

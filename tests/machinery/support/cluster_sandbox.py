@@ -1,4 +1,4 @@
-"""The world that tests on a cluster share: the loop's story of a copy of this project as it is now, kept there."""
+"""One loop on a cluster for all tests of it, in a copy of this project as it is now."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.cluster import kubectl
-from slipway.core import config, dvc, environment, git
+from slipway.core import config, dvc, environment, git, ledger
 from slipway.sandbox import deploy, loop
-from slipway.sandbox.clone import Scene
+from slipway.sandbox.clone import Sandbox
 from support.committed_project import ROOT, begin
 
 
@@ -33,46 +33,46 @@ def copied(folder: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Told:
-    """The loop's story, told on a cluster and kept there: its exit code, all it printed, and the scene it left."""
+class ClusterLoop:
+    """A loop that was run on a cluster with `--keep`: its exit code, its output, and the sandbox that it left."""
 
-    scene: Scene
+    sandbox: Sandbox
     code: int
     said: str
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A verb in the story's clone, as a person types it."""
+        """Run a verb in the loop's clone, as a person types it."""
         command = [sys.executable, "-m", "slipway", *words]
-        return subprocess.run(command, cwd=self.scene.work, env=self.scene.env, capture_output=True, text=True,
+        return subprocess.run(command, cwd=self.sandbox.work, env=self.sandbox.env, capture_output=True, text=True,
                               timeout=120, check=False)  # fmt: skip
 
     def why(self) -> str:
-        """What helps to see why it went wrong: its last words, and what the cluster said then."""
-        dumped = [f"{path.name}\n{path.read_text('utf-8')}" for path in sorted(self.scene.home.glob("*.txt"))]
+        """The end of the loop's output, and the cluster's diagnostics, to see why it went wrong."""
+        dumped = [f"{path.name}\n{path.read_text('utf-8')}" for path in sorted(self.sandbox.home.glob("*.txt"))]
         return "\n".join([self.said[-6000:], *dumped])
 
 
 @contextmanager
-def telling(folder: Path) -> Iterator[Told]:
-    """The story of such a copy; afterwards nothing of it is left in the cluster, nor where it reads Git."""
+def loop_on_cluster(folder: Path) -> Iterator[ClusterLoop]:
+    """Run the loop of such a copy; afterwards nothing of it is left in the cluster or its Git server's folder."""
     root = copied(folder)
-    scene = Scene(root=root, name=config.load(root / "params.yaml").track.model, ports={}, target="cluster")
+    sandbox = Sandbox(root=root, name=config.load(root / "params.yaml").track.model, ports={}, target="cluster")
     try:
         done = subprocess.run(
             [sys.executable, "-m", "slipway", "loop", "--target", "cluster", "--keep"], cwd=root, text=True, check=False,
             env=environment.for_programs(root, COLUMNS="200"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        yield Told(scene, done.returncode, done.stdout)
+        yield ClusterLoop(sandbox, done.returncode, done.stdout)
     finally:
-        if (scene.home / deploy.MARK).exists():
-            hurry(scene)
-        loop.clear(root)
-        shutil.rmtree(scene.remote, ignore_errors=True)
+        if (sandbox.home / deploy.MARK).exists():
+            delete_now(sandbox)
+        loop.remove_everything(root)
+        shutil.rmtree(sandbox.remote, ignore_errors=True)
 
 
-def hurry(scene: Scene) -> None:
-    """Have the pods go at once: nobody asks them any more, and their grace would be waited for."""
-    apps = [f"{scene.name}-{env}" for env in deploy.ENVIRONMENTS]
+def delete_now(sandbox: Sandbox) -> None:
+    """Delete applications, namespaces and pods without the pods' grace period."""
+    apps = [f"{sandbox.name}-{env}" for env in ledger.ENVIRONMENTS]
     kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "delete", "applications.argoproj.io", "--ignore-not-found", *apps)
     kubectl.run("delete", "namespace", "--ignore-not-found", "--wait=false", *apps)
     for app in apps:
@@ -87,16 +87,16 @@ SCOPE = {"validatingadmissionpolicies", "validatingadmissionpolicybindings", "ap
 @contextmanager
 def unchanged(name: str) -> Iterator[None]:
     """Afterwards the cluster has no policy of `k8s/` and no project `name` that it had not before."""
-    before = {kind: ours(kind, name) for kind in SCOPE}
+    before = {kind: own_names(kind, name) for kind in SCOPE}
     try:
         yield
     finally:
         for kind in SCOPE:
-            for one in ours(kind, name) - before[kind]:
+            for one in own_names(kind, name) - before[kind]:
                 kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "delete", kind, one, "--ignore-not-found")
 
 
-def ours(kind: str, name: str) -> set[str]:
+def own_names(kind: str, name: str) -> set[str]:
     """The names of what is there of a kind, and could be the project's."""
     found = kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "get", kind, "-o", "name").split()
     names = {one.rpartition("/")[2] for one in found}

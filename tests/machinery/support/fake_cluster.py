@@ -1,8 +1,9 @@
-"""A world of the drills without a cluster: a repository with overlays and ledgers, and a `kubectl` that says what it is told."""
+"""The context of a drill without a cluster: a repository with overlays and ledgers, and a `kubectl` that prints files."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ import pytest
 from slipway.cluster import kustomization
 from slipway.core import config, git, ledger
 from slipway.sandbox import clone
-from slipway.sandbox.drills.context import World
+from slipway.sandbox.drills.context import DrillContext
+from support.executables import write_script
 from support.paths import RECORDED
 from support.release_repository import BIKES, digest, line, project, push, put, released
 
 
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DrillContext:
     """Staging and production run the same release, everything is whole, and the cluster says so."""
-    stage = clone.Scene(root=tmp_path / "root", name="bikes", ports={}, target="cluster")
+    stage = clone.Sandbox(root=tmp_path / "root", name="bikes", ports={}, target="cluster")
     monkeypatch.setenv("GIT_ROOT", str(stage.home))
     monkeypatch.setenv("GIT_URL", "file:///nowhere")
     folder = project(stage.work)
@@ -29,26 +31,23 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     push(folder)
     programs = tmp_path / "bin"
     programs.mkdir()
-    tip = f'"$(git -C "{stage.remote}" rev-parse main)"'
-    script = f"""#!/bin/sh
-echo "$*" >>"{programs}/asked"
+    tip = f'"$(git -C {shlex.quote(str(stage.remote))} rev-parse main)"'
+    script = f"""echo "$*" >>"$here/asked"
 case "$*" in
-*applications*) exec sed s/THE_TIP/{tip}/g "{programs}/app" ;;
-*pods*) exec cat "{programs}/pods" ;;
+*applications*) exec sed s/THE_TIP/{tip}/g "$here/app" ;;
+*pods*) exec cat "$here/pods" ;;
 *) echo nothing ;;
-esac
-"""
-    (programs / "kubectl").write_text(script, encoding="utf-8")
-    (programs / "kubectl").chmod(0o755)
+esac"""
+    write_script(programs / "kubectl", script)
     monkeypatch.setenv("PATH", f"{programs}:{Path('/usr/bin')}:/bin")
-    there = World(stage, config.load(BIKES / "params.yaml"))
+    there = DrillContext(stage, config.load(BIKES / "params.yaml"))
     says(there, phase="Succeeded")
     return there
 
 
-def says(there: World, *, phase: str, image: str | None = None) -> None:
+def says(there: DrillContext, *, phase: str, image: str | None = None) -> None:
     """From now on both applications are Synced at main's tip, their operation ended so, their one pod runs `image`."""
-    programs = there.scene.root.parent / "bin"
+    programs = there.sandbox.root.parent / "bin"
     app: dict[str, Any] = json.loads((RECORDED / "succeeded.json").read_text())
     app["status"]["sync"]["revision"] = app["status"]["operationState"]["syncResult"]["revision"] = "THE_TIP"
     app["status"]["operationState"]["phase"] = phase

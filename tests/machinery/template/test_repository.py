@@ -21,7 +21,7 @@ CHAPTERS = {
 }  # fmt: skip
 BESIDE = {
     "loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment", "score",
-    "latency",
+    "latency", "stages",
 }  # fmt: skip
 """Verbs that are no chapter."""
 CI_VERBS = {
@@ -257,3 +257,12 @@ def test_map_leads_from_every_old_module_to_a_new_one() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `([\w/.]+)` \|$", after, re.M)
     assert len(rows) == len(dict(rows)) > 90
     assert [new for _, new in rows if not (PACKAGE / new).is_file()] == []
+
+
+def test_contributing_names_what_exists() -> None:
+    code = re.findall(r"`([^`\n]+)`", text(ROOT / "CONTRIBUTING.md"))
+    verbs = [pair for line in code for pair in re.findall(r"\b(make|slipway) ([a-z][a-z-]*)", line)]
+    assert verbs
+    assert [pair for pair in verbs if pair[1] not in (targets() if pair[0] == "make" else VERBS)] == []
+    paths = {part.rstrip("/") for line in code for part in re.findall(r"(?<![\w/:.<>-])[\w.-]+/[\w./-]*", line)}
+    assert [path for path in sorted(paths) if not (ROOT / path).exists() and not GENERATED.match(path)] == []

@@ -1,4 +1,4 @@
-"""The drill of a model that is fast, answers 200 and is wrong: its canary is aborted, and Git is told by the cluster itself."""
+"""Drill of a model that is fast, answers 200 and is wrong: its canary is aborted, and the cluster asks for the rollback."""
 
 from __future__ import annotations
 
@@ -13,135 +13,140 @@ from urllib.parse import urlsplit
 from slipway.cluster import argocd, kubectl, pods
 from slipway.core import environment, git
 from slipway.errors import ConfigError
-from slipway.sandbox.drills import bad_artifacts, bad_releases, context, webhook_receiver
-from slipway.sandbox.drills.context import World
-from slipway.sandbox.drills.timeline import Watch
+from slipway.sandbox.drills import bad_artifacts, bad_releases, webhook_receiver
+from slipway.sandbox.drills.context import DrillContext, wait_until
+from slipway.sandbox.drills.timeline import Timeline
 from slipway.sandbox.drills.webhook_receiver import Message
 
 OVERLAY = Path("k8s/overlays/production/kustomization.yaml")
 CANARY = "components: [../../components/canary]"
 HOOK = Path("argocd/notifications/rollouts.yaml")
-FORGE = "https://api.github.com/repos/your/repository"
-"""Where the hook posts to, until a project puts its own address there."""
-PLACE = "argo-rollouts"
-"""The namespace of the Rollouts controller, and of what it is told about notifications."""
-OWN = ("configmap/argo-rollouts-notification-configmap", "secret/argo-rollouts-notification-secret")
+GITHUB = "https://api.github.com/repos/your/repository"
+"""The hook's address until a project sets its own."""
+ROLLOUTS_NAMESPACE = "argo-rollouts"
+"""The namespace of the Rollouts controller and of its notification objects."""
+NOTIFICATION_OBJECTS = ("configmap/argo-rollouts-notification-configmap", "secret/argo-rollouts-notification-secret")
 DISPATCH = "/actions/workflows/promote.yml/dispatches"
-ANSWERS = ("shift", "mean difference", "share that differs", "order")
-"""How the checks begin that look at what is answered, beside those of speed, errors and self-consistency."""
-ABORT_SECONDS, TOLD_SECONDS = 240.0, 60.0
+ANSWER_CHECKS = ("shift", "mean difference", "share that differs", "order")
+"""First words of the checks that compare answers; the other checks are of speed, errors and self-consistency."""
+ABORT_SECONDS, DISPATCH_SECONDS = 240.0, 60.0
 
 
-def switched(overlay: str, *, on: bool) -> str:
+def with_canary(overlay: str, *, on: bool) -> str:
     """Production's overlay with the canary on or off; ConfigError when its line is not there."""
     if CANARY not in overlay:
         raise ConfigError(f"drill: {OVERLAY} has no line `# {CANARY}`", hint=f"see {OVERLAY}")
     return overlay.replace(f"# {CANARY}", CANARY) if on else overlay.replace(f"\n{CANARY}", f"\n# {CANARY}")
 
 
-def turn(there: World, *, on: bool) -> None:
-    """The canary of production on or off, as a commit, and arrived; nothing when it is so already."""
-    before = (there.work / OVERLAY).read_text(encoding="utf-8")
-    if (after := switched(before, on=on)) != before:
-        context.commit(there, {OVERLAY: after}, f"Turn production's canary {'on' if on else 'off'}")
-        there.scene.note("canary", "on" if on else "off", context.settle(there))
+def turn_canary(context: DrillContext, *, on: bool) -> None:
+    """Turn production's canary on or off by a commit, and wait until it has arrived; nothing when it is so already."""
+    before = (context.work / OVERLAY).read_text(encoding="utf-8")
+    if (after := with_canary(before, on=on)) != before:
+        context.commit({OVERLAY: after}, f"Turn production's canary {'on' if on else 'off'}")
+        context.sandbox.record_step("canary", "on" if on else "off", context.settle())
 
 
 @contextlib.contextmanager
-def wired(there: World) -> Iterator[webhook_receiver.Receiver]:
-    """The hook of argocd/notifications, posting to a receiver here; what the cluster had of it before is put back."""
+def notifications_to_receiver(context: DrillContext) -> Iterator[webhook_receiver.Receiver]:
+    """Let the hook of argocd/notifications post to a receiver here; afterwards the cluster's own objects are restored."""
     served = environment.git_server()
-    kept = [_kept(name) for name in OWN]
-    with webhook_receiver.listen(urlsplit(served[1]).hostname or "127.0.0.1" if served else "127.0.0.1") as here:
-        text = (there.work / HOOK).read_text(encoding="utf-8")
-        if FORGE not in text:
-            raise ConfigError(f"drill: {HOOK} posts elsewhere than to {FORGE}", hint="run the drills in the template")
+    originals = [_read_object(name) for name in NOTIFICATION_OBJECTS]
+    with webhook_receiver.listen(urlsplit(served[1]).hostname or "127.0.0.1" if served else "127.0.0.1") as receiver:
+        text = (context.work / HOOK).read_text(encoding="utf-8")
+        if GITHUB not in text:
+            raise ConfigError(f"drill: {HOOK} posts elsewhere than to {GITHUB}", hint="run the drills in the template")
         secret = {"apiVersion": "v1", "kind": "Secret", "stringData": {"github-token": "none"},
-                  "metadata": {"name": OWN[1].partition("/")[2], "namespace": PLACE}}  # fmt: skip
-        kubectl.run("apply", "-f", "-", given=text.replace(FORGE, here.url))
+                  "metadata": {"name": NOTIFICATION_OBJECTS[1].partition("/")[2], "namespace": ROLLOUTS_NAMESPACE}}  # fmt: skip
+        kubectl.run("apply", "-f", "-", given=text.replace(GITHUB, receiver.url))
         kubectl.run("apply", "-f", "-", given=json.dumps(secret))
         try:
-            yield here
+            yield receiver
         finally:
-            for name, before in zip(OWN, kept, strict=True):
-                if before is None:
-                    kubectl.run("-n", PLACE, "delete", name, "--ignore-not-found")
+            for name, original in zip(NOTIFICATION_OBJECTS, originals, strict=True):
+                if original is None:
+                    kubectl.run("-n", ROLLOUTS_NAMESPACE, "delete", name, "--ignore-not-found")
                 else:
-                    kubectl.run("replace", "-f", "-", given=json.dumps(before))
+                    kubectl.run("replace", "-f", "-", given=json.dumps(original))
 
 
-def _kept(name: str) -> dict[str, Any] | None:
-    """An object of the Rollouts controller's namespace without what the API server writes; None when it is not there."""
-    said = kubectl.run("-n", PLACE, "get", name, "--ignore-not-found", "-o", "json")
-    if not said.strip():
+def _read_object(name: str) -> dict[str, Any] | None:
+    """An object of the Rollouts controller's namespace without the API server's fields; None when it does not exist."""
+    output = kubectl.run("-n", ROLLOUTS_NAMESPACE, "get", name, "--ignore-not-found", "-o", "json")
+    if not output.strip():
         return None
-    found: dict[str, Any] = json.loads(said)
-    found["metadata"] = {key: found["metadata"][key] for key in ("name", "namespace")}
-    return found
+    document: dict[str, Any] = json.loads(output)
+    document["metadata"] = {key: document["metadata"][key] for key in ("name", "namespace")}
+    return document
 
 
-def told(message: Message) -> list[str]:
-    """The words of `slipway rollback` that promote.yml makes of a dispatch; ConfigError when it asks for something else."""
+def rollback_words(message: Message) -> list[str]:
+    """The words of `slipway rollback` that promote.yml makes of a dispatch; ConfigError when it is another dispatch."""
     inputs = message.body.get("inputs", {}) if isinstance(message.body, dict) else {}
     if inputs.get("action") != "rollback" or message.body.get("ref") != "main":
-        raise ConfigError(f"drill: the dispatch asks for {message.body}, limit: a rollback on main")
-    words = {"--reason": "reason", "--env": "environment", "--aborted": "aborted", "--of": "of"}
-    return ["rollback", "--push", *(f"{option}={inputs[name]}" for option, name in words.items() if inputs.get(name))]
+        raise ConfigError(f"drill: the dispatch asks for {message.body}", allowed="a rollback on main")
+    options = {"--reason": "reason", "--env": "environment", "--aborted": "aborted", "--of": "of"}
+    return ["rollback", "--push", *(f"{option}={inputs[name]}" for option, name in options.items() if inputs.get(name))]
 
 
-def wrong(there: World, watch: Watch) -> None:
+def wrong(context: DrillContext, timeline: Timeline) -> None:
     """Fast, 200 OK and wrong, in production past the gates: the canary is aborted and Git goes back by itself."""
-    turn(there, on=True)
-    good = context.last(there, "production")
-    image = bad_artifacts.derived(
-        str(good.image), "wrong", line=bad_artifacts.WRONG, models=bad_releases.bento(there, good) / "src/models"
+    turn_canary(context, on=True)
+    good = context.last_line("production")
+    image = bad_artifacts.build_derived(
+        str(good.image),
+        "wrong",
+        line=bad_artifacts.WRONG,
+        models=bad_releases.bento_folder(context, good) / "src/models",
     )
-    with wired(there) as here:
-        context.force_image(there, "production", image, "Drill: a model that says the opposite")
-        watch.inject("a model that says the opposite, as fast and with golden answers of its own")
-        argocd.refresh(there.app("production"))
-        context.until(lambda: aborted(there, image), seconds=ABORT_SECONDS, what="an abort of the canary")
-        seen = time.monotonic()
-        watch.detect(f"canary aborted: {why(there, watch)}")
-        bad_releases.answers(there, watch, good, "serve-stable")
-        message = here.wait(DISPATCH, seconds=TOLD_SECONDS)
-        said = told(message)
-        watch.expect(f"--of={image}" in said, f"the dispatch is {said}, limit: about {image}")
-        there.scene.note("dispatch", " ".join(said)[:300], max(0.0, message.at - seen))
-        context.ask(there, *said)
-        revert = time.monotonic() - min(seen, message.at)
-        context.pull(there)
-        watch.figure = f"abort → revert commit {git.commit(root=there.work)[:12]} on main: {revert:.1f} s (limit 60)"
-        watch.expect(revert <= 60, watch.figure)
-        there.scene.note("figure", watch.figure, revert)
-        context.settle(there)
-        serving = {pod.image for pod in pods.list_pods(there.app("production"))}
-        watch.expect(serving == {good.image}, f"production runs {serving}, limit: {good.image}")
-        watch.recover("the commit took it back; stable served all the time")
-    turn(there, on=False)
+    with notifications_to_receiver(context) as receiver:
+        context.force_image("production", image, "Drill: a model that says the opposite")
+        timeline.inject("a model that says the opposite, as fast and with golden answers of its own")
+        argocd.refresh(context.app("production"))
+        wait_until(lambda: is_aborted(context, image), seconds=ABORT_SECONDS, what="an abort of the canary")
+        aborted_at = time.monotonic()
+        timeline.detect(f"canary aborted: {failed_answer_checks(context, timeline)}")
+        bad_releases.check_production_answers(context, timeline, good, "serve-stable")
+        message = receiver.wait(DISPATCH, seconds=DISPATCH_SECONDS)
+        words = rollback_words(message)
+        timeline.expect(f"--of={image}" in words, f"the dispatch is {words}", allowed=f"about {image}")
+        context.sandbox.record_step("dispatch", " ".join(words)[:300], max(0.0, message.at - aborted_at))
+        context.run_verb(*words)
+        revert = time.monotonic() - min(aborted_at, message.at)
+        context.pull()
+        timeline.figure = (
+            f"abort → revert commit {git.commit(root=context.work)[:12]} on main: {revert:.1f} s (limit 60)"
+        )
+        timeline.expect(revert <= 60, timeline.figure)
+        context.sandbox.record_step("figure", timeline.figure, revert)
+        context.settle()
+        serving = {pod.image for pod in pods.list_pods(context.app("production"))}
+        timeline.expect(serving == {good.image}, f"production runs {serving}", allowed=f"{good.image}")
+        timeline.recover("the commit took it back; stable served all the time")
+    turn_canary(context, on=False)
 
 
-def aborted(there: World, image: str) -> bool:
-    """Whether the Rollout that holds `image` was aborted."""
-    raw = context.get(there, "production", "rollouts.argoproj.io", "serve")
-    asked = [one["image"] for one in raw["spec"]["template"]["spec"]["containers"]]
-    return bool(raw.get("status", {}).get("abort")) and asked[0] == image
+def is_aborted(context: DrillContext, image: str) -> bool:
+    """Return whether the Rollout that holds `image` was aborted."""
+    raw = context.get_object("production", "rollouts.argoproj.io", "serve")
+    images = [container["image"] for container in raw["spec"]["template"]["spec"]["containers"]]
+    return bool(raw.get("status", {}).get("abort")) and images[0] == image
 
 
-def why(there: World, watch: Watch) -> str:
-    """What the newest analysis said no to; CheckFailed unless it judged, and its no is about answers alone."""
-    jobs = context.get(there, "production", "jobs", "--sort-by=.metadata.creationTimestamp")["items"]
-    watch.expect(bool(jobs), "the canary was aborted without an analysis")
-    log = kubectl.hook_log(there.app("production"), jobs[-1]["metadata"]["name"])
-    said = noes(log)
-    watch.expect(bool(said), f"the analysis has no verdict, or no no: {log[-500:]}")
-    other = [name for name in said if not name.startswith(ANSWERS)]
-    watch.expect(not other, f"the analysis says no to {', '.join(other)}, limit: what it answers alone")
-    return ", ".join(f"{name} {value}" for name, value in said.items())
+def failed_answer_checks(context: DrillContext, timeline: Timeline) -> str:
+    """The failed checks of the newest analysis; CheckFailed when it has no verdict, or a check of another kind failed."""
+    jobs = context.get_object("production", "jobs", "--sort-by=.metadata.creationTimestamp")["items"]
+    timeline.expect(bool(jobs), "the canary was aborted without an analysis")
+    log = kubectl.hook_log(context.app("production"), jobs[-1]["metadata"]["name"])
+    failed = failed_checks(log)
+    timeline.expect(bool(failed), f"the analysis has no verdict, or no no: {log[-500:]}")
+    other = [name for name in failed if not name.startswith(ANSWER_CHECKS)]
+    timeline.expect(not other, f"the analysis says no to {', '.join(other)}", allowed="what it answers alone")
+    return ", ".join(f"{name} {value}" for name, value in failed.items())
 
 
-def noes(log: str) -> dict[str, Any]:
-    """The checks that a gate's log says no to, with their values; a pod's log has its lines in no sure order. Pure."""
+def failed_checks(log: str) -> dict[str, Any]:
+    """The failed checks of a gate's log, with their values; the lines of a pod's log have no certain order."""
     for row in log.splitlines():
         if row.startswith('{"chapter":'):
             return {check["name"]: check["value"] for check in json.loads(row)["checks"] if check["ok"] is False}

@@ -1,4 +1,4 @@
-"""The world of the drills: the loop's scratch clone and its two applications, and the verbs that a person types there."""
+"""Context of a drill: the loop's scratch clone and its two applications, and the commands that a person types there."""
 
 from __future__ import annotations
 
@@ -13,102 +13,32 @@ from typing import Any
 
 from slipway.cluster import argocd, kubectl, kustomization
 from slipway.cluster.argocd import App
-from slipway.core import config, files, git, ledger
+from slipway.core import config, files, git, ledger, process
 from slipway.delivery import evidence, gitops_commit
 from slipway.delivery.evidence import Evidence
 from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.packaging import package
 from slipway.sandbox import clone, deploy, loop
-from slipway.sandbox.clone import Scene
-from slipway.sandbox.drills import context, invariants
+from slipway.sandbox.clone import Sandbox
+from slipway.sandbox.drills import invariants
 
-WHOLE_SECONDS = 180.0
-"""Longest until Git and cluster are one again."""
+SETTLE_SECONDS = 180.0
+"""Longest until Git and cluster agree again."""
 POLL_SECONDS = 0.5
+STAGING_DEPLOYMENT = Path("k8s/overlays/staging/deployment.yaml")
+SHORTENED = (Path("loadtests/slo.yaml"), Path("k8s/base/slo.yaml"), STAGING_DEPLOYMENT)
+"""Files with a shorter load test or deadline during the drills."""
+LOAD_SECONDS, DEADLINE_SECONDS = 10, 40
+SHORTENED_HINT = (
+    f"the load test takes {LOAD_SECONDS} s, staging's deadline is {DEADLINE_SECONDS} s: for the drills alone"
+)
 
 
-@dataclass
-class World:
-    """Where the drills happen; `remembered` is each ledger as it was when it was last looked at."""
+class OtherClone(Sandbox):
+    """The sandbox with another clone in place of its own."""
 
-    scene: Scene
-    params: config.Params
-    remembered: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def work(self) -> Path:
-        """The clone."""
-        return self.scene.work
-
-    def app(self, env: str) -> str:
-        """The name of an environment's application, and of its namespace."""
-        return f"{self.scene.name}-{env}"
-
-
-def found(root: Path, name: str) -> Scene | None:
-    """The scene that `loop --target cluster --keep` left; None when there is none."""
-    there = Scene(root=root, name=name, ports={}, target="cluster")
-    mark = there.home / deploy.MARK
-    marked = mark.exists() and mark.read_text(encoding="utf-8") == name
-    return there if marked and there.work.is_dir() and there.remote.is_dir() else None
-
-
-def enter(root: Path, params: config.Params) -> World:
-    """The world that is there, brought to main's tip, or a new one whose model has reached production; made faster."""
-    if there := found(root, params.track.model):
-        there.say("The world that the loop kept")
-        git.run("checkout", "-q", "main", root=there.work)
-        git.run("pull", "-q", "--ff-only", "origin", "main", root=there.work)
-        clone.repro(there)
-    else:
-        loop.clear(root)
-        there = clone.prepare(root, params.track.model, {}, "cluster")
-        loop.opening(there)
-    world = World(there, config.load(there.work / "params.yaml"))
-    shorten_limits(world)
-    settle(world)
-    return world
-
-
-def shorten_limits(world: World) -> None:
-    """Commit a shorter load test and deadline, so that a drill takes minutes; nothing where they are there already."""
-    before = {path: (world.work / path).read_text(encoding="utf-8") for path in context.SHORTENED}
-    after = {path: context.shortened_files(path, text) for path, text in before.items()}
-    if after != before:
-        commit(world, after, f"Hasten: {context.SHORTENED_HINT}")
-        world.scene.note("hasten", context.SHORTENED_HINT, 0.0)
-
-
-def commit(world: World, texts: dict[Path, str], title: str) -> str:
-    """Write files, commit them on main (an empty commit without any) and push, as a merge does; the commit."""
-    pull(world)
-    for path, text in texts.items():
-        files.write_text(world.work / path, text)
-    git.run("commit", "-q", "-a", "--allow-empty", "-m", title, root=world.work)
-    git.run("push", "-q", "origin", "main", root=world.work)
-    return git.commit(root=world.work)
-
-
-def ask(world: World, *words: str, code: int = 0, folder: Path | None = None) -> str:
-    """Run a verb in the clone (or in `folder`) as a person does; all it says. CheckFailed on another exit code than `code`."""
-    started = time.monotonic()
-    there = world.scene if folder is None else Elsewhere(world.scene, folder)
-    with clone.program(there, [sys.executable, "-m", "slipway", *words]) as one:
-        said = str(one.communicate()[0])
-    lines = [line for line in said.splitlines() if line.strip()]
-    if one.returncode != code:
-        end = "\n    ".join(lines[-12:])
-        raise CheckFailed(f"drill: `slipway {words[0]}` ended with exit code {one.returncode}, not {code}:\n    {end}")
-    verdict = {0: "", 4: "fail", 5: "unsure"}.get(code, "")
-    world.scene.note(words[0], clone.sentence(words[0], lines), time.monotonic() - started, verdict)
-    return said
-
-
-class Elsewhere(Scene):
-    """The scene with another clone."""
-
-    def __init__(self, one: Scene, folder: Path) -> None:
-        super().__init__(root=one.root, name=one.name, ports={}, target=one.target)
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        super().__init__(root=sandbox.root, name=sandbox.name, ports={}, target=sandbox.target)
         self._folder = folder
 
     @property
@@ -117,137 +47,206 @@ class Elsewhere(Scene):
         return self._folder
 
 
-def build(
-    world: World, verbs: tuple[str, ...] = ("prove", "judge", "package", "image"), folder: Path | None = None
-) -> None:
-    """Main's tip proven, judged, packaged (unless it is) and pushed as an image: all that comes before a release."""
-    for word in verbs:
-        if word != "package" or stale(folder or world.work):
-            ask(world, word, folder=folder)
+@dataclass
+class DrillContext:
+    """Where a drill happens; `remembered` is each ledger's text when everything last held."""
+
+    sandbox: Sandbox
+    params: config.Params
+    remembered: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Path:
+        """The clone."""
+        return self.sandbox.work
+
+    def app(self, env: str) -> str:
+        """The name of an environment's application, which is also its namespace."""
+        return f"{self.sandbox.name}-{env}"
+
+    # Git and the commands
+
+    def pull(self) -> str:
+        """Bring the clone to main's tip; the tip."""
+        git.run("pull", "-q", "--ff-only", "origin", "main", root=self.work)
+        return git.commit(root=self.work)
+
+    def commit(self, texts: dict[Path, str], title: str) -> str:
+        """Write files, commit them on main (an empty commit without any) and push, as a merge does; the commit."""
+        self.pull()
+        for path, text in texts.items():
+            files.write_text(self.work / path, text)
+        git.run("commit", "-q", "-a", "--allow-empty", "-m", title, root=self.work)
+        git.run("push", "-q", "origin", "main", root=self.work)
+        return git.commit(root=self.work)
+
+    def run_verb(self, *words: str, code: int = 0, folder: Path | None = None) -> str:
+        """Run a verb in the clone (or in `folder`) as a person does; its whole output.
+
+        CheckFailed when it ends with another exit code than `code`.
+        """
+        started = time.monotonic()
+        sandbox = self.sandbox if folder is None else OtherClone(self.sandbox, folder)
+        with clone.running_program(sandbox, [sys.executable, "-m", "slipway", *words]) as program:
+            output = str(program.communicate()[0])
+        lines = [line for line in output.splitlines() if line.strip()]
+        if program.returncode != code:
+            end = "\n    ".join(lines[-12:])
+            raise CheckFailed(
+                f"drill: `slipway {words[0]}` ended with exit code {program.returncode}, not {code}:\n    {end}"
+            )
+        verdict = {0: "", 4: "fail", 5: "unsure"}.get(code, "")
+        summary = clone.summary_line(words[0], lines)
+        self.sandbox.record_step(words[0], summary, time.monotonic() - started, verdict)
+        return output
+
+    def build(
+        self, verbs: tuple[str, ...] = ("prove", "judge", "package", "image"), folder: Path | None = None
+    ) -> None:
+        """Prove, judge, package (unless the bento is current) and push main's tip as an image: all before a release."""
+        for word in verbs:
+            if word != "package" or is_stale(folder or self.work):
+                self.run_verb(word, folder=folder)
+
+    def release(self) -> str:
+        """Run `release --push` and bring the clone to the new tip; the revision."""
+        self.run_verb("release", "--push")
+        return self.pull()
+
+    def force_image(self, env: str, image: str, title: str) -> str:
+        """Put an image into an environment past the gates, as a person with the rights can: line, overlay, one commit."""
+        source = self.commit({}, f"{title}: the source")
+
+        def make(_: str, lines: list[ledger.Line]) -> ledger.Line:
+            at, action = git.now(), "promote" if env == "production" else "release"
+            changes = {
+                "image": image, "commit": source, "at": at, "supersedes": lines[-1].identity, "pull_request": None,
+            }  # fmt: skip
+            return lines[-1].model_copy(update={**changes, "action": action})
+
+        gitops_commit.write(env, make, title=title, push=True, params=self.params, root=self.work)
+        return self.pull()
+
+    def last_line(self, env: str) -> ledger.Line:
+        """The newest line of an environment's ledger."""
+        return ledger.read(env, self.work)[-1]
+
+    def image_name(self) -> str:
+        """The registry's name for the service's images."""
+        return kustomization.read(kustomization.path("staging", self.work).read_text(encoding="utf-8")).new_name
+
+    # The cluster
+
+    def wait_for_operation(self, env: str, revision: str) -> App:
+        """Wait until Argo CD's operation of `revision` is over, whatever its phase; the application."""
+        argocd.refresh(self.app(env))
+        return argocd.wait_for_sync(self.app(env), revision, seconds=deploy.SYNC_SECONDS, root=self.work)
+
+    def wait_for_arrival(self, env: str) -> App:
+        """Wait until main's tip has arrived in an environment; CheckFailed when its sync did not succeed."""
+        app = self.wait_for_operation(env, self.pull())
+        if app.phase != "Succeeded":
+            raise CheckFailed(f"drill: {app.name}: {app.phase}: {app.message}", hint=f"argocd app get {app.name}")
+        return app
+
+    def cluster_evidence(self) -> Evidence:
+        """The cluster's evidence about what staging runs; CheckFailed or Inconclusive when it has none."""
+        return evidence.find("cluster", self.params, ledger.read("staging", self.work)[-1], root=self.work)
+
+    def get_object(self, env: str, *words: str) -> dict[str, Any]:
+        """An object of an environment's namespace, by the words of `kubectl get`."""
+        document: dict[str, Any] = json.loads(kubectl.run("-n", self.app(env), "get", *words, "-o", "json"))
+        return document
+
+    # Before and after a drill
+
+    def shorten_limits(self) -> None:
+        """Commit a shorter load test and deadline, so that a drill takes minutes; nothing when they are short already."""
+        before = {path: (self.work / path).read_text(encoding="utf-8") for path in SHORTENED}
+        after = {path: shortened_files(path, text) for path, text in before.items()}
+        if after != before:
+            self.commit(after, f"Hasten: {SHORTENED_HINT}")
+            self.sandbox.record_step("hasten", SHORTENED_HINT, 0.0)
+
+    def settle(self, seconds: float = SETTLE_SECONDS) -> float:
+        """Wait until every invariant holds, and remember the ledgers; the seconds that it took.
+
+        A gate that refuses what it passed before (on a busy machine) is run once more, and that is recorded as a step.
+        CheckFailed after `seconds`, with the invariants that do not hold.
+        """
+        started, retried = time.monotonic(), False
+        self.pull()
+        for env in ledger.ENVIRONMENTS:
+            argocd.refresh(self.app(env))
+        while violations := invariants.violations(snapshot := invariants.take_snapshot(self.sandbox, self.remembered)):
+            if time.monotonic() - started > seconds:
+                for env in ledger.ENVIRONMENTS:
+                    deploy.write_diagnostics(self.sandbox, self.app(env))
+                raise CheckFailed(
+                    f"drill: after {seconds:g} s still {'; '.join(violations)}", hint=f"see {self.sandbox.home}/*.txt"
+                )
+            if not retried and (names := invariants.failed_gates(snapshot)):
+                retried = True
+                argocd.run("app", "sync", names[0], "--async")
+                summary = f"{names[0]}: its gate said no to what it passed before: once more"
+                self.sandbox.record_step("sync", summary, 0.0, "unsure")
+            time.sleep(POLL_SECONDS)
+        self.remembered = {env.name: env.ledgers[-1][1] for env in snapshot.envs if env.ledgers}
+        return time.monotonic() - started
 
 
-def stale(work: Path) -> bool:
-    """Whether the packaged bento is of other files than HEAD's."""
+def kept_sandbox(root: Path, name: str) -> Sandbox | None:
+    """The sandbox that `loop --target cluster --keep` left; None when there is none."""
+    sandbox = Sandbox(root=root, name=name, ports={}, target="cluster")
+    mark = sandbox.home / deploy.MARK
+    marked = mark.exists() and mark.read_text(encoding="utf-8") == name
+    return sandbox if marked and sandbox.work.is_dir() and sandbox.remote.is_dir() else None
+
+
+def open_context(root: Path, params: config.Params) -> DrillContext:
+    """Open the kept sandbox at main's tip, or a new one whose model has reached production; with shorter limits."""
+    if sandbox := kept_sandbox(root, params.track.model):
+        sandbox.start_part("The world that the loop kept")
+        git.run("checkout", "-q", "main", root=sandbox.work)
+        git.run("pull", "-q", "--ff-only", "origin", "main", root=sandbox.work)
+        clone.repro(sandbox)
+    else:
+        loop.remove_everything(root)
+        sandbox = clone.prepare(root, params.track.model, {}, "cluster")
+        loop.deliver_main(sandbox)
+    context = DrillContext(sandbox, config.load(sandbox.work / "params.yaml"))
+    context.shorten_limits()
+    context.settle()
+    return context
+
+
+def is_stale(work: Path) -> bool:
+    """Return whether the packaged bento is of other files than HEAD's."""
     record = files.read_json(work / "reports/image.json")
     try:
         package.packaged(work)
     except SlipwayError:
         return True
-    wanted = [name for name in package.wanted(work) if not name.startswith("models/")]
-    names = ["--", "dvc.lock", package.BENTOFILE, *wanted]
+    sources = [name for name in package.wanted(work) if not name.startswith("models/")]
+    names = ["--", "dvc.lock", package.BENTOFILE, *sources]
     return bool(git.run("diff", "--name-only", record["commit"], "HEAD", *names, root=work))
 
 
-def release(world: World) -> str:
-    """`release --push`, and the clone at the new tip; the revision."""
-    ask(world, "release", "--push")
-    return pull(world)
-
-
-def pull(world: World) -> str:
-    """The clone at main's tip; the tip."""
-    git.run("pull", "-q", "--ff-only", "origin", "main", root=world.work)
-    return git.commit(root=world.work)
-
-
-def force_image(world: World, env: str, image: str, title: str) -> str:
-    """Put an image into an environment past the gates, as a person with the rights to it can: line, overlay, one commit."""
-    source = commit(world, {}, f"{title}: the source")
-
-    def make(_: str, lines: list[ledger.Line]) -> ledger.Line:
-        at, action = git.now(), "promote" if env == "production" else "release"
-        changes = {"image": image, "commit": source, "at": at, "supersedes": lines[-1].identity, "pull_request": None}
-        return lines[-1].model_copy(update={**changes, "action": action})
-
-    gitops_commit.write(env, make, title=title, push=True, params=world.params, root=world.work)
-    return pull(world)
-
-
-def ended(world: World, env: str, revision: str) -> App:
-    """The application when the operation of `revision` is over, whatever its phase."""
-    argocd.refresh(world.app(env))
-    return argocd.wait_for_sync(world.app(env), revision, seconds=deploy.SYNC_SECONDS, root=world.work)
-
-
-def arrive(world: World, env: str) -> App:
-    """The application when main's tip has arrived there; CheckFailed when it did not."""
-    app = ended(world, env, pull(world))
-    if app.phase != "Succeeded":
-        raise CheckFailed(f"drill: {app.name}: {app.phase}: {app.message}", hint=f"argocd app get {app.name}")
-    return app
-
-
-def cluster_evidence(world: World) -> Evidence:
-    """The cluster's evidence about what staging runs; CheckFailed or Inconclusive when it has none."""
-    return evidence.find("cluster", world.params, ledger.read("staging", world.work)[-1], root=world.work)
-
-
-def last(world: World, env: str) -> ledger.Line:
-    """What an environment runs by its ledger."""
-    return ledger.read(env, world.work)[-1]
-
-
-def home(world: World) -> str:
-    """Where the service's images go."""
-    return kustomization.read(kustomization.path("staging", world.work).read_text(encoding="utf-8")).new_name
-
-
-def settle(world: World, seconds: float = WHOLE_SECONDS) -> float:
-    """Wait until every invariant holds, and remember the ledgers; how many seconds it took. CheckFailed with those that do not.
-
-    A gate that says no to what it passed before (a busy machine) is run once more, and that is said.
-    """
-    started, again = time.monotonic(), False
-    pull(world)
-    for env in ledger.ENVIRONMENTS:
-        argocd.refresh(world.app(env))
-    while wrong := invariants.broken(facts := invariants.gather(world.scene, world.remembered)):
-        if time.monotonic() - started > seconds:
-            for env in ledger.ENVIRONMENTS:
-                deploy.dump(world.scene, world.app(env))
-            raise CheckFailed(
-                f"drill: after {seconds:g} s still {'; '.join(wrong)}", hint=f"see {world.scene.home}/*.txt"
-            )
-        if not again and (names := invariants.refused(facts)):
-            again = True
-            argocd.run("app", "sync", names[0], "--async")
-            world.scene.note("sync", f"{names[0]}: its gate said no to what it passed before: once more", 0.0, "unsure")
-        time.sleep(POLL_SECONDS)
-    world.remembered = {env.name: env.ledgers[-1][1] for env in facts.envs if env.ledgers}
-    return time.monotonic() - started
-
-
-def until(holds: Callable[[], bool], *, seconds: float, what: str) -> float:
-    """Wait until it holds; after how many seconds it did. CheckFailed when it does not in time."""
+def wait_until(holds: Callable[[], bool], *, seconds: float, what: str) -> float:
+    """Wait until `holds()` is true; the seconds that it took. CheckFailed, which names `what`, when it is not in time."""
     started = time.monotonic()
-    while not holds():
-        if time.monotonic() - started > seconds:
-            raise CheckFailed(f"drill: {what} did not happen within {seconds:g} s")
-        time.sleep(POLL_SECONDS)
+    if not process.poll_until(holds, seconds=seconds, every=POLL_SECONDS):
+        raise CheckFailed(f"drill: {what} did not happen within {seconds:g} s")
     return time.monotonic() - started
-
-
-def get(world: World, env: str, *words: str) -> dict[str, Any]:
-    """An object of an environment's namespace."""
-    read: dict[str, Any] = json.loads(kubectl.run("-n", world.app(env), "get", *words, "-o", "json"))
-    return read
-
-
-STAGING_DEPLOYMENT = Path("k8s/overlays/staging/deployment.yaml")
-SHORTENED = (Path("loadtests/slo.yaml"), Path("k8s/base/slo.yaml"), STAGING_DEPLOYMENT)
-LOAD_SECONDS, DEADLINE_SECONDS = 10, 40
-SHORTENED_HINT = (
-    f"the load test takes {LOAD_SECONDS} s, staging's deadline is {DEADLINE_SECONDS} s: for the drills alone"
-)
 
 
 def shortened_files(path: Path, text: str) -> str:
-    """One of FILES, shorter; unchanged when it is that already."""
+    """One of SHORTENED with its shorter limit; unchanged when it has that already."""
     return shorter_deadline(text) if path == STAGING_DEPLOYMENT else shorter_load_test(text)
 
 
 def shorter_load_test(slo: str) -> str:
-    """The objective with a schedule of the cluster of LOAD_SECONDS; ConfigError when it has none."""
+    """The text of slo.yaml with a cluster's schedule of LOAD_SECONDS; ConfigError when it has none."""
     new, count = re.subn(r"(?m)^(  cluster: \{.*\bseconds: )\d+", rf"\g<1>{LOAD_SECONDS}", slo)
     if count != 1:
         raise ConfigError("drill: slo.yaml has no line `  cluster: {…, seconds: …}`", hint="see loadtests/slo.yaml")

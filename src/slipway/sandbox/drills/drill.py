@@ -1,6 +1,6 @@
-"""`drill`: break it on purpose, on a cluster: what is injected must be seen, acted upon, and mended; with the seconds.
+"""`drill`: inject faults into a cluster, and check that each is detected and recovered from, with the seconds.
 
-After each drill all of `invariant` must hold: nothing lost, Git = cluster, no debris.
+After each drill every invariant must hold: no ledger line lost, Git = cluster, nothing left over.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from slipway.core import config, environment, ledger
+from slipway.core.console import talk
 from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.sandbox import deploy, loop
-from slipway.sandbox.clone import talk
-from slipway.sandbox.drills import bad_releases, canary_abort, context, drift_and_race, ledger_tampering, outages
-from slipway.sandbox.drills.context import World
-from slipway.sandbox.drills.timeline import Watch
+from slipway.sandbox.drills import bad_releases, canary_abort, drift_and_race, ledger_tampering, outages
+from slipway.sandbox.drills.context import DrillContext, kept_sandbox, open_context
+from slipway.sandbox.drills.timeline import Timeline
 
 ALL = "all"
 WIDTH = 150
-"""Columns of the table where there is no terminal."""
-DRILLS: dict[str, Callable[[World, Watch], None]] = {
+"""Columns of the table when stdout is not a terminal."""
+DRILLS: dict[str, Callable[[DrillContext, Timeline], None]] = {
     "slow": bad_releases.slow,
     "fixed": bad_releases.fixed,
     "missing": bad_releases.missing,
@@ -38,12 +38,12 @@ DRILLS: dict[str, Callable[[World, Watch], None]] = {
     "wrong": canary_abort.wrong,
     "tampered": ledger_tampering.tampered,
 }
-"""In the order of `all`: `fixed` mends what `slow` leaves on main."""
+"""In the order of `all`: `fixed` repairs the service that `slow` leaves on main."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a drill ended; `wrong` says what differs, empty when it ended as it should."""
+    """The result of a drill; `wrong` says what differs, and is empty when it ended as it should."""
 
     name: str
     injected: str = ""
@@ -56,8 +56,8 @@ class Outcome:
     seconds: float = 0.0
 
 
-def chosen(names: Sequence[str]) -> list[str]:
-    """The drills that are meant, in their order; ConfigError for an unknown one, or none."""
+def select_drills(names: Sequence[str]) -> list[str]:
+    """The named drills in the order of DRILLS; ConfigError for an unknown name, or for none."""
     if unknown := [name for name in names if name not in DRILLS and name != ALL]:
         raise ConfigError(f"there is no drill {unknown[0]!r}", hint=f"{', '.join(DRILLS)}, {ALL}")
     if not names:
@@ -65,99 +65,102 @@ def chosen(names: Sequence[str]) -> list[str]:
     return [name for name in DRILLS if name in names or ALL in names]
 
 
-def one(there: World, name: str) -> Outcome:
-    """Run a drill from a whole world to a whole world, whatever happens in it."""
-    watch, started, wrong = Watch(there.scene, name), time.monotonic(), ""
-    first = (DRILLS[name].__doc__ or "").partition("\n")[0]
-    there.scene.say(f"drill {name} · {first}")
+def run_drill(context: DrillContext, name: str) -> Outcome:
+    """Run a drill; before and after it every invariant must hold. After a failure its release is rolled back."""
+    timeline, started, wrong = Timeline(context.sandbox, name), time.monotonic(), ""
+    summary = (DRILLS[name].__doc__ or "").partition("\n")[0]
+    context.sandbox.start_part(f"drill {name} · {summary}")
     try:
-        context.settle(there)
-        DRILLS[name](there, watch)
-        context.settle(there)
+        context.settle()
+        DRILLS[name](context, timeline)
+        context.settle()
     except SlipwayError as error:
         wrong = str(error)
-        for env in deploy.ENVIRONMENTS:
-            deploy.dump(there.scene, there.app(env))
-        there.scene.note(name, wrong, time.monotonic() - started, "fail")
-        restore(there, name)
-    return outcome(watch, wrong, time.monotonic() - started)
+        for env in ledger.ENVIRONMENTS:
+            deploy.write_diagnostics(context.sandbox, context.app(env))
+        context.sandbox.record_step(name, wrong, time.monotonic() - started, "fail")
+        roll_back(context, name)
+    return outcome_of(timeline, wrong, time.monotonic() - started)
 
 
-def restore(there: World, name: str) -> None:
-    """After a drill that ended otherwise: what it put into an environment is rolled back, so that the next one may begin."""
+def roll_back(context: DrillContext, name: str) -> None:
+    """Roll back what a failed drill put into an environment, and turn the canary off, so that the next one can start."""
     try:
-        context.pull(there)
-        for env, text in there.remembered.items():
+        context.pull()
+        for env, text in context.remembered.items():
             before = ledger.parse(text, where=env)[-1]
-            if context.last(there, env).identity != before.identity:
-                context.ask(there, "rollback", "--env", env, "--reason", f"drill: {name} ended otherwise", "--push")
-        canary_abort.turn(there, on=False)
+            if context.last_line(env).identity != before.identity:
+                context.run_verb("rollback", "--env", env, "--reason", f"drill: {name} ended otherwise", "--push")
+        canary_abort.turn_canary(context, on=False)
     except SlipwayError as error:
-        there.scene.note("restore", str(error), 0.0, "fail")
+        context.sandbox.record_step("restore", str(error), 0.0, "fail")
 
 
-def outcome(watch: Watch, wrong: str, seconds: float) -> Outcome:
-    """What a watch saw, as a row; a drill that never detected or never recovered ended otherwise."""
-    never = [word for word, at in (("detected", watch.detected_s), ("recovered", watch.recovered_s)) if at is None]
-    said = wrong or (f"never {' and never '.join(never)}" if never else "")
+def outcome_of(timeline: Timeline, wrong: str, seconds: float) -> Outcome:
+    """A drill's result from its times; one that never detected or never recovered failed."""
+    times = (("detected", timeline.detected_s), ("recovered", timeline.recovered_s))
+    never = [word for word, at in times if at is None]
     return Outcome(
-        name=watch.name, injected=watch.injected, detected=watch.detected, detected_s=watch.detected_s,
-        recovered=watch.recovered, recovered_s=watch.recovered_s, figure=watch.figure, wrong=said, seconds=seconds,
+        name=timeline.name, injected=timeline.injected, detected=timeline.detected, detected_s=timeline.detected_s,
+        recovered=timeline.recovered, recovered_s=timeline.recovered_s, figure=timeline.figure, seconds=seconds,
+        wrong=wrong or (f"never {' and never '.join(never)}" if never else ""),
     )  # fmt: skip
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """The closing table's cells: drill, what was injected, seen by, after s, end, after s, verdict."""
+def table_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """The closing table's cells: drill, injected, detected, after s, end, after s, verdict."""
     return [
-        [found.name, found.injected, found.detected, seconds(found.detected_s), found.wrong or found.recovered,
-         seconds(found.recovered_s), "fail" if found.wrong else "pass"]
-        for found in outcomes
+        [each.name, each.injected, each.detected, seconds_cell(each.detected_s), each.wrong or each.recovered,
+         seconds_cell(each.recovered_s), "fail" if each.wrong else "pass"]
+        for each in outcomes
     ]  # fmt: skip
 
 
-def seconds(value: float | None) -> str:
-    """As a cell."""
-    return "–" if value is None else f"{value:.0f}"
+def seconds_cell(seconds: float | None) -> str:
+    """Seconds as a cell of the table."""
+    return "–" if seconds is None else f"{seconds:.0f}"
 
 
-def closing(outcomes: Sequence[Outcome], took: float) -> None:
-    """The table on stdout, and the figures below it."""
+def print_table(outcomes: Sequence[Outcome], seconds: float) -> None:
+    """Print the table and the figures below it to stdout; `seconds` is the time of all drills."""
     out = Console(highlight=False)
     out = out if out.is_terminal else Console(highlight=False, width=WIDTH)
-    title = f"{len(outcomes)} drills in {took:.0f} s; seconds count from the injection"
+    title = f"{len(outcomes)} drills in {seconds:.0f} s; seconds count from the injection"
     table = Table("drill", "injected", "detected", title=title, title_justify="left")
     for word in ("after s", "end", "after s", "verdict"):
         table.add_column(word, justify="right" if word.endswith(" s") else "left")
-    for row in rows(outcomes):
-        table.add_row(*(escape(loop.shortened(cell)) for cell in row))
+    for row in table_rows(outcomes):
+        table.add_row(*(escape(loop.shorten(cell)) for cell in row))
     out.print(table)
-    for found in outcomes:
-        if found.figure:
-            out.print(escape(found.figure), soft_wrap=True)
+    for figure in filter(None, (each.figure for each in outcomes)):
+        out.print(escape(figure), soft_wrap=True)
 
 
 def run(params: config.Params, names: Sequence[str], *, keep: bool, root: Path = Path()) -> str:
-    """Run drills in the loop's world, or one made for them (gone afterwards unless `keep`); CheckFailed when one ends otherwise."""
-    wanted, root, started = chosen(names), root.resolve(), time.monotonic()
+    """Run drills in the sandbox that a loop kept, or in a new one, which is removed afterwards unless `keep`.
+
+    CheckFailed when a drill does not end as it should.
+    """
+    drills, root, started = select_drills(names), root.resolve(), time.monotonic()
     with loop.single_instance(environment.cache_home(root)), loop.interruptible():
-        deploy.ready(root)
-        mine, kept = context.found(root, params.track.model) is None, False
+        deploy.require_cluster_tools(root)
+        created, leave = kept_sandbox(root, params.track.model) is None, False
         try:
-            there = context.enter(root, params)
-            kept = keep
-            outcomes = [one(there, name) for name in wanted]
+            context = open_context(root, params)
+            leave = keep
+            outcomes = [run_drill(context, name) for name in drills]
         finally:
-            if mine and not kept:
-                talk.print(f"  {loop.clear(root)} applications removed")
-    closing(outcomes, time.monotonic() - started)
-    return enforce(outcomes)
+            if created and not leave:
+                talk.print(f"  {loop.remove_everything(root)} applications removed")
+    print_table(outcomes, time.monotonic() - started)
+    return require_all_passed(outcomes)
 
 
-def enforce(outcomes: Sequence[Outcome]) -> str:
+def require_all_passed(outcomes: Sequence[Outcome]) -> str:
     """One sentence when all ended as they should; CheckFailed with what differs."""
-    if bad := [found for found in outcomes if found.wrong]:
-        said = "; ".join(f"{found.name}: {found.wrong}" for found in bad)
+    if failed := [each for each in outcomes if each.wrong]:
+        differences = "; ".join(f"{each.name}: {each.wrong}" for each in failed)
         raise CheckFailed(
-            f"drill: {len(bad)} of {len(outcomes)} ended otherwise: {said}", hint="docs/operations.md, Drills"
+            f"drill: {len(failed)} of {len(outcomes)} ended otherwise: {differences}", hint="docs/operations.md, Drills"
         )
-    return f"{len(outcomes)} drills ended as they should: {', '.join(found.name for found in outcomes)}"
+    return f"{len(outcomes)} drills ended as they should: {', '.join(each.name for each in outcomes)}"

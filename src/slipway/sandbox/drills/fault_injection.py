@@ -1,7 +1,7 @@
-"""Faults of a cluster's parts: one that is down while a block runs, and up again whatever happens in it.
+"""Stop a part of the cluster while a block runs, and start it again whatever happens in the block.
 
-CLUSTER_FAULTS names a folder with the programs `stop [-9] NAME…` and `start NAME…`; without it a part is stopped the way
-it was started by `make cluster`: the registry by docker, Argo CD's controller by its replicas, Git by its folder's name.
+CLUSTER_FAULTS names a folder with the programs `stop [-9] NAME…` and `start NAME…`. Without it a part is stopped the way
+`make cluster` started it: the registry by docker, Argo CD's controller by its replicas, Git by renaming its folder.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from slipway.errors import ConfigError, SlipwayError
 
 REGISTRY, GIT, CONTROLLER = "registry", "git-http", "argocd-application-controller"
 CONTAINER = "slipway-registry"
-"""The registry's container, as .ci/cluster calls it."""
+"""The registry's container, by its name in .ci/cluster."""
 SCALE = ("kubectl", "-n", kubectl.ARGOCD_NAMESPACE, "scale", f"statefulset/{CONTROLLER}")
 SECONDS = 90.0
 """Longest for a part to stop or to be healthy again."""
 Command = tuple[str, ...]
 
 
-def commands(part: str, folder: Path | None, *, hard: bool) -> tuple[Command, Command]:
-    """What stops a part and what starts it again; ConfigError for one that cannot be stopped here."""
+def stop_and_start(part: str, folder: Path | None, *, hard: bool) -> tuple[Command, Command]:
+    """The commands that stop a part and start it again; ConfigError when it cannot be stopped here."""
     if folder is not None:
         return (str(folder / "stop"), *(["-9"] if hard else []), part), (str(folder / "start"), part)
-    known: dict[str, tuple[Command, Command]] = {
+    by_part: dict[str, tuple[Command, Command]] = {
         REGISTRY: (("docker", "stop", CONTAINER), ("docker", "start", CONTAINER)),
         CONTROLLER: ((*SCALE, "--replicas=0"), (*SCALE, "--replicas=1")),
     }
-    if part not in known:
+    if part not in by_part:
         raise ConfigError(f"drill: nothing here stops {part}", hint="export CLUSTER_FAULTS=FOLDER, with stop and start")
-    return known[part]
+    return by_part[part]
 
 
 @contextlib.contextmanager
-def down(part: str, *, remote: Path, hard: bool = False) -> Iterator[None]:
-    """`part` is down while the block runs (killed when `hard`); `remote` is the bare repository that Git serves.
+def part_down(part: str, *, remote: Path, hard: bool = False) -> Iterator[None]:
+    """Stop `part` while the block runs (by SIGKILL when `hard`); `remote` is the bare repository that Git serves.
 
     ConfigError when it cannot be stopped here, or does not start again: then the message has the command.
     """
     folder = environment.cluster_faults()
     if part == GIT and folder is None:
-        with _aside(remote):
+        with _renamed(remote):
             yield
         return
-    stop, start = commands(part, folder, hard=hard)
+    stop, start = stop_and_start(part, folder, hard=hard)
     try:
         _call(stop)
         yield
@@ -63,8 +63,8 @@ def _call(command: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _aside(remote: Path) -> Iterator[None]:
-    """The repository under another name."""
+def _renamed(remote: Path) -> Iterator[None]:
+    """Give the repository another name while the block runs."""
     away = remote.with_name(f"{remote.name}.away")
     remote.rename(away)
     try:

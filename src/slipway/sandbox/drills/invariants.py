@@ -1,4 +1,4 @@
-"""What must hold after every drill: nothing lost, Git = cluster, and no debris. `broken` is pure; `gather` asks."""
+"""Invariants that hold after every drill: no ledger line lost, Git = cluster, nothing left over."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from slipway.cluster import argocd, kustomization
 from slipway.cluster.argocd import App, describe
 from slipway.cluster.pods import Pod, list_pods
 from slipway.core import environment, git, ledger
-from slipway.sandbox.clone import Scene
+from slipway.sandbox.clone import Sandbox
 
 TAMPER = "Tamper: "
-"""How the subject of a drill's own forgery begins: what it did is to be gone, not kept."""
+"""First word of the subject of a drill's own forgery, which must be gone from the ledger afterwards."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Env:
-    """An environment: its ledger at each commit of main (subject, text; oldest first), and what pins, runs and syncs."""
+class EnvironmentState:
+    """An environment: its ledger at each commit of main (subject, text; oldest first), its digest, application and pods."""
 
     name: str
     ledgers: Sequence[tuple[str, str]]
@@ -29,7 +29,7 @@ class Env:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Snapshot:
     """Git's main, the scratch clone and both environments at one moment."""
 
     tip: str
@@ -37,79 +37,79 @@ class Facts:
     branch: str
     dirty: Sequence[str]
     worktrees: Sequence[str]
-    envs: Sequence[Env]
+    envs: Sequence[EnvironmentState]
 
 
-def broken(facts: Facts) -> list[str]:
-    """Every invariant that does not hold, as a sentence; empty when all do."""
-    found = [said for env in facts.envs for said in (*_lost(env), *_differs(env, facts.tip))]
-    if facts.head != facts.tip or facts.branch != "main":
-        found.append(f"the clone is on {facts.branch} at {facts.head[:12]}, limit: main at {facts.tip[:12]}")
-    if facts.dirty:
-        found.append(f"not committed in the clone: {', '.join(facts.dirty[:3])}")
-    if facts.worktrees:
-        found.append(f"left over: {', '.join(facts.worktrees)}")
-    return found
+def violations(now: Snapshot) -> list[str]:
+    """A sentence for each invariant that does not hold; empty when all hold."""
+    sentences = [each for env in now.envs for each in (*_lost_lines(env), *_differences(env, now.tip))]
+    if now.head != now.tip or now.branch != "main":
+        sentences.append(f"the clone is on {now.branch} at {now.head[:12]}, limit: main at {now.tip[:12]}")
+    if now.dirty:
+        sentences.append(f"not committed in the clone: {', '.join(now.dirty[:3])}")
+    if now.worktrees:
+        sentences.append(f"left over: {', '.join(now.worktrees)}")
+    return sentences
 
 
-def refused(facts: Facts) -> list[str]:
-    """The applications whose load gate said no to what main's tip holds now."""
-    failed = [env.app for env in facts.envs if env.app.phase == "Failed" and env.app.revision == facts.tip]
+def failed_gates(now: Snapshot) -> list[str]:
+    """The applications whose load gate failed for main's tip."""
+    failed = [env.app for env in now.envs if env.app.phase == "Failed" and env.app.revision == now.tip]
     return [app.name for app in failed if any(hook.kind == "PostSync" and hook.phase == "Failed" for hook in app.hooks)]
 
 
-def _lost(env: Env) -> list[str]:
-    """Every line that was ever on main, or is remembered, is there yet, byte for byte and in order."""
+def _lost_lines(env: EnvironmentState) -> list[str]:
+    """A sentence when a line that was ever on main, or is remembered, is not there byte for byte and in order."""
     honest = [text for subject, text in env.ledgers if not subject.startswith(TAMPER)] or [""]
     pairs = [*pairwise(honest), (env.remembered, honest[-1])]
-    if wrong := [before for before, after in pairs if not after.startswith(before)]:
-        rows = wrong[0].count("\n")
+    if changed := [before for before, after in pairs if not after.startswith(before)]:
+        rows = changed[0].count("\n")
         return [f"{env.name}: of {rows} lines of the ledger some are lost or changed"]
     if env.ledgers and env.ledgers[-1][1] != honest[-1]:
         return [f"{env.name}: the ledger is still the forged one"]
     return []
 
 
-def _differs(env: Env, tip: str) -> list[str]:
-    """The overlay at main's tip is the last line, is what runs; the application says so of the tip."""
-    found, app = [], env.app
+def _differences(env: EnvironmentState, tip: str) -> list[str]:
+    """Sentences for an overlay, pods or an application that differ from the last line at main's tip."""
+    sentences, app = [], env.app
     lines = ledger.parse(env.ledgers[-1][1], where=env.name) if env.ledgers else []
     if (last := lines[-1].image if lines else None) != env.pinned:
-        found.append(f"{env.name}: the overlay pins {env.pinned}, the last line {last}")
-    if strange := sorted({pod.image for pod in env.pods} - {env.pinned}):
-        found.append(f"{env.name}: pods run {', '.join(map(str, strange))}, the overlay pins {env.pinned}")
+        sentences.append(f"{env.name}: the overlay pins {env.pinned}, the last line {last}")
+    if others := sorted({pod.image for pod in env.pods} - {env.pinned}):
+        sentences.append(f"{env.name}: pods run {', '.join(map(str, others))}, the overlay pins {env.pinned}")
     if not env.pods or not all(pod.ready for pod in env.pods):
-        found.append(f"{env.name}: {sum(pod.ready for pod in env.pods)} of {len(env.pods)} pods are ready")
+        sentences.append(f"{env.name}: {sum(pod.ready for pod in env.pods)} of {len(env.pods)} pods are ready")
     if (app.sync, app.health, app.compared) != ("Synced", "Healthy", tip) or app.phase != "Succeeded":
-        found.append(f"{env.name}: {describe(app)}, limit: Synced at {tip[:12]}, Healthy, Succeeded")
-    return found
+        sentences.append(f"{env.name}: {describe(app)}, limit: Synced at {tip[:12]}, Healthy, Succeeded")
+    return sentences
 
 
-def gather(scene: Scene, remembered: Mapping[str, str]) -> Facts:
-    """Ask Git (the remote's main is fetched) and the cluster; errors as theirs."""
-    work = scene.work
+def take_snapshot(sandbox: Sandbox, remembered: Mapping[str, str]) -> Snapshot:
+    """Fetch the remote's main and read Git and the cluster; their errors are raised as they are."""
+    work = sandbox.work
     git.fetch("main", root=work)
     tip = git.commit("origin/main", root=work)
     trees = git.run("worktree", "list", "--porcelain", root=work).split("\n\n")[1:]
     scratch = environment.cache_home(work).glob("bump-*")
-    return Facts(
+    return Snapshot(
         tip=tip, head=git.commit(root=work), branch=git.run("branch", "--show-current", root=work),
         dirty=git.uncommitted_files(work), worktrees=[*(tree.split("\n")[0] for tree in trees), *(path.name for path in scratch)],
-        envs=[_env(scene, name, tip, remembered.get(name, "")) for name in ledger.ENVIRONMENTS],
+        envs=[_environment_state(sandbox, name, tip, remembered.get(name, "")) for name in ledger.ENVIRONMENTS],
     )  # fmt: skip
 
 
-def _env(scene: Scene, name: str, tip: str, remembered: str) -> Env:
-    namespace, pinned = f"{scene.name}-{name}", kustomization.pinned_at(name, tip, scene.work)
-    return Env(
-        name=name, ledgers=ledgers(scene, name, tip), remembered=remembered, pinned=pinned.image if pinned else None,
+def _environment_state(sandbox: Sandbox, name: str, tip: str, remembered: str) -> EnvironmentState:
+    namespace, pinned = f"{sandbox.name}-{name}", kustomization.pinned_at(name, tip, sandbox.work)
+    return EnvironmentState(
+        name=name, ledgers=ledger_history(sandbox, name, tip), remembered=remembered, pinned=pinned.image if pinned else None,
         app=argocd.get_app(namespace), pods=list_pods(namespace),
     )  # fmt: skip
 
 
-def ledgers(scene: Scene, env: str, tip: str) -> list[tuple[str, str]]:
+def ledger_history(sandbox: Sandbox, env: str, tip: str) -> list[tuple[str, str]]:
     """Subject and ledger of each commit of main that touched it, oldest first."""
-    file, work = ledger.path(env).as_posix(), scene.work
+    file, work = ledger.path(env).as_posix(), sandbox.work
     log = git.run("log", "--first-parent", "--reverse", "--format=%H %s", tip, "--", file, root=work).splitlines()
     rows = [row.partition(" ") for row in log]
     return [(subject, git.file_at(commit, file, root=work) or "") for commit, _, subject in rows]

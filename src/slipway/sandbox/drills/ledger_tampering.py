@@ -1,4 +1,4 @@
-"""The drill of a forged production: `policy` refuses each forgery on its pull request, `verify` names it when it got past."""
+"""Drill of a forged ledger: `policy` refuses each forgery in its pull request, `verify` names one that is on main."""
 
 from __future__ import annotations
 
@@ -9,86 +9,92 @@ from pathlib import Path
 from slipway.cluster import kustomization
 from slipway.core import git, ledger
 from slipway.errors import CheckFailed
-from slipway.sandbox.drills import bad_artifacts, context, invariants
-from slipway.sandbox.drills.context import World
-from slipway.sandbox.drills.timeline import Watch
+from slipway.sandbox.drills import bad_artifacts, invariants
+from slipway.sandbox.drills.context import DrillContext
+from slipway.sandbox.drills.timeline import Timeline
 
 LEDGER = ledger.path("production")
 SWAPPED = "the digest swapped"
 
 
-def prettier(text: str) -> str:
-    """The last line's metrics, a little better than they were."""
+def with_better_metrics(text: str) -> str:
+    """The ledger's text with slightly better metrics in its last line."""
     *rows, last = text.splitlines(keepends=True)
     line = json.loads(last)
     line["metrics"] = {name: round(value * 1.02, 4) for name, value in line["metrics"].items()}
     return "".join([*rows, json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n"])
 
 
-def shortened(text: str) -> str:
-    """Without the last line."""
+def without_last_line(text: str) -> str:
+    """The ledger's text without its last line."""
     return "".join(text.splitlines(keepends=True)[:-1])
 
 
-def bare(text: str, staged: ledger.Line) -> str:
-    """One more line: a promotion of what staging runs, by nobody's evidence."""
+def with_unproven_promotion(text: str, staged: ledger.Line) -> str:
+    """The ledger's text with one more line: a promotion of what staging runs, without evidence."""
     before = ledger.parse(text, where=LEDGER.as_posix())[-1].identity
     changes = {"env": "production", "action": "promote", "evidence": None, "supersedes": before}
     return text + staged.model_copy(update=changes).model_dump_json() + "\n"
 
 
-def forgeries(there: World, other: str) -> dict[str, tuple[dict[Path, str], tuple[str, ...]]]:
-    """Each forgery: the files it writes, and which link `verify` may name (none: it is policy's alone). `other` is an image."""
-    text = (there.work / LEDGER).read_text(encoding="utf-8")
+def forgeries(context: DrillContext, other: str) -> dict[str, tuple[dict[Path, str], tuple[str, ...]]]:
+    """Each forgery by name: the files it writes, and the links that `verify` may name (none: only policy refuses it).
+
+    `other` is the image that SWAPPED pins.
+    """
+    text = (context.work / LEDGER).read_text(encoding="utf-8")
     path = kustomization.path("production")
-    pinned = (there.work / path).read_text(encoding="utf-8")
-    staged = context.last(there, "staging")
+    pinned = (context.work / path).read_text(encoding="utf-8")
+    staged = context.last_line("staging")
     swapped = kustomization.with_digest(pinned, "serve", other.partition("@")[2])
     return {
-        "metrics made prettier": ({LEDGER: prettier(text)}, ("ledger",)),
-        "a line removed": ({LEDGER: shortened(text)}, ("overlay", "ledger")),
-        "a promotion without evidence": ({LEDGER: bare(text, staged)}, ()),
+        "metrics made prettier": ({LEDGER: with_better_metrics(text)}, ("ledger",)),
+        "a line removed": ({LEDGER: without_last_line(text)}, ("overlay", "ledger")),
+        "a promotion without evidence": ({LEDGER: with_unproven_promotion(text, staged)}, ()),
         SWAPPED: ({path: swapped}, ("overlay",)),
     }
 
 
-def tampered(there: World, watch: Watch) -> None:
+def tampered(context: DrillContext, timeline: Timeline) -> None:
     """Production's line forged: `policy` refuses each on its pull request; pushed past it, `verify` names the link."""
-    base = context.pull(there)
-    found = forgeries(
-        there, bad_artifacts.derived(str(context.last(there, "production").image), "other", line=bad_artifacts.OTHER)
+    base = context.pull()
+    cases = forgeries(
+        context,
+        bad_artifacts.build_derived(str(context.last_line("production").image), "other", line=bad_artifacts.OTHER),
     )
-    watch.inject("four forgeries of production's line, each a pull request")
-    for what, (texts, links) in found.items():
+    timeline.inject("four forgeries of production's line, each a pull request")
+    for what, (texts, links) in cases.items():
         try:
-            forge(there, texts, what)
-            said = context.ask(there, "policy", "--base", base, "--source", "cluster", code=CheckFailed.code)
-            watch.expect("policy" in said, f"policy does not say why it refuses {what}")
+            commit_forgery(context, texts, what)
+            output = context.run_verb("policy", "--base", base, "--source", "cluster", code=CheckFailed.code)
+            timeline.expect("policy" in output, f"policy does not say why it refuses {what}")
             if links:
-                broken(there, watch, links)
+                expect_broken_link(context, timeline, links)
         finally:
-            git.run("reset", "-q", "--hard", base, root=there.work)
-    watch.detect("policy refuses all four; verify names the link of those that break the chain")
-    texts, links = found[SWAPPED]
-    forge(there, texts, f"{SWAPPED}, pushed to main")
-    git.run("push", "-q", "origin", "main", root=there.work)
-    broken(there, watch, links)
-    git.run("revert", "--no-edit", "HEAD", root=there.work)
-    git.run("push", "-q", "origin", "main", root=there.work)
-    context.settle(there)
-    context.ask(there, "verify", "--env", "production")
-    watch.recover("reverted; every link holds, Git = cluster")
+            git.run("reset", "-q", "--hard", base, root=context.work)
+    timeline.detect("policy refuses all four; verify names the link of those that break the chain")
+    texts, links = cases[SWAPPED]
+    commit_forgery(context, texts, f"{SWAPPED}, pushed to main")
+    git.run("push", "-q", "origin", "main", root=context.work)
+    expect_broken_link(context, timeline, links)
+    git.run("revert", "--no-edit", "HEAD", root=context.work)
+    git.run("push", "-q", "origin", "main", root=context.work)
+    context.settle()
+    context.run_verb("verify", "--env", "production")
+    timeline.recover("reverted; every link holds, Git = cluster")
 
 
-def forge(there: World, texts: Mapping[Path, str], what: str) -> None:
-    """Commit a forgery here."""
+def commit_forgery(context: DrillContext, texts: Mapping[Path, str], what: str) -> None:
+    """Write the files of a forgery and commit them in the clone."""
     for path, text in texts.items():
-        (there.work / path).write_text(text, encoding="utf-8")
-    git.run("commit", "-q", "-a", "-m", f"{invariants.TAMPER}{what}", root=there.work)
+        (context.work / path).write_text(text, encoding="utf-8")
+    git.run("commit", "-q", "-a", "-m", f"{invariants.TAMPER}{what}", root=context.work)
 
 
-def broken(there: World, watch: Watch, links: tuple[str, ...]) -> None:
-    """`verify` ends with 4, and the first link that it names as broken is one of these."""
-    said = context.ask(there, "verify", "--env", "production", code=CheckFailed.code)
-    named = [link for link in links if f"the first broken link is {link}:" in said]
-    watch.expect(bool(named), f"verify says {said[-300:]}, limit: the first broken link is {' or '.join(links)}")
+def expect_broken_link(context: DrillContext, timeline: Timeline, links: tuple[str, ...]) -> None:
+    """Expect that `verify` ends with 4 and names one of these links as the first broken one."""
+    output = context.run_verb("verify", "--env", "production", code=CheckFailed.code)
+    named = [link for link in links if f"the first broken link is {link}:" in output]
+    timeline.expect(
+        bool(named), f"verify says {output[-300:]}", allowed=f"the first broken link is {' or '.join(links)}"
+    )

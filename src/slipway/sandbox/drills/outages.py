@@ -1,4 +1,4 @@
-"""Drills of parts that are down while a release is under way: the registry, Git, Argo CD's controller."""
+"""Drills of outages during a release: the registry, Git, Argo CD's controller."""
 
 from __future__ import annotations
 
@@ -9,102 +9,107 @@ from slipway.cluster.argocd import wait_for_sync
 from slipway.core import environment, git, ledger
 from slipway.errors import ConfigError, Inconclusive
 from slipway.packaging import image_builder
-from slipway.sandbox.drills import bad_artifacts, bad_releases, context, fault_injection
-from slipway.sandbox.drills.context import World
-from slipway.sandbox.drills.timeline import Watch
+from slipway.sandbox.drills import bad_artifacts, bad_releases, fault_injection
+from slipway.sandbox.drills.context import DrillContext
+from slipway.sandbox.drills.timeline import Timeline
 
-STILL_SECONDS = 10.0
-"""Longer than Argo CD needs to notice a commit, when it can."""
+QUIET_SECONDS = 10.0
+"""Longer than a running Argo CD needs to notice a commit."""
 
 
-def change(there: World, what: str) -> str:
-    """A change of main that is released and touches no bento: one more comment in the Dockerfile; the commit."""
-    bad_releases.mend(there)
-    recipe = (there.work / image_builder.DOCKERFILE).read_text(encoding="utf-8")
+def commit_change(context: DrillContext, what: str) -> str:
+    """Commit a change that is released but leaves the bento as it is: one more comment in the Dockerfile; the commit."""
+    bad_releases.mend_service(context)
+    recipe = (context.work / image_builder.DOCKERFILE).read_text(encoding="utf-8")
     return context.commit(
-        there, {image_builder.DOCKERFILE: bad_artifacts.marked(recipe, what)}, f"Say in the Dockerfile: {what}"
+        {image_builder.DOCKERFILE: bad_artifacts.with_comment(recipe, what)}, f"Say in the Dockerfile: {what}"
     )
 
 
-def known(there: World) -> list[str]:
-    """The ledgers as the remote's main has them, read from its folder: no server is asked."""
+def remote_ledgers(context: DrillContext) -> list[str]:
+    """The ledgers on the remote's main, read from its folder without a server."""
     names = [ledger.path(env).as_posix() for env in ledger.ENVIRONMENTS]
-    return [git.file_at("main", name, root=there.scene.remote) or "" for name in names]
+    return [git.file_at("main", name, root=context.sandbox.remote) or "" for name in names]
 
 
-def untouched(there: World, watch: Watch, before: list[str]) -> None:
-    """Nothing was bumped, here or there, and nothing half-written is left."""
-    watch.expect(known(there) == before, "a ledger of the remote was changed, limit: nothing is bumped")
-    left = [path.name for path in environment.cache_home(there.work).glob("bump-*")]
-    watch.expect(
-        not git.uncommitted_files(there.work) and not left,
-        f"left over: {[*git.uncommitted_files(there.work), *left]}, limit: nothing",
+def expect_untouched(context: DrillContext, timeline: Timeline, before: list[str]) -> None:
+    """Expect that no ledger changed, in the clone or the remote, and that no unfinished file is left."""
+    timeline.expect(
+        remote_ledgers(context) == before, "a ledger of the remote was changed", allowed="nothing is bumped"
+    )
+    leftovers = [path.name for path in environment.cache_home(context.work).glob("bump-*")]
+    timeline.expect(
+        not git.uncommitted_files(context.work) and not leftovers,
+        f"left over: {[*git.uncommitted_files(context.work), *leftovers]}",
+        allowed="nothing",
     )
 
 
-def arrived(there: World, watch: Watch) -> None:
-    """The release that was held up has come to staging, with its verdict."""
-    context.arrive(there, "staging")
-    watch.expect(context.cluster_evidence(there).verdict == "pass", "staging's gate gave no pass")
-    context.settle(there)
-    watch.recover("released and judged; Git = cluster")
+def expect_arrived(context: DrillContext, timeline: Timeline) -> None:
+    """Expect that the delayed release has come to staging and passed its gate."""
+    context.wait_for_arrival("staging")
+    timeline.expect(context.cluster_evidence().verdict == "pass", "staging's gate gave no pass")
+    context.settle()
+    timeline.recover("released and judged; Git = cluster")
 
 
-def registry(there: World, watch: Watch) -> None:
+def registry(context: DrillContext, timeline: Timeline) -> None:
     """The registry is down during a release: `image` says so, nothing is bumped; up again, the release works."""
-    change(there, "a drill, with the registry down")
-    before = known(there)
-    context.build(there, verbs=("prove", "judge", "package"))
-    with fault_injection.down(fault_injection.REGISTRY, remote=there.scene.remote):
-        watch.inject("the registry is down")
-        said = context.ask(there, "image", code=ConfigError.code)
-        watch.expect("registry" in said or "localhost" in said, f"`image` does not name the registry: {said[-300:]}")
-        watch.detect("`image` says so and ends with 2; nothing is bumped")
-        untouched(there, watch, before)
-    context.ask(there, "image")
-    context.release(there)
-    arrived(there, watch)
+    commit_change(context, "a drill, with the registry down")
+    before = remote_ledgers(context)
+    context.build(verbs=("prove", "judge", "package"))
+    with fault_injection.part_down(fault_injection.REGISTRY, remote=context.sandbox.remote):
+        timeline.inject("the registry is down")
+        output = context.run_verb("image", code=ConfigError.code)
+        timeline.expect(
+            "registry" in output or "localhost" in output, f"`image` does not name the registry: {output[-300:]}"
+        )
+        timeline.detect("`image` says so and ends with 2; nothing is bumped")
+        expect_untouched(context, timeline, before)
+    context.run_verb("image")
+    context.release()
+    expect_arrived(context, timeline)
 
 
 @contextlib.contextmanager
-def served(there: World) -> Iterator[None]:
-    """The clone's origin is the address that a server answers at, instead of a folder, while the block runs."""
-    url, folder = there.scene.url, str(there.scene.remote)
+def origin_over_http(context: DrillContext) -> Iterator[None]:
+    """Point the clone's origin at the Git server instead of the folder while the block runs."""
+    url, folder = context.sandbox.url, str(context.sandbox.remote)
     if not url.startswith("http") or environment.cluster_faults() is None:
         yield
         return
-    git.run("remote", "set-url", "origin", url, root=there.work)
+    git.run("remote", "set-url", "origin", url, root=context.work)
     try:
         yield
     finally:
-        git.run("remote", "set-url", "origin", folder, root=there.work)
+        git.run("remote", "set-url", "origin", folder, root=context.work)
 
 
-def git_down(there: World, watch: Watch) -> None:
+def git_down(context: DrillContext, timeline: Timeline) -> None:
     """Git is down during a bump: `release` cannot tell and writes nothing; up again, it works."""
-    change(there, "a drill, with Git down")
-    context.build(there)
-    before = known(there)
-    with served(there):
-        with fault_injection.down(fault_injection.GIT, remote=there.scene.remote):
-            watch.inject("the Git server is down")
-            context.ask(there, "release", "--push", code=Inconclusive.code)
-            watch.detect("`release` ends with 5; nothing is written")
-        untouched(there, watch, before)
-        context.release(there)
-    arrived(there, watch)
+    commit_change(context, "a drill, with Git down")
+    context.build()
+    before = remote_ledgers(context)
+    with origin_over_http(context):
+        with fault_injection.part_down(fault_injection.GIT, remote=context.sandbox.remote):
+            timeline.inject("the Git server is down")
+            context.run_verb("release", "--push", code=Inconclusive.code)
+            timeline.detect("`release` ends with 5; nothing is written")
+        expect_untouched(context, timeline, before)
+        context.release()
+    expect_arrived(context, timeline)
 
 
-def argocd(there: World, watch: Watch) -> None:
+def argocd(context: DrillContext, timeline: Timeline) -> None:
     """Argo CD's controller is killed during a bump: Git has it, the cluster waits; started again, it syncs."""
-    change(there, "a drill, with Argo CD's controller killed")
-    context.build(there)
-    with fault_injection.down(fault_injection.CONTROLLER, remote=there.scene.remote, hard=True):
-        watch.inject("Argo CD's controller is killed")
-        revision = context.release(there)
+    commit_change(context, "a drill, with Argo CD's controller killed")
+    context.build()
+    with fault_injection.part_down(fault_injection.CONTROLLER, remote=context.sandbox.remote, hard=True):
+        timeline.inject("Argo CD's controller is killed")
+        revision = context.release()
         try:
-            wait_for_sync(there.app("staging"), revision, seconds=STILL_SECONDS, root=there.work)
+            wait_for_sync(context.app("staging"), revision, seconds=QUIET_SECONDS, root=context.work)
         except Inconclusive:
-            watch.detect(f"no operation of the new commit after {STILL_SECONDS:g} s")
-        watch.expect(watch.detected_s is not None, "the sync happened without the controller")
-    arrived(there, watch)
+            timeline.detect(f"no operation of the new commit after {QUIET_SECONDS:g} s")
+        timeline.expect(timeline.detected_s is not None, "the sync happened without the controller")
+    expect_arrived(context, timeline)

@@ -1,4 +1,4 @@
-"""A drill's clock: when it was injected, when that was seen, when all was well again; and the sentence for each."""
+"""Times of a drill: when its fault was injected, detected and recovered from, with a sentence for each."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.errors import CheckFailed
-from slipway.sandbox.clone import Scene
+from slipway.sandbox.clone import Sandbox
 
 
 @dataclass
-class Watch:
-    """Seconds are since `inject`; None is not yet, or never."""
+class Timeline:
+    """Seconds count from `inject`; None means not yet, or never."""
 
-    scene: Scene
+    sandbox: Sandbox
     name: str
     clock: Callable[[], float] = time.monotonic
     at: float | None = None
@@ -26,25 +26,25 @@ class Watch:
     figure: str = ""
 
     def inject(self, what: str) -> None:
-        """From now on the seconds count."""
+        """Start counting seconds."""
         self.at, self.injected = self.clock(), what
-        self.scene.note("inject", what, 0.0)
+        self.sandbox.record_step("inject", what, 0.0)
 
     def detect(self, what: str) -> None:
-        """Something has seen it."""
+        """Record that the fault was detected."""
         self.detected, self.detected_s = what, self.since()
-        self.scene.note("detect", what, self.detected_s)
+        self.sandbox.record_step("detect", what, self.detected_s)
 
     def recover(self, what: str) -> None:
-        """All is as it should be again."""
+        """Record that everything is as it should be again."""
         self.recovered, self.recovered_s = what, self.since()
-        self.scene.note("recover", what, self.recovered_s, "pass")
+        self.sandbox.record_step("recover", what, self.recovered_s, "pass")
 
     def since(self) -> float:
-        """Seconds since it was injected; 0 before."""
+        """Seconds since the injection; 0 before it."""
         return self.clock() - self.at if self.at is not None else 0.0
 
-    def expect(self, holds: bool, what: str) -> None:
-        """CheckFailed, with what differs, when it does not hold."""
+    def expect(self, holds: bool, difference: str, *, allowed: str = "") -> None:
+        """Raise CheckFailed with the difference, and what is allowed instead, unless `holds`."""
         if not holds:
-            raise CheckFailed(f"drill {self.name}: {what}")
+            raise CheckFailed(f"drill {self.name}: {difference}", allowed=allowed)

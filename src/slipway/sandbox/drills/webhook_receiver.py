@@ -1,4 +1,4 @@
-"""A small receiver of what a cluster would tell the forge: commit statuses and dispatches of workflows, kept to be asked."""
+"""Receive the requests that a cluster sends to GitHub: commit statuses and workflow dispatches, kept for the drills."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from slipway.errors import Inconclusive
 
-MOST = 1 << 20
+MAX_BYTES = 1 << 20
 """Bytes of a message that are read."""
 
 
@@ -26,18 +26,18 @@ class Message(NamedTuple):
 
 
 class Receiver:
-    """What came, in order."""
+    """The received messages, in order."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.came: SimpleQueue[Message] = SimpleQueue()
+        self.messages: SimpleQueue[Message] = SimpleQueue()
 
     def wait(self, ending: str, *, seconds: float) -> Message:
-        """The next message to a path that ends so; Inconclusive when none comes in time. Others are dropped."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        """The next message to a path with this ending; others are dropped. Inconclusive when none comes in time."""
+        deadline = time.monotonic() + seconds
+        while (seconds_left := deadline - time.monotonic()) > 0:
             try:
-                message = self.came.get(timeout=left)
+                message = self.messages.get(timeout=seconds_left)
             except Empty:
                 break
             if message.path.endswith(ending):
@@ -53,17 +53,17 @@ def listen(host: str = "127.0.0.1") -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            raw = self.rfile.read(min(int(self.headers.get("content-length") or 0), MOST))
+            raw = self.rfile.read(min(int(self.headers.get("content-length") or 0), MAX_BYTES))
             try:
                 body = json.loads(raw)
             except ValueError:
                 body = None
-            receiver.came.put(Message(self.path, body, time.monotonic()))
+            receiver.messages.put(Message(self.path, body, time.monotonic()))
             self.send_response(204)
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer((host, 0), Handler) as server:
         receiver = Receiver(f"http://{host}:{server.server_address[1]}")

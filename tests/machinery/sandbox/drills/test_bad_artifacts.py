@@ -13,13 +13,13 @@ from support.committed_project import ROOT
 
 
 def test_front_of_the_service_can_be_slowed_and_mended():
-    front = (ROOT / bad_artifacts.FRONT).read_text("utf-8")
-    slow = bad_artifacts.slowed(front, 80.0)
+    front = (ROOT / bad_artifacts.SERVICE).read_text("utf-8")
+    slow = bad_artifacts.with_delay(front, 80.0)
     assert "await asyncio.sleep(0.08)" in slow
     compile(slow, "front.py", "exec")
-    fixed = bad_artifacts.mended(slow, "fixed")
+    fixed = bad_artifacts.without_delay(slow, "fixed")
     assert fixed.replace("        # fixed\n", "") == front != fixed
-    assert bad_artifacts.mended(front, "fixed") == front
+    assert bad_artifacts.without_delay(front, "fixed") == front
 
 
 def test_answers_are_later_than_the_objective_allows():
@@ -34,16 +34,16 @@ def test_late_answers_leave_the_load_test_its_rate():
 
 def test_front_without_its_method_is_refused():
     with pytest.raises(ConfigError, match="no method _post"):
-        bad_artifacts.slowed("class Front: pass\n", 80.0)
+        bad_artifacts.with_delay("class Front: pass\n", 80.0)
 
 
 def test_recipe_has_one_more_comment():
     text = (ROOT / "Dockerfile").read_text("utf-8")
-    assert bad_artifacts.marked(text, "a drill") == f"{text.rstrip()}\n# a drill\n"
+    assert bad_artifacts.with_comment(text, "a drill") == f"{text.rstrip()}\n# a drill\n"
 
 
 def test_wrong_model_says_the_opposite_and_its_golden_answers_agree(project, tmp_path):
-    bad_artifacts.wrong(project / "models", tmp_path / "models")
+    bad_artifacts.write_wrong_models(project / "models", tmp_path / "models")
     good, bad = Model(project / "models"), Model(tmp_path / "models")
     golden = files.read_json(tmp_path / "models/golden.json")
     rows = [each["row"] for each in golden]
@@ -58,13 +58,13 @@ def test_model_of_another_form_is_refused():
     value = onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, [None])
     graph = onnx.helper.make_graph([node], "g", [], [value])
     with pytest.raises(ConfigError, match=r"last node gives \['b'\], limit: prediction"):
-        bad_artifacts.mirrored(onnx.helper.make_model(graph), [0.0, 1.0])
+        bad_artifacts.mirror(onnx.helper.make_model(graph), [0.0, 1.0])
 
 
 @pytest.mark.parametrize("line", [bad_artifacts.CRASH, bad_artifacts.WRONG, bad_artifacts.OTHER])
 def test_spoiled_image_is_the_good_one_and_a_line(line):
     good = "localhost:5000/bikes@sha256:" + "1" * 64
-    assert bad_artifacts.recipe(good, line) == f"FROM {good} AS slim\nFROM slim AS spoiled\n{line}\n"
+    assert bad_artifacts.dockerfile(good, line) == f"FROM {good} AS slim\nFROM slim AS spoiled\n{line}\n"
 
 
 def test_spoiled_image_is_built_by_the_builder_that_is_there(project, tmp_path, monkeypatch):
@@ -75,7 +75,7 @@ def test_spoiled_image_is_built_by_the_builder_that_is_there(project, tmp_path, 
     )
     builder.chmod(0o755)
     monkeypatch.setenv("BUILD_IMAGE", str(builder))
-    assert bad_artifacts.derived(good, "wrong", line=bad_artifacts.WRONG, models=project / "models") == good
+    assert bad_artifacts.build_derived(good, "wrong", line=bad_artifacts.WRONG, models=project / "models") == good
     asked = (tmp_path / "asked").read_text()
     assert asked.startswith("localhost:5000/bikes:drill-wrong ")
     assert "--target spoiled" in asked

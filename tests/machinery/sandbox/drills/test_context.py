@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from slipway.core import files, git, ledger
 from slipway.errors import CheckFailed, ConfigError
 from slipway.sandbox import deploy
-from slipway.sandbox.clone import Scene
+from slipway.sandbox.clone import Sandbox
 from slipway.sandbox.drills import context
 from support import fake_cluster
 from support.committed_project import ROOT
@@ -22,15 +22,17 @@ def there(tmp_path, monkeypatch):
 
 
 def test_world_is_found_by_the_loops_mark(there):
-    stage = there.scene
-    assert context.found(stage.root, "bikes") is None
+    stage = there.sandbox
+    assert context.kept_sandbox(stage.root, "bikes") is None
     files.write_text(stage.home / deploy.MARK, "bikes")
-    assert context.found(stage.root, "bikes") == Scene(root=stage.root, name="bikes", ports={}, target="cluster")
-    assert context.found(stage.root, "flights") is None
+    assert context.kept_sandbox(stage.root, "bikes") == Sandbox(
+        root=stage.root, name="bikes", ports={}, target="cluster"
+    )
+    assert context.kept_sandbox(stage.root, "flights") is None
 
 
 def test_whole_world_settles_and_is_remembered(there):
-    assert context.settle(there, seconds=0) >= 0
+    assert there.settle(seconds=0) >= 0
     assert there.remembered == {env: (there.work / ledger.path(env)).read_text() for env in ledger.ENVIRONMENTS}
 
 
@@ -39,65 +41,65 @@ def test_world_that_does_not_settle_is_refused_and_dumped(there):
     whole = threading.Timer(3, fake_cluster.says, [there], {"phase": "Succeeded"})
     whole.start()  # and is whole too late
     with pytest.raises(CheckFailed, match=r"after 0 s still staging: .*operation Failed.*; production: "):
-        context.settle(there, seconds=0)
+        there.settle(seconds=0)
     whole.cancel()
     whole.join()
-    assert (there.scene.home / "bikes-staging.txt").exists()
+    assert (there.sandbox.home / "bikes-staging.txt").exists()
 
 
 def test_line_that_was_remembered_and_is_gone_is_refused(there):
-    context.settle(there, seconds=0)
+    there.settle(seconds=0)
     git.run("push", "-q", "--force", "origin", "HEAD~1:refs/heads/main", root=there.work)
     git.run("reset", "-q", "--hard", "HEAD~1", root=there.work)
     with pytest.raises(CheckFailed, match="production: of 1 lines of the ledger some are lost or changed"):
-        context.settle(there, seconds=0)
+        there.settle(seconds=0)
 
 
 def test_commit_of_a_person_is_pushed(there):
-    made = context.commit(there, {Path("note"): "x\n"}, "Nothing tracked")
-    assert git.run("log", "-1", "--format=%s", "main", root=there.scene.remote) == "Nothing tracked"
+    made = there.commit({Path("note"): "x\n"}, "Nothing tracked")
+    assert git.run("log", "-1", "--format=%s", "main", root=there.sandbox.remote) == "Nothing tracked"
     assert git.commit("origin/main", root=there.work) == made
 
 
 def test_image_put_in_by_hand_has_its_line_and_its_source(there):
-    image = f"{context.home(there)}@{fake_cluster.digest(7)}"
-    before = context.last(there, "production")
-    tip = context.force_image(there, "production", image, "By hand")
-    new = context.last(there, "production")
+    image = f"{there.image_name()}@{fake_cluster.digest(7)}"
+    before = there.last_line("production")
+    tip = there.force_image("production", image, "By hand")
+    new = there.last_line("production")
     assert (new.image, new.supersedes, new.action) == (image, before.identity, "promote")
     assert new.commit == git.commit(f"{tip}~1", root=there.work) != before.commit
-    assert git.commit("main", root=there.scene.remote) == tip
+    assert git.commit("main", root=there.sandbox.remote) == tip
 
 
 def test_operation_that_failed_has_not_arrived(there):
-    assert context.arrive(there, "staging").phase == "Succeeded"
+    assert there.wait_for_arrival("staging").phase == "Succeeded"
     fake_cluster.says(there, phase="Failed")
-    assert context.ended(there, "staging", git.commit(root=there.work)).phase == "Failed"
+    assert there.wait_for_operation("staging", git.commit(root=there.work)).phase == "Failed"
     with pytest.raises(CheckFailed, match="flights-staging: Failed: "):
-        context.arrive(there, "staging")
+        there.wait_for_arrival("staging")
 
 
 def test_verb_with_another_exit_code_is_refused(there, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     (there.work / "params.yaml").unlink()
     with pytest.raises(CheckFailed, match="`slipway policy` ended with exit code 2, not 4"):
-        context.ask(there, "policy", code=4)
-    assert "params.yaml" in context.ask(there, "policy", code=2)
-    assert there.scene.steps[-1].chapter == "policy"
+        there.run_verb("policy", code=4)
+    assert "params.yaml" in there.run_verb("policy", code=2)
+    assert there.sandbox.steps[-1].chapter == "policy"
 
 
 def test_verb_runs_in_the_clone_that_is_meant(there, tmp_path):
     (tmp_path / "other").mkdir()
-    place = context.Elsewhere(there.scene, tmp_path / "other")
-    assert (place.work, place.name, place.remote) == (tmp_path / "other", "bikes", there.scene.remote)
+    place = context.OtherClone(there.sandbox, tmp_path / "other")
+    assert (place.work, place.name, place.remote) == (tmp_path / "other", "bikes", there.sandbox.remote)
 
 
 def test_waiting_ends_when_it_holds_or_is_refused():
     answers = iter([False, True])
-    assert context.until(lambda: next(answers), seconds=5, what="it") < 5
+    assert context.wait_until(lambda: next(answers), seconds=5, what="it") < 5
     late = iter([False, True])
     with pytest.raises(CheckFailed, match="an abort did not happen within 0 s"):
-        context.until(lambda: next(late), seconds=0, what="an abort")
+        context.wait_until(lambda: next(late), seconds=0, what="an abort")
 
 
 @pytest.mark.parametrize("path", context.SHORTENED, ids=str)

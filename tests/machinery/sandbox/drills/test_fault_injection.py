@@ -30,18 +30,18 @@ def asked(folder: Path) -> list[str]:
 
 
 def test_part_is_down_while_the_block_runs(folder, tmp_path):
-    with fault_injection.down(fault_injection.REGISTRY, remote=tmp_path):
+    with fault_injection.part_down(fault_injection.REGISTRY, remote=tmp_path):
         assert asked(folder) == ["stop registry"]
     assert asked(folder) == ["stop registry", "start registry"]
 
 
 def test_part_is_killed_when_that_is_meant(folder, tmp_path):
-    with fault_injection.down(fault_injection.CONTROLLER, remote=tmp_path, hard=True):
+    with fault_injection.part_down(fault_injection.CONTROLLER, remote=tmp_path, hard=True):
         assert asked(folder) == ["stop -9 argocd-application-controller"]
 
 
 def test_part_comes_up_again_whatever_happens(folder, tmp_path):
-    with pytest.raises(CheckFailed), fault_injection.down(fault_injection.GIT, remote=tmp_path):
+    with pytest.raises(CheckFailed), fault_injection.part_down(fault_injection.GIT, remote=tmp_path):
         raise CheckFailed("in the block")
     assert asked(folder)[-1] == "start git-http"
 
@@ -49,14 +49,14 @@ def test_part_comes_up_again_whatever_happens(folder, tmp_path):
 def test_part_that_does_not_start_again_is_told_with_the_command(folder, tmp_path):
     program(folder / "start", "echo it is broken >&2; exit 1")
     again = pytest.raises(ConfigError, match=r"registry does not start again: .*it is broken")
-    with again as caught, fault_injection.down(fault_injection.REGISTRY, remote=tmp_path):
+    with again as caught, fault_injection.part_down(fault_injection.REGISTRY, remote=tmp_path):
         pass
     assert caught.value.hint == f"{folder}/start registry"
 
 
 def test_part_that_cannot_be_stopped_runs_no_block(folder, tmp_path):
     program(folder / "stop", "exit 1")
-    with pytest.raises(ConfigError), fault_injection.down(fault_injection.REGISTRY, remote=tmp_path):
+    with pytest.raises(ConfigError), fault_injection.part_down(fault_injection.REGISTRY, remote=tmp_path):
         pytest.fail("the block ran")
 
 
@@ -64,7 +64,7 @@ def test_without_programs_git_is_a_folder_that_is_away(tmp_path, monkeypatch):
     monkeypatch.delenv("CLUSTER_FAULTS", raising=False)
     remote = tmp_path / "remote.git"
     remote.mkdir()
-    with fault_injection.down(fault_injection.GIT, remote=remote):
+    with fault_injection.part_down(fault_injection.GIT, remote=remote):
         assert not remote.exists()
     assert remote.is_dir()
 
@@ -78,12 +78,12 @@ def test_without_programs_git_is_a_folder_that_is_away(tmp_path, monkeypatch):
     ],
 )  # fmt: skip
 def test_without_programs_parts_are_stopped_as_they_were_started(part, stop, start):
-    assert [" ".join(words) for words in fault_injection.commands(part, None, hard=True)] == [stop, start]
+    assert [" ".join(words) for words in fault_injection.stop_and_start(part, None, hard=True)] == [stop, start]
 
 
 def test_part_that_nothing_stops_is_said_so():
     with pytest.raises(ConfigError, match="nothing here stops etcd") as caught:
-        fault_injection.commands("etcd", None, hard=False)
+        fault_injection.stop_and_start("etcd", None, hard=False)
     assert "CLUSTER_FAULTS" in caught.value.hint
 
 

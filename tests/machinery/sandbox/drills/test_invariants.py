@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from slipway.cluster import argocd, pods
+from slipway.cluster import argocd
 from slipway.cluster.pods import Pod
 from slipway.core import git, ledger
-from slipway.sandbox.clone import Scene
+from slipway.sandbox.clone import Sandbox
 from slipway.sandbox.drills import invariants
-from slipway.sandbox.drills.invariants import Env, Facts
+from slipway.sandbox.drills.invariants import EnvironmentState, Snapshot
 from support.paths import RECORDED
 from support.release_repository import line, project, push, put, released
 
@@ -25,13 +25,13 @@ def text(*lines: ledger.Line) -> str:
 
 
 HISTORY = (("Release one", text(ONE)), ("Release two", text(ONE, TWO)))
-ENV = Env(name="staging", ledgers=HISTORY, remembered=text(ONE), pinned=TWO.image, app=APP,
+ENV = EnvironmentState(name="staging", ledgers=HISTORY, remembered=text(ONE), pinned=TWO.image, app=APP,
           pods=[Pod("serve-1", str(TWO.image), ready=True)])  # fmt: skip
-FACTS = Facts(tip=TIP, head=TIP, branch="main", dirty=(), worktrees=(), envs=[ENV])
+FACTS = Snapshot(tip=TIP, head=TIP, branch="main", dirty=(), worktrees=(), envs=[ENV])
 
 
 def said(**changes: object) -> list[str]:
-    return invariants.broken(replace(FACTS, envs=[replace(ENV, **changes)]))
+    return invariants.violations(replace(FACTS, envs=[replace(ENV, **changes)]))
 
 
 @pytest.mark.parametrize("remembered", ["", text(ONE), text(ONE, TWO)])
@@ -103,23 +103,16 @@ def test_application_that_is_not_whole_is_told(changes):
     ],
 )
 def test_debris_is_told(changes, words):
-    assert [words in each for each in invariants.broken(replace(FACTS, **changes))] == [True]
-
-
-def test_pod_says_its_image_and_whether_it_is_ready():
-    raw = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "side", "image": "x"}, {"name": "serve", "image": "y"}]},
-           "status": {"conditions": [{"type": "Ready", "status": "True"}]}}  # fmt: skip
-    assert pods.parse(raw) == Pod("a", "y", ready=True)
-    assert pods.parse({**raw, "status": {}}) == Pod("a", "y", ready=False)
+    assert [words in each for each in invariants.violations(replace(FACTS, **changes))] == [True]
 
 
 def test_history_of_a_ledger_is_that_of_main(tmp_path):
-    scene = Scene(root=tmp_path, name="bikes", ports={})
-    folder = project(scene.work)
+    sandbox = Sandbox(root=tmp_path, name="bikes", ports={})
+    folder = project(sandbox.work)
     released(folder, 1)
     put(folder, line(2, commit=git.commit(root=folder)))
     push(folder)
-    found = invariants.ledgers(scene, "staging", git.commit("origin/main", root=folder))
+    found = invariants.ledger_history(sandbox, "staging", git.commit("origin/main", root=folder))
     assert [subject for subject, _ in found] == ["release bikes:1 to staging", "release bikes:2 to staging"]
     assert found[-1][1] == (folder / "releases/staging.jsonl").read_text()
 
@@ -128,6 +121,6 @@ def test_gate_that_refused_the_tip_is_known():
     bad = argocd.parse(json.loads((RECORDED / "gate-failed.json").read_text()))
     assert bad.phase == "Failed"
     facts = replace(FACTS, tip=bad.revision, envs=[replace(ENV, app=bad)])
-    assert invariants.refused(facts) == [bad.name]
-    assert invariants.refused(replace(facts, tip="0" * 40)) == []
-    assert invariants.refused(FACTS) == []
+    assert invariants.failed_gates(facts) == [bad.name]
+    assert invariants.failed_gates(replace(facts, tip="0" * 40)) == []
+    assert invariants.failed_gates(FACTS) == []

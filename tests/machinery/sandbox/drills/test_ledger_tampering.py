@@ -14,7 +14,7 @@ TEXT = "".join(
 
 
 def test_prettier_metrics_change_the_last_line_alone():
-    after = ledger_tampering.prettier(TEXT)
+    after = ledger_tampering.with_better_metrics(TEXT)
     assert after.splitlines()[0] == TEXT.splitlines()[0]
     assert ledger.parse(after, where="x")[1].metrics["mae"] == pytest.approx(3.5 * 1.02)
     with pytest.raises(DataError, match="line 2 is not what it was"):
@@ -22,9 +22,9 @@ def test_prettier_metrics_change_the_last_line_alone():
 
 
 def test_line_that_was_removed_is_gone():
-    assert ledger_tampering.shortened(TEXT) == TEXT.splitlines(keepends=True)[0]
+    assert ledger_tampering.without_last_line(TEXT) == TEXT.splitlines(keepends=True)[0]
 
 
 def test_promotion_without_evidence_looks_like_one():
-    (new,) = ledger.added_lines(TEXT, ledger_tampering.bare(TEXT, STAGED), "x")
+    (new,) = ledger.added_lines(TEXT, ledger_tampering.with_unproven_promotion(TEXT, STAGED), "x")
     assert (new.action, new.env, new.evidence, new.image) == ("promote", "production", None, STAGED.image)

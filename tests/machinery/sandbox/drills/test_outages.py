@@ -6,14 +6,14 @@ from slipway.core import files, git
 from slipway.errors import CheckFailed
 from slipway.packaging import image_builder
 from slipway.sandbox.drills import bad_artifacts, fault_injection, outages
-from slipway.sandbox.drills.timeline import Watch
+from slipway.sandbox.drills.timeline import Timeline
 from support import fake_cluster
 
 
 @pytest.fixture
 def there(tmp_path, monkeypatch):
     found = fake_cluster.world(tmp_path, monkeypatch)
-    for name in (image_builder.DOCKERFILE, bad_artifacts.FRONT):
+    for name in (image_builder.DOCKERFILE, bad_artifacts.SERVICE):
         files.write_text(found.work / name, "FROM x AS slim\n")
     git.run("add", "-A", root=found.work)
     git.run("commit", "-q", "-m", "Recipe", root=found.work)
@@ -22,31 +22,31 @@ def there(tmp_path, monkeypatch):
 
 
 def test_change_is_of_the_recipe_alone_and_on_main(there):
-    made = outages.change(there, "a drill")
+    made = outages.commit_change(there, "a drill")
     assert git.run("show", "--format=", "--name-only", made, root=there.work) == "Dockerfile"
-    assert git.commit("main", root=there.scene.remote) == made
+    assert git.commit("main", root=there.sandbox.remote) == made
 
 
 def test_change_mends_a_service_that_was_left_slow(there):
-    front = there.work / bad_artifacts.FRONT
+    front = there.work / bad_artifacts.SERVICE
     front.write_text(f"FROM x AS slim\n        await asyncio.sleep(0.08)  {bad_artifacts.MARK}\n", encoding="utf-8")
     git.run("commit", "-q", "-a", "-m", "Slow", root=there.work)
-    outages.change(there, "a drill")
+    outages.commit_change(there, "a drill")
     assert front.read_text().startswith("FROM x AS slim\n        # a drill: in time again, after ")
 
 
 def test_nothing_bumped_is_what_the_remote_says(there):
-    watch, before = Watch(there.scene, "git"), outages.known(there)
-    outages.untouched(there, watch, before)
+    watch, before = Timeline(there.sandbox, "git"), outages.remote_ledgers(there)
+    outages.expect_untouched(there, watch, before)
     with pytest.raises(CheckFailed, match="drill git: a ledger of the remote was changed"):
-        outages.untouched(there, watch, [before[0], ""])
+        outages.expect_untouched(there, watch, [before[0], ""])
 
 
 def test_debris_of_a_bump_is_refused(there):
-    watch, before = Watch(there.scene, "git"), outages.known(there)
+    watch, before = Timeline(there.sandbox, "git"), outages.remote_ledgers(there)
     files.make_folder(there.work / ".slipway/bump-staging")
     with pytest.raises(CheckFailed, match=r"left over: \['bump-staging'\]"):
-        outages.untouched(there, watch, before)
+        outages.expect_untouched(there, watch, before)
 
 
 def test_clone_asks_the_server_only_where_there_is_one(there, monkeypatch):
@@ -54,17 +54,17 @@ def test_clone_asks_the_server_only_where_there_is_one(there, monkeypatch):
         return git.run("remote", "get-url", "origin", root=there.work)
 
     folder = origin()
-    with outages.served(there):
+    with outages.origin_over_http(there):
         assert origin() == folder
     monkeypatch.setenv("GIT_URL", "http://git.example.org")
     monkeypatch.setenv("CLUSTER_FAULTS", "/somewhere")
-    with outages.served(there):
-        assert origin() == f"http://git.example.org/{there.scene.remote.name}"
+    with outages.origin_over_http(there):
+        assert origin() == f"http://git.example.org/{there.sandbox.remote.name}"
     assert origin() == folder
 
 
 def test_ledgers_are_read_while_git_is_away_from_nobody(there, monkeypatch):
     monkeypatch.delenv("CLUSTER_FAULTS", raising=False)
-    with fault_injection.down(fault_injection.GIT, remote=there.scene.remote):
-        assert not there.scene.remote.exists()
-    assert all(outages.known(there))
+    with fault_injection.part_down(fault_injection.GIT, remote=there.sandbox.remote):
+        assert not there.sandbox.remote.exists()
+    assert all(outages.remote_ledgers(there))
