@@ -144,7 +144,7 @@ def test_check_without_npm_says_so_and_is_red_in_ci(copy: Path, ci: str, code: i
         (bare / name).symlink_to(shutil.which(name) or "absent")
     (copy / "docs/commands.md").write_text("# Commands\n")
     python(own, 'for last; do :; done; case "$last" in *commands.md) cp docs/commands.md "$last"; esac')
-    for name in ("python", "zizmor", "shellcheck", "uv"):
+    for name in ("python", "lint-imports", "zizmor", "shellcheck", "uv"):
         shutil.copy(own / "python3", own / name)
     said = make(copy, "check", CI=ci, PATH=str(bare))
     assert said.returncode == code, said.stderr
