@@ -59,10 +59,12 @@ check: setup ## format, lint, types, the workflows, the README, and locks and do
 	@rm -rf .slipway/locks && mkdir -p .slipway/locks && cp -R pyproject.toml requirements .slipway/locks
 	@cd .slipway/locks/requirements && { $(compile); } || { echo "$(OFFLINE)" >&2; exit 2; }
 	@diff -r requirements .slipway/locks/requirements || { echo "locks: not what pyproject.toml asks for; run: make lock" >&2; exit 2; }
+	@$(PY) -m slipway stages
 	@$(commands) .slipway/commands.md >/dev/null
 	@diff docs/commands.md .slipway/commands.md || { echo "docs/commands.md: not what the commands say; run: make lock" >&2; exit 2; }
 
 repro: setup ## run the stages of dvc.yaml whose inputs changed
+	@$(PY) -m slipway stages --write
 	@$(PY) -m dvc repro $(ARGS)
 
 prove: setup ## whether the committed dvc.lock, metrics and plots are what the pipeline gives
@@ -74,6 +76,7 @@ act: setup ## run each workflow of .github on this machine, against a GitHub of 
 lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/commands.md and k8s/base/slo.yaml
 	@cp loadtests/slo.yaml k8s/base/slo.yaml
 	@cd requirements && $(compile)
+	@$(PY) -m slipway stages --write
 	@$(commands) docs/commands.md >/dev/null
 
 bench: setup ## figures, each a ratio within one run (or one: NAME=judge, latency, gates, images, delivery …)

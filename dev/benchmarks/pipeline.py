@@ -52,6 +52,7 @@ def scratch() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=home, prefix="bench-") as name:
         folder = Path(name)
         shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "requirements", folder / "requirements")
         for file in ("params.yaml", "dvc.yaml", ".dvcignore", "Makefile"):
             shutil.copy(ROOT / file, folder / file)
         for made in (".dvc", "models", "reports"):
@@ -90,7 +91,6 @@ def cold() -> list[Check]:
 
 def installed(folder: Path) -> None:
     """This environment in `folder`, as if `make setup` had made it there."""
-    shutil.copytree(ROOT / "requirements", folder / "requirements")
     (folder / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
         if part.name != "ready":

@@ -117,7 +117,7 @@ def upsert(record: Path) -> list[Check]:
                 token=env["GITHUB_TOKEN"],
             )
             started = time.perf_counter()
-            comment.run(params, given=given)
+            comment.run(params, actions=given)
             taken.append(time.perf_counter() - started)
         written = [body for body in github.bodies(7) if body.startswith("<!-- slipway:report")]
     assert len(written) == 1

@@ -77,6 +77,16 @@ def evaluate(
 
 
 @app.command()
+def stages(
+    write: Annotated[bool, typer.Option("--write", help="Write requirements/stages.yaml.")] = False,
+) -> None:
+    """Check that requirements/stages.yaml has the code and libraries of each stage; exit 4 when it is stale."""
+    from slipway.pipeline import stages
+
+    run_command("stages", lambda _: stages.run(write=write))
+
+
+@app.command()
 def track() -> None:
     """One MLflow run for this dvc.lock; aliases challenger and champion."""
     from slipway.pipeline import track

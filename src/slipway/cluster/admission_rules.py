@@ -1,6 +1,7 @@
-"""The rules of k8s/policy in Python: what the API server's admission would say of rendered objects. Pure.
+"""Check rendered objects against the rules of k8s/policy, as the API server's admission would.
 
-The policies themselves are CEL, which only an API server runs; tests/machinery/template/test_manifests_rendered.py shows the same objects to both.
+The policies are CEL, which only an API server runs. tests/machinery/template/test_manifests_rendered.py gives both the
+same objects.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ TEMPLATED = {
     "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController", "Job", "Rollout",
 }  # fmt: skip
 MALFORMED = (AttributeError, KeyError, TypeError)
-"""What reading an object of another form ends in."""
-SAID = 3
+"""Errors of reading an object that has not the form of its kind."""
+MAX_NAMED = 3
 """Breaches that a check names."""
-Pod = Mapping[str, Any]
+PodSpec = Mapping[str, Any]
 
 
-def pods(one: Object) -> Iterator[Pod]:
-    """The pod specs in an object; those of an AnalysisTemplate are of Jobs that the Rollouts controller will make."""
+def pod_specs(one: Object) -> Iterator[PodSpec]:
+    """The pod specs in an object; in an AnalysisTemplate those of the Jobs that the Rollouts controller will make."""
     kind, spec = one.get("kind"), one.get("spec") or {}
     if kind == "Pod":
         yield spec
@@ -37,94 +38,99 @@ def pods(one: Object) -> Iterator[Pod]:
         yield from (job["spec"]["template"]["spec"] for job in jobs if job)
 
 
-def lasting(pod: Pod) -> list[Mapping[str, Any]]:
-    """Containers, and those that run before them."""
+def containers_with_limits(pod: PodSpec) -> list[Mapping[str, Any]]:
+    """Containers and init containers."""
     return [*pod["containers"], *(pod.get("initContainers") or ())]
 
 
-def containers(pod: Pod) -> list[Mapping[str, Any]]:
-    """All of them, those for debugging too."""
-    return [*lasting(pod), *(pod.get("ephemeralContainers") or ())]
+def containers(pod: PodSpec) -> list[Mapping[str, Any]]:
+    """All containers: also those for debugging."""
+    return [*containers_with_limits(pod), *(pod.get("ephemeralContainers") or ())]
 
 
-def images(pod: Pod) -> list[str]:
-    """Images by digest: what was judged is what runs."""
+def unpinned_images(pod: PodSpec) -> list[str]:
+    """Images that are not pinned by digest: another image than the judged one could run."""
     return [f"{c['name']} has {c.get('image')}" for c in containers(pod) if not DIGEST.search(str(c.get("image")))]
 
 
-def limits(pod: Pod) -> list[str]:
-    """Limits on processor and memory, but for containers for debugging: they cannot have any."""
-    limited = {c["name"]: (c.get("resources") or {}).get("limits") or {} for c in lasting(pod)}
+def missing_limits(pod: PodSpec) -> list[str]:
+    """Missing limits on processor and memory; containers for debugging cannot have any."""
+    limited = {c["name"]: (c.get("resources") or {}).get("limits") or {} for c in containers_with_limits(pod)}
     return [
-        f"{name} has none for {what}"
-        for name, found in limited.items()
-        for what in ("cpu", "memory")
-        if what not in found
+        f"{name} has none for {resource}"
+        for name, resources in limited.items()
+        for resource in ("cpu", "memory")
+        if resource not in resources
     ]
 
 
-def token(pod: Pod) -> list[str]:
-    """No service-account token, neither by itself nor in a volume."""
-    lasting(pod)  # a pod has containers
+def mounted_tokens(pod: PodSpec) -> list[str]:
+    """Mounted service-account tokens: the automatic one, and those in volumes."""
+    containers_with_limits(pod)  # raises for a pod without containers
     mounted = pod.get("automountServiceAccountToken")
-    said = [] if mounted is False else [f"automountServiceAccountToken is {'not set' if mounted is None else 'true'}"]
+    setting = f"automountServiceAccountToken is {'not set' if mounted is None else 'true'}"
+    automatic = [] if mounted is False else [setting]
     volumes = pod.get("volumes") or ()
-    return said + [f"one is in volume {v['name']}" for v in volumes
-                   if any("serviceAccountToken" in s for s in (v.get("projected") or {}).get("sources") or ())]  # fmt: skip
+    return automatic + [f"one is in volume {v['name']}" for v in volumes
+                        if any("serviceAccountToken" in s for s in (v.get("projected") or {}).get("sources") or ())]  # fmt: skip
 
 
-def user(pod: Pod) -> list[str]:
-    """Nobody is root, and the manifest says so."""
-    unsaid = [
+def root_users(pod: PodSpec) -> list[str]:
+    """Containers that run as root, and those whose manifest does not rule it out."""
+    unset = [
         f"{c['name']} may be root" for c in containers(pod) if not _security(pod, c, "runAsNonRoot", otherwise=False)
     ]
     root = [f"{c['name']} is user 0" for c in containers(pod) if _security(pod, c, "runAsUser", otherwise=1) == 0]
-    return unsaid + root
+    return unset + root
 
 
-def _security(pod: Pod, container: Mapping[str, Any], name: str, *, otherwise: Any) -> Any:
-    """A word of the container's security context, else the pod's."""
+def _security(pod: PodSpec, container: Mapping[str, Any], name: str, *, otherwise: Any) -> Any:
+    """A value of the container's security context, else of the pod's."""
     for context in (container.get("securityContext") or {}, pod.get("securityContext") or {}):
         if name in context:
             return context[name]
     return otherwise
 
 
-RULES: Mapping[str, tuple[Callable[[Pod], list[str]], str]] = {
-    "images": (images, "pinned by digest"),
-    "limits": (limits, "cpu and memory"),
-    "token": (token, "no service-account token"),
-    "user": (user, "runAsNonRoot, and not user 0"),
+RULES: Mapping[str, tuple[Callable[[PodSpec], list[str]], str]] = {
+    "images": (unpinned_images, "pinned by digest"),
+    "limits": (missing_limits, "cpu and memory"),
+    "token": (mounted_tokens, "no service-account token"),
+    "user": (root_users, "runAsNonRoot, and not user 0"),
 }
-"""Each policy of k8s/policy, without `slipway-` before its name, as a function and in words."""
+"""The rules by name (that of the policy in k8s/policy, without `slipway-`): find the breaches, and the limit in words."""
 
 
 def checks(targets: Mapping[str, Sequence[Object]]) -> list[Check]:
     """One check for each rule over all pods of all targets; none where there are no pods."""
-    found = [(f"{env} {one.get('kind')} {one['metadata'].get('name')}", pod)
-             for env, objects in targets.items() for one in objects for pod in _pods(one)]  # fmt: skip
-    if not found:
+    named_pods = [(f"{env} {one.get('kind')} {one['metadata'].get('name')}", pod)
+                  for env, objects in targets.items() for one in objects for pod in _pod_specs_or_broken(one)]  # fmt: skip
+    if not named_pods:
         return []
-    return [_check(rule, limit, [f"{where}: {said}" for where, pod in found for said in _broken(look, pod)], len(found))
-            for rule, (look, limit) in RULES.items()]  # fmt: skip
+    results = []
+    for rule, (find, limit) in RULES.items():
+        broken = [f"{name}: {breach}" for name, pod in named_pods for breach in _breaches(find, pod)]
+        results.append(_check(rule, limit, broken, pods=len(named_pods)))
+    return results
 
 
-def _pods(one: Object) -> list[Pod]:
-    """The pod specs; one without containers in place of what is not where its kind has it."""
+def _pod_specs_or_broken(one: Object) -> list[PodSpec]:
+    """The pod specs of an object; a spec without containers when the object has not the form of its kind."""
     try:
-        return list(pods(one))
+        return list(pod_specs(one))
     except MALFORMED:
         return [{"containers": None}]
 
 
-def _broken(look: Callable[[Pod], list[str]], pod: Pod) -> list[str]:
+def _breaches(find: Callable[[PodSpec], list[str]], pod: PodSpec) -> list[str]:
+    """The breaches that a rule's function finds in a pod; one when the pod has not the form of its kind."""
     try:
-        return look(pod)
+        return find(pod)
     except MALFORMED:
         return ["has not the form of its kind"]
 
 
-def _check(rule: str, limit: str, broken: Sequence[str], many: int) -> Check:
-    more = f"; and {len(broken) - SAID} more" if len(broken) > SAID else ""
-    said = "; ".join(broken[:SAID]) + more if broken else f"{many} pods"
-    return Check(name=f"rule {rule}", value=said, limit=limit, ok=not broken)
+def _check(rule: str, limit: str, broken: Sequence[str], *, pods: int) -> Check:
+    more = f"; and {len(broken) - MAX_NAMED} more" if len(broken) > MAX_NAMED else ""
+    value = "; ".join(broken[:MAX_NAMED]) + more if broken else f"{pods} pods"
+    return Check(name=f"rule {rule}", value=value, limit=limit, ok=not broken)

@@ -1,4 +1,4 @@
-"""What Argo CD says of an application, as one record, and whether it will still come to a revision. Pure."""
+"""Argo CD's Applications: read one, refresh it, wait until it has synced a revision."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ ENDED = ("Succeeded", "Failed", "Error")
 UNREACHED = re.compile(
     r"connection refused|no such host|i/o timeout|deadline exceeded|code = Unavailable|failed to list refs"
 )
-"""Errors that pass by themselves: Git, or a part of Argo CD, does not answer now."""
-
-Holds = Callable[[str], bool]
-"""Whether a revision is the wanted one, or a later commit."""
+"""Errors that pass by themselves: Git, or a part of Argo CD, does not answer for the moment."""
+POLL_SECONDS = 1.0
+SURE_SECONDS = 15.0
+"""Time that a stuck state must last before it is reported: Argo CD needs seconds to look at a new commit."""
+IncludesCommit = Callable[[str], bool]
+"""Tells whether a revision is the wanted commit, or a later one."""
 
 
 class Hook(NamedTuple):
-    """A hook of an operation: its object's name, what kind of hook (PostSync, …), and the phase it ended in."""
+    """A hook of an operation: its object's name, its kind (PostSync, …), and the phase in which it ended."""
 
     name: str
     kind: str
@@ -38,11 +40,11 @@ class Hook(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """An Argo CD application, as its controller last wrote it.
+    """An Argo CD Application, as its controller last wrote it.
 
-    `revision`, `phase`, `message`, `started`, `finished` and `hooks` are those of the last operation. One that is `partial`
-    (self-heal) brought back single objects, ran no hooks, and took the place of the record that told of them.
-    `compared` is the revision that `sync` speaks of, `errors` why it cannot be compared or synced.
+    `revision`, `phase`, `message`, `started`, `finished` and `hooks` are those of the last operation. A `partial` one
+    (self-heal) restored single objects, ran no hooks, and replaced the record of the full sync before it.
+    `compared` is the revision that `sync` is about, `errors` are the reasons why it cannot be compared or synced.
     """
 
     name: str
@@ -60,11 +62,11 @@ class App:
     images: tuple[str, ...]
     errors: tuple[str, ...]
     deployed: tuple[tuple[str, datetime], ...] = ()
-    """Revision and moment of each whole operation that succeeded, its hooks included, oldest first."""
+    """Revision and time of each full sync that succeeded with its hooks, oldest first."""
 
     @property
-    def whole(self) -> App:
-        """As it was after the last whole operation that is known of: an operation that healed hides the one before it."""
+    def last_full_sync(self) -> App:
+        """The application after its last full sync on record, because a self-heal hides the operation before it."""
         if not self.partial or self.phase != "Succeeded" or not self.deployed:
             return self
         revision, at = self.deployed[-1]
@@ -72,10 +74,10 @@ class App:
 
 
 def parse(raw: Mapping[str, Any]) -> App:
-    """An Application object as the API server gives it."""
+    """Read an Application object of the API server."""
     status = raw.get("status", {})
     state, compared = status.get("operationState", {}), status.get("sync", {})
-    asked, result = state.get("operation", {}).get("sync", {}), state.get("syncResult", {})
+    requested, result = state.get("operation", {}).get("sync", {}), state.get("syncResult", {})
     objects = result.get("resources") or []
     images = {*status.get("summary", {}).get("images", ()), *(i for one in objects for i in one.get("images", ()))}
     return App(
@@ -84,12 +86,12 @@ def parse(raw: Mapping[str, Any]) -> App:
         compared=compared.get("revision", ""),
         sync=compared.get("status", "Unknown"),
         health=status.get("health", {}).get("status", "Unknown"),
-        revision=result.get("revision") or asked.get("revision", ""),
+        revision=result.get("revision") or requested.get("revision", ""),
         phase=state.get("phase", ""),
         message=state.get("message", ""),
-        started=_moment(state.get("startedAt")),
-        finished=_moment(state.get("finishedAt")),
-        partial=bool(asked.get("resources")),
+        started=_time(state.get("startedAt")),
+        finished=_time(state.get("finishedAt")),
+        partial=bool(requested.get("resources")),
         hooks=tuple(Hook(o["name"], o["hookType"], o.get("hookPhase", "")) for o in objects if o.get("hookType")),
         images=tuple(sorted(images)),
         errors=tuple(
@@ -103,125 +105,125 @@ def parse(raw: Mapping[str, Any]) -> App:
     )
 
 
-def _moment(text: str | None) -> datetime | None:
+def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def has_ended(app: App, holds: Holds) -> bool:
-    """Whether an operation of the wanted revision is over, whatever its phase.
-
-    A partial one says nothing about it, unless it failed with objects still missing: then the whole one had failed, too.
-    """
-    stuck = app.phase != "Succeeded" and app.sync == "OutOfSync"
-    return app.phase in ENDED and holds(app.revision) and (stuck or not app.partial)
-
-
-def stuck_reason(app: App, holds: Holds) -> SlipwayError | None:
-    """Why no operation of the wanted revision will end, if things stay as they are; None while there is hope.
-
-    Argo CD needs seconds to look at a new commit: what is said here counts only when it is said for a while.
-    """
-    wrong = [error for error in app.errors if not error.startswith("SyncError") and not UNREACHED.search(error)]
-    if wrong:
-        return ConfigError(f"{app.name} cannot be synced: {'; '.join(wrong)}", hint="kubectl kustomize k8s/overlays/…")
-    if app.phase not in ENDED or app.sync != "Synced" or not holds(app.compared):
-        return None
-    again = f"argocd app sync {app.name}"
-    if holds(app.revision):
-        return Inconclusive(
-            f"{app.name} healed itself after a sync of {app.revision[:12]} that is not known to have succeeded",
-            hint=again,
-        )
-    return Inconclusive(
-        f"{app.name} is Synced at {app.compared[:12]} without an operation: nothing but hooks changed since "
-        f"{app.revision[:12] or 'the beginning'}, so no gate runs", hint=again,
-    )  # fmt: skip
-
-
-def describe(app: App) -> str:
-    """The application's state in one line."""
-    operation = f"operation {app.phase or 'none'} of {app.revision[:12] or 'nothing'}"
-    said = [f"{app.sync} at {app.compared[:12] or 'nothing'}", app.health, operation, app.message, *app.errors]
-    return ", ".join(filter(None, said))
-
-
-POLL_SECONDS = 1.0
-
-
-SURE_SECONDS = 15.0
-"""How long a hopeless state must stand before it is believed: Argo CD needs seconds to look at a new commit."""
-
-
-def run(*args: str, timeout: float = 60) -> str:
-    """What `argocd ARGS` prints. Errors as `kubectl.call` says."""
-    return kubectl.call("argocd", *args, timeout=timeout)
-
-
-def bootstrap(root: Path, *, repository: str, name: str) -> None:
-    """Tell the cluster once what it must know: policies, namespaces, project, and applications that read `repository`.
-
-    `name` is the project's; ConfigError when `argocd/` is about another one.
-    """
-    kubectl.run("apply", "-k", str(root / "k8s/policy"))
-    objects = list(YAML(typ="safe").load_all(kubectl.run("kustomize", str(root / "argocd"))))
-    addressed = [_addressed(one, repository, name) for one in objects]
-    kubectl.run("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": addressed}))
-
-
-def _addressed(one: dict[str, Any], repository: str, name: str) -> dict[str, Any]:
-    """The object, reading from `repository`."""
-    if one["kind"] == "AppProject":
-        if (found := one["metadata"]["name"]) != name:
-            hint = f"put {name} in the place of {found} in argocd/ and k8s/"
-            raise ConfigError(f"argocd/project.yaml is about {found!r}, limit: {name!r}", hint=hint)
-        one["spec"]["sourceRepos"] = [repository]
-    elif one["kind"] == "Application":
-        one["spec"]["source"]["repoURL"] = repository
-    return one
-
-
 def get_app(app: str) -> App:
-    """What Argo CD says of an application now; ConfigError when it has none of this name."""
+    """Read the application from the cluster; ConfigError when there is none of this name."""
     return parse(
         json.loads(kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "get", "applications.argoproj.io", app, "-o", "json"))
     )
 
 
+def describe(app: App) -> str:
+    """The application's state in one line."""
+    operation = f"operation {app.phase or 'none'} of {app.revision[:12] or 'nothing'}"
+    parts = [f"{app.sync} at {app.compared[:12] or 'nothing'}", app.health, operation, app.message, *app.errors]
+    return ", ".join(filter(None, parts))
+
+
+def run(*args: str, timeout: float = 60) -> str:
+    """Run `argocd ARGS` and return its output. Errors as in `kubectl.call`."""
+    return kubectl.call("argocd", *args, timeout=timeout)
+
+
+def bootstrap(root: Path, *, repository: str, name: str) -> None:
+    """Apply what a cluster needs once: policies, namespaces, project, and applications that read `repository`.
+
+    `name` is the project's; ConfigError when `argocd/` is about another one.
+    """
+    kubectl.run("apply", "-k", str(root / "k8s/policy"))
+    objects = list(YAML(typ="safe").load_all(kubectl.run("kustomize", str(root / "argocd"))))
+    items = [_with_repository(one, repository, name) for one in objects]
+    kubectl.run("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+
+def _with_repository(item: dict[str, Any], repository: str, name: str) -> dict[str, Any]:
+    """The object, reading from `repository`."""
+    if item["kind"] == "AppProject":
+        if (project := item["metadata"]["name"]) != name:
+            hint = f"put {name} in the place of {project} in argocd/ and k8s/"
+            raise ConfigError(f"argocd/project.yaml is about {project!r}", allowed=repr(name), value=project, hint=hint)
+        item["spec"]["sourceRepos"] = [repository]
+    elif item["kind"] == "Application":
+        item["spec"]["source"]["repoURL"] = repository
+    return item
+
+
 def refresh(app: str, *, hard: bool = False) -> None:
-    """Have Argo CD look at Git now; `hard` also forgets what it rendered before."""
+    """Make Argo CD look at Git now; `hard` also drops its cache of rendered manifests."""
     kind = "hard" if hard else "normal"
     mark = f"argocd.argoproj.io/refresh={kind}"
     kubectl.run("-n", kubectl.ARGOCD_NAMESPACE, "annotate", "applications.argoproj.io", app, mark, "--overwrite")
 
 
 def wait_for_sync(app: str, revision: str, *, seconds: float, root: Path = Path(), sure: float = SURE_SECONDS) -> App:
-    """Wait until a whole operation of `revision`, or of a later commit, has ended; its phase is the caller's to judge.
+    """Wait until a full operation of `revision`, or of a later commit, has ended; the caller judges its phase.
 
-    Inconclusive when none has after `seconds`, or when none will; ConfigError when the revision cannot be rendered.
+    Inconclusive when none has ended after `seconds`, or when none will; ConfigError when the revision cannot be
+    rendered. A stuck state counts after `sure` seconds.
     """
-    started, since, before = time.monotonic(), time.monotonic(), None
+
+    def includes(other: str) -> bool:
+        return includes_commit(other, revision, root=root)
+
+    started, since, before = time.monotonic(), time.monotonic(), ""
     while True:
-        seen = get_app(app).whole
-        if has_ended(seen, lambda found: includes_commit(found, revision, root=root)):
-            return seen
-        verdict = stuck_reason(seen, lambda found: includes_commit(found, revision, root=root))
+        state = get_app(app).last_full_sync
+        if has_ended(state, includes):
+            return state
+        reason = stuck_reason(state, includes)
         now = time.monotonic()
-        since = since if str(verdict) == before else now
-        before = str(verdict)
-        if verdict and now - since >= sure:
-            raise verdict
+        since = since if str(reason) == before else now
+        before = str(reason)
+        if reason and now - since >= sure:
+            raise reason
         if now - started > seconds:
-            raise Inconclusive(f"{app} did not come to {revision[:12]} within {seconds:g} s: {describe(seen)}",
+            raise Inconclusive(f"{app} did not come to {revision[:12]} within {seconds:g} s: {describe(state)}",
                          hint=f"kubectl -n {kubectl.ARGOCD_NAMESPACE} describe application {app}")  # fmt: skip
         time.sleep(POLL_SECONDS)
 
 
-def includes_commit(found: str, wanted: str, *, root: Path) -> bool:
-    """Whether the revision `found` is `wanted` or a later commit; one that is not here yet is fetched."""
-    if found == wanted or not re.fullmatch(r"[0-9a-f]{40}", found):
-        return found == wanted
+def has_ended(app: App, includes: IncludesCommit) -> bool:
+    """Return whether an operation of the wanted revision is over, whatever its phase.
+
+    A partial one does not count, unless it failed with objects still missing: then the full one had failed, too.
+    """
+    stuck = app.phase != "Succeeded" and app.sync == "OutOfSync"
+    return app.phase in ENDED and includes(app.revision) and (stuck or not app.partial)
+
+
+def stuck_reason(app: App, includes: IncludesCommit) -> SlipwayError | None:
+    """The error to raise when Argo CD will not sync the wanted revision without help; None if it still may.
+
+    Argo CD needs seconds to look at a new commit, so the error counts only when it stays for a while.
+    """
+    lasting = [error for error in app.errors if not error.startswith("SyncError") and not UNREACHED.search(error)]
+    if lasting:
+        return ConfigError(
+            f"{app.name} cannot be synced: {'; '.join(lasting)}", hint="kubectl kustomize k8s/overlays/…"
+        )
+    if app.phase not in ENDED or app.sync != "Synced" or not includes(app.compared):
+        return None
+    command = f"argocd app sync {app.name}"
+    if includes(app.revision):
+        return Inconclusive(
+            f"{app.name} healed itself after a sync of {app.revision[:12]} that is not known to have succeeded",
+            hint=command,
+        )
+    return Inconclusive(
+        f"{app.name} is Synced at {app.compared[:12]} without an operation: nothing but hooks changed since "
+        f"{app.revision[:12] or 'the beginning'}, so no gate runs", hint=command,
+    )  # fmt: skip
+
+
+def includes_commit(revision: str, commit: str, *, root: Path) -> bool:
+    """Return whether `revision` is `commit` or a later one; a revision that this repository lacks is fetched first."""
+    if revision == commit or not re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision == commit
     try:
-        git.commit(found, root=root)
+        git.commit(revision, root=root)
     except ConfigError:
         git.fetch("main", root=root)
-    return git.is_ancestor(wanted, found, root=root)
+    return git.is_ancestor(commit, revision, root=root)

@@ -1,10 +1,11 @@
-"""The edge to a cluster: `kubectl` and `argocd` as programs, Argo CD's applications, and waiting for one."""
+"""Run `kubectl` and other programs that talk to a cluster, and explain their errors."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 
+from slipway.core import process
 from slipway.errors import ConfigError, Inconclusive, SlipwayError
 
 ARGOCD_NAMESPACE = "argocd"
@@ -15,7 +16,7 @@ INSTALL = {
     "rollouts": "kubectl create namespace argo-rollouts; kubectl apply -n argo-rollouts --server-side -f "
     "https://raw.githubusercontent.com/argoproj/argo-rollouts/v1.9.2/manifests/install.yaml",
 }
-"""What brings the kinds that Kubernetes itself does not know."""
+"""The commands that install the kinds that Kubernetes itself lacks."""
 APPLY = "kubectl apply -k argocd"
 NAMESPACES = "kubectl apply -R -f argocd/namespaces"
 DOCTOR = ".venv/bin/slipway doctor"
@@ -32,60 +33,63 @@ MEANINGS = [
     (r"denied request: (.+)", "the cluster's policies refuse it: {}", "see k8s/policy"),
     (r"Unauthenticated|invalid session|server address unspecified", "argocd is not logged in", "argocd login SERVER"),
 ]  # fmt: skip
-"""What a failed program said, what it means, and the next command; the first that matches."""
+"""A pattern in a failed program's output, its meaning, and the next command; the first match counts."""
 
 
 def run(*args: str, given: str | None = None, timeout: float = 60) -> str:
-    """What `kubectl ARGS` prints; `given` goes to its standard input. Errors as `call` says."""
+    """Run `kubectl ARGS` and return its output; `given` goes to its standard input. Errors as in `call`."""
     return call("kubectl", *args, given=given, timeout=timeout)
 
 
 def call(program: str, *args: str, given: str | None = None, timeout: float = 60) -> str:
-    """Run a program by name; ConfigError with what is missing and the command that gets it, Inconclusive after `timeout` s."""
+    """Run a program by name and return its output; `given` goes to its standard input.
+
+    ConfigError when it is missing or fails, with the next command; Inconclusive after `timeout` seconds.
+    """
     try:
-        done = subprocess.run([program, *args], input=given, stdin=subprocess.DEVNULL if given is None else None,
-                              capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=timeout,
-                              check=False)  # fmt: skip
+        finished = process.run([program, *args], given=given, timeout=timeout)
     except FileNotFoundError:
         raise ConfigError(f"{program} is not on PATH", hint=DOCTOR) from None
     except subprocess.TimeoutExpired:
-        said = " ".join([program, *args[:4]])
-        raise Inconclusive(f"`{said} …` did not end within {timeout:g} s", hint="kubectl get --raw /readyz") from None
-    if done.returncode:
-        raise explain_error(f"{program} {' '.join(args[:4])}", (done.stderr or done.stdout).strip())
-    return done.stdout
+        command = " ".join([program, *args[:4]])
+        raise Inconclusive(
+            f"`{command} …` did not end within {timeout:g} s", hint="kubectl get --raw /readyz"
+        ) from None
+    if not finished.ok:
+        raise explain_error(f"{program} {' '.join(args[:4])}", (finished.err or finished.out).strip())
+    return finished.out
 
 
-def explain_error(command: str, said: str) -> ConfigError:
-    """What a failed command's words mean, and the next command."""
-    last = said.splitlines()[-1] if said else "it failed and said nothing"
-    for pattern, means, hint in MEANINGS:
-        if found := re.search(pattern, said):
-            words = [word for word in found.groups() if word]
-            return ConfigError(means.format(*words) if words else f"{means}: {last}", hint=hint)
+def explain_error(command: str, output: str) -> ConfigError:
+    """The error for a failed command's output: its meaning, and the next command."""
+    last = output.splitlines()[-1] if output else "it failed and said nothing"
+    for pattern, meaning, hint in MEANINGS:
+        if match := re.search(pattern, output):
+            words = [word for word in match.groups() if word]
+            return ConfigError(meaning.format(*words) if words else f"{meaning}: {last}", hint=hint)
     return ConfigError(f"{command}: {last}", hint="kubectl get events -A --sort-by=.lastTimestamp | tail")
 
 
 def hook_log(namespace: str, job: str) -> str:
-    """What the pod of a hook's Job printed; ConfigError when it is gone."""
+    """The log of a hook's Job; ConfigError when it is gone."""
     return run("-n", namespace, "logs", f"job/{job}", "--tail=-1")
 
 
 def diagnostics(app: str) -> str:
-    """All that helps to see why, as far as it can be had: the application, its namespace's objects, events and logs."""
+    """The application, its namespace's objects, events and logs as text; a part that cannot be read is its error."""
     namespace = f"--namespace={app}"
-    asked = [
+    commands = [
         ("get", "applications.argoproj.io", app, f"--namespace={ARGOCD_NAMESPACE}", "-o", "yaml"),
         ("get", "all", namespace, "-o", "wide"),
         ("get", "events", namespace, "--sort-by=.lastTimestamp"),
         ("describe", "pods", namespace),
     ]
-    pods = _whatever("get", "pods", namespace, "-o", "name").split()
-    asked += [("logs", pod, namespace, "--all-containers", "--tail=200") for pod in pods if pod.startswith("pod/")]
-    return "\n".join(f"$ kubectl {' '.join(args)}\n{_whatever(*args)}" for args in asked)
+    pods = _output_or_error("get", "pods", namespace, "-o", "name").split()
+    commands += [("logs", pod, namespace, "--all-containers", "--tail=200") for pod in pods if pod.startswith("pod/")]
+    return "\n".join(f"$ kubectl {' '.join(args)}\n{_output_or_error(*args)}" for args in commands)
 
 
-def _whatever(*args: str) -> str:
+def _output_or_error(*args: str) -> str:
     try:
         return run(*args, timeout=20)
     except SlipwayError as error:

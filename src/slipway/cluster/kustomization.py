@@ -1,4 +1,4 @@
-"""Overlays: which image each one pins by digest, and the one line that changes when it is another."""
+"""Read the image that a kustomization pins by digest, and write another digest into that one line."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ FILE = "kustomization.yaml"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 BLANK = ScalarNode(tag="", value="")
 NOTHING = "sha256:" + "0" * 64
-"""What is pinned before the first release."""
+"""The digest that is pinned before the first release."""
 HINT = "docs/operations.md, release, shows the three lines that an overlay ends with"
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """Where an image comes from (`registry/name`, no tag) and which one it is (`sha256:…`)."""
+    """An image: its repository (`registry/name`, no tag) and its digest (`sha256:…`)."""
 
     new_name: str
     digest: str
 
     @property
     def image(self) -> str:
-        """As a pod names it."""
+        """The reference that a pod has: `registry/name@sha256:…`."""
         return f"{self.new_name}@{self.digest}"
 
 
@@ -48,16 +48,16 @@ def read(text: str, name: str = "serve", *, where: str = FILE) -> Pinned:
 
 
 def pinned_at(env: str, revision: str, root: Path = Path()) -> Pinned | None:
-    """What the overlay of `env` pins at a Git revision; None when it has no overlay there."""
+    """The image that the overlay of `env` pins at a Git revision; None when there is no overlay."""
     name = path(env).as_posix()
     text = git.file_at(revision, name, root=root)
     return None if text is None else read(text, where=f"{revision[:12]}:{name}")
 
 
 def with_digest(text: str, name: str, digest: str, *, where: str = FILE) -> str:
-    """`text` with another digest of the image `name`: one line differs, every other byte stays.
+    """`text` with another digest for the image `name`: one line differs, every other byte stays.
 
-    ConfigError when that cannot be had: an anchor would carry the digest elsewhere, or it is not written plainly.
+    ConfigError when that is impossible: an anchor shares the digest, or it is not written as one plain text.
     """
     if not DIGEST.fullmatch(digest):
         raise ConfigError(f"{where}: the digest {digest[:80]!r} is not sha256: and 64 hexadecimal digits")
@@ -70,13 +70,13 @@ def with_digest(text: str, name: str, digest: str, *, where: str = FILE) -> str:
     new = text[:start] + written.replace(old, digest) + text[end:]
     after = _parse(new, where)
     if _entry(after, name, where).digest != digest or _changes(before, after) != (old != digest):
-        said = f"{where}: more than the digest of {name} would change: an anchor or an alias shares it"
-        raise ConfigError(said, hint="write the digest out where it is used")
+        message = f"{where}: more than the digest of {name} would change: an anchor or an alias shares it"
+        raise ConfigError(message, hint="write the digest out where it is used")
     return new
 
 
 def write_digest(path: Path, name: str, digest: str) -> Path:
-    """Pin another digest in a file, whole or not at all; the file."""
+    """Pin another digest in a file, whole or not at all; returns the path."""
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -100,24 +100,28 @@ def _entry(document: Any, name: str, where: str) -> Pinned:
     images = document.get("images") if isinstance(document, Mapping) else None
     if not isinstance(images, list) or not all(isinstance(image, Mapping) for image in images):
         raise ConfigError(f"{where}: it has no list `images`", hint=HINT)
-    found = [image for image in images if image.get("name") == name]
-    if len(found) != 1:
-        raise ConfigError(f"{where}: {len(found)} images are called {name}, limit: 1", hint=HINT)
-    (image,) = found
+    matches = [image for image in images if image.get("name") == name]
+    if len(matches) != 1:
+        raise ConfigError(
+            f"{where}: {len(matches)} images are called {name}", allowed="1", value=len(matches), hint=HINT
+        )
+    (image,) = matches
     if "newTag" in image:
-        said = f"{where}: {name} has a tag beside its digest: another tag would restart pods of the same image"
-        raise ConfigError(said, hint="remove newTag")
+        message = f"{where}: {name} has a tag beside its digest: another tag would restart pods of the same image"
+        raise ConfigError(message, hint="remove newTag")
     new_name, digest = image.get("newName"), image.get("digest")
     if not isinstance(new_name, str) or not new_name:
         raise ConfigError(f"{where}: {name} has no newName, so nobody knows where it comes from", hint=HINT)
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
-        said = "no digest" if digest is None else f"the digest {str(digest)[:80]!r}"
-        raise ConfigError(f"{where}: {name} has {said}, limit: sha256: and 64 hexadecimal digits", hint=HINT)
+        pinned = "no digest" if digest is None else f"the digest {str(digest)[:80]!r}"
+        raise ConfigError(
+            f"{where}: {name} has {pinned}", allowed="sha256: and 64 hexadecimal digits", value=digest, hint=HINT
+        )
     return Pinned(new_name, digest)
 
 
 def _span(text: str, name: str, where: str) -> tuple[int, int]:
-    """Where in `text`, which `_entry` took, the digest's scalar stands, with its quotes and its anchor."""
+    """Start and end of the digest's scalar in `text`, with its quotes and anchor; `_entry` has accepted `text`."""
     for image in _value(YAML().compose(text), "images").value:
         digest = _value(image, "digest")
         if _value(image, "name").value == name and digest is not BLANK:
@@ -128,11 +132,11 @@ def _span(text: str, name: str, where: str) -> tuple[int, int]:
 
 
 def _value(node: Any, key: str) -> Any:
-    return next((value for found, value in node.value if found.value == key), BLANK)
+    return next((value for name, value in node.value if name.value == key), BLANK)
 
 
 def _changes(before: Any, after: Any) -> int:
-    """In how many leaves two documents differ; what an alias repeats is counted each time."""
+    """The number of leaves in which two documents differ; one that an alias repeats counts each time."""
     if isinstance(before, dict) and isinstance(after, dict) and list(before) == list(after):
         return sum(_changes(before[key], after[key]) for key in before)
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):

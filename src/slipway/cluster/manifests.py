@@ -1,6 +1,6 @@
-"""`manifests`: what a change changes in the cluster: its overlays rendered as the base has them, and as it has them.
+"""`manifests`: render the manifests of a change and of its base, compare them, and check the rules.
 
-Everything comes from commits: what is not committed is neither synced nor shown. Nothing here asks a cluster.
+Only commits are rendered, as only commits are synced. No cluster is needed.
 """
 
 from __future__ import annotations
@@ -18,36 +18,35 @@ from ruamel.yaml.error import YAMLError
 
 from slipway.cluster import admission_rules, kustomization, object_diff
 from slipway.cluster.object_diff import Change, Object, Rendering
-from slipway.core import dvc, environment, files, git
-from slipway.core.git import merge_base
+from slipway.core import dvc, environment, files, git, process
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError
 
 VERDICT = Path("reports/manifests.json")
 OVERLAYS = "k8s/overlays"
 BY_HAND = {"policy": "k8s/policy", "argocd": "argocd", "notifications": "argocd/notifications"}
-"""What no application syncs: a person applies it."""
+"""Targets that no application syncs: a person applies them."""
 FOLDERS = ("k8s", "argocd")
 SHIPPED = ("Dockerfile",)
-"""What is in an image beside the files of the bento."""
-PATIENCE = 60.0
-"""Seconds for one overlay."""
+"""Files that change an image, next to those of the bento."""
+BUILD_SECONDS = 60.0
+"""Time limit for one overlay."""
 MAX_CHANGES = 100
-"""Kept in the record; with the limits of `objects` a report stays far below what `comment` takes."""
+"""Changes kept in the record; with the limits of `object_diff` a report stays far below the size that `comment` accepts."""
 SCRATCH = "manifests"
 HINT = "kustomize build the folder it names; docs/operations.md, section manifests, says what to do"
 
 
 def tool(path: str) -> list[str] | None:
-    """The command that renders a folder, of what is on `path`: kustomize, or the one in kubectl; None without both."""
+    """The command on `path` that renders a folder: kustomize, else the one in kubectl; None without both."""
     for name, verb in (("kustomize", "build"), ("kubectl", "kustomize")):
-        if where := shutil.which(name, path=path):
-            return [where, verb]
+        if program := shutil.which(name, path=path):
+            return [program, verb]
     return None
 
 
 def rendered(revision: str, command: Sequence[str], *, root: Path) -> Rendering:
-    """The objects of each target at a commit, by environment; kustomize's own words where it fails.
+    """The objects of each target at a commit, by environment; kustomize's error as text where it fails.
 
     The targets are the folders of k8s/overlays and those of BY_HAND that hold a kustomization.
     """
@@ -57,58 +56,60 @@ def rendered(revision: str, command: Sequence[str], *, root: Path) -> Rendering:
             for path in sorted(tree.glob(f"{OVERLAYS}/*/kustomization.yaml"), reverse=True)
         }
         folders |= {
-            name: tree / where for name, where in BY_HAND.items() if (tree / where / "kustomization.yaml").exists()
+            name: tree / folder for name, folder in BY_HAND.items() if (tree / folder / "kustomization.yaml").exists()
         }
         return {env: build(folder, command, root=root) for env, folder in folders.items()}
 
 
-def build(folder: Path, command: Sequence[str], *, root: Path, patience: float = PATIENCE) -> list[Object] | str:
-    """The objects of one kustomization; kustomize's last words where it fails, or gives no objects."""
+def build(folder: Path, command: Sequence[str], *, root: Path, seconds: float = BUILD_SECONDS) -> list[Object] | str:
+    """The objects of one kustomization; kustomize's error as text when it fails, or prints no objects."""
     try:
-        done = subprocess.run([*command, str(folder)], cwd=folder, env=environment.for_programs(root), timeout=patience,
-                              capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)  # fmt: skip
-        if done.returncode:
-            return said(done.stderr, root) or f"exit code {done.returncode}"
-        found = [one for one in YAML(typ="safe").load_all(done.stdout) if one is not None]
+        finished = process.run(
+            [*command, str(folder)], folder=folder, env=environment.for_programs(root), timeout=seconds
+        )
+        if not finished.ok:
+            return last_error(finished.err, root) or f"exit code {finished.code}"
+        objects = [each for each in YAML(typ="safe").load_all(finished.out) if each is not None]
     except subprocess.TimeoutExpired:
-        return f"took longer than {patience:g} s"
+        return f"took longer than {seconds:g} s"
     except YAMLError as error:
         return f"gives no YAML: {error}"
-    broken = [one for one in found if not isinstance(one, dict) or not isinstance(one.get("metadata"), dict)]
-    return "gives something that is no object" if broken else found
+    if all(isinstance(each, dict) and isinstance(each.get("metadata"), dict) for each in objects):
+        return objects
+    return "gives something that is no object"
 
 
-def said(stderr: str, root: Path) -> str:
-    """What kustomize says of a fault, in one line: without the way through the tree that led it there."""
+def last_error(stderr: str, root: Path) -> str:
+    """The last line of kustomize's error, without the chain of folders that led to it."""
     last = (stderr.strip().splitlines() or [""])[-1].removeprefix("Error: ")
     return last.rpartition("accumulating resources from ")[2].replace(f"{environment.cache_home(root) / SCRATCH}/", "")
 
 
 def diff(base: str, head: str, *, root: Path) -> list[Change]:
-    """What differs between two commits, of all targets that both can render; ConfigError without kustomize."""
+    """The objects that differ between two commits, in targets that render at both; ConfigError without kustomize."""
     if (program := tool(environment.for_programs(root)["PATH"])) is None:
         raise ConfigError("there is no kustomize here, nor kubectl", hint="slipway doctor")
     return object_diff.changes(rendered(base, program, root=root), rendered(head, program, root=root))
 
 
-def touched(base: str, head: str, *, root: Path) -> list[str]:
+def changed_files(base: str, head: str, *, root: Path) -> list[str]:
     """The files below k8s/ and argocd/ that differ between two commits."""
     return git.run("diff", "--name-only", "--no-renames", base, head, "--", *FOLDERS, root=root).splitlines()
 
 
-def ships(base: str, head: str, *, root: Path) -> list[str]:
-    """What differs between two commits of that which is in an image: a merge releases when there is any of it."""
+def changed_image_files(base: str, head: str, *, root: Path) -> list[str]:
+    """The files in an image that differ between two commits; a merge releases when there is one."""
     texts = (git.file_at(revision, dvc.LOCK.name, root=root) for revision in (base, head))
-    before, now = (dvc.output_hashes(dvc.lock_stages(text)) for text in texts)
+    before, after = (dvc.output_hashes(dvc.lock_stages(text)) for text in texts)
     names = set(SHIPPED).union(
-        *(_yaml("bentofile.yaml", revision, root).get("include") or () for revision in (base, head))
+        *(_yaml_at("bentofile.yaml", revision, root).get("include") or () for revision in (base, head))
     )
     code = git.run("diff", "--name-only", "--no-renames", base, head, "--", *sorted(names), root=root).splitlines()
-    return sorted({*code, *(name for name in names if before.get(name) != now.get(name))})
+    return sorted({*code, *(name for name in names if before.get(name) != after.get(name))})
 
 
-def local(revision: str, root: Path) -> bool:
-    """Whether images go to this machine's registry, where GitHub cannot push: the template's state on its first day."""
+def uses_local_registry(revision: str, root: Path) -> bool:
+    """Return whether images go to this machine's registry, where GitHub cannot push, as in a project just made."""
     try:
         pinned = kustomization.pinned_at("staging", revision, root)
     except ConfigError:
@@ -116,66 +117,64 @@ def local(revision: str, root: Path) -> bool:
     return pinned is not None and pinned.new_name.startswith(("localhost", "127.0.0.1"))
 
 
-def _yaml(name: str, revision: str, root: Path) -> dict[str, Any]:
-    """A YAML file at a commit; empty where there is none, or none that can be read: other gates say so."""
+def _yaml_at(name: str, revision: str, root: Path) -> dict[str, Any]:
+    """A YAML mapping at a commit; empty when there is none, or a broken one, which other gates report."""
     try:
-        found = YAML(typ="safe").load(git.file_at(revision, name, root=root) or "")
+        document = YAML(typ="safe").load(git.file_at(revision, name, root=root) or "")
     except YAMLError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def run(*, base: str | None = None, root: Path = Path()) -> str:
-    """The change from where it left `base` to HEAD → reports/manifests.json; exit 4 when it does not render, or breaks a rule.
+    """Compare HEAD with its fork point from `base` → reports/manifests.json; exit 4 when it breaks, or breaks a rule.
 
-    Without kustomize the record says so and holds no verdict; without k8s/ there is no record.
+    Without kustomize the record holds no verdict; without k8s/ there is no record.
     """
     started, root = time.monotonic(), root.resolve()
     (root / VERDICT).unlink(missing_ok=True)
     head = git.commit(root=root)
     if not git.run("ls-tree", "--name-only", head, "--", *FOLDERS, root=root):
         return "there is no k8s/ here"
-    fork = merge_base(git.base_commit(base, root=root), head, root=root)
-    files_changed, program = touched(fork, head, root=root), tool(environment.for_programs(root)["PATH"])
+    fork = git.merge_base(git.base_commit(base, root=root), head, root=root)
+    changed, program = changed_files(fork, head, root=root), tool(environment.for_programs(root)["PATH"])
     inputs = {"commit": head, "base": fork}
-    notes: dict[str, Any] = {"files": len(files_changed), "ships": ships(fork, head, root=root),
-                             "local": local(head, root), "by": None}  # fmt: skip
+    notes: dict[str, Any] = {"files": len(changed), "ships": changed_image_files(fork, head, root=root),
+                             "local": uses_local_registry(head, root), "by": None}  # fmt: skip
     if program is None:
         files.write_json(root / VERDICT, {"chapter": "manifests", "inputs": inputs, "notes": notes})
         return "not rendered: no kustomize here"
-    now = rendered(head, program, root=root)
-    before = rendered(fork, program, root=root) if files_changed else now
-    found = object_diff.changes(before, now)
-    notes |= described(before, now, found) | {"by": Path(program[0]).name}
-    checks = [
-        *renders(now),
-        *admission_rules.checks({env: one for env, one in now.items() if not isinstance(one, str)}),
-    ]
-    many = sum(len(one) for one in now.values() if not isinstance(one, str))
+    after = rendered(head, program, root=root)
+    before = rendered(fork, program, root=root) if changed else after
+    changes = object_diff.changes(before, after)
+    notes |= notes_of(before, after, changes) | {"by": Path(program[0]).name}
+    targets = {env: objects for env, objects in after.items() if not isinstance(objects, str)}
+    checks = [*render_checks(after), *admission_rules.checks(targets)]
+    count = sum(len(objects) for objects in targets.values())
     seconds = time.monotonic() - started
-    verdict = Verdict(chapter="manifests", checks=checks, rows=many, seconds=seconds, inputs=inputs, notes=notes)
+    verdict = Verdict(chapter="manifests", checks=checks, rows=count, seconds=seconds, inputs=inputs, notes=notes)
     verdict.write(root / VERDICT)
     verdict.enforce(hint=HINT)
-    return f"{len(found)} of {many} objects differ; {len(checks)} checks hold"
+    return f"{len(changes)} of {count} objects differ; {len(checks)} checks hold"
 
 
-def renders(now: Rendering) -> list[Check]:
-    """Whether each target could be rendered: the number of its objects, or kustomize's own words."""
+def render_checks(after: Rendering) -> list[Check]:
+    """A check for each target that it renders: the number of its objects, or kustomize's error."""
     return [
-        Check(name=f"kustomize build {env}", value=one if isinstance(one, str) else f"{len(one)} objects",
-              limit="ends well, with objects", ok=not isinstance(one, str) and len(one) > 0)
-        for env, one in now.items()
+        Check(name=f"kustomize build {env}", value=objects if isinstance(objects, str) else f"{len(objects)} objects",
+              limit="ends well, with objects", ok=not isinstance(objects, str) and len(objects) > 0)
+        for env, objects in after.items()
     ]  # fmt: skip
 
 
-def described(before: Rendering, now: Rendering, found: Sequence[Change]) -> dict[str, Any]:
-    """What a page needs to tell it: the changes, the hooks of each environment, and what could not be compared."""
-    hooks = {env: [f"{o['kind']} {o['metadata'].get('name')}" for o in one if object_diff.hooked(o)]
-             for env, one in now.items() if env not in BY_HAND and not isinstance(one, str)}  # fmt: skip
+def notes_of(before: Rendering, after: Rendering, changes: Sequence[Change]) -> dict[str, Any]:
+    """The record's notes: the changes, the hooks of each environment, and the targets that could not be compared."""
+    hooks = {env: [f"{o['kind']} {o['metadata'].get('name')}" for o in objects if object_diff.hooked(o)]
+             for env, objects in after.items() if env not in BY_HAND and not isinstance(objects, str)}  # fmt: skip
     return {
-        "envs": [env for env in now if env not in BY_HAND],
+        "envs": [env for env in after if env not in BY_HAND],
         "hooks": hooks,
-        "unknown": [env for env in now if isinstance(now[env], str) or isinstance(before.get(env), str)],
-        "objects": len(found),
-        "changes": [asdict(one) for one in found[:MAX_CHANGES]],
+        "unknown": [env for env in after if isinstance(after[env], str) or isinstance(before.get(env), str)],
+        "objects": len(changes),
+        "changes": [asdict(one) for one in changes[:MAX_CHANGES]],
     }

@@ -1,4 +1,4 @@
-"""Kubernetes objects as kustomize prints them, and what differs between two renderings of them. Pure."""
+"""Compare Kubernetes objects, as kustomize prints them, between two renderings."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from slipway.core.text import printable
 
 HOOKS = ("argocd.argoproj.io/hook", "helm.sh/hook")
 HASHED = re.compile("-[2456789bcdfghkmt]{10}$")
-"""What kustomize's generators put behind a name."""
+"""The suffix that kustomize's generators append to a name."""
 DIGEST = re.compile("(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 KEYS = ("name", "mountPath", "key", "containerPort", "port")
-"""By which of its entries a list's item is known: the first that tells them apart."""
+"""Keys that may identify a list's items: the first one by which all of them differ."""
 WORKLOADS = ("Deployment", "Rollout", "StatefulSet", "DaemonSet", "ReplicaSet")
 """Kinds that replace their pods when their template changes."""
 MAX_FIELDS, MAX_VALUE = 25, 120
-"""Kept of one object, and of one value (in characters)."""
+"""Fields kept of one object, characters kept of one value."""
 Object = Mapping[str, Any]
 Rendering = Mapping[str, "list[Object] | str"]
-"""Objects by environment; words in place of them where it could not be rendered."""
+"""Objects by environment; an error as text in place of them where they could not be rendered."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One object that differs; `fields` are its paths, each with the value before and after (None: not there).
+    """One object that differs; `fields` are its paths, each with the value before and after (None: absent).
 
-    `hook`: Argo CD runs it, and does not compare it. `pods`: pods start, stop or are replaced by it.
+    `hook`: Argo CD runs the object, and does not compare it. `pods`: the change starts, stops or replaces pods.
     """
 
     env: str
@@ -45,76 +45,76 @@ class Change:
 
 
 def changes(before: Rendering, after: Rendering) -> list[Change]:
-    """What differs between two renderings, environment by environment. Pure."""
-    found = []
+    """The objects that differ between two renderings, environment by environment."""
+    results = []
     for env in dict.fromkeys([*after, *before]):
         old, new = before.get(env, []), after.get(env, [])
         if not isinstance(old, str) and not isinstance(new, str):
-            found += compare(old, new, env)
-    return found
+            results += compare(old, new, env)
+    return results
 
 
 def compare(before: Sequence[Object], after: Sequence[Object], env: str) -> list[Change]:
-    """The objects of `env` that differ, in the order of their names. Pure."""
-    old, new = known(before), known(after)
-    found = []
+    """The objects of `env` that differ, in the order of their names."""
+    old, new = by_name(before), by_name(after)
+    results = []
     for key in sorted(old.keys() | new.keys()):
         pair = (old.get(key), new.get(key))
         if pair[0] == pair[1]:
             continue
         _, kind, namespace, name = key
         what = "added" if pair[0] is None else "removed" if pair[1] is None else "changed"
-        old_one, new_one = (_open(one) if one else {} for one in pair)
-        told = differences(old_one, new_one) if what == "changed" else ()
-        seen = [(printable(path, MAX_VALUE), was, now) for path, was, now in told]
-        if len(seen) > MAX_FIELDS:
-            seen[MAX_FIELDS:] = [("…", None, f"and {len(seen) - MAX_FIELDS} more")]
-        hook = all(hooked(one) for one in pair if one)
-        pods = kind in WORKLOADS and template(pair[0]) != template(pair[1])
-        found.append(
-            Change(env=env, kind=kind, namespace=namespace, name=name, what=what, hook=hook, pods=pods, fields=seen)
+        old_object, new_object = (_hide_secret(each) if each else {} for each in pair)
+        rows = differences(old_object, new_object) if what == "changed" else ()
+        fields = [(printable(path, MAX_VALUE), old_value, new_value) for path, old_value, new_value in rows]
+        if len(fields) > MAX_FIELDS:
+            fields[MAX_FIELDS:] = [("…", None, f"and {len(fields) - MAX_FIELDS} more")]
+        hook = all(hooked(each) for each in pair if each)
+        pods = kind in WORKLOADS and pod_template(pair[0]) != pod_template(pair[1])
+        results.append(
+            Change(env=env, kind=kind, namespace=namespace, name=name, what=what, hook=hook, pods=pods, fields=fields)
         )
-    return found
+    return results
 
 
-def known(objects: Sequence[Object]) -> dict[tuple[str, str, str, str], Object]:
+def by_name(objects: Sequence[Object]) -> dict[tuple[str, str, str, str], Object]:
     """Objects by group, kind, namespace and name; a generated name without its hash, unless two would be one."""
     keys = [_key(one, short=True) for one in objects]
-    many = Counter(keys)
-    return {key if many[key] == 1 else _key(one, short=False): one for key, one in zip(keys, objects, strict=True)}
+    counts = Counter(keys)
+    return {key if counts[key] == 1 else _key(one, short=False): one for key, one in zip(keys, objects, strict=True)}
 
 
 def _key(one: Object, *, short: bool) -> tuple[str, str, str, str]:
-    kind, named = str(one.get("kind")), one["metadata"]
-    name = str(named.get("name"))
+    kind, metadata = str(one.get("kind")), one["metadata"]
+    name = str(metadata.get("name"))
     if short and kind in ("ConfigMap", "Secret"):
         name = HASHED.sub("", name)
-    return str(one.get("apiVersion")).rpartition("/")[0], kind, str(named.get("namespace") or ""), name
+    return str(one.get("apiVersion")).rpartition("/")[0], kind, str(metadata.get("namespace") or ""), name
 
 
-def template(one: Object | None) -> Any:
+def pod_template(one: Object | None) -> Any:
     """A workload's pod template; None without one."""
     spec = (one or {}).get("spec")
     return spec.get("template") if isinstance(spec, Mapping) else None
 
 
 def hooked(one: Object) -> bool:
-    """Whether Argo CD takes the object for a hook: run at a sync, never compared."""
-    notes = one["metadata"].get("annotations")
-    return isinstance(notes, Mapping) and any(name in notes for name in HOOKS)
+    """Return whether the object is a hook for Argo CD: run at a sync, never compared."""
+    annotations = one["metadata"].get("annotations")
+    return isinstance(annotations, Mapping) and any(name in annotations for name in HOOKS)
 
 
-def _open(one: Object) -> Object:
-    """The object with its values; of a Secret only whether they differ, for a page is read by everybody."""
+def _hide_secret(one: Object) -> Object:
+    """The object; a Secret's values can only be compared, because the report is public."""
     if one.get("kind") != "Secret":
         return one
-    shown = {name: one[name] for name in ("apiVersion", "kind", "type") if name in one}
-    return shown | {name: _Hidden(one[name]) for name in one if name not in shown}
+    open_fields = {name: one[name] for name in ("apiVersion", "kind", "type") if name in one}
+    return open_fields | {name: _Hidden(one[name]) for name in one if name not in open_fields}
 
 
 @dataclass(frozen=True)
 class _Hidden:
-    """A value that can be compared and not read."""
+    """A value that can be compared but not read."""
 
     value: Any
 
@@ -123,10 +123,13 @@ class _Hidden:
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, str | None, str | None]]:
-    """Where two values differ: path, before, after; named items of lists by their name, long text by its lines."""
+    """The paths at which two values differ, with the value before and after.
+
+    Items of lists are matched by one of KEYS, and texts of several lines are compared by line.
+    """
     if before == after:
         return
-    if isinstance(before, list) and isinstance(after, list) and (key := _keyed(before, after)):
+    if isinstance(before, list) and isinstance(after, list) and (key := _identifying_key(before, after)):
         old, new = ({f"[{item[key]}]": item for item in items} for items in (before, after))
         for name in dict.fromkeys([*old, *new]):
             yield from differences(old.get(name), new.get(name), path + name)
@@ -137,11 +140,11 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, 
     elif isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
         yield path, *_lines(before.splitlines(), after.splitlines())
     else:
-        yield path, shown(before), shown(after)
+        yield path, format_value(before), format_value(after)
 
 
-def _keyed(before: Sequence[Any], after: Sequence[Any]) -> str | None:
-    """The entry that names every item of both lists, each once."""
+def _identifying_key(before: Sequence[Any], after: Sequence[Any]) -> str | None:
+    """The key that identifies every item of both lists; None when no key of KEYS does."""
     for key in KEYS:
         if all(
             isinstance(item, Mapping) and isinstance(item.get(key), str | int) for item in [*before, *after]
@@ -151,21 +154,17 @@ def _keyed(before: Sequence[Any], after: Sequence[Any]) -> str | None:
 
 
 def _lines(before: Sequence[str], after: Sequence[str]) -> tuple[str | None, str | None]:
-    """Of two texts the lines that only one of them has."""
-    told = list(difflib.ndiff(before, after))
-    old, new = (" ⏎ ".join(line[2:].strip() for line in told if line.startswith(mark)) for mark in "-+")
-    return shown(old or None), shown(new or None)
+    """The lines that only one of two texts has."""
+    lines = list(difflib.ndiff(before, after))
+    old, new = (" ⏎ ".join(line[2:].strip() for line in lines if line.startswith(mark)) for mark in "-+")
+    return format_value(old or None), format_value(new or None)
 
 
-def shown(value: Any) -> str | None:
-    """A value for a reader: one short line, digests cut; None for what is not there."""
+def format_value(value: Any) -> str | None:
+    """A value as one short line with digests cut; None for None."""
     if value is None:
         return None
-    text = (
-        value
-        if isinstance(value, str)
-        else repr(value)
-        if isinstance(value, _Hidden)
-        else json.dumps(value, default=str)
-    )
+    if isinstance(value, _Hidden):
+        return repr(value)
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
     return printable(DIGEST.sub(r"\1…", text), MAX_VALUE)

@@ -20,13 +20,13 @@ class Pod(NamedTuple):
 
 
 def list_pods(namespace: str) -> list[Pod]:
-    """The service's pods, but for those that are on their way out."""
-    listed = json.loads(kubectl.run("-n", namespace, "get", "pods", "-l", LABEL, "-o", "json"))["items"]
-    return [parse(raw) for raw in listed if "deletionTimestamp" not in raw["metadata"]]
+    """The service's pods, without those that are being deleted."""
+    items = json.loads(kubectl.run("-n", namespace, "get", "pods", "-l", LABEL, "-o", "json"))["items"]
+    return [parse(raw) for raw in items if "deletionTimestamp" not in raw["metadata"]]
 
 
 def parse(raw: Mapping[str, Any]) -> Pod:
-    """A pod's object as the API server gives it; its image is the one of its container `serve`."""
-    images = [one["image"] for one in raw["spec"]["containers"] if one["name"] == "serve"]
-    states = {one["type"]: one["status"] for one in raw.get("status", {}).get("conditions") or ()}
+    """Read a pod object of the API server; its image is that of the container `serve`, else `none`."""
+    images = [each["image"] for each in raw["spec"]["containers"] if each["name"] == "serve"]
+    states = {each["type"]: each["status"] for each in raw.get("status", {}).get("conditions") or ()}
     return Pod(str(raw["metadata"]["name"]), images[0] if images else "none", states.get("Ready") == "True")

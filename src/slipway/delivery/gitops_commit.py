@@ -1,6 +1,6 @@
-"""A bump: one ledger line and one overlay's digest in one commit, on this branch, on main, or as a pull request.
+"""Write one ledger line and its overlay's digest in one commit: on this branch, on main, or as a pull request.
 
-A line says what it supersedes, so it is never merged: when main moves meanwhile, it is made anew on the new tip.
+A line names what it supersedes, so it is never merged: when main moves meanwhile, the line is made again on the new tip.
 """
 
 from __future__ import annotations
@@ -15,51 +15,72 @@ from pathlib import Path
 
 from slipway.cluster import kustomization
 from slipway.core import config, environment, git, ledger
-from slipway.delivery import gitops_commit, gitops_pull_request
+from slipway.delivery import gitops_pull_request
 from slipway.errors import CheckFailed, Inconclusive
 from slipway.github.client import Rest
 from slipway.reporting.markdown import escape
 
 BRANCH = gitops_pull_request.BASE
 MAIL = "41898282+github-actions[bot]@users.noreply.github.com"
-"""The bot's address, by which GitHub knows its commits."""
+"""The bot's address, by which GitHub recognises its commits."""
+MAX_REASON = 2000
+"""Characters of a reason, or of an AnalysisRun's message, that are kept."""
 Make = Callable[[str, list[ledger.Line]], ledger.Line | None]
+"""Makes the new line from the tip and the lines there; None when there is nothing to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommitResult:
-    """What a bump did: its commit, and where; no commit when there was nothing to do. `said` is a sentence."""
+    """The commit that was made, and where; no commit when there was nothing to do. `message` is a sentence."""
 
     commit: str | None = None
     branch: str | None = None
     pull_request: int | None = None
-    said: str = "nothing to do"
+    message: str = "nothing to do"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bump:
-    """What is to be written: `change` does it in a checkout and names the files; `of` is the digest or hash it is about."""
+class Plan:
+    """A commit to make: `write_files` writes its files into a checkout and returns their names.
 
-    change: Callable[[Path], list[str]]
-    of: str
+    `digest` is the hash (hexadecimal) of what it pins, after which its branch is named.
+    """
+
+    write_files: Callable[[Path], list[str]]
+    digest: str
     line: ledger.Line | None = None
 
 
-Plan = Callable[[str], Bump | None]
-"""What is to be written on this tip; None is nothing."""
+MakePlan = Callable[[str], Plan | None]
+"""Plans the commit on a tip; None when there is nothing to do."""
+
+
+def starting_tip(params: config.Params, *, push: bool, root: Path) -> str | None:
+    """The current tip of origin's main, for a change that is pushed; else None, and the working tree must be clean."""
+    if push:
+        return fetch_main(root, attempts=params.comment.attempts)
+    git.require_identity(root)
+    git.require_clean(root, leave="releases/")
+    return None
+
+
+def ledger_at(env: str, tip: str | None, root: Path) -> list[ledger.Line]:
+    """The ledger of `env` at `tip`, else that of the working tree."""
+    return ledger.read_at(env, tip, root) if tip else ledger.read(env, root)
 
 
 def write(
     env: str, make: Make, *, title: str, body: str = "", push: bool, params: config.Params, root: Path
 ) -> CommitResult:
-    """Ask `make(tip, lines)` for the line of `env` and commit it: here, or with `push` where release.mode says.
+    """Call `make(tip, lines)` for the line of `env` and commit it: here, or with `push` as release.mode is set.
 
-    `make` is asked again on every new tip of main; None is nothing to do, and it may raise CheckFailed.
+    `make` is called again on every new tip of main. It returns None for nothing to do, and may raise CheckFailed.
     """
 
-    def plan(tip: str) -> Bump | None:
+    def plan(tip: str) -> Plan | None:
         new = make(tip, ledger.read_at(env, tip, root) if push else ledger.read(env, root))
-        return Bump(change=partial(change, new), of=new.identity.rpartition(":")[2], line=new) if new else None
+        digest = new.identity.rpartition(":")[2] if new else ""
+        return Plan(write_files=partial(change, new), digest=digest, line=new) if new else None
 
     return apply(env, plan, title=title, body=body, push=push, params=params, root=root)
 
@@ -67,91 +88,94 @@ def write(
 def pin(
     file: Path, name: str, digest: str, *, title: str, push: bool, params: config.Params, root: Path
 ) -> CommitResult:
-    """Move the digest of the image `name` in `file`, which belongs to no environment, in a commit of its own."""
+    """Pin `digest` for the image `name` in `file`, which belongs to no environment, in a commit of its own."""
 
-    def plan(tip: str) -> Bump | None:
+    def plan(tip: str) -> Plan | None:
         before = git.file_at(tip, file.as_posix(), root=root) or ""
         if kustomization.read(before, name, where=file.as_posix()).digest == digest:
             return None
 
-        def change(work: Path) -> list[str]:
+        def write_files(work: Path) -> list[str]:
             return [kustomization.write_digest(work / file, name, digest).relative_to(work).as_posix()]
 
-        return Bump(change=change, of=digest.rpartition(":")[2])
+        return Plan(write_files=write_files, digest=digest.rpartition(":")[2])
 
     return apply(name, plan, title=title, body="", push=push, params=params, root=root)
 
 
 def apply(
-    name: str, plan: Plan, *, title: str, body: str, push: bool, params: config.Params, root: Path
+    name: str, make_plan: MakePlan, *, title: str, body: str, push: bool, params: config.Params, root: Path
 ) -> CommitResult:
-    """Commit what `plan` says: here, on main, or on a branch `bump/NAME-…` with a pull request."""
+    """Commit what `make_plan` returns: here, on main, or on a branch `bump/NAME-…` with a pull request."""
     require_author(root)
     if not push:
-        found = plan(git.commit(root=root))
-        return (
-            CommitResult(commit=commit(found.change(root), title=title, body=body, root=root), said="")
-            if found
-            else CommitResult()
-        )
+        plan = make_plan(git.commit(root=root))
+        if plan is None:
+            return CommitResult()
+        return CommitResult(commit=commit(plan.write_files(root), title=title, body=body, root=root), message="")
     if mode(name, params) == "direct":
-        return push_to_main(name, plan, title=title, body=body, attempts=params.comment.attempts, root=root)
-    return open_pull_request(name, plan, title=title, body=body, params=params, root=root)
+        return push_to_main(name, make_plan, title=title, body=body, attempts=params.comment.attempts, root=root)
+    return open_pull_request(name, make_plan, title=title, body=body, params=params, root=root)
 
 
 def mode(name: str, params: config.Params) -> str:
-    """How a bump of `name` lands: as release.mode says; production at a forge always as a pull request, for people merge it."""
+    """The way of a change of `name` to main: `direct` or `pull-request`, as release.mode is set.
+
+    On GitHub, production is always a pull request, because a person merges it.
+    """
     return "pull-request" if name == "production" and environment.github() else params.release.mode
 
 
-def push_to_main(name: str, plan: Plan, *, title: str, body: str, attempts: int, root: Path) -> CommitResult:
-    """One commit on the tip of origin's main, pushed; made anew when main moved or did not take it."""
-    said, tip = "", fetch_main(root, attempts=attempts)
+def push_to_main(
+    name: str, make_plan: MakePlan, *, title: str, body: str, attempts: int, root: Path
+) -> CommitResult:  # fmt: skip
+    """Push one commit on the tip of origin's main; make it again when main has moved or did not take it."""
+    problem, tip = "", fetch_main(root, attempts=attempts)
     for attempt in range(attempts):
-        if (found := plan(tip)) is None:
+        if (plan := make_plan(tip)) is None:
             return CommitResult()
         with scratch(name, tip, root) as work:
-            made = commit(found.change(work), title=title, body=body, root=work)
-        said = git.push(f"{made}:refs/heads/{BRANCH}", root=root)
-        tip = fetch_main(root, attempts=attempts) if said else made
-        if git.is_ancestor(made, tip, root=root):  # also when it arrived and no answer did
-            return CommitResult(commit=made, branch=BRANCH, said=f"pushed to {BRANCH} as {made[:12]}")
-        pause(attempt)
+            pushed = commit(plan.write_files(work), title=title, body=body, root=work)
+        problem = git.push(f"{pushed}:refs/heads/{BRANCH}", root=root)
+        tip = fetch_main(root, attempts=attempts) if problem else pushed
+        if git.is_ancestor(pushed, tip, root=root):  # also when it arrived, but the answer was lost
+            return CommitResult(commit=pushed, branch=BRANCH, message=f"pushed to {BRANCH} as {pushed[:12]}")
+        wait_before_retry(attempt)
     raise CheckFailed(
-        f"bump: {BRANCH} did not take the commit in {attempts} attempts: {said}",
+        f"bump: {BRANCH} did not take the commit in {attempts} attempts: {problem}",
         hint="is it protected? set release.mode to pull-request in params.yaml",
     )
 
 
 def open_pull_request(
-    name: str, plan: Plan, *, title: str, body: str, params: config.Params, root: Path
+    name: str, make_plan: MakePlan, *, title: str, body: str, params: config.Params, root: Path
 ) -> CommitResult:
-    """One commit on a branch of the digest's own, as a pull request; what is there of an earlier run is used."""
+    """Commit on a branch named after the digest and open its pull request; what an earlier run left is used again."""
     tip = fetch_main(root, attempts=params.comment.attempts)
-    if (found := plan(tip)) is None:
+    if (plan := make_plan(tip)) is None:
         return CommitResult()
-    branch, forge = f"bump/{name}-{found.of[:12]}", environment.github()
+    branch, actions = f"bump/{name}-{plan.digest[:12]}", environment.github()
     with scratch(name, tip, root) as work:
-        names = found.change(work)
-        if forge:
+        names = plan.write_files(work)
+        if actions:
             files = {path: (work / path).read_bytes().decode("utf-8") for path in names}
-            given = gitops_pull_request.Proposal(
-                name=name, line=found.line, branch=branch, tip=tip, files=files, title=title, body=body
+            proposal = gitops_pull_request.Proposal(
+                name=name, line=plan.line, branch=branch, tip=tip, files=files, title=title, body=body
             )
-            with Rest(forge.api, forge.repository, forge.token, attempts=params.comment.attempts,
-                      timeout_seconds=params.comment.timeout_seconds) as api:  # fmt: skip
-                made, number, said = gitops_pull_request.write(api, given, actions=forge, root=root)
-            return CommitResult(commit=made, branch=branch, pull_request=number, said=said)
-        made = commit(names, title=title, body=body, root=work)
-    if said := git.push(f"+{made}:refs/heads/{branch}", root=root):
-        raise CheckFailed(f"bump: {branch} was not taken: {said}", hint="git push, with the rights to it")
+            with Rest(actions.api, actions.repository, actions.token, attempts=params.comment.attempts,
+                      timeout_seconds=params.comment.timeout_seconds) as client:  # fmt: skip
+                sha, number, message = gitops_pull_request.write(client, proposal, actions=actions, root=root)
+            return CommitResult(commit=sha, branch=branch, pull_request=number, message=message)
+        sha = commit(names, title=title, body=body, root=work)
+    if problem := git.push(f"+{sha}:refs/heads/{branch}", root=root):
+        raise CheckFailed(f"bump: {branch} was not taken: {problem}", hint="git push, with the rights to it")
     url = git.web_url(root)
-    where = f"{url}/compare/{BRANCH}...{branch}?expand=1" if url else f"{branch} into {BRANCH}"
-    return CommitResult(commit=made, branch=branch, said=f"pushed {branch}; open its pull request by hand: {where}")
+    place = f"{url}/compare/{BRANCH}...{branch}?expand=1" if url else f"{branch} into {BRANCH}"
+    return CommitResult(commit=sha, branch=branch, message=f"pushed {branch}; open its pull request by hand: {place}")
 
 
 def require_author(root: Path) -> None:
-    """ConfigError when Git does not know who commits; in a workflow's step, whose Git knows nobody, the bot does."""
+    """ConfigError when Git has no author to commit as; in a workflow's step without one, it becomes GitHub's bot."""
     if environment.github() and not git.run("config", "--default", "", "--get", "user.email", root=root):
         git.run("config", "user.name", gitops_pull_request.BOT, root=root)
         git.run("config", "user.email", MAIL, root=root)
@@ -159,66 +183,47 @@ def require_author(root: Path) -> None:
 
 
 def fetch_main(root: Path, *, attempts: int) -> str:
-    """The tip of origin's main, as it is now; Inconclusive when origin does not answer."""
-    said = ""
+    """Fetch the tip of origin's main; Inconclusive when origin does not answer."""
+    problem = ""
     for attempt in range(attempts):
-        if not (said := git.fetch(BRANCH, root=root)):
+        if not (problem := git.fetch(BRANCH, root=root)):
             return git.commit(f"origin/{BRANCH}", root=root)
-        pause(attempt)
+        wait_before_retry(attempt)
     raise Inconclusive(
-        f"bump: origin did not answer in {attempts} attempts: {said}", hint="nothing was changed; run it again"
+        f"bump: origin did not answer in {attempts} attempts: {problem}", hint="nothing was changed; run it again"
     )
 
 
-def pause(attempt: int) -> None:
-    """Longer each time, and by chance: two that race must not meet again."""
+def wait_before_retry(attempt: int) -> None:
+    """Sleep longer after each attempt, for a random time: two writers that race must not meet again."""
     time.sleep(random.uniform(0.5, 1.0) * min(0.1 * 2**attempt, 5.0))  # noqa: S311 - no secret
 
 
-def scratch(env: str, tip: str, root: Path) -> AbstractContextManager[Path]:
-    """A checkout of `tip` beside the working tree."""
-    return git.worktree(tip, environment.cache_home(root) / f"bump-{env}", root=root)
+def scratch(name: str, tip: str, root: Path) -> AbstractContextManager[Path]:
+    """A checkout of `tip` next to the working tree, removed when the block ends."""
+    return git.worktree(tip, environment.cache_home(root) / f"bump-{name}", root=root)
 
 
 def change(new: ledger.Line, root: Path) -> list[str]:
-    """Write the line, and the digest where there is an image; the names of the changed files."""
-    changed = [ledger.append(new, root)]
+    """Write the line, and the digest when it has an image; returns the names of the changed files."""
+    paths = [ledger.append(new, root)]
     if new.image:
-        changed.append(
-            kustomization.write_digest(kustomization.path(new.env, root), "serve", new.image.rpartition("@")[2])
-        )
-    return [path.relative_to(root).as_posix() for path in changed]
+        overlay = kustomization.path(new.env, root)
+        paths.append(kustomization.write_digest(overlay, "serve", new.image.rpartition("@")[2]))
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def commit(names: list[str], *, title: str, body: str, root: Path) -> str:
-    """Those files as one commit of the checkout at `root`; its hash."""
+    """Commit the named files in the checkout at `root`; returns the commit's hash."""
     git.run("add", "--", *names, root=root)
-    said = [word for part in (title, body) if part for word in ("-m", part)]
-    git.run("commit", "-q", *said, "--", *names, root=root)
+    paragraphs = [option for text in (title, body) if text for option in ("-m", text)]
+    git.run("commit", "-q", *paragraphs, "--", *names, root=root)
     return git.commit(root=root)
 
 
-MAX_REASON = 2000
-"""Characters of a reason or of an AnalysisRun's words that are kept."""
-
-
-def starting_tip(params: config.Params, *, push: bool, root: Path) -> str | None:
-    """The tip of main as it is now, where a change will be pushed; None for the working tree, which must be clean."""
-    if push:
-        return gitops_commit.fetch_main(root, attempts=params.comment.attempts)
-    git.require_identity(root)
-    git.require_clean(root, leave="releases/")
-    return None
-
-
-def ledger_at(env: str, tip: str | None, root: Path) -> list[ledger.Line]:
-    """The ledger at `tip`, or the working tree's."""
-    return ledger.read_at(env, tip, root) if tip else ledger.read(env, root)
-
-
-def write_step_summary(said: str) -> str:
-    """Also on the run's page, in a workflow."""
+def write_step_summary(message: str) -> str:
+    """Append `message` to the workflow run's page, when there is one; returns it."""
     if summary := environment.step_summary():
         with summary.open("a", encoding="utf-8") as file:
-            file.write(f"{escape(said, 1000)}\n")
-    return said
+            file.write(f"{escape(message, 1000)}\n")
+    return message

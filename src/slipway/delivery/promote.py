@@ -1,10 +1,9 @@
-"""`promote`: production takes what staging ran and judged, with the evidence, and nothing else."""
+"""`promote`: move production to the image that staging ran and judged, and quote the evidence."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,34 +20,38 @@ CARD = Path("reports/model_card.md")
 MAX_CARD = 20_000
 """Characters of the card in a pull request's text."""
 MAX_FIELDS = 5
-"""Of an object that changes."""
+"""Fields listed of an object that changes."""
 
 
-def line(staged: ledger.Line, before: ledger.Line | None, *, at: datetime, proof: Mapping[str, Any]) -> ledger.Line:
-    """Staging's line as production's next one, with the evidence as it is quoted."""
+def make_line(
+    staged: ledger.Line, before: ledger.Line | None, *, at: datetime, proof: Mapping[str, Any]
+) -> ledger.Line:
+    """Production's next line: a copy of staging's with the evidence `proof`."""
     update = {"at": at, "env": "production", "action": "promote", "evidence": dict(proof),
               "supersedes": before.identity if before else None}  # fmt: skip
     return staged.model_copy(update=update)
 
 
-def refuse(new: ledger.Line, lines: list[ledger.Line], *, root: Path) -> None:
-    """CheckFailed when `new` is older than, or beside, what production ran, or was rolled back there."""
+def require_promotable(new: ledger.Line, lines: list[ledger.Line], *, root: Path) -> None:
+    """CheckFailed when `new` is not newer than all that production ran, or was rolled back there."""
     policy_rules.require_newer_commit(new.commit, lines, chapter="promote", root=root)
     policy_rules.refuse_withdrawn(new, lines, chapter="promote")
 
 
-def body(new: ledger.Line, before: ledger.Line | None, *, manifests: str | None = None, card: str | None = None) -> str:
-    """The pull request's text: verdicts with their sources, metrics, what changes in the cluster, the card. Pure.
+def pull_request_body(
+    new: ledger.Line, before: ledger.Line | None, *, manifests: str | None = None, card: str | None = None
+) -> str:
+    """The pull request's body: verdicts with their sources, metrics, changes in the cluster, the model's card.
 
-    `manifests` is the difference of the rendered manifests, Markdown; None when it could not be rendered.
+    `manifests` is the difference of the rendered manifests in Markdown; None when they could not be rendered.
     """
-    now = f"it runs `{before.bento}` of commit `{before.commit[:12]}`" if before else "it runs nothing yet"
+    current = f"it runs `{before.bento}` of commit `{before.commit[:12]}`" if before else "it runs nothing yet"
     parts = [
         f"Moves production to `{new.bento}` of commit `{new.commit[:12]}`"
-        f"{f' (#{new.pull_request})' if new.pull_request else ''}; {now}.",
-        *_waived(new.evidence or {}),
-        table(["gate", "verdict", "from"], _verdicts(new)),
-        table(["metric", ">production", ">this one"], _metrics(new, before)),
+        f"{f' (#{new.pull_request})' if new.pull_request else ''}; {current}.",
+        *_waiver_warning(new.evidence or {}),
+        table(["gate", "verdict", "from"], _verdict_rows(new)),
+        table(["metric", ">production", ">this one"], _metric_rows(new, before)),
         manifests if manifests else "The rendered manifests were not compared: kustomize is not here.",
         details("The model's card", card)
         if card
@@ -58,8 +61,8 @@ def body(new: ledger.Line, before: ledger.Line | None, *, manifests: str | None 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _waived(proof: Mapping[str, Any]) -> list[str]:
-    """A waiver, so that nobody can overlook it."""
+def _waiver_warning(proof: Mapping[str, Any]) -> list[str]:
+    """A warning that quotes the waiver, if there is one."""
     if "waiver" not in proof:
         return []
     return [
@@ -68,43 +71,44 @@ def _waived(proof: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _verdicts(new: ledger.Line) -> list[list[str]]:
-    """A row a gate; the load verdict with whom it comes from, when, and its numbers where the source has them."""
+def _verdict_rows(new: ledger.Line) -> list[list[str]]:
+    """One row per gate; the load verdict first, with its source, time, and the numbers that the source has."""
     rows = [[chapter, f"{MARKS[word]} {word}", "the release"] for chapter, word in sorted(new.verdicts.items())]
     proof = new.evidence or {}
     if "load" not in proof:
         return rows
     numbers = [f"p95 {figure(proof['p95_ms'])} ms"] if proof.get("p95_ms") is not None else []
     numbers += [f"{proof['requests']:,} requests"] if proof.get("requests") else []
-    where = {"machine": "reports/load.json", "cluster": "the gate's log", "status": "the commit status"}
-    said = [where.get(str(proof.get("by")), "?"), f"staging at `{str(proof['commit'])[:12]}`" if proof.get("commit") else "",
-            str(proof.get("at", ""))[:16].replace("T", " ") + " UTC", *numbers]  # fmt: skip
+    sources = {"machine": "reports/load.json", "cluster": "the gate's log", "status": "the commit status"}
+    commit = f"staging at `{str(proof['commit'])[:12]}`" if proof.get("commit") else ""
+    at = str(proof.get("at", ""))[:16].replace("T", " ") + " UTC"
+    notes = [sources.get(str(proof.get("by")), "?"), commit, at, *numbers]
     word = proof["load"]
-    return [["load", f"{MARKS.get(word, '❔')} {escape(word)}", ", ".join(filter(None, said))], *rows]
+    return [["load", f"{MARKS.get(word, '❔')} {escape(word)}", ", ".join(filter(None, notes))], *rows]
 
 
-def _metrics(new: ledger.Line, before: ledger.Line | None) -> list[list[str]]:
+def _metric_rows(new: ledger.Line, before: ledger.Line | None) -> list[list[str]]:
     old = before.metrics if before else {}
     return [[escape(k), figure(old[k]) if k in old else "–", figure(value)] for k, value in new.metrics.items()]
 
 
-def proof(
-    staged: ledger.Line, params: config.Params, *, source: str, root: Path, at: datetime, given: Actions | None
+def quote_evidence(
+    staged: ledger.Line, params: config.Params, *, source: str, root: Path, at: datetime, actions: Actions | None
 ) -> dict[str, Any]:
-    """What the production line quotes: the evidence of `source`, when it holds; CheckFailed or Inconclusive when not."""
-    with evidence.github_client(source, params, given) as client:
-        found = evidence.find(source, params, staged, root=root, client=client)
-    return evidence.require_pass(found, evidence.digest(staged), now=at, limits=params.release).record()
+    """The evidence of `source` as the production line quotes it; CheckFailed or Inconclusive when it is no fresh pass."""
+    with evidence.github_client(source, params, actions) as client:
+        current = evidence.find(source, params, staged, root=root, client=client)
+    return evidence.require_pass(current, evidence.digest(staged), now=at, limits=params.release).record()
 
 
 def run(
     params: config.Params, *, source: str | None = None, waive: str | None = None, push: bool = False,
-    given: Actions | None = None, root: Path = Path(),
+    actions: Actions | None = None, root: Path = Path(),
 ) -> str:  # fmt: skip
-    """Staging's newest line and the evidence about it → production's, with its overlay; one commit or pull request.
+    """Write staging's newest line and the evidence about it to production's ledger and overlay; one commit or pull request.
 
-    `source` is where evidence is looked for (default: this machine for a line without an image, else the commit
-    status); `waive` is a reason to go without, which code owners must approve.
+    `source` is where evidence is read from (default: see `default_evidence_source`); `waive` is the reason to go
+    without evidence, which code owners must approve.
     """
     root = root.resolve()
     tip = gitops_commit.starting_tip(params, push=push, root=root)
@@ -114,81 +118,83 @@ def run(
         raise CheckFailed("promote: staging never ran anything", hint="slipway release")
     if before and before.identity == new.identity:
         return gitops_commit.write_step_summary(f"production already has {before.bento}: nothing to promote")
-    refuse(new, lines, root=root)
+    require_promotable(new, lines, root=root)
     if waive is not None:
-        quoted = waiver(waive, params, push=push)
+        quoted = quote_waiver(waive, params, push=push)
     else:
-        quoted = proof(new, params, source=source or default_evidence_source(new), root=root, at=at, given=given)
+        origin = source or default_evidence_source(new)
+        quoted = quote_evidence(new, params, source=origin, root=root, at=at, actions=actions)
 
-    proposed = line(new, before, at=at, proof=quoted)
+    proposed = make_line(new, before, at=at, proof=quoted)
     text = f"Evidence: {json.dumps(quoted, ensure_ascii=False)}"
     if tip and gitops_commit.mode("production", params) == "pull-request":
-        text = body(proposed, before, manifests=changes(proposed, tip, root), card=card(new, root))
+        preview = manifest_changes(proposed, tip, root)
+        text = pull_request_body(proposed, before, manifests=preview, card=model_card(new, root))
     make = line_factory(new, at=at, quoted=quoted, root=root)
-    done = gitops_commit.write("production", make, title=f"Promote {new.bento} to production", body=text, push=push,
-                      params=params, root=root)  # fmt: skip
-    if done.commit is None:
+    result = gitops_commit.write("production", make, title=f"Promote {new.bento} to production", body=text, push=push,
+                                 params=params, root=root)  # fmt: skip
+    if result.commit is None:
         return gitops_commit.write_step_summary(f"production has {new.bento} by now: nothing to promote")
     verdict = f"load verdict {quoted['load']}" if "load" in quoted else "WAIVED"
-    return gitops_commit.write_step_summary(
-        f"production ← {new.bento}, {verdict}" + (f"; {done.said}" if done.said else "")
-    )
+    message = f"; {result.message}" if result.message else ""
+    return gitops_commit.write_step_summary(f"production ← {new.bento}, {verdict}{message}")
 
 
 def line_factory(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any], root: Path) -> gitops_commit.Make:
-    """What makes production's line on each new tip of main; CheckFailed once staging runs something else there."""
+    """A function that makes production's line on a tip of main; it raises CheckFailed once staging runs another image."""
 
     def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
-        now, last = ledger.newest(ledger.read_at("staging", tip, root)), ledger.newest(lines)
+        current, last = ledger.newest(ledger.read_at("staging", tip, root)), ledger.newest(lines)
         if last and last.identity == staged.identity:
             return None
-        if now is None or now.identity != staged.identity:
+        if current is None or current.identity != staged.identity:
             raise CheckFailed(
-                f"promote: staging has moved on from {staged.bento} to {now.bento if now else 'nothing'} meanwhile",
+                f"promote: staging has moved on from {staged.bento} to {current.bento if current else 'nothing'} meanwhile",
                 hint="slipway promote",
             )
-        refuse(staged, lines, root=root)
-        return line(staged, last, at=at, proof=quoted)
+        require_promotable(staged, lines, root=root)
+        return make_line(staged, last, at=at, proof=quoted)
 
     return make
 
 
 def default_evidence_source(staged: ledger.Line) -> str:
-    """Where evidence about a line is looked for when nobody says."""
+    """The source of evidence when none is named: the commit status of an image, this machine's report without one."""
     return "status" if staged.image else "machine"
 
 
-def waiver(reason: str, params: config.Params, *, push: bool) -> dict[str, Any]:
-    """What a line without evidence quotes. CheckFailed where no pull request would ask the code owners."""
-    why = " ".join(reason.split())[: gitops_commit.MAX_REASON]
-    if not why:
-        raise ConfigError("promote: the waiver has no reason, limit: a sentence", hint="--waive 'why'")
+def quote_waiver(reason: str, params: config.Params, *, push: bool) -> dict[str, Any]:
+    """The waiver that a line without evidence quotes; CheckFailed when no pull request would ask the code owners."""
+    sentence = " ".join(reason.split())[: gitops_commit.MAX_REASON]
+    if not sentence:
+        raise ConfigError("promote: the waiver has no reason", allowed="a sentence", hint="--waive 'why'")
     if push and gitops_commit.mode("production", params) == "direct":
         raise CheckFailed(
-            "promote: a waiver is for code owners to approve, and release.mode is direct, limit: pull-request",
+            "promote: a waiver is for code owners to approve, and release.mode is direct",
+            allowed="pull-request",
+            value="direct",
             hint="set release.mode: pull-request; or commit without --push and open a pull request",
         )
-    return {"waiver": why}
+    return {"waiver": sentence}
 
 
-def changes(new: ledger.Line, tip: str, root: Path) -> str | None:
-    """What the promotion would change in the cluster, as Markdown; None where it cannot be rendered.
+def manifest_changes(new: ledger.Line, tip: str, root: Path) -> str | None:
+    """The changes that the promotion would make in the cluster, as Markdown; None when they cannot be rendered.
 
-    It is committed beside the working tree, on no branch, for only commits are rendered.
+    Only commits are rendered, so the promotion is committed in a scratch checkout, on no branch.
     """
     try:
         with gitops_commit.scratch("preview", tip, root) as work:
             head = gitops_commit.commit(gitops_commit.change(new, work), title="Preview", body="", root=work)
-        found = manifests.diff(tip, head, root=root)
+        changed = manifests.diff(tip, head, root=root)
     except ConfigError:
         return None
-    rows = [[escape(cell) for cell in row] for row in sections.change_rows([asdict(one) for one in found], MAX_FIELDS)]
-    named = ["object", "field", ""]
-    return table(named, rows) if rows else "The rendered manifests do not change."
+    rows = [[escape(cell) for cell in row] for row in sections.change_rows(changed, MAX_FIELDS)]
+    return table(["object", "field", ""], rows) if rows else "The rendered manifests do not change."
 
 
-def card(new: ledger.Line, root: Path) -> str | None:
-    """The model's card, when this checkout has written one, and it is about this very model."""
+def model_card(new: ledger.Line, root: Path) -> str | None:
+    """The model's card in reports/, when it is about this line's model; else None."""
     path = root / CARD
     text = path.read_text(encoding="utf-8")[:MAX_CARD] if path.exists() else ""
     return text if new.model_sha256 in text else None

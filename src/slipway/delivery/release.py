@@ -1,4 +1,4 @@
-"""`release`: what was packaged becomes staging's newest ledger line, in one commit; never backwards."""
+"""`release`: write the packaged bento as staging's newest ledger line, in one commit; never backwards."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from slipway.errors import CheckFailed, DataError
 
 IMAGE = Path("reports/image.json")
 RECIPE = ("Dockerfile", ".dockerignore", "requirements/serve.lock")
-"""What an image is made of beside the bento."""
-GATE = Path("k8s/components/gate/kustomization.yaml")
+"""Files, next to the bento, that an image is built from."""
 WRITTEN = ("--", ".", ":(exclude)releases", ":(exclude)k8s/overlays", ":(exclude)k8s/components/gate")
-"""Every file but those that machines write."""
+"""Arguments of `git diff`: all files but those that machines write."""
 PROSE = ("*.md", ".github/**/*.md", "docs/**", "dev/docs/**", "dev/figures/**", "LICENSE")
 ASIDE = tuple(f":(exclude,glob){name}" for name in ("releases/**", "k8s/overlays/**", "k8s/components/gate/**", *PROSE))
-"""What machines write, and prose: a commit of nothing else brings nothing to release."""
+"""Excludes what machines write, and prose: a commit of nothing else gives nothing to release."""
 
 
-def line(
+def make_line(
     *, env: str, at: datetime, bento: Mapping[str, Any], commit: str, before: ledger.Line | None,
     metrics: Mapping[str, Any], verdicts: Mapping[str, str], run: str | None, hashes: Mapping[str, str],
     pull_request: int | None = None,
 ) -> ledger.Line:  # fmt: skip
-    """The new line of `env`; a pure function of what is known at the moment `at` (UTC)."""
+    """The new line of `env`, at the time `at` (UTC)."""
     return ledger.Line.model_validate({
         "at": at, "env": env, "action": "release", "image": bento.get("image"), "bento": bento["bento"],
         "bento_sha256": bento["bento_sha256"], "model_sha256": bento["model_sha256"], **hashes, "commit": commit,
@@ -40,43 +39,45 @@ def line(
 
 
 def require_verdicts_and_newer(new: ledger.Line, lines: list[ledger.Line], *, root: Path) -> None:
-    """CheckFailed when a verdict is missing or no pass, or the source commit is older than one already released."""
+    """CheckFailed when a required verdict is not pass, or the source commit is not newer than all released ones."""
     for chapter in REQUIRED_VERDICTS:
         word = new.verdicts.get(chapter)
         if word != "pass":
             raise CheckFailed(
-                f"release: the verdict of {chapter} is {word or 'missing'}, limit: pass",
+                f"release: the verdict of {chapter} is {word or 'missing'}",
+                allowed="pass",
+                value=word,
                 hint=f"slipway {chapter}",
             )
     require_newer_commit(new.commit, lines, chapter="release", root=root)
 
 
-def verdicts(root: Path) -> dict[str, str]:
-    """The words of the verdicts in reports/, by chapter."""
-    found = {}
+def read_verdicts(root: Path) -> dict[str, str]:
+    """The words of the required verdicts in reports/, by chapter; one that is not there is left out."""
+    words = {}
     for chapter in REQUIRED_VERDICTS:
         path = root / "reports" / f"{chapter}.json"
         if path.exists():
-            found[chapter] = str(files.read_json(path)["verdict"])
-    return found
+            words[chapter] = str(files.read_json(path)["verdict"])
+    return words
 
 
 def judged_bento(root: Path) -> dict[str, Any]:
-    """The bento of reports/package.json; DataError unless its model and the judged one are those of models/."""
+    """The notes of reports/package.json; DataError unless the packaged and the judged model are that of models/."""
     bento: dict[str, Any] = files.read_json(root / "reports/package.json", hint="slipway package")["notes"]
-    now = files.sha256(root / "models/model.onnx")
+    model = files.sha256(root / "models/model.onnx")
     judged = files.read_json(root / "reports/judge.json", hint="slipway judge")["inputs"]["challenger"]
-    for what, sha, verb in (("packaged", bento["model_sha256"], "package"), ("judged", judged, "judge")):
-        if sha != now:
+    for adjective, sha, verb in (("packaged", bento["model_sha256"], "package"), ("judged", judged, "judge")):
+        if sha != model:
             raise DataError(
-                f"release: the {what} model is {sha[:12]}, models/model.onnx is {now[:12]}",
+                f"release: the {adjective} model is {sha[:12]}, models/model.onnx is {model[:12]}",
                 hint=f"slipway {verb}",
             )
     return bento
 
 
 def require_proof(root: Path) -> None:
-    """DataError unless reports/prove.json is about HEAD's files, the ledgers aside: another commit's lock proves nothing."""
+    """DataError unless reports/prove.json is about HEAD's files; what machines write may differ."""
     commit = str(files.read_json(root / "reports/prove.json", hint="slipway prove")["inputs"].get("commit"))
     changed = git.run("diff", "--name-only", commit, "HEAD", *WRITTEN, root=root).splitlines()
     if changed:
@@ -86,66 +87,68 @@ def require_proof(root: Path) -> None:
         )
 
 
-def tracked(lock: str, root: Path) -> str | None:
-    """The MLflow run of this dvc.lock as `track` wrote it down; None when it was not tracked here."""
+def mlflow_run(lock: str, root: Path) -> str | None:
+    """The MLflow run that `track` recorded for this dvc.lock (by its SHA-256); None when it was not tracked here."""
     path = root / "reports/track.json"
     record = files.read_json(path) if path.exists() else {}
     return str(record["run"]) if record.get("lock_sha256") == lock else None
 
 
-def write(new: ledger.Line, *, title: str, root: Path) -> str:
-    """Append and commit here, the overlay's digest in the same commit. Returns the commit."""
-    return gitops_commit.commit(gitops_commit.change(new, root), title=title, body="", root=root)
-
-
 def commits_with_same_source(root: Path) -> set[str]:
-    """HEAD and the commits of main before it, back to the newest that changes more than prose or what machines write."""
+    """HEAD and its first parents, back to the newest that changes more than prose or files that machines write."""
     last = git.run("log", "-1", "--first-parent", "--format=%H", "HEAD", "--", ".", *ASIDE, root=root)
     since = git.run("rev-list", "--first-parent", f"{last}..HEAD", root=root).split() if last else []
     return {last or git.commit(root=root), *since}
 
 
 def reason_to_skip(root: Path) -> str | None:
-    """Why there is nothing to build and release at HEAD; None when there is. Cheap: it looks at files of Git alone."""
+    """Why there is nothing to build and release at HEAD; None when there is. Reads only files and Git, so it is cheap."""
     file = kustomization.path("staging", root)
     name = kustomization.read(file.read_text(encoding="utf-8")).new_name if file.exists() else ""
     if name.partition("/")[0].partition(":")[0] in ("", "localhost"):
-        where = f"staging's overlay takes images from {name}" if name else "staging has no overlay"
-        return (
-            f"skipped: {where}, so no registry is configured; set newName in {kustomization.path('staging').as_posix()}"
-        )
+        source = f"staging's overlay takes images from {name}" if name else "staging has no overlay"
+        overlay = kustomization.path("staging").as_posix()
+        return f"skipped: {source}, so no registry is configured; set newName in {overlay}"
     return already_released(ledger.read("staging", root), root)
 
 
 def already_released(lines: Sequence[ledger.Line], root: Path) -> str | None:
-    """What staging already had of HEAD's source, as a sentence; None when it never had it.
+    """A message when staging has already run HEAD's source, else None.
 
-    So nothing that was rolled back comes again by itself, neither by the rollback's own push: that takes newer source.
+    So a bento that was rolled back is not released again by itself, for example by the rollback's own push.
     """
-    ours = commits_with_same_source(root)
-    if (found := next((old for old in reversed(lines) if old.commit in ours), None)) is None:
+    commits = commits_with_same_source(root)
+    if (released := next((old for old in reversed(lines) if old.commit in commits), None)) is None:
         return None
-    if found is not lines[-1] and found.identity != lines[-1].identity:
-        return f"staging had {found.bento} of this source already, and runs {lines[-1].bento} now: nothing to release"
-    return f"staging already has {found.bento}: nothing to release"
+    if released is not lines[-1] and released.identity != lines[-1].identity:
+        return (
+            f"staging had {released.bento} of this source already, and runs {lines[-1].bento} now: nothing to release"
+        )
+    return f"staging already has {released.bento}: nothing to release"
 
 
 def pushed_image(bento: Mapping[str, Any], root: Path) -> tuple[str | None, str]:
-    """The image of reports/image.json and the commit it was built of; None when it is of another bento, or was never built."""
+    """The image of reports/image.json and the commit it was built from; None and "" when it does not hold `bento`."""
     path = root / IMAGE
     record = files.read_json(path, hint="slipway image") if path.exists() else {}
-    ours = record.get("bento_sha256") == bento["bento_sha256"]
-    return (str(record["image"]), str(record.get("commit"))) if ours else (None, "")
+    if record.get("bento_sha256") != bento["bento_sha256"]:
+        return None, ""
+    return str(record["image"]), str(record.get("commit"))
 
 
-def require_image_of_commit(image: str | None, built: str, commit: str) -> None:
-    """DataError when the image was built of another commit than is released: its labels would contradict the line."""
-    if image and built != commit:
-        raise DataError(f"release: the image is of commit {built[:12]}, limit: {commit[:12]}", hint="slipway image")
+def require_image_of_commit(image: str | None, image_commit: str, commit: str) -> None:
+    """DataError when the image was built from another commit than the released one: its labels would contradict the line."""
+    if image and image_commit != commit:
+        raise DataError(
+            f"release: the image is of commit {image_commit[:12]}",
+            allowed=commit[:12],
+            value=image_commit,
+            hint="slipway image",
+        )
 
 
 def is_released(before: ledger.Line | None, bento: Mapping[str, Any], *, root: Path) -> bool:
-    """Whether the environment has it already: the same bento, and built by the same recipe."""
+    """Return whether the line `before` has the same bento, and its image was built from the same RECIPE."""
     if before is None or before.bento_sha256 != bento["bento_sha256"]:
         return False
     recipes = [[git.file_at(at, name, root=root) for name in RECIPE] for at in (before.commit, "HEAD")]
@@ -153,7 +156,7 @@ def is_released(before: ledger.Line | None, bento: Mapping[str, Any], *, root: P
 
 
 def require_merged(commit: str, tip: str, *, root: Path) -> None:
-    """CheckFailed when the commit is not on the branch that the line goes to: what was never merged is not released."""
+    """CheckFailed when the commit is not on main, whose tip is `tip`: only merged commits are released."""
     if not git.is_ancestor(commit, tip, root=root):
         raise CheckFailed(
             f"release: commit {commit[:12]} is not on main, whose tip is {tip[:12]}", hint="merge it first"
@@ -161,67 +164,69 @@ def require_merged(commit: str, tip: str, *, root: Path) -> None:
 
 
 def require_own_registry(image: str | None, tip: str, *, root: Path) -> None:
-    """CheckFailed when the image is not of the repository that staging's overlay at `tip` takes images from."""
+    """CheckFailed when the image is not from the repository that staging's overlay at `tip` takes images from."""
     pinned = kustomization.pinned_at("staging", tip, root) if image else None
     if image and (pinned is None or image.rpartition("@")[0] != pinned.new_name):
-        known = pinned.new_name if pinned else "none: there is no overlay"
-        raise CheckFailed(f"release: the image is {image}, limit: one of {known}", hint="slipway image")
+        repository = pinned.new_name if pinned else "none: there is no overlay"
+        raise CheckFailed(
+            f"release: the image is {image}", allowed=f"one of {repository}", value=image, hint="slipway image"
+        )
 
 
 def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> str:
-    """reports/package.json → a line in releases/staging.jsonl, the image's digest in staging's overlay, their commit.
+    """Write reports/package.json as a line of releases/staging.jsonl and a digest in staging's overlay, in one commit.
 
-    Nothing when staging has it already. Without an image the target is this machine, which cannot be pushed to.
+    Nothing is written when staging has it already. Without an image only this machine can run it, so nothing is pushed.
     """
     root = root.resolve()
     gitops_commit.require_author(root)
     git.require_clean(root, leave="releases/")
     bento, commit = judged_bento(root), git.commit(root=root)
-    bento["image"], built = pushed_image(bento, root)
+    bento["image"], image_commit = pushed_image(bento, root)
     if push and bento["image"] is None:
         raise DataError(f"release: {bento['bento']} has no image, so no cluster can run it", hint="slipway image")
     lock = files.sha256(root / "dvc.lock")
     hashes = {"lock_sha256": lock, "data_sha256": files.sha256(root / "data/table.parquet")}
-    why: list[str] = []
+    reasons: list[str] = []
 
     def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
         before = ledger.newest(lines)
         if before and is_released(before, bento, root=root):
-            why[:] = [f"staging already has {before.bento}: nothing to release"]
-        elif said := already_released(lines, root):
-            why[:] = [said]
-        if why:
+            reasons[:] = [f"staging already has {before.bento}: nothing to release"]
+        elif reason := already_released(lines, root):
+            reasons[:] = [reason]
+        if reasons:
             return None
         require_proof(root)
-        new = line(env="staging", at=git.now(), bento=bento, commit=commit, before=before,
-                   metrics=files.read_json(root / "reports/metrics.json"), verdicts=verdicts(root),
-                   run=tracked(lock, root), hashes=hashes, pull_request=git.pull_request(root))  # fmt: skip
+        new = make_line(env="staging", at=git.now(), bento=bento, commit=commit, before=before,
+                        metrics=files.read_json(root / "reports/metrics.json"), verdicts=read_verdicts(root),
+                        run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request(root))  # fmt: skip
         require_verdicts_and_newer(new, lines, root=root)
         require_merged(commit, tip, root=root)
-        require_image_of_commit(new.image, built, commit)
+        require_image_of_commit(new.image, image_commit, commit)
         require_own_registry(new.image, tip, root=root)
         return new
 
-    done = gitops_commit.write(
+    result = gitops_commit.write(
         "staging", make, title=f"Release {bento['bento']} to staging", push=push, params=params, root=root
     )
-    if done.commit is None:
-        return why[0]
-    return f"staging ← {bento['bento']}" + (f"; {done.said}" if done.said else "")
+    if result.commit is None:
+        return reasons[0]
+    return f"staging ← {bento['bento']}" + (f"; {result.message}" if result.message else "")
 
 
 def gate(params: config.Params, *, push: bool = False, root: Path = Path()) -> str:
-    """The gate's image, built when what it is made of changed; its pin moves in a commit or pull request of its own."""
+    """Build the gate's image when its inputs changed, and pin it in a commit or pull request of its own."""
     from slipway.packaging import image
 
     root = root.resolve()
     gitops_commit.require_author(root)
-    said = image.run(params, gate=True, root=root)
-    digest = kustomization.read((root / GATE).read_text(encoding="utf-8"), "gate", where=GATE.as_posix()).digest
-    if GATE.as_posix() not in git.uncommitted_files(root):
-        return said
-    git.run("checkout", "HEAD", "--", GATE.as_posix(), root=root)  # or a release would find a dirty tree
-    done = gitops_commit.pin(
-        GATE, "gate", digest, title=f"Pin the gate {digest[7:19]}", push=push, params=params, root=root
-    )
-    return f"gate ← {digest}; {done.said or 'committed'}"
+    message = image.run(params, gate=True, root=root)
+    name = image.COMPONENT.as_posix()
+    digest = kustomization.read((root / name).read_text(encoding="utf-8"), "gate", where=name).digest
+    if name not in git.uncommitted_files(root):
+        return message
+    git.run("checkout", "HEAD", "--", name, root=root)  # or a release would find a dirty tree
+    title = f"Pin the gate {digest[7:19]}"
+    result = gitops_commit.pin(image.COMPONENT, "gate", digest, title=title, push=push, params=params, root=root)
+    return f"gate ← {digest}; {result.message or 'committed'}"

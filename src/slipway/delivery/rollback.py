@@ -1,4 +1,4 @@
-"""`rollback`: an environment goes back to what its ledger says it ran before, in one commit, with the reason."""
+"""`rollback`: restore the previous line of an environment's ledger in one commit, with the reason."""
 
 from __future__ import annotations
 
@@ -15,36 +15,38 @@ from slipway.errors import CheckFailed, ConfigError
 from slipway.reporting.markdown import escape, table
 
 
-def line(lines: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: str | None) -> ledger.Line:
-    """The line that restores the previous one; with `aborted` (what an AnalysisRun said) it never was stable."""
-    told = {"reason": reason} | ({"aborted": aborted} if aborted else {})
-    update = {"at": at, "action": "rollback", "evidence": told, "supersedes": lines[-1].identity if lines else None}
+def make_line(lines: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: str | None) -> ledger.Line:
+    """The line that restores the previous one. `aborted`, an AnalysisRun's message, marks that the last never was stable."""
+    evidence = {"reason": reason} | ({"aborted": aborted} if aborted else {})
+    update = {"at": at, "action": "rollback", "evidence": evidence, "supersedes": lines[-1].identity if lines else None}
     return line_to_restore(lines).model_copy(update=update)
 
 
-def line_factory(known: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: str | None) -> gitops_commit.Make:
-    """What makes the line on each new tip of main; CheckFailed once the environment runs something else there."""
+def line_factory(
+    before: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: str | None
+) -> gitops_commit.Make:
+    """A function that makes the line on a tip of main; it raises CheckFailed when the ledger no longer ends as `before`."""
 
     def make(_: str, lines: list[ledger.Line]) -> ledger.Line | None:
-        if lines[-1:] != list(known[-1:]):
-            env = known[-1].env
+        if lines[-1:] != list(before[-1:]):
+            env = before[-1].env
             raise CheckFailed(f"rollback: {env} was changed meanwhile", hint=f"slipway release log --env {env}")
-        return line(lines, at=at, reason=reason, aborted=aborted)
+        return make_line(lines, at=at, reason=reason, aborted=aborted)
 
     return make
 
 
-def body(lines: Sequence[ledger.Line], *, reason: str, aborted: str | None) -> str:
-    """The pull request's text: what goes, what comes back, and why. Pure."""
-    old, back = lines[-1], line_to_restore(lines)
-    rows = [["withdrawn", *_cells(old)], ["restored", *_cells(back)]]
+def pull_request_body(lines: Sequence[ledger.Line], *, reason: str, aborted: str | None) -> str:
+    """The pull request's body: the withdrawn line, the restored one, and the reason."""
+    old, restored = lines[-1], line_to_restore(lines)
+    rows = [["withdrawn", *_cells(old)], ["restored", *_cells(restored)]]
     parts = [
         f"Rolls {old.env} back, because: {escape(reason, MAX_REASON)}",
         table(["", "bento", "digest", "source commit", "was put there"], rows),
     ]
     if aborted:
-        said = escape(aborted, MAX_REASON)
-        parts.append(f"Its canary was aborted, so it never was stable. The analysis said:\n\n> {said}")
+        message = escape(aborted, MAX_REASON)
+        parts.append(f"Its canary was aborted, so it never was stable. The analysis said:\n\n> {message}")
     parts.append(f"`{old.bento}` is not promoted again; a release of a newer source commit is.")
     return "\n\n".join(parts) + "\n"
 
@@ -55,7 +57,7 @@ def _cells(line: ledger.Line) -> list[str]:
 
 
 def aborted_message(aborted: str | None) -> str | None:
-    """What an AnalysisRun said, in one line; `-` reads it from standard input. Never from a file that a caller names."""
+    """An AnalysisRun's message in one line; `-` reads it from standard input, and no value reads a file."""
     text = sys.stdin.read() if aborted == "-" else aborted or ""
     return " ".join(text.split())[:MAX_REASON] or None
 
@@ -64,21 +66,24 @@ def run(
     params: config.Params, *, env: str, reason: str, aborted: str | None = None, of: str | None = None,
     push: bool = False, root: Path = Path(),
 ) -> str:  # fmt: skip
-    """The previous line of releases/ENV.jsonl → its newest, and the overlay with it, in one commit or pull request.
+    """Restore the previous line of releases/ENV.jsonl and its overlay, in one commit or pull request.
 
-    With `of`, a digest, nothing is done once the environment runs another one: what told us to roll back
-    (a notification, perhaps twice) spoke of that digest and no other.
+    With `of`, a digest, nothing happens when the environment runs another one: the notification that asks for a
+    rollback is about that digest, and may arrive twice.
     """
-    root, why, said = root.resolve(), " ".join(reason.split())[:MAX_REASON], aborted_message(aborted)
-    if not why:
-        raise ConfigError("rollback: the reason is empty, limit: a sentence", hint="--reason 'why it has to go'")
+    root, sentence, message = root.resolve(), " ".join(reason.split())[:MAX_REASON], aborted_message(aborted)
+    if not sentence:
+        raise ConfigError("rollback: the reason is empty", allowed="a sentence", hint="--reason 'why it has to go'")
     lines, at = ledger_at(env, starting_tip(params, push=push, root=root), root), git.now()
     if of and lines and evidence.digest(lines[-1]) != of.rpartition("@")[2]:
         return write_step_summary(f"{env} does not run {escape(of, 100)} any more: nothing to roll back")
-    back = line_to_restore(lines)
+    restored = line_to_restore(lines)
 
-    text = body(lines, reason=why, aborted=said) if push and gitops_commit.mode(env, params) == "pull-request" else why
-    make = line_factory(lines, at=at, reason=why, aborted=said)
-    done = gitops_commit.write(env, make, title=f"Roll {env} back to {back.bento}", body=text, push=push, params=params,
-                      root=root)  # fmt: skip
-    return write_step_summary(f"{env} ← {back.bento}, as before" + (f"; {done.said}" if done.said else ""))
+    proposed = push and gitops_commit.mode(env, params) == "pull-request"
+    text = pull_request_body(lines, reason=sentence, aborted=message) if proposed else sentence
+    make = line_factory(lines, at=at, reason=sentence, aborted=message)
+    result = gitops_commit.write(env, make, title=f"Roll {env} back to {restored.bento}", body=text, push=push,
+                                 params=params, root=root)  # fmt: skip
+    return write_step_summary(
+        f"{env} ← {restored.bento}, as before" + (f"; {result.message}" if result.message else "")
+    )

@@ -1,7 +1,7 @@
-"""Requests to GitHub's REST API, one repository's: patience, limits and clear errors; `forge` says which.
+"""HTTP client of GitHub's REST API for one repository: retries, limits and clear errors; `api` holds the endpoints.
 
-A read that fails for a while is asked again; a write never is: it may have been obeyed although no answer came.
-Who writes looks again, then decides (`Unreachable` says how long to wait before that).
+A read is retried on a passing failure. A write is sent once: GitHub may have obeyed it although no response came. The
+caller looks again, then decides; `GitHubUnavailable.wait` says how long to wait before that.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from slipway.core import text
 from slipway.errors import CheckFailed, ConfigError, Inconclusive
 
 PASSING = frozenset({500, 502, 503, 504})
+"""Statuses of a failure that may pass."""
 MAX_PAGES = 100
-"""Of 100 rows: more are no list that anybody means to read."""
+"""Of 100 rows: a longer list is not meant to be read."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 HINTS = {
     401: "is GITHUB_TOKEN fresh, and of this repository?",
@@ -32,15 +33,15 @@ T = TypeVar("T")
 
 
 class GitHubError(ConfigError):
-    """GitHub understood and says no; `status` is its HTTP status."""
+    """GitHub refused a request; `status` is its HTTP status."""
 
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message, hint=HINTS.get(status, ""))
+    def __init__(self, message: str, *, status: int, allowed: str = "") -> None:
+        super().__init__(message, hint=HINTS.get(status, ""), allowed=allowed)
         self.status = status
 
 
 class GitHubUnavailable(Inconclusive):
-    """No answer, a broken one, or a rate limit; whether a write was obeyed is not known. `wait`: seconds to leave it."""
+    """No response, a broken one, or a rate limit, so a write may have been obeyed; `wait` are seconds to wait."""
 
     def __init__(self, message: str, *, wait: float = 0.0) -> None:
         super().__init__(message, hint="run it again later; https://www.githubstatus.com says how GitHub is")
@@ -55,7 +56,8 @@ class Rest:
 
     def __init__(self, api: str, repository: str, token: str, *, attempts: int, timeout_seconds: float) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", repository, re.ASCII):
-            raise ConfigError(f"the repository is {repository!r}, limit: owner/name", hint="set GITHUB_REPOSITORY")
+            raise ConfigError(f"the repository is {repository!r}", allowed="owner/name", value=repository,
+                              hint="set GITHUB_REPOSITORY")  # fmt: skip
         if not re.fullmatch("[!-~]+", token):
             raise ConfigError("the token is empty or holds spaces", hint="set GITHUB_TOKEN")
         self._api = _address(api)
@@ -78,154 +80,155 @@ class Rest:
 
     def get(self, path: str) -> Row:
         """One object."""
-        return _object(self.again(lambda: self._ask("GET", path)), f"GET {path}")
+        return _object(self.retry(lambda: self._request("GET", path)), f"GET {path}")
 
     def send(self, method: str, path: str, body: Row | None = None) -> Row:
-        """A write, once; the object that GitHub answers with, empty for nothing."""
-        answer = self._ask(method, path, body=body)
-        return {} if answer.status_code == 204 else _object(answer, f"{method} {path}")
+        """Send a write, once; the object of the response, empty when it has none."""
+        response = self._request(method, path, body=body)
+        return {} if response.status_code == 204 else _object(response, f"{method} {path}")
 
     def pages(self, path: str, query: Mapping[str, str] | None = None, *, key: str = "") -> Iterator[Row]:
         """The rows of all pages, by GitHub's Link headers; `key` is where an object holds them."""
         url = httpx.URL(self._root + path, params={"per_page": "100", **(query or {})})
         for _ in range(MAX_PAGES):
-            answer = self.again(lambda: self._ask("GET", path, url=url))  # noqa: B023 - called before url moves on
-            yield from _rows(answer, f"GET {path}", key)
-            if not (following := answer.links.get("next", {}).get("url")):
+            response = self.retry(lambda: self._request("GET", path, url=url))  # noqa: B023 - called before url moves on
+            yield from _rows(response, f"GET {path}", key)
+            if not (following := response.links.get("next", {}).get("url")):
                 return
             url = url.join(following)
             if _origin(url) != _origin(self._api):
-                raise GitHubError(f"GET {path}: the next page is at {url.host}, limit: {self._api.host}", status=200)
-        raise GitHubError(f"GET {path}: more pages than {MAX_PAGES} of 100 rows, limit: {MAX_PAGES}", status=200)
+                raise GitHubError(f"GET {path}: the next page is at {url.host}", allowed=self._api.host, status=200)
+        raise GitHubError(f"GET {path}: more pages than {MAX_PAGES} of 100 rows", allowed=str(MAX_PAGES), status=200)
 
-    def download(self, path: str, *, most: int) -> bytes:
-        """What the API redirects to; CheckFailed once it has more than `most` bytes.
+    def download(self, path: str, *, max_bytes: int) -> bytes:
+        """The file that the API redirects to; CheckFailed once it has more than `max_bytes` bytes.
 
-        That is a storage at another host: it gets no token. It is asked for the bytes as they lie there, for a
-        content-encoding would be inflated before they are counted.
+        It is in a storage at another host, which gets no token. The request refuses a content-encoding, which would be
+        inflated before the bytes are counted.
         """
-        answer = self.again(lambda: self._ask("GET", path, redirects=True))
-        target = httpx.URL(answer.headers.get("location", ""))
+        response = self.retry(lambda: self._request("GET", path, redirects=True))
+        target = httpx.URL(response.headers.get("location", ""))
         if not target.host or target.scheme not in {"https", self._api.scheme}:
-            raise GitHubError(f"GET {path}: GitHub did not say where it is", status=answer.status_code)
-        return self.again(lambda: self._body(target, path, most))
+            raise GitHubError(f"GET {path}: GitHub did not say where it is", status=response.status_code)
+        return self.retry(lambda: self._body(target, path, max_bytes))
 
-    def _body(self, target: httpx.URL, path: str, most: int) -> bytes:
-        body, until, what = bytearray(), time.monotonic() + self._timeout, f"GET {path} at {target.host}"
+    def _body(self, target: httpx.URL, path: str, max_bytes: int) -> bytes:
+        body, deadline, request = bytearray(), time.monotonic() + self._timeout, f"GET {path} at {target.host}"
         try:
-            with self._client.stream("GET", target, headers={"accept-encoding": "identity"}) as answer:
-                _judge(answer, what)
-                for part in answer.iter_raw():  # as they come: collected to a size, a trickle would outlast the time
+            with self._client.stream("GET", target, headers={"accept-encoding": "identity"}) as response:
+                _raise_for_status(response, request)
+                for part in response.iter_raw():  # as they come: collected to a size, a trickle would outlast the time
                     body += part
-                    if len(body) > most:
-                        raise CheckFailed(f"{path} has more than {most:,} bytes, limit: {most:,}")
-                    if time.monotonic() > until:
-                        raise GitHubUnavailable(f"{what}: not done in {self._timeout:g} s")
+                    if len(body) > max_bytes:
+                        raise CheckFailed(f"{path} has more than {max_bytes:,} bytes", allowed=f"{max_bytes:,}")
+                    if time.monotonic() > deadline:
+                        raise GitHubUnavailable(f"{request}: not done in {self._timeout:g} s")
         except httpx.HTTPError as error:
-            raise _broken(what, error) from None
+            raise _unavailable(request, error) from None
         return bytes(body)
 
-    def again(self, work: Callable[[], T]) -> T:
-        """`work()`, and again while it is Unreachable and attempts and patience last."""
+    def retry(self, work: Callable[[], T]) -> T:
+        """Return `work()`; call it again on GitHubUnavailable, as `wait_before_retry` allows."""
         for attempt in range(self._attempts):
             try:
                 return work()
             except GitHubUnavailable as error:
-                self.leave(error, attempt)
-        raise AssertionError  # the last `leave` raised
+                self.wait_before_retry(error, attempt)
+        raise AssertionError  # the last wait_before_retry raised
 
-    def leave(self, error: GitHubUnavailable, attempt: int) -> None:
-        """Leave GitHub alone after the failed `attempt`, counted from 0; raise `error` when there is no point in it."""
+    def wait_before_retry(self, error: GitHubUnavailable, attempt: int) -> None:
+        """Sleep after the failed `attempt`, counted from 0; raise `error` after the last one or before too long a pause."""
         pause = max(error.wait, self._timeout / 40 * 2.0**attempt)
         if attempt + 1 >= self._attempts or pause > self._attempts * self._timeout:
             raise error
         time.sleep(pause)
 
-    def _ask(
+    def _request(
         self, method: str, path: str, *, url: httpx.URL | None = None, body: Row | None = None, redirects: bool = False
     ) -> httpx.Response:
-        """One request, once."""
-        what = f"{method} {path}"
+        """Send one request, once."""
+        request = f"{method} {path}"
         try:
-            answer = self._client.request(method, url or self._root + path, json=body, headers=self._headers)
+            response = self._client.request(method, url or self._root + path, json=body, headers=self._headers)
         except httpx.HTTPError as error:
-            raise _broken(what, error) from None
-        _judge(answer, what, redirects=redirects)
-        return answer
+            raise _unavailable(request, error) from None
+        _raise_for_status(response, request, redirects=redirects)
+        return response
 
 
 def _address(api: str) -> httpx.URL:
-    """The API's address; ConfigError when a token would go to it in the clear."""
+    """The API's address; ConfigError when it would receive a token unencrypted."""
     try:
         url = httpx.URL(api.rstrip("/"))
     except httpx.InvalidURL:
         url = httpx.URL("")
     if (url.scheme == "https" and url.host) or (url.scheme == "http" and url.host in LOOPBACK):
         return url
-    raise ConfigError(f"the API's address is {text.printable(api, 100)!r}, limit: https://…", hint="set GITHUB_API_URL")
+    raise ConfigError(f"the API's address is {text.printable(api, 100)!r}", allowed="https://…", value=api,
+                      hint="set GITHUB_API_URL")  # fmt: skip
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _judge(answer: httpx.Response, what: str, *, redirects: bool = False) -> None:
-    """Return when the answer is one; else Unreachable when it may become one, or Denied."""
-    if answer.is_success or (redirects and answer.status_code == 302):
+def _raise_for_status(response: httpx.Response, request: str, *, redirects: bool = False) -> None:
+    """Return on success; else raise GitHubUnavailable when a later response may differ, or GitHubError."""
+    if response.is_success or (redirects and response.status_code == 302):
         return
-    answer.read()
-    said = f"{what}: answered {answer.status_code}: {_said(answer)}"
-    if (wait := _limited(answer)) is not None:
+    response.read()
+    message = f"{request}: answered {response.status_code}: {_error_text(response)}"
+    if (wait := _rate_limit_seconds(response)) is not None:
         until = time.strftime("%H:%M:%S UTC", time.gmtime(time.time() + wait))
-        raise GitHubUnavailable(f"{said}; not before {until}", wait=wait)
-    if answer.status_code in PASSING:
-        raise GitHubUnavailable(said)
-    raise GitHubError(said, status=answer.status_code)
+        raise GitHubUnavailable(f"{message}; not before {until}", wait=wait)
+    if response.status_code in PASSING:
+        raise GitHubUnavailable(message)
+    raise GitHubError(message, status=response.status_code)
 
 
-def _limited(answer: httpx.Response) -> float | None:
-    """Seconds that a rate limit lasts yet; None when it is none."""
-    if answer.status_code not in (403, 429):
+def _rate_limit_seconds(response: httpx.Response) -> float | None:
+    """Seconds until a rate limit ends; None when the response is not one."""
+    if response.status_code not in (403, 429):
         return None
-    after, reset = answer.headers.get("retry-after", ""), answer.headers.get("x-ratelimit-reset", "")
+    after, reset = response.headers.get("retry-after", ""), response.headers.get("x-ratelimit-reset", "")
     if re.fullmatch(r"\d{1,9}", after, re.ASCII):
         return float(after)
-    if answer.headers.get("x-ratelimit-remaining") == "0" and re.fullmatch(r"\d{1,10}", reset, re.ASCII):
+    if response.headers.get("x-ratelimit-remaining") == "0" and re.fullmatch(r"\d{1,10}", reset, re.ASCII):
         return max(float(reset) - time.time(), 0.0) + 1
-    return 60.0 if answer.status_code == 429 or "rate limit" in _said(answer) else None
+    return 60.0 if response.status_code == 429 or "rate limit" in _error_text(response) else None
 
 
-def _said(answer: httpx.Response) -> str:
-    """What an error's body says, as one harmless line."""
+def _error_text(response: httpx.Response) -> str:
+    """The messages of an error's body, as one harmless line."""
     try:
-        found = answer.json()
-        errors = [str(e.get("message") or f"{e.get('field')} {e.get('code')}") for e in found.get("errors") or ()]
-        return text.printable("; ".join([str(found["message"]), *errors]), 300)
+        body = response.json()
+        errors = [str(e.get("message") or f"{e.get('field')} {e.get('code')}") for e in body.get("errors") or ()]
+        return text.printable("; ".join([str(body["message"]), *errors]), 300)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return text.printable(answer.text or answer.reason_phrase, 100)
+        return text.printable(response.text or response.reason_phrase, 100)
 
 
-def _json(answer: httpx.Response, what: str) -> Any:
+def _json(response: httpx.Response, request: str) -> Any:
     try:
-        return answer.json()
+        return response.json()
     except (ValueError, RecursionError):
-        raise GitHubUnavailable(f"{what}: the answer is no JSON") from None
+        raise GitHubUnavailable(f"{request}: the answer is no JSON") from None
 
 
-def _object(answer: httpx.Response, what: str) -> Row:
-    if not isinstance(found := _json(answer, what), dict):
-        raise GitHubUnavailable(f"{what}: the answer is no object")
-    return found
+def _object(response: httpx.Response, request: str) -> Row:
+    if not isinstance(body := _json(response, request), dict):
+        raise GitHubUnavailable(f"{request}: the answer is no object")
+    return body
 
 
-def _rows(answer: httpx.Response, what: str, key: str) -> list[Row]:
-    found = _json(answer, what)
-    rows = found.get(key) if key and isinstance(found, dict) else found
+def _rows(response: httpx.Response, request: str, key: str) -> list[Row]:
+    body = _json(response, request)
+    rows = body.get(key) if key and isinstance(body, dict) else body
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise GitHubUnavailable(f"{what}: the answer is no list")
+        raise GitHubUnavailable(f"{request}: the answer is no list")
     return rows
 
 
-def _broken(what: str, error: httpx.HTTPError) -> GitHubUnavailable:
-    kind = "no answer in time" if isinstance(error, httpx.TimeoutException) else text.printable(error, 200)
-    return GitHubUnavailable(f"{what}: {kind or type(error).__name__}")
+def _unavailable(request: str, error: httpx.HTTPError) -> GitHubUnavailable:
+    reason = "no answer in time" if isinstance(error, httpx.TimeoutException) else text.printable(error, 200)
+    return GitHubUnavailable(f"{request}: {reason or type(error).__name__}")

@@ -1,13 +1,13 @@
-"""`comment`: what the check of a pull request found, as its one comment, kept up to date.
+"""`comment`: write the report of a pull request's run as its one comment, and keep that up to date.
 
-The run's artifact is hostile text: only `artifact.facts` reads it, and the Markdown is written here, by this code.
+The run's artifact is hostile text: only `untrusted_report` reads it, and this code writes the Markdown.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,13 +23,14 @@ from slipway.reporting.markdown import escape
 ARTIFACT = "report"
 MARKER = re.compile(r"<!-- slipway:report head=([0-9a-f]{7,64}) run=(\d{1,19}) attempt=(\d{1,9}) -->")
 MAX_CHARACTERS = 65_536
-"""Of a comment, as GitHub says it."""
+"""GitHub's limit for a comment."""
 JUDGING = ("Makefile", "dvc.yaml")
 FOLDERS = (".github/", ".ci/", "src/slipway/")
-"""What decides how a change is judged: these files, and everything in these folders."""
-SHOWN = 5
+"""The files, and the folders, that decide how a change is judged."""
+MAX_SHOWN = 5
+"""Paths that a warning names."""
 MAX_FILES = 3000
-"""GitHub lists no more of a pull request."""
+"""Files of a pull request that GitHub lists at most."""
 ENDED = {"success", "failure", "cancelled", "timed_out", "startup_failure"}
 
 
@@ -59,42 +60,45 @@ class Run(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """What there is to say: Markdown, the verdict in it, whether it is worth a first comment, the refusal to end with."""
+class Message:
+    """The Markdown of a comment; `word` is the verdict in it, `refusal` the error to end with.
+
+    Without `first` it only replaces an older comment.
+    """
 
     text: str
     word: str = ""
     first: bool = True
-    refused: CheckFailed | None = None
+    refusal: CheckFailed | None = None
 
 
-def run(params: config.Params, *, given: Actions | None = None) -> str:
-    """Write the comment for the event that GitHub's runner gives (`environment.actions`); what was done, in a sentence.
+def run(params: config.Params, *, actions: Actions | None = None) -> str:
+    """Write the comment for the event of GitHub's runner (`environment.actions`); a sentence on what was done.
 
-    A report that is refused is said in the comment, then raised as CheckFailed. Without a pull request that
-    is at the run's very commit nothing is written: a newer run speaks for it.
+    A report that is refused is written in the comment, then raised as CheckFailed. Without a pull request that
+    is at the run's very commit nothing is written: a newer run comments on it.
     """
-    actions = given or environment.actions()
-    found = _run(files.read_json(actions.event, hint="GITHUB_EVENT_PATH names the payload of the event"))
-    if found is None or found.event != "pull_request":
+    actions = actions or environment.actions()
+    ci_run = _run(files.read_json(actions.event, hint="GITHUB_EVENT_PATH names the payload of the event"))
+    if ci_run is None or ci_run.event != "pull_request":
         return "nothing to do: the event is not the run of a pull request"
-    if found.conclusion not in ENDED or not found.head_branch or not found.head_repository:
+    if ci_run.conclusion not in ENDED or not ci_run.head_branch or not ci_run.head_repository:
         return "nothing to do: the run has no result, or its branch is gone"
     limits = params.comment
     with Rest(actions.api, actions.repository, actions.token,
               attempts=limits.attempts, timeout_seconds=limits.timeout_seconds) as client:  # fmt: skip
-        pulls = _pulls(client, found, actions.repository)
+        pulls = _pulls(client, ci_run, actions.repository)
         if isinstance(pulls, str):
             return pulls
-        link = f"{actions.server}/{actions.repository}/actions/runs/{found.id}"
-        said = _said(client, found, limits, link)
-        done = []
+        link = f"{actions.server}/{actions.repository}/actions/runs/{ci_run.id}"
+        message = _message(client, ci_run, limits, link)
+        results = []
         for number in pulls:
-            body = compose(found, number, said, list(api.changed(client, number)), link)
-            done.append(_upsert(client, number, found, said, body, limits))
-    if said.refused:
-        raise said.refused
-    return "; ".join(done)
+            body = compose(ci_run, number, message, list(api.changed(client, number)), link)
+            results.append(_upsert(client, number, ci_run, message, body, limits))
+    if message.refusal:
+        raise message.refusal
+    return "; ".join(results)
 
 
 def _run(event: Any) -> Run | None:
@@ -104,25 +108,25 @@ def _run(event: Any) -> Run | None:
     try:
         return Run.model_validate(event["workflow_run"])
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise ConfigError(f"the event's workflow_run is not as GitHub writes it: {where}") from None
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise ConfigError(f"the event's workflow_run is not as GitHub writes it: {place}") from None
 
 
-def _pulls(client: Rest, found: Run, repository: str) -> list[int] | str:
+def _pulls(client: Rest, ci_run: Run, repository: str) -> list[int] | str:
     """The open pull requests that are at the run's commit; a sentence when there is none.
 
-    By the head's branch: GitHub finds none by the commit when it is a fork's.
+    They are listed by the head's branch: by the commit GitHub lists none of a fork.
     """
-    assert found.head_repository  # noqa: S101 - `run` looked
-    origin = found.head_repository.full_name
+    assert ci_run.head_repository  # noqa: S101 - the caller checked
+    origin = ci_run.head_repository.full_name
     rows = [
-        row for row in api.pulls(client, f"{origin.split('/')[0]}:{found.head_branch}")
+        row for row in api.pulls(client, f"{origin.split('/')[0]}:{ci_run.head_branch}")
         if _name(row, "head").casefold() == origin.casefold() and _name(row, "base").casefold() == repository.casefold()
     ]  # fmt: skip
     if not rows:
         return "nothing to do: no open pull request comes from the run's branch"
-    numbers = [int(row["number"]) for row in rows if row["head"]["sha"] == found.head_sha]
-    return numbers or f"nothing to do: {found.head_sha[:10]} is superseded by a newer commit"
+    numbers = [int(row["number"]) for row in rows if row["head"]["sha"] == ci_run.head_sha]
+    return numbers or f"nothing to do: {ci_run.head_sha[:10]} is superseded by a newer commit"
 
 
 def _name(pull: Row, side: str) -> str:
@@ -130,112 +134,115 @@ def _name(pull: Row, side: str) -> str:
     return str(((pull.get(side) or {}).get("repo") or {}).get("full_name", ""))
 
 
-def _said(client: Rest, found: Run, limits: config.Comment, link: str) -> Said:
-    """What the run's report says, or why it says nothing."""
-    head = f"`{found.head_sha[:10]}`"
+def _message(client: Rest, ci_run: Run, limits: config.Comment, link: str) -> Message:
+    """The run's report, or why there is none."""
+    head = f"`{ci_run.head_sha[:10]}`"
     try:
-        raw = _report(client, found, limits)
+        raw = _report(client, ci_run, limits)
         if raw is not None:
-            facts = replace(untrusted_report.facts(raw, most=limits.max_bytes), commit=found.head_sha)
-            return Said(text=report_markdown.render(facts), word=summary.headline(facts).word)
+            facts = untrusted_report.facts(raw, max_bytes=limits.max_bytes).model_copy(
+                update={"commit": ci_run.head_sha}
+            )
+            return Message(text=report_markdown.render(facts), word=summary.headline(facts).word)
     except CheckFailed as error:
         text = f"## ❔ The report cannot be read\n\nThe report of [this run]({link}) was refused: {escape(error, 600)}"
-        refused = CheckFailed(
-            f"the report of run {found.id}: {error}", hint="see the step that writes reports/facts.json"
-        )
-        return Said(text=text, refused=refused)
-    if found.conclusion == "success":
-        return Said(text=f"## ✅ Nothing to judge\n\nNothing here changes the model at {head}.", first=False)
-    ended = f"[The run]({link}) ended ({found.conclusion}) before there was a report of {head}"
-    return Said(text=f"## ❔ Not judged\n\n{ended}; its log says why.")
+        refusal = CheckFailed(f"the report of run {ci_run.id}: {error.message}", allowed=error.allowed, value=error.value,
+                              hint="see the step that writes reports/facts.json")  # fmt: skip
+        return Message(text=text, refusal=refusal)
+    if ci_run.conclusion == "success":
+        return Message(text=f"## ✅ Nothing to judge\n\nNothing here changes the model at {head}.", first=False)
+    ended = f"[The run]({link}) ended ({ci_run.conclusion}) before there was a report of {head}"
+    return Message(text=f"## ❔ Not judged\n\n{ended}; its log says why.")
 
 
-def _report(client: Rest, found: Run, limits: config.Comment) -> bytes | None:
+def _report(client: Rest, ci_run: Run, limits: config.Comment) -> bytes | None:
     """The zip of the run's report; None when there is none, or no longer."""
-    row = api.artifact(client, found.id, ARTIFACT)
-    return None if row is None else api.download(client, int(row["id"]), most=limits.max_bytes)
+    row = api.artifact(client, ci_run.id, ARTIFACT)
+    return None if row is None else api.download(client, int(row["id"]), max_bytes=limits.max_bytes)
 
 
-def compose(found: Run, number: int, said: Said, paths: Sequence[str], link: str) -> str:
-    """The comment: marker, warnings, what is said, and where it comes from; never longer than GitHub takes. Pure.
+def compose(ci_run: Run, number: int, message: Message, paths: Sequence[str], link: str) -> str:
+    """The comment: marker, warnings, message, and where it comes from; never longer than GitHub takes.
 
     `paths` are the files that the pull request changes, `link` is the run's page.
     """
-    top = [found.marker, *_warnings(found, said, paths, link)]
-    attempt = f", attempt {found.run_attempt}" if found.run_attempt > 1 else ""
-    foot = f"<sub>Head commit {found.head_sha} · [run {found.id}]({link}){attempt} · git fetch origin pull/{number}/head</sub>"
-    text = "\n\n".join([*top, said.text.strip(), foot])
+    top = [ci_run.marker, *_warnings(ci_run, message, paths, link)]
+    attempt = f", attempt {ci_run.run_attempt}" if ci_run.run_attempt > 1 else ""
+    foot = f"<sub>Head commit {ci_run.head_sha} · [run {ci_run.id}]({link}){attempt} · git fetch origin pull/{number}/head</sub>"
+    text = "\n\n".join([*top, message.text.strip(), foot])
     if len(text.encode()) > MAX_CHARACTERS:  # bytes: whatever GitHub counts, it is not more than these
-        head = said.text.split("\n\n")[0]
+        head = message.text.split("\n\n")[0]
         text = "\n\n".join([*top, head, f"_The report is too long for a comment; it is in [the run]({link})._", foot])
     return text
 
 
-def _warnings(found: Run, said: Said, paths: Sequence[str], link: str) -> Iterator[str]:
-    """What a reader must know before the numbers."""
+def _warnings(ci_run: Run, message: Message, paths: Sequence[str], link: str) -> Iterator[str]:
+    """The warnings above the message."""
     if touched := [path for path in paths if path in JUDGING or path.startswith(FOLDERS)]:
-        shown = ", ".join(escape(path, 80) for path in touched[:SHOWN]) + (" …" if len(touched) > SHOWN else "")
+        shown = ", ".join(escape(path, 80) for path in touched[:MAX_SHOWN]) + (" …" if len(touched) > MAX_SHOWN else "")
         yield (
             f"> [!WARNING]\n> This pull request changes files that decide how it is judged: {shown}.\n"
             "> What follows is its own word; what counts is the judgement on main."
         )
     elif len(paths) >= MAX_FILES:
         yield f"> [!WARNING]\n> This pull request changes {MAX_FILES:,} files or more; not all of them were looked at."
-    if said.word == "pass" and found.conclusion != "success":
-        yield f"> [!CAUTION]\n> Something else than the model stopped it: [the run]({link}) ended in {found.conclusion}."
-    if said.word not in ("", "pass") and found.conclusion == "success":
+    if message.word == "pass" and ci_run.conclusion != "success":
+        yield f"> [!CAUTION]\n> Something else than the model stopped it: [the run]({link}) ended in {ci_run.conclusion}."
+    if message.word not in ("", "pass") and ci_run.conclusion == "success":
         yield f"> [!CAUTION]\n> The report does not pass, and still [the run]({link}) ended in success: is a gate off?"
 
 
-def _upsert(client: Rest, number: int, found: Run, said: Said, body: str, limits: config.Comment) -> str:
-    """Make the pull request's one comment say `body`, unless something newer holds; what was done.
+def _upsert(client: Rest, number: int, ci_run: Run, message: Message, body: str, limits: config.Comment) -> str:
+    """Make `body` the text of the pull request's one comment, unless a newer run has commented; what was done.
 
-    Each round looks, then does one thing. So a write that was obeyed without an answer is not made twice, a comment
-    deleted meanwhile is made anew, and one that another run made at the same moment is found by the round after.
+    Each round reads the comments, then makes one request. So a write that was obeyed without a response is not repeated,
+    a comment deleted meanwhile is written again, and the next round sees one that another run wrote at the same moment.
     """
     created = False
     for attempt in range(limits.attempts):
-        now = api.pull(client, number)
-        if now.get("state") != "open" or now["head"]["sha"] != found.head_sha:
-            return f"pull request {number}: {found.head_sha[:10]} is superseded by a newer commit"
-        ours = _ours(api.comments(client, number), limits.author)
+        pull = api.pull(client, number)
+        if pull.get("state") != "open" or pull["head"]["sha"] != ci_run.head_sha:
+            return f"pull request {number}: {ci_run.head_sha[:10]} is superseded by a newer commit"
+        comments = _marked(api.comments(client, number), limits.author)
         try:
-            if (done := _step(client, number, found, ours, body, first=said.first and not created)) is not None:
-                return f"pull request {number}: {'its comment was written' if created else done}"
-            created = created or not ours
+            if (
+                result := _step(client, number, ci_run, comments, body, first=message.first and not created)
+            ) is not None:
+                return f"pull request {number}: {'its comment was written' if created else result}"
+            created = created or not comments
         except GitHubUnavailable as error:
-            client.leave(error, attempt)
+            client.wait_before_retry(error, attempt)
     raise GitHubUnavailable(f"pull request {number}: its comment did not stay as written, {limits.attempts} times")
 
 
-def _step(client: Rest, number: int, found: Run, ours: Sequence[Row], body: str, *, first: bool) -> str | None:
-    """One thing on the way to one comment that says `body`; a sentence at the end of it, None to look again.
+def _step(client: Rest, number: int, ci_run: Run, comments: Sequence[Row], body: str, *, first: bool) -> str | None:
+    """Make one request on the way to one comment with the text `body`; a sentence at the end, None for another round.
 
-    The lowest id is the one that stays. Of those above nobody deletes what is newer than his own.
+    The comment with the lowest id stays. Of the others a run deletes only those that are not newer than itself.
     """
-    mine = (found.id, found.run_attempt)
-    for row in ours[1:]:
-        if _version(row, found) <= mine:
+    version = (ci_run.id, ci_run.run_attempt)
+    for row in comments[1:]:
+        if _version(row, ci_run) <= version:
             api.delete(client, int(row["id"]))
-    if any(_version(row, found) > mine for row in ours):
+    if any(_version(row, ci_run) > version for row in comments):
         return "a newer run has commented"
-    if not ours:
+    if not comments:
         if not first:
             return "there is nothing to say that needs a comment"
         api.comment(client, number, body)
         return None
-    if ours[0]["body"] == body:
+    if comments[0]["body"] == body:
         return "its comment says so already"
-    return "its comment was updated" if api.edit(client, int(ours[0]["id"]), body) else None
+    return "its comment was updated" if api.edit(client, int(comments[0]["id"]), body) else None
 
 
-def _ours(rows: Sequence[Row], author: str) -> list[Row]:
-    """Our comments: by this author, with the marker in front; anybody could write the marker, or quote it."""
+def _marked(rows: Sequence[Row], author: str) -> list[Row]:
+    """The comments by `author` that begin with the marker; anybody may write or quote the marker elsewhere."""
     return [row for row in rows
             if (row.get("user") or {}).get("login") == author and MARKER.match(row.get("body") or "")]  # fmt: skip
 
 
-def _version(row: Row, found: Run) -> tuple[int, int]:
-    """Run and attempt of a comment about the same commit; about another one it is older than anything."""
-    told = MARKER.match(row["body"])
-    return (int(told[2]), int(told[3])) if told and told[1] == found.head_sha else (0, 0)
+def _version(row: Row, ci_run: Run) -> tuple[int, int]:
+    """Run and attempt of a comment about the same commit; (0, 0), older than any, for one about another commit."""
+    marker = MARKER.match(row["body"])
+    return (int(marker[2]), int(marker[3])) if marker and marker[1] == ci_run.head_sha else (0, 0)

@@ -1,7 +1,7 @@
-"""The report of a pull request's run as `Facts`, out of an artifact that anybody may have written.
+"""Read the report of a pull request's run out of an artifact that anybody may have written.
 
-One entry of the zip is read, in memory, up to a limit; what it holds is taken only as far as a report shows it,
-and only when every part is of the kind and the size that a report can show. Nothing is ever extracted or executed.
+One entry of the zip is read, in memory, up to a limit. Nothing is extracted to disk or executed. Only the parts that a
+comment shows are taken, and only when all of them have the type and size that a report can show.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from pydantic import ValidationError
 
 from slipway.core.text import printable
 from slipway.errors import CheckFailed
-from slipway.github.report_schema import Record
-from slipway.reporting.report_data import Facts
+from slipway.reporting.report_model import Facts, parse_untrusted
 
 ENTRY = "facts.json"
 METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 KINDS = frozenset({"constrained-int", "constrained-float", "constrained-str", "bool"})
-SAID = 3
-"""How many faults a message names."""
+MAX_FAULTS = 3
+"""Faults that a message names."""
 BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -36,80 +35,79 @@ BROKEN = (
     OSError,
     EOFError,
 )
-"""What zipfile raises on bytes that are no zip."""
+"""What zipfile raises on bytes that are not a zip."""
 
 
-def facts(raw: bytes, *, most: int) -> Facts:
-    """The zip's `facts.json`, of at most `most` bytes, as Facts that `report.markdown` takes without an error.
+def facts(raw: bytes, *, max_bytes: int) -> Facts:
+    """The facts in the zip's `facts.json` of at most `max_bytes` bytes; `report_markdown` renders them without an error.
 
-    CheckFailed names what is wrong with it, the value and the limit, in text that is harmless to print.
+    CheckFailed names the faults, their values and limits, in text that is harmless to print.
     """
-    text = entry(raw, most=most)
+    content = entry(raw, max_bytes=max_bytes)
     try:
-        given = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_constant)
+        value = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_constant)
     except UnicodeDecodeError as error:
-        raise CheckFailed(f"{ENTRY}: byte {error.start} is not UTF-8, limit: UTF-8") from None
+        raise CheckFailed(f"{ENTRY}: byte {error.start} is not UTF-8", allowed="UTF-8") from None
     except RecursionError:
-        raise CheckFailed(f"{ENTRY} is nested too deeply, limit: a report's depth") from None
+        raise CheckFailed(f"{ENTRY} is nested too deeply", allowed="a report's depth") from None
     except ValueError as error:
-        raise CheckFailed(f"{ENTRY} is not JSON: {error}, limit: RFC 8259") from None
+        raise CheckFailed(f"{ENTRY} is not JSON: {error}", allowed="RFC 8259") from None
     try:
-        known = Record.model_validate(given)
+        return parse_untrusted(value)
     except ValidationError as error:
-        said = {_where(each["loc"]): each for each in error.errors(include_url=False)}
-        found = [_sentence(where, each) for where, each in said.items()]
-        more = [f"and {len(found) - SAID} more"] if len(found) > SAID else []
-        raise CheckFailed(f"{ENTRY} is no report: {'; '.join(found[:SAID] + more)}") from None
-    return Facts(**known.model_dump(exclude_unset=True))  # what a record lacks stays lacking
+        by_place = {_place(each["loc"]): each for each in error.errors(include_url=False)}
+        faults = [_sentence(place, each) for place, each in by_place.items()]
+        more = [f"and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
+        raise CheckFailed(f"{ENTRY} is no report: {'; '.join(faults[:MAX_FAULTS] + more)}") from None
 
 
-def entry(raw: bytes, *, most: int) -> bytes:
-    """The bytes of `facts.json` in the zip `raw`; never inflates more than `most` + 1 of them."""
-    if len(raw) > most:
-        raise CheckFailed(f"the artifact has {len(raw):,} bytes, limit: {most:,}")
+def entry(raw: bytes, *, max_bytes: int) -> bytes:
+    """The bytes of `facts.json` in the zip `raw`; inflates at most `max_bytes` + 1 of them."""
+    if len(raw) > max_bytes:
+        raise CheckFailed(f"the artifact has {len(raw):,} bytes", allowed=f"{max_bytes:,}", value=len(raw))
     try:
         with zipfile.ZipFile(BytesIO(raw)) as archive:
-            found = [one for one in archive.infolist() if one.filename == ENTRY]
-            if len(found) != 1:
-                raise CheckFailed(f"the artifact holds {len(found)} entries {ENTRY}, limit: exactly 1")
-            return _inflated(archive, found[0], most)
+            entries = [info for info in archive.infolist() if info.filename == ENTRY]
+            if len(entries) != 1:
+                raise CheckFailed(f"the artifact holds {len(entries)} entries {ENTRY}", allowed="exactly 1")
+            return _inflated(archive, entries[0], max_bytes)
     except BROKEN as error:
         raise CheckFailed(f"the artifact is no zip that can be read: {printable(error, 120)}") from None
 
 
-def _inflated(archive: zipfile.ZipFile, one: zipfile.ZipInfo, most: int) -> bytes:
-    if one.flag_bits & 1:
-        raise CheckFailed(f"{ENTRY} is encrypted, limit: no encryption")
-    if one.compress_type not in METHODS:  # others may ask for gigabytes before the first byte
-        raise CheckFailed(f"{ENTRY} is packed by method {one.compress_type}, limit: {' or '.join(METHODS.values())}")
-    with archive.open(one) as file:
-        text = file.read(most + 1)
-    if len(text) > most:
-        raise CheckFailed(f"{ENTRY} has more than {most:,} bytes when inflated, limit: {most:,}")
-    return text
+def _inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    if info.flag_bits & 1:
+        raise CheckFailed(f"{ENTRY} is encrypted", allowed="no encryption")
+    if info.compress_type not in METHODS:  # others may ask for gigabytes before the first byte
+        raise CheckFailed(f"{ENTRY} is packed by method {info.compress_type}", allowed=" or ".join(METHODS.values()))
+    with archive.open(info) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise CheckFailed(f"{ENTRY} has more than {max_bytes:,} bytes when inflated", allowed=f"{max_bytes:,}")
+    return content
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        earlier: set[str] = set()
+        twice = next(key for key, _ in pairs if key in earlier or earlier.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"key {printable(twice, 40)!r} stands twice in one object")
-    return found
+    return value
 
 
 def _constant(word: str) -> Any:
     raise ValueError(f"{word} is no number")
 
 
-def _where(keys: tuple[int | str, ...]) -> str:
-    """The place of an error, without the kinds that a value may have: Pydantic counts them as places."""
+def _place(keys: tuple[int | str, ...]) -> str:
+    """The dotted place of an error, without the kinds that a value may have: Pydantic counts them as places."""
     return printable(".".join(str(key) for key in keys if key not in KINDS) or "the file", 80)
 
 
-def _sentence(where: str, error: Any) -> str:
-    said, value = printable(error["msg"].removeprefix("Value error, "), 120), error["input"]
+def _sentence(place: str, error: Any) -> str:
+    message, value = printable(error["msg"].removeprefix("Value error, "), 120), error["input"]
     if error["type"] in ("value_error", "missing"):
-        return f"{where}: {said}"
+        return f"{place}: {message}"
     shown = type(value).__name__ if isinstance(value, dict | list) else printable(repr(value), 40)
-    return f"{where} is {shown}: {said}"
+    return f"{place} is {shown}: {message}"

@@ -1,26 +1,25 @@
-"""The champion: the model that production runs by the ledger, restored and asked about the challenger's rows."""
+"""Restore the champion, the model that production runs, and let it predict the challenger's rows."""
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from slipway.core import config, environment, files, git, ledger
+from slipway.core import config, environment, files, git, ledger, process
 from slipway.core.dvc import cache_folder, share_cache
 from slipway.errors import ConfigError
 from slipway.judging.other_commit import python_for_lock, run_or_unsure
 from slipway.pipeline import ingest
 from slipway.serving.onnx_model import FOLDER
 
-WANTED = ("model.onnx", "contract.json")
+OUTPUTS = ("model.onnx", "contract.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Champion:
-    """The source commit that production runs, its model's hash, its rows of the challenger's test window."""
+    """Production's source commit, its model's SHA-256, and its predictions for the rows of the challenger's test window."""
 
     commit: str
     model_sha256: str
@@ -28,7 +27,10 @@ class Champion:
 
 
 def production_commit(base: str, root: Path = Path()) -> str | None:
-    """The source commit of the last production line at `base`; None when nothing was released yet."""
+    """The source commit of production's last ledger line at `base`; None before the first release.
+
+    ConfigError when this clone does not have the commit.
+    """
     line = ledger.newest(ledger.read_at("production", base, root))
     if line is None:
         return None
@@ -42,16 +44,16 @@ def production_commit(base: str, root: Path = Path()) -> str | None:
 
 
 def champion_predictions(revision: str, data: config.Data, *, root: Path) -> Champion:
-    """Check the champion out, bring its model back, and let its own code predict the challenger's table.
+    """Check out the champion's commit, restore its model, and let its own code predict the challenger's table.
 
-    The model comes from DVC's cache, or is rebuilt by the champion's own pipeline when the cache lacks it.
-    Inconclusive when it can neither be found nor rebuilt: a champion is never assumed.
+    The model comes from DVC's cache, else from the champion's own pipeline. Inconclusive when neither has it: without
+    the champion's predictions nothing can be compared.
     """
     out = environment.cache_home(root) / "champion.parquet"
     with git.worktree(revision, environment.cache_home(root) / "champion", root=root) as tree:
         python = python_for_lock(tree, root)
         env = environment.for_programs(tree, PATH=f"{python.parent}:{environment.for_programs(tree)['PATH']}")
-        _model(tree, root, python, env)
+        _restore_model(tree, root, python, env)
         # The windows are the challenger's: neither model has seen its test rows.
         command = [str(python), "-m", "slipway", "evaluate", "--table", str((root / ingest.TABLE).resolve()),
                    "--until", str(data.until), "--test-days", str(data.test_days), "--out", str(out.resolve())]  # fmt: skip
@@ -63,8 +65,8 @@ def champion_predictions(revision: str, data: config.Data, *, root: Path) -> Cha
     return champion
 
 
-def _model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
-    """Models of the worktree from the shared DVC cache, else by its own `dvc repro export`."""
+def _restore_model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
+    """Restore the worktree's model from the shared DVC cache, else by its own `dvc repro export`."""
     if not (tree / "dvc.lock").exists():
         raise ConfigError(
             f"champion {git.commit(root=tree)[:12]}: its commit has no dvc.lock, so no model",
@@ -72,9 +74,10 @@ def _model(tree: Path, root: Path, python: Path, env: dict[str, str]) -> None:
         )
     dvc = [str(python), "-m", "dvc"]
     share_cache(tree, cache_folder(root))
-    found = subprocess.run([*dvc, "checkout", "-q", *(str(FOLDER / name) for name in WANTED)], cwd=tree, env=env,
-                           capture_output=True, check=False)  # fmt: skip
-    if found.returncode or not all((tree / FOLDER / name).exists() for name in WANTED):
+    checkout = [*dvc, "checkout", "-q", *(str(FOLDER / name) for name in OUTPUTS)]
+    if not process.run(checkout, folder=tree, env=env).ok or not all(
+        (tree / FOLDER / name).exists() for name in OUTPUTS
+    ):
         run_or_unsure(
             [*dvc, "repro", "-q", "export"],
             tree,

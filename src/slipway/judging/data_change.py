@@ -1,4 +1,4 @@
-"""What a change changes against its base commit: limits, which do not count yet; parameters; data."""
+"""Compare a change's training data and inputs with those of its base commit."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ from slipway.core import files, git
 from slipway.pipeline import drift, evaluate
 
 
-def data(base: str, train: pl.DataFrame, test: pl.DataFrame, *, rows: int, root: Path) -> dict[str, Any]:
-    """The training window against the base's, and how far every input moved: in training, and from there to the test.
+def compare_data(base: str, train: pl.DataFrame, test: pl.DataFrame, *, rows: int, root: Path) -> dict[str, Any]:
+    """The training window of the base and of this commit, and the shift of every input since the base and to the test.
 
-    `train` holds the base's window (None when it left no reference) and this one's.
+    `train` in the result is a pair of windows; the base's is None when it has no reference. `rows` is the size of the
+    sample that shifts are computed on.
     """
-    own, old = files.read_json(root / drift.PATH), known(base, root)
-    asked = {row["input"]: row["shift"] for row in drift.input_drift(own, test, rows=rows)}
-    learned = {row["input"]: row for row in drift.input_drift(old, train, rows=rows)}
-    inputs = [{"input": name, "test": shift, "train": None, "missing": None} for name, shift in asked.items()]
+    reference, at_base = files.read_json(root / drift.PATH), reference_at(base, root)
+    test_shifts = {row["input"]: row["shift"] for row in drift.input_drift(reference, test, rows=rows)}
+    train_shifts = {row["input"]: row for row in drift.input_drift(at_base, train, rows=rows)}
+    inputs = [{"input": name, "test": shift, "train": None, "missing": None} for name, shift in test_shifts.items()]
     for row in inputs:
-        if now := learned.get(row["input"]):
-            row |= {"train": now["shift"], "missing": now["missing"]}
-    gone = [of["input"] for of in old if of["input"] not in asked]
+        if since_base := train_shifts.get(row["input"]):
+            row |= {"train": since_base["shift"], "missing": since_base["missing"]}
+    gone = [entry["input"] for entry in at_base if entry["input"] not in test_shifts]
     return {
-        "train": [_at(base, evaluate.METRICS, root).get("train"), drift.window(train)],
+        "train": [_json_at(base, evaluate.METRICS, root).get("train"), drift.window(train)],
         "inputs": inputs,
         "gone": gone,
     }
 
 
-def known(base: str, root: Path) -> list[dict[str, Any]]:
-    """The training reference that the commit `base` holds; empty when it holds none, or one of another form."""
+def reference_at(base: str, root: Path) -> list[dict[str, Any]]:
+    """The training reference at the commit `base`; empty when it has none, or one that this code cannot read."""
     try:
-        found = list(_at(base, drift.PATH, root))
-        whole = all({"input", "shares", "missing"} <= set(of) and {"values", "edges"} & set(of) for of in found)
+        entries = list(_json_at(base, drift.PATH, root))
+        readable = all(
+            {"input", "shares", "missing"} <= set(entry) and {"values", "edges"} & set(entry) for entry in entries
+        )
     except TypeError:
         return []
-    return found if whole else []
+    return entries if readable else []
 
 
-def _at(base: str, path: Path, root: Path) -> Any:
-    """The JSON of a file at a commit; empty when there is none that can be read."""
+def _json_at(base: str, path: Path, root: Path) -> Any:
+    """The JSON of a file at a commit; an empty mapping when it is absent or not JSON."""
     try:
         return json.loads(git.file_at(base, path.as_posix(), root=root) or "{}")
     except ValueError:

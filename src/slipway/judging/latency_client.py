@@ -1,7 +1,7 @@
-"""The asker: one client that asks two services the same rows in turns, and keeps how long each let it wait.
+"""Latency client: sends the same requests to base and head alternately (A-B-B-A) and records response times.
 
-A closed loop over one kept-alive connection each, in short blocks A-B-B-A and B-A-A-B: what slows the machine for a
-while slows both. Raw sockets, for what the client itself costs is in every latency, and would hide a difference.
+One kept-alive connection per service. Blocks are short, so that a disturbance of the machine slows both services.
+Raw sockets: the client's own time is part of every latency, and would hide a difference.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from slipway.serving import local_server
 
 ONE, ALL = "one row", "all rows"
-"""The two kinds of requests: a golden row alone, and all of them together."""
+"""The two kinds of requests: one golden row, and all golden rows in one request."""
 TURNS = ((0, 1, 1, 0), (1, 0, 0, 1))
-"""Whose block it is in a round: sides, the base's first."""
-TOGETHER = 2
+"""The order of sides in a round, by number of the round; 0 is the base, 1 the head."""
+ALL_PER_BLOCK = 2
 """Requests with all rows in a block."""
-ANSWER_SECONDS = 10.0
-END = b"\r\n\r\n"
+RESPONSE_SECONDS = 10.0
+HEAD_END = b"\r\n\r\n"
 
 Floats = NDArray[np.float64]
 Times = Mapping[str, Floats]
@@ -35,76 +35,79 @@ Times = Mapping[str, Floats]
 
 
 class Connection:
-    """A kept-alive connection to one service, with what went wrong on it."""
+    """A kept-alive connection to one service; counts its requests and errors, and keeps the first error's text."""
 
     def __init__(self, port: int) -> None:
-        self.asked = self.errors = 0
-        self.said, self.dead = "", False
+        self.requests = self.errors = 0
+        self.first_error, self.dead = "", False
         self._socket = socket.socket()
-        self._socket.settimeout(ANSWER_SECONDS)
+        self._socket.settimeout(RESPONSE_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self._socket.connect((local_server.HOST, port))
         except OSError as error:
             self._end(error)
 
-    def ask(self, request: bytes) -> float:
-        """The milliseconds until the whole answer was there; any other answer than 200 is an error, none ends the line."""
+    def send(self, request: bytes) -> float:
+        """Send a request and return the milliseconds until the whole response was read.
+
+        A status other than 200 is an error. Without a response the connection is dead, and every later call returns 0.
+        """
         if self.dead:
             return 0.0
-        self.asked += 1
+        self.requests += 1
         started = time.perf_counter_ns()
         try:
             self._socket.sendall(request)
-            answer = self._answer()
+            response = self._read_response()
         except OSError as error:
             return self._end(error)
-        took = (time.perf_counter_ns() - started) / 1e6
-        if not answer.startswith(b"HTTP/1.1 200 "):
-            self._fault(f"status {answer[9:12].decode('latin-1')}")
-        return took
+        elapsed_ms = (time.perf_counter_ns() - started) / 1e6
+        if not response.startswith(b"HTTP/1.1 200 "):
+            self._record_error(f"status {response[9:12].decode('latin-1')}")
+        return elapsed_ms
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
-    def _answer(self) -> bytes:
-        """Head and body; the service names the length of each of its answers."""
-        got = b""
-        while (end := got.find(END)) < 0:
-            got += self._more()
-        head = got[:end].lower()
+    def _read_response(self) -> bytes:
+        """Head and body; the service sends a content-length with every response."""
+        response = b""
+        while (end := response.find(HEAD_END)) < 0:
+            response += self._receive()
+        head = response[:end].lower()
         at = head.find(b"content-length:")
         length = int(head[at + 15 :].split(b"\r", 1)[0]) if at >= 0 else 0
-        while len(got) < end + len(END) + length:
-            got += self._more()
-        return got
+        while len(response) < end + len(HEAD_END) + length:
+            response += self._receive()
+        return response
 
-    def _more(self) -> bytes:
-        if not (found := self._socket.recv(1 << 16)):
+    def _receive(self) -> bytes:
+        if not (part := self._socket.recv(1 << 16)):
             raise ConnectionResetError("the connection was closed")
-        return found
+        return part
 
     def _end(self, error: OSError) -> float:
-        self._fault(f"no answer: {error or type(error).__name__}")
+        self._record_error(f"no answer: {error or type(error).__name__}")
         self.dead = True
         return 0.0
 
-    def _fault(self, said: str) -> None:
+    def _record_error(self, message: str) -> None:
         self.errors += 1
-        self.said = self.said or said
+        self.first_error = self.first_error or message
 
 
-def request(rows: Any) -> bytes:
-    """POST /predict of a row, or of a list of rows, as it goes over the line."""
+def predict_request(rows: Any) -> bytes:
+    """The bytes of a POST /predict with one row, or with a list of rows."""
     body = json.dumps(rows).encode()
     head = f"POST /predict HTTP/1.1\r\nhost: {local_server.HOST}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-    return head.encode() + END + body
+    return head.encode() + HEAD_END + body
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one side is asked: each row alone, and all of them together."""
+    """The requests for one side: one per row, and one with all rows."""
 
     one: Sequence[bytes]
     all: bytes
@@ -112,72 +115,83 @@ class Plan:
     @classmethod
     def of(cls, rows: Sequence[Any]) -> Plan:
         """The requests with these rows."""
-        return cls(one=[request(row) for row in rows], all=request(list(rows)))
+        return cls(one=[predict_request(row) for row in rows], all=predict_request(list(rows)))
 
     def block(self, start: int, length: int) -> dict[str, list[bytes]]:
-        """The requests of one block, from the row `start` on and around."""
-        return {ONE: [self.one[at % len(self.one)] for at in range(start, start + length)], ALL: [self.all] * TOGETHER}
+        """The requests of one block by kind: `length` rows from row `start` on, cyclically, and those with all rows."""
+        one = [self.one[at % len(self.one)] for at in range(start, start + length)]
+        return {ONE: one, ALL: [self.all] * ALL_PER_BLOCK}
 
 
-def warm(lines: Sequence[Connection], plans: Sequence[Plan], *, seconds: float, block_ms: float) -> int:
-    """Ask both for `seconds`; how many rows one after the other take the base about `block_ms`."""
-    found = measure_rounds(lines, plans, seconds=seconds, block=1)[ONE]
-    usual = float(np.median(found[:, 0])) if len(found) else block_ms
-    return max(1, min(round(block_ms / max(usual, 1e-3)), len(plans[0].one)))
+def warm_up(connections: Sequence[Connection], plans: Sequence[Plan], *, seconds: float, block_ms: float) -> int:
+    """Send requests to both for `seconds`; the number of single rows that the base answers in about `block_ms`."""
+    rounds = measure_rounds(connections, plans, seconds=seconds, block=1)[ONE]
+    return rows_per_block(rounds[:, 0], block_ms=block_ms, at_most=len(plans[0].one))
 
 
-def measure_rounds(lines: Sequence[Connection], plans: Sequence[Plan], *, seconds: float, block: int) -> Times:
-    """Rounds for `seconds`, `block` rows each time; ends sooner when a side is dead, without that round."""
+def rows_per_block(times_ms: Floats, *, block_ms: float, at_most: int) -> int:
+    """The number of requests that take about `block_ms`, by the median of `times_ms`; 1 when there are no times."""
+    median_ms = float(np.median(times_ms)) if len(times_ms) else block_ms
+    return max(1, min(round(block_ms / max(median_ms, 1e-3)), at_most))
+
+
+def measure_rounds(connections: Sequence[Connection], plans: Sequence[Plan], *, seconds: float, block: int) -> Times:
+    """Measure rounds for `seconds`, with blocks of `block` rows.
+
+    Ends early when a connection is dead; the unfinished round is dropped.
+    """
     rounds: list[list[dict[str, list[float]]]] = []
     with gc_paused():
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
-            found = _round(lines, plans, len(rounds), block)
-            if any(line.dead for line in lines):
+            one_round = _measure_round(connections, plans, len(rounds), block)
+            if any(connection.dead for connection in connections):
                 break
-            rounds.append(found)
-    sizes = {ONE: 2 * block, ALL: 2 * TOGETHER}
+            rounds.append(one_round)
+    sizes = {ONE: 2 * block, ALL: 2 * ALL_PER_BLOCK}
     return {kind: np.array([[side[kind] for side in one] for one in rounds], dtype=float).reshape(-1, 2, size)
             for kind, size in sizes.items()}  # fmt: skip
 
 
-def _round(lines: Sequence[Connection], plans: Sequence[Plan], number: int, block: int) -> list[dict[str, list[float]]]:
-    """Four blocks; both sides are asked the same rows."""
-    found: list[dict[str, list[float]]] = [{ONE: [], ALL: []}, {ONE: [], ALL: []}]
-    seen = [0, 0]
+def _measure_round(
+    connections: Sequence[Connection], plans: Sequence[Plan], number: int, block: int
+) -> list[dict[str, list[float]]]:
+    """Measure four blocks, with the same rows for both sides; milliseconds by side and kind."""
+    times: list[dict[str, list[float]]] = [{ONE: [], ALL: []}, {ONE: [], ALL: []}]
+    blocks_done = [0, 0]
     for side in TURNS[number % len(TURNS)]:
-        for kind, requests in plans[side].block((2 * number + seen[side]) * block, block).items():
-            found[side][kind] += [lines[side].ask(each) for each in requests]
-        seen[side] += 1
-    return found
+        for kind, requests in plans[side].block((2 * number + blocks_done[side]) * block, block).items():
+            times[side][kind] += [connections[side].send(request) for request in requests]
+        blocks_done[side] += 1
+    return times
 
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Without Python's collector, which would stop the clock's owner at some moment of its own."""
-    on = gc.isenabled()
+    """Pause Python's garbage collector, which would interrupt a measurement."""
+    was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
-        if on:
+        if was_enabled:
             gc.enable()
 
 
-def refused(line: Connection, plan: Plan) -> int:
-    """How many of the rows, asked one by one, are not answered with 200; no errors of a line that is still there."""
-    before, said = line.errors, line.said
-    for each in plan.one:
-        line.ask(each)
-    found = line.errors - before
-    if not line.dead:
-        line.errors, line.said = before, said
-    return found
+def count_refused(connection: Connection, plan: Plan) -> int:
+    """Send each row alone and count the responses other than 200; they count as errors only if the connection dies."""
+    errors, first_error = connection.errors, connection.first_error
+    for request in plan.one:
+        connection.send(request)
+    refused = connection.errors - errors
+    if not connection.dead:
+        connection.errors, connection.first_error = errors, first_error
+    return refused
 
 
 @contextmanager
-def lines(ports: Sequence[int]) -> Iterator[list[Connection]]:
-    """A line to each port, closed at the end."""
+def connect(ports: Sequence[int]) -> Iterator[list[Connection]]:
+    """A connection to each port of this machine, closed when the block ends."""
     with ExitStack() as stack:
         yield [stack.enter_context(closing(Connection(port))) for port in ports]

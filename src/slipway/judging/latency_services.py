@@ -1,4 +1,4 @@
-"""Rivals: the service of a change and the one of its base, each built of its own files and started beside the other."""
+"""Build and run the services of a change and of its base, each from its own files, at the same time."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from slipway.serving.local_server import Server
 
 SCRATCH = "latency"
 SERVING = ("requirements/serve.lock",)
-STARTED = "src/slipway/serving/local_server.py"
-"""How a bento becomes a process; no file of the bento, and still a part of how fast it is."""
+STARTERS = ("src/slipway/serving/local_server.py", "src/slipway/server.py")
+"""The module that starts a bento as a process, now and before there were rooms. It is not in the bento, but its options
+are part of how fast the service is."""
 LAUNCH = """
 import sys
 from pathlib import Path
@@ -39,14 +40,14 @@ bento, port, home, root, log = sys.argv[1:]
 running = local_server.start(Path(bento), port=int(port), home=Path(home), root=Path(root), log=Path(log))
 sys.exit(running.process.wait())
 """
-"""Each side is started by its own code, and by its own interpreter. A base from before the rooms has `slipway.server`."""
+"""Starts a side with its own code and interpreter. A base from before there were rooms has `slipway.server`."""
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One of the two: its name, its checkout, the folder its bento is built in, the Python that serves it."""
+    """One of the two services: its name, its checkout, the folder its bento is built in, the Python that runs it."""
 
     name: str
     tree: Path
@@ -56,7 +57,7 @@ class Side:
 
 @contextmanager
 def checkout(revision: str, *, root: Path) -> Iterator[Path | None]:
-    """A worktree of the base; None when that commit has no service: no bentofile.yaml, or no dvc.lock."""
+    """A worktree of `revision`; None when that commit has no service: no bentofile.yaml, or no dvc.lock."""
     home = environment.cache_home(root) / SCRATCH
     shutil.rmtree(home, ignore_errors=True)
     try:
@@ -67,22 +68,22 @@ def checkout(revision: str, *, root: Path) -> Iterator[Path | None]:
 
 
 def fetch_missing_outputs(tree: Path, *, root: Path) -> None:
-    """Bring what Git does not keep of a bento: from DVC's cache, or made by the base's own pipeline; Inconclusive."""
+    """Restore the files of a bento that Git does not keep: from DVC's cache, or by the base's own pipeline; else Inconclusive."""
     other_commit.fetch_outputs(tree, [name for name in package.wanted(tree) if not (tree / name).exists()], root=root)
 
 
-def differing(tree: Path, root: Path) -> list[str]:
-    """The files in which the two services differ: what their bentos are made of, and how they are started."""
-    names = dict.fromkeys([package.BENTOFILE, STARTED, *package.wanted(tree), *package.wanted(root)])
-    return [name for name in names if _content(tree / name) != _content(root / name)]
+def differing_files(tree: Path, root: Path) -> list[str]:
+    """The files that differ between the two services: those of their bentos, and those that start them."""
+    names = dict.fromkeys([package.BENTOFILE, *STARTERS, *package.wanted(tree), *package.wanted(root)])
+    return [name for name in names if _sha256(tree / name) != _sha256(root / name)]
 
 
-def _content(path: Path) -> str | None:
+def _sha256(path: Path) -> str | None:
     return files.sha256(path) if path.is_file() else None
 
 
 def copied(root: Path, folder: Path) -> Path:
-    """`folder`, with the files of a project's bento alone: to build it there leaves what was packaged here as it is."""
+    """Copy the files of a project's bento into `folder`: a build there leaves the project's own packaged bento alone."""
     for name in (package.BENTOFILE, *package.wanted(root)):
         if (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -90,55 +91,58 @@ def copied(root: Path, folder: Path) -> Path:
     return folder
 
 
-def sides(tree: Path, *, root: Path) -> tuple[Side, Side]:
-    """Base and head; the base is served by an environment of its own lock when that is another."""
+def make_sides(tree: Path, *, root: Path) -> tuple[Side, Side]:
+    """Base and head; the base gets an environment of its own when its lock of serving is another."""
     python = other_commit.python_for_lock(tree, root, SERVING)
-    own = copied(root, environment.cache_home(root) / SCRATCH / "head")
+    head_folder = copied(root, environment.cache_home(root) / SCRATCH / "head")
     return (
         Side(name="base", tree=tree, folder=tree, python=python),
-        Side(name="head", tree=root, folder=own, python=Path(sys.executable)),
+        Side(name="head", tree=root, folder=head_folder, python=Path(sys.executable)),
     )
 
 
-def built(two: Sequence[Side], *, name: str) -> list[Path | SlipwayError]:
-    """The bento of each, or why there is none."""
-    return each(lambda side: package.build(side.folder, name=name, readme="").path, two)
+def build_bentos(two: Sequence[Side], *, name: str) -> list[Path | SlipwayError]:
+    """The folder of each side's bento; the error in its place when it cannot be built."""
+    return run_in_parallel(lambda side: package.build(side.folder, name=name, readme="").path, two)
 
 
-def each(work: Callable[[T], R], items: Sequence[T]) -> list[R | SlipwayError]:
-    """`work` on all items at once; an error stands in the place of its result."""
+def run_in_parallel(work: Callable[[T], R], items: Sequence[T]) -> list[R | SlipwayError]:
+    """`work` on all items at once, in threads; the result of an item that fails is its error."""
 
-    def tried(item: T) -> R | SlipwayError:
+    def result_or_error(item: T) -> R | SlipwayError:
         try:
             return work(item)
         except SlipwayError as error:
             return error
 
     with ThreadPoolExecutor(max(len(items), 1)) as pool:
-        return list(pool.map(tried, items))
+        return list(pool.map(result_or_error, items))
 
 
 @contextmanager
-def serving(two: Sequence[Side], bentos: Sequence[Path], *, root: Path) -> Iterator[list[Server | SlipwayError]]:
-    """Both services, started at once and ready; in place of one that did not come up, why. Stopped at the end."""
+def run_services(two: Sequence[Side], bentos: Sequence[Path], *, root: Path) -> Iterator[list[Server | SlipwayError]]:
+    """Start both services at once and wait until they are ready; they are killed when the block ends.
+
+    In place of a service that did not start is its error.
+    """
     running: list[Server] = []
 
-    def come(of: tuple[Side, Path, int]) -> Server:
-        started = start(*of, root=root)
-        running.append(started)
-        local_server.wait_ready(started)
-        return started
+    def start_and_wait(job: tuple[Side, Path, int]) -> Server:
+        server = start(*job, root=root)
+        running.append(server)
+        local_server.wait_ready(server)
+        return server
 
     try:
-        yield each(come, list(zip(two, bentos, ports(), strict=True)))
+        yield run_in_parallel(start_and_wait, list(zip(two, bentos, free_ports(), strict=True)))
     finally:
-        each(kill, running)
+        run_in_parallel(kill, running)
 
 
 def kill(service: Server) -> None:
-    """At once: nobody waits for an answer of it, and a second asked for politely is a second of the check."""
-    found = processes(service)
-    for process in found[1:] or found:  # who started the others sees them end, and ends
+    """Kill the service immediately; a graceful stop would only lengthen the check."""
+    members = processes(service)
+    for process in members[1:] or members:  # the parent sees its children end, and ends
         with suppress(psutil.Error):
             process.kill()
     with suppress(subprocess.TimeoutExpired):
@@ -146,34 +150,34 @@ def kill(service: Server) -> None:
     local_server.stop(service)
 
 
-def ports() -> tuple[int, int]:
-    """Two free ports."""
+def free_ports() -> tuple[int, int]:
+    """Two free ports of this machine."""
     one, other = local_server.free_port(), local_server.free_port()
-    return (one, other) if one != other else ports()
+    return (one, other) if one != other else free_ports()
 
 
 def start(side: Side, bento: Path, port: int, *, root: Path) -> Server:
-    """The service of one side; `server.wait_ready` and `server.stop` take it as one of theirs."""
+    """Start the service of one side, without waiting for it; `local_server.wait_ready` and `stop` work with it."""
     home = environment.cache_home(root) / SCRATCH / f"serve-{side.name}"
     log = home / "log"
     home.mkdir(parents=True, exist_ok=True)
-    words = [str(side.python), "-c", LAUNCH, *map(str, (bento, port, home, root, log))]
+    command = [str(side.python), "-c", LAUNCH, *map(str, (bento, port, home, root, log))]
     env = environment.for_programs(side.tree, BENTOML_HOME=str(home.resolve()))
     with log.open("ab") as out:
-        process = subprocess.Popen(words, cwd=home, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        process = subprocess.Popen(command, cwd=home, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     return Server(process, port, home, log)
 
 
 @contextmanager
 def pin_cpus(services: Sequence[Server]) -> Iterator[None]:
-    """Services on one core, this thread on another, so that neither is moved; nothing where there are no two cores."""
+    """Pin the services to one core and this thread to another, so that the system does not move them; needs two cores."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2:
         yield
         return
     for service in services:
         for thread in threads(service):
-            with suppress(OSError):  # it ended meanwhile
+            with suppress(OSError):  # the thread ended
                 os.sched_setaffinity(thread, cores[:1])
     os.sched_setaffinity(0, cores[-1:])
     try:
@@ -184,16 +188,16 @@ def pin_cpus(services: Sequence[Server]) -> Iterator[None]:
 
 @contextmanager
 def record_other_cpu(services: Sequence[Server], shares: list[float]) -> Iterator[None]:
-    """Add to `shares` what part of all processors neither the services nor this process used while the block ran."""
-    before, began = _seconds(services), time.monotonic()
+    """Append the share of all processors that other programs used during the block to `shares`."""
+    before, started = _cpu_seconds(services), time.monotonic()
     yield
-    after, took = _seconds(services), time.monotonic() - began
-    whole, own = (now - then for now, then in zip(after, before, strict=True))
-    shares.append(min(max((whole - own) / (took * (os.cpu_count() or 1)), 0.0), 1.0))
+    after, elapsed = _cpu_seconds(services), time.monotonic() - started
+    machine, own = (end - begin for end, begin in zip(after, before, strict=True))
+    shares.append(min(max((machine - own) / (elapsed * (os.cpu_count() or 1)), 0.0), 1.0))
 
 
-def _seconds(services: Sequence[Server]) -> tuple[float, float]:
-    """Processor seconds of the whole machine, and those of the services and this process."""
+def _cpu_seconds(services: Sequence[Server]) -> tuple[float, float]:
+    """Processor seconds of the machine, and those of the services and this process."""
     times, own = psutil.cpu_times(), 0.0
     for process in (psutil.Process(), *(one for service in services for one in processes(service))):
         with suppress(psutil.Error):
@@ -202,7 +206,7 @@ def _seconds(services: Sequence[Server]) -> tuple[float, float]:
 
 
 def processes(service: Server) -> list[psutil.Process]:
-    """All processes of a service."""
+    """The processes of a service, its parent first; empty when it has ended."""
     try:
         parent = psutil.Process(service.process.pid)
         return [parent, *parent.children(recursive=True)]
@@ -211,15 +215,15 @@ def processes(service: Server) -> list[psutil.Process]:
 
 
 def threads(service: Server) -> list[int]:
-    """The threads of all of them."""
-    found: list[int] = []
+    """The thread ids of all processes of a service."""
+    ids: list[int] = []
     for process in processes(service):
         with suppress(psutil.Error):
-            found += [thread.id for thread in process.threads()]
-    return found
+            ids += [thread.id for thread in process.threads()]
+    return ids
 
 
-def contract(folder: Path) -> object:
-    """What a side lets itself be asked."""
-    found: Mapping[str, object] = files.read_json(folder / "models/contract.json")
-    return found.get("inputs")
+def input_schema(folder: Path) -> object:
+    """The input schema of a side's model."""
+    contract: Mapping[str, object] = files.read_json(folder / "models/contract.json")
+    return contract.get("inputs")

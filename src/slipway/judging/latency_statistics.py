@@ -1,7 +1,4 @@
-"""A band: by how much a change's percentiles lie above its base's, with what the noise of the machine leaves open.
-
-The tolerances are the section `latency` of loadtests/slo.yaml, of the base's.
-"""
+"""Confidence intervals for head/base ratios of latency percentiles, and their check against the limits of slo.yaml."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ from slipway.loadtest.slo import Positive
 
 SECTION = "latency"
 JUDGED = ((ONE, 50), (ONE, 95), (ALL, 50))
-"""The percentiles that are compared, by kind of request."""
+"""The percentiles that are compared: kind of request, percentage."""
 
 
 class Limits(StrictModel):
-    """The section `latency` of slo.yaml; tolerances and bands are parts of the base's milliseconds."""
+    """The section `latency` of slo.yaml; tolerances and bands are fractions of the base's milliseconds."""
 
     warm_seconds: Positive
     seconds: Positive
@@ -45,14 +42,17 @@ class Limits(StrictModel):
     band_at_most: Positive
 
     def tolerance(self, kind: str, share: int) -> float:
-        """By how much the head's percentile may be above the base's."""
-        found: float = getattr(self, f"{kind.replace(' ', '_')}_p{share}_at_most")
-        return found
+        """The largest allowed increase of a percentile over the base's, as a fraction."""
+        at_most: float = getattr(self, f"{kind.replace(' ', '_')}_p{share}_at_most")
+        return at_most
 
 
 @dataclass(frozen=True, kw_only=True)
 class RatioInterval:
-    """A percentile of a round, as `usual`, of both sides in milliseconds; the head's part above the base's, and its band."""
+    """A percentile of both sides in milliseconds (interquartile mean over rounds), and the head's increase with its interval.
+
+    `more`, `low`, `high` and the tolerance `most` are fractions of the base's milliseconds.
+    """
 
     name: str
     base_ms: float
@@ -64,81 +64,81 @@ class RatioInterval:
 
 
 def bootstrap_ratios(parts: Sequence[Times], limits: Limits, *, seed: int) -> list[RatioInterval]:
-    """The bootstrap of each percentile's ratio: whole rounds A-B-B-A are drawn, both sides of one together. Pure.
+    """Bootstrap the ratio of each percentile over whole rounds (A-B-B-A), both sides of a round together.
 
-    What disturbs one block disturbs its neighbours: requests are not independent, rounds nearly are.
+    Requests are not independent, because a disturbance lasts over several blocks; rounds nearly are.
     """
     rounds = sum(len(times[ONE]) for times in parts)
-    drawn = np.random.default_rng(seed).integers(rounds, size=(limits.resamples, rounds))
+    draws = np.random.default_rng(seed).integers(rounds, size=(limits.resamples, rounds))
     tail = (1 - limits.confidence) / 2
-    found = []
+    intervals = []
     for kind, share in JUDGED:
-        together = np.concatenate([np.quantile(times[kind], share / 100, axis=2) for times in parts])
-        base, head = (float(value) for value in interquartile_mean(together))
-        before, after = interquartile_mean(together[drawn]).T
+        percentiles = np.concatenate([np.quantile(times[kind], share / 100, axis=2) for times in parts])
+        base, head = (float(value) for value in interquartile_mean(percentiles))
+        before, after = interquartile_mean(percentiles[draws]).T
         low, high = np.quantile(after / before, [tail, 1 - tail])
-        found.append(RatioInterval(name=f"p{share} of {kind}", base_ms=base, head_ms=head, more=head / base - 1,
-                          low=float(low) - 1, high=float(high) - 1, most=limits.tolerance(kind, share)))  # fmt: skip
-    return found
+        intervals.append(RatioInterval(name=f"p{share} of {kind}", base_ms=base, head_ms=head, more=head / base - 1,
+                         low=float(low) - 1, high=float(high) - 1, most=limits.tolerance(kind, share)))  # fmt: skip
+    return intervals
 
 
 def interquartile_mean(rounds: Floats) -> Floats:
-    """The mean of the middle half of the rounds (the axis before the last): rounds in which something else ran are outside."""
+    """The mean over the middle half of the rounds (the last axis but one), which leaves disturbed rounds out."""
     ordered = np.sort(rounds, axis=-2)
     cut = ordered.shape[-2] // 4
     middle: Floats = ordered[..., cut : ordered.shape[-2] - cut, :].mean(axis=-2)
     return middle
 
 
-def judge(found: Sequence[RatioInterval], limits: Limits) -> list[Check]:
-    """No when the whole band is above the tolerance; unsure when the tolerance lies in a band that is too wide. Pure."""
+def judge(intervals: Sequence[RatioInterval], limits: Limits) -> list[Check]:
+    """Check each interval: fails when it is above the tolerance, unsure when it contains it and is too wide."""
     return [
         Check(name=f"{band.name}, more than the base's", value=round(band.more, 4), low=round(band.low, 4),
               high=round(band.high, 4), limit=f"low ≤ {band.most:g}, band ± {limits.band_at_most:g}",
-              ok=_told(band, limits))
-        for band in found
+              ok=_is_within(band, limits))
+        for band in intervals
     ]  # fmt: skip
 
 
-def _told(band: RatioInterval, limits: Limits) -> bool | None:
+def _is_within(band: RatioInterval, limits: Limits) -> bool | None:
     if band.low > band.most:
         return False
     return True if band.high <= band.most or (band.high - band.low) / 2 <= limits.band_at_most else None
 
 
 def limits_at_base(base: str, *, root: Path) -> tuple[Limits, list[str]]:
-    """The limits as the base has them, which are what holds, and what differs; ConfigError when this change's are wrong.
+    """The limits at the base commit, which apply, and the differences of this commit's as sentences.
 
-    Its own are taken where the base has none, and limit by limit where the base's code knows others.
+    This commit's own limits apply where the base has none, or lacks one of them. ConfigError when its own are invalid.
     """
-    now, before = slo.read(root / slo.PATH).latency, _section(base, root)
-    mine = _limits(now, str(slo.PATH))
-    if not isinstance(before, Mapping):
-        return mine, []
-    known = {name: before[name] for name in Limits.model_fields if name in before}
-    moved = base_limits.changed_values(before, now, SECTION)
-    return _limits({**mine.model_dump(), **known}, f"{slo.PATH} of the base {base[:12]}"), moved
+    section, base_section = slo.read(root / slo.PATH).latency, _section_at(base, root)
+    of_head = _parse(section, str(slo.PATH))
+    if not isinstance(base_section, Mapping):
+        return of_head, []
+    of_base = {name: base_section[name] for name in Limits.model_fields if name in base_section}
+    changes = base_limits.changed_values(base_section, section, SECTION)
+    return _parse({**of_head.model_dump(), **of_base}, f"{slo.PATH} of the base {base[:12]}"), changes
 
 
 def own_limits(root: Path) -> Limits:
-    """The limits that this checkout has; ConfigError where it has none."""
-    return _limits(slo.read(root / slo.PATH).latency, str(slo.PATH))
+    """The limits in this checkout; ConfigError when it has none."""
+    return _parse(slo.read(root / slo.PATH).latency, str(slo.PATH))
 
 
-def _limits(section: Any, where: str) -> Limits:
+def _parse(section: Any, file: str) -> Limits:
     try:
         return Limits.model_validate(section)
     except ValidationError as error:
-        wrong = "; ".join(
+        faults = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'it'} is {e['input']!r}: {e['msg']}" for e in error.errors()
         )
-        raise ConfigError(f"{where}: {SECTION}: {wrong}", hint=f"edit the section {SECTION} of {slo.PATH}") from None
+        raise ConfigError(f"{file}: {SECTION}: {faults}", hint=f"edit the section {SECTION} of {slo.PATH}") from None
 
 
-def _section(base: str, root: Path) -> Any:
-    """The section of slo.yaml at the base; None when it has none that can be read."""
+def _section_at(base: str, root: Path) -> Any:
+    """The section in the base's slo.yaml; None when there is none, or the file cannot be read."""
     try:
-        found = YAML(typ="safe").load(git.file_at(base, slo.PATH.as_posix(), root=root) or "")
+        content = YAML(typ="safe").load(git.file_at(base, slo.PATH.as_posix(), root=root) or "")
     except YAMLError:
         return None
-    return found.get(SECTION) if isinstance(found, Mapping) else None
+    return content.get(SECTION) if isinstance(content, Mapping) else None

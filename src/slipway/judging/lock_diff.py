@@ -1,4 +1,4 @@
-"""A claim: what a checkout says the pipeline gives, by its dvc.lock and the outputs in Git; and where two differ."""
+"""Compare two states of the pipeline's outputs: dvc.lock, and the outputs that Git keeps."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from slipway.core import config, dvc, files
 from slipway.core.verdict import Check
 from slipway.pipeline import evaluate
 
-DATA = ("ingest", "features")
-"""Stages that must give the same bytes on every machine."""
-KEPT = (evaluate.METRICS.as_posix(), evaluate.PLOTS.as_posix())
-"""Outputs that Git keeps; all others are in DVC's cache alone."""
-BYTES = ("md5", "size", "nfiles")
+DATA_STAGES = ("ingest", "features")
+"""Stages whose outputs must have the same bytes on every machine."""
+IN_GIT = (evaluate.METRICS.as_posix(), evaluate.PLOTS.as_posix())
+"""Outputs that Git keeps; all others are only in DVC's cache."""
+BYTE_FIELDS = ("md5", "size", "nfiles")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineState:
-    """What a checkout says the pipeline gives: the stages of its dvc.lock, and the outputs in Git by file name."""
+    """The stages of a checkout's dvc.lock, and the values of its outputs in Git by file name."""
 
     stages: Mapping[str, Any]
-    kept: Mapping[str, Any]
+    in_git: Mapping[str, Any]
 
 
 def read(root: Path) -> PipelineState:
-    """What the checkout at `root` says; a lock that is absent or no lock has no stages."""
+    """The state of the checkout at `root`; without stages when its dvc.lock is absent or not a lock."""
     plots = sorted(path for path in (root / evaluate.PLOTS).rglob("[!.]*") if path.is_file())
-    kept = [root / evaluate.METRICS, *plots]
+    outputs = [root / evaluate.METRICS, *plots]
     return PipelineState(
         stages=dvc.read_lock(root),
-        kept={path.relative_to(root).as_posix(): content(path) for path in kept if path.exists()},
+        in_git={path.relative_to(root).as_posix(): read_values(path) for path in outputs if path.exists()},
     )
 
 
-def content(path: Path, suffix: str = ".json") -> Any:
-    """The values of a file, to be compared within a tolerance; its hash when it has none that can be."""
+def read_values(path: Path, suffix: str = ".json") -> Any:
+    """The values of a JSON or parquet file, to be compared within a tolerance; the SHA-256 of any other file."""
     try:
         if suffix == ".parquet":
             return pl.read_parquet(path).to_dict(as_series=False)
@@ -50,7 +50,10 @@ def content(path: Path, suffix: str = ".json") -> Any:
 
 
 def flatten(value: Any, at: str = "") -> dict[str, Any]:
-    """Nested mappings and lists as one mapping; a record in a list goes by its path or its texts, else its number."""
+    """Flatten nested mappings and lists into one mapping.
+
+    The key of a record in a list is its `path`, else its texts, else its number.
+    """
     if isinstance(value, Mapping) and value:
         items = {str(key): item for key, item in value.items()}
     elif isinstance(value, list) and value:
@@ -64,73 +67,77 @@ def flatten(value: Any, at: str = "") -> dict[str, Any]:
     return {k: v for key, item in items.items() for k, v in flatten(item, f"{at} {key}".strip()).items()}
 
 
-def differences(claimed: Any, given: Any, tolerance: float = 0.0) -> list[str]:
-    """Where two structures differ, as sentences; numbers may by `tolerance`, relative to those above one."""
-    ours, theirs = flatten(claimed), flatten(given)
+def differences(committed: Any, actual: Any, tolerance: float = 0.0) -> list[str]:
+    """The differences of two structures as sentences.
+
+    Numbers may differ by `tolerance`, relative for values above one and absolute below.
+    """
+    left, right = flatten(committed), flatten(actual)
     rows = []
-    for key in dict.fromkeys([*ours, *theirs]):
-        here, there = ours.get(key, "absent"), theirs.get(key, "absent")
-        if not _close(here, there, tolerance):
-            rows.append(f"{key} is {here}, not {there}".strip())
+    for key in dict.fromkeys([*left, *right]):
+        one, other = left.get(key, "absent"), right.get(key, "absent")
+        if not _close(one, other, tolerance):
+            rows.append(f"{key} is {one}, not {other}".strip())
     return rows
 
 
-def _close(here: Any, there: Any, tolerance: float) -> bool:
-    if isinstance(here, bool) or isinstance(there, bool) or not isinstance(here, int | float):
-        return bool(here == there)
-    return isinstance(there, int | float) and abs(here - there) <= tolerance * max(1.0, abs(there))
+def _close(one: Any, other: Any, tolerance: float) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool) or not isinstance(one, int | float):
+        return bool(one == other)
+    return isinstance(other, int | float) and abs(one - other) <= tolerance * max(1.0, abs(other))
 
 
 def compare(
-    claimed: PipelineState, given: PipelineState, limits: config.Prove, *, who: str, edited: Iterable[str] = ()
+    committed: PipelineState, actual: PipelineState, limits: config.Prove, *, name: str, edited: Iterable[str] = ()
 ) -> list[Check]:
-    """The commit's claim against what `who` has: every stage of the lock, every output in Git.
+    """Check the committed state against another one called `name`: every stage of the lock, every output in Git.
 
-    Bytes of the model stages' outputs may differ (floating point does between processors), values by the
-    tolerances. Those of `edited` outputs may not: they already differ from the claim's own lock.
+    Outputs of model stages may have other bytes (floating point differs between processors) and values within the
+    tolerances. Outputs in `edited` have no tolerance: they already differ from the committed lock.
     """
-    moving = {path for name in {*claimed.stages, *given.stages} - set(DATA)
-              for side in (claimed, given) for path in outs(side, name)}  # fmt: skip
+    model_outputs = {path for stage in {*committed.stages, *actual.stages} - set(DATA_STAGES)
+                     for state in (committed, actual) for path in output_hashes(state, stage)}  # fmt: skip
     checks = []
-    for name in sorted({*claimed.stages, *given.stages}):
-        ours, theirs = (_bare(side.stages.get(name), moving) for side in (claimed, given))
+    for stage in sorted({*committed.stages, *actual.stages}):
+        left, right = (_without_bytes(state.stages.get(stage), model_outputs) for state in (committed, actual))
         checks.append(
             check_no_differences(
-                f"dvc.lock, stage {name}, against {who}", differences(ours, theirs), "equal; `make repro`, commit"
+                f"dvc.lock, stage {stage}, against {name}", differences(left, right), "equal; `make repro`, commit"
             )
         )
-    for name in sorted({*claimed.kept, *given.kept}):
-        tolerance = {KEPT[0]: limits.metrics, evaluate.GOLDEN.as_posix(): limits.golden}.get(name, limits.plots)
-        if name.startswith(tuple(edited)):
+    for path in sorted({*committed.in_git, *actual.in_git}):
+        tolerance = {IN_GIT[0]: limits.metrics, evaluate.GOLDEN.as_posix(): limits.golden}.get(path, limits.plots)
+        if path.startswith(tuple(edited)):
             tolerance = 0.0
-        wrong = differences(claimed.kept.get(name, "absent"), given.kept.get(name, "absent"), tolerance)
+        wrong = differences(committed.in_git.get(path, "absent"), actual.in_git.get(path, "absent"), tolerance)
         checks.append(
-            check_no_differences(f"{name} against {who}", wrong, f"off by ≤ {tolerance:g}; `make repro`, commit")
+            check_no_differences(f"{path} against {name}", wrong, f"off by ≤ {tolerance:g}; `make repro`, commit")
         )
     return checks
 
 
-def outs(claim: PipelineState, stage: str) -> dict[str, str]:
-    """The outputs of a locked stage, each with its md5."""
-    return {out["path"]: out.get("md5", "") for out in (claim.stages.get(stage) or {}).get("outs", ())}
+def output_hashes(state: PipelineState, stage: str) -> dict[str, str]:
+    """The outputs of a locked stage by path, each with its MD5."""
+    return {out["path"]: out.get("md5", "") for out in (state.stages.get(stage) or {}).get("outs", ())}
 
 
-def _bare(stage: Any, moving: set[str]) -> Any:
-    """A locked stage without the bytes of files that may differ."""
+def _without_bytes(stage: Any, paths: set[str]) -> Any:
+    """A locked stage without the hashes and sizes of `paths`."""
     if not isinstance(stage, Mapping):
         return "absent"
-    strip = {key: [{k: v for k, v in item.items() if item["path"] not in moving or k not in BYTES} for item in stage[key]]
+    strip = {key: [{k: v for k, v in item.items() if item["path"] not in paths or k not in BYTE_FIELDS} for item in stage[key]]
              for key in ("deps", "outs") if key in stage}  # fmt: skip
     return {**stage, **strip}
 
 
-def moved(claimed: PipelineState, given: PipelineState) -> dict[str, str]:
-    """Outputs of model stages, out of Git, whose bytes are others than claimed; path → the claimed md5."""
-    return {path: md5 for name in sorted(set(claimed.stages) - set(DATA)) for path, md5 in outs(claimed, name).items()
-            if path not in KEPT and outs(given, name).get(path) != md5}  # fmt: skip
+def changed_model_outputs(committed: PipelineState, actual: PipelineState) -> dict[str, str]:
+    """Outputs of model stages outside Git whose bytes differ from the committed ones; path → the committed MD5."""
+    return {path: md5 for stage in sorted(set(committed.stages) - set(DATA_STAGES))
+            for path, md5 in output_hashes(committed, stage).items()
+            if path not in IN_GIT and output_hashes(actual, stage).get(path) != md5}  # fmt: skip
 
 
 def check_no_differences(name: str, wrong: list[str], limit: str) -> Check:
-    """A check that holds when nothing is `wrong`, and names the first three things that are."""
+    """A check that passes without differences (`wrong`), and else names the first three."""
     shown = "; ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
     return Check(name=name, value=shown or "equal", limit=limit, ok=not wrong)

@@ -1,4 +1,4 @@
-"""The trail: what is found in Git, the registry, the stores and the caches on the way from an image back to the data."""
+"""Collect the facts of a chain from Git, the registry, the bento store, MLflow and DVC's cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from slipway.cluster import kustomization
 from slipway.core import base_limits, dvc, environment, files, git, ledger
 from slipway.errors import ConfigError, DataError, Inconclusive
-from slipway.lineage.links import Absent, Facts, Invalid, Lock, Made, Pod, digest
+from slipway.lineage.links import Absent, Artifacts, ChainFacts, Invalid, Lock, PodImages, digest
 from slipway.packaging import package, registry
 from slipway.pipeline import track
 
@@ -20,111 +20,114 @@ MODEL, TABLE = "models/model.onnx", "data/table.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """A ledger with its history: the lines now, for each the commit that added it (None: not committed), what is wrong."""
+class LedgerHistory:
+    """A ledger's lines, for each the commit that added it (None: not committed), and the first fault of its history."""
 
     lines: list[ledger.Line]
-    entered: list[str | None]
-    wrong: str
+    added_in: list[str | None]
+    fault: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Where a walk begins: the image (None on this machine), its pod, and the number of the ledger line to go by."""
+    """The start of a chain: the image (None for a release to this machine), its pod, and the ledger line's number."""
 
     env: str
     image: str | None
-    pod: Pod | None
-    known: Known
+    pod: PodImages | None
+    history: LedgerHistory
     number: int | None
 
 
-def read(env: str, root: Path) -> Known:
-    """The ledger of `env`; it only ever grows, so each commit's is the beginning of the next one's."""
+def read_history(env: str, root: Path) -> LedgerHistory:
+    """The ledger of `env` at each commit and in the working tree; without lines when it cannot be read."""
     name = ledger.path(env).as_posix()
     commits = git.run("log", "--first-parent", "--reverse", "--format=%H", "HEAD", "--", name, root=root).split()
     texts: list[tuple[str | None, str]] = [(commit, git.file_at(commit, name, root=root) or "") for commit in commits]
     try:
         texts.append((None, ledger.read_text(ledger.path(env, root))))
-        return history(texts, where=name)
+        return history_of(texts, file=name)
     except DataError as error:
-        return Known(lines=[], entered=[], wrong=str(error))
+        return LedgerHistory(lines=[], added_in=[], fault=str(error))
 
 
-def history(texts: list[tuple[str | None, str]], *, where: str) -> Known:
-    """What (commit, text) of a ledger tell, oldest first; the last is the working tree's. DataError when that is none."""
-    before, wrong = "", ""
-    entered: list[str | None] = []
+def history_of(texts: list[tuple[str | None, str]], *, file: str) -> LedgerHistory:
+    """The history of a ledger from its (commit, text), oldest first; the last is the working tree's.
+
+    A ledger only grows: each text must begin with the one before it. DataError when the last text is not a ledger.
+    """
+    before, fault = "", ""
+    added_in: list[str | None] = []
     for commit, text in texts:
-        if not text.startswith(before) and not wrong:
-            who = f"commit {commit[:12]}" if commit else "the working tree"
-            wrong = f"{who} changed what was there: {_grown(before, text, where)}"
+        if not text.startswith(before) and not fault:
+            author = f"commit {commit[:12]}" if commit else "the working tree"
+            fault = f"{author} changed what was there: {_describe_change(before, text, file)}"
         count = text.count("\n")
-        entered = (entered + [commit] * count)[:count]
+        added_in = (added_in + [commit] * count)[:count]
         before = text
     try:
-        return Known(lines=ledger.parse(before, where=where), entered=entered, wrong=wrong)
+        return LedgerHistory(lines=ledger.parse(before, where=file), added_in=added_in, fault=fault)
     except DataError as error:
-        raise DataError(wrong or str(error), hint=error.hint) from None
+        raise DataError(fault or str(error), hint=error.hint) from None
 
 
-def _grown(before: str, after: str, where: str) -> str:
+def _describe_change(before: str, after: str, file: str) -> str:
     try:
-        ledger.added_lines(before, after, where)
+        ledger.added_lines(before, after, file)
     except DataError as error:
         return str(error)
-    return where
+    return file
 
 
-def number(known: Known, image: str) -> int | None:
-    """The newest line that holds an image, by its digest."""
-    found = [n for n, line in enumerate(known.lines) if line.image and digest(line.image) == digest(image)]
-    return found[-1] if found else None
+def newest_line(history: LedgerHistory, image: str) -> int | None:
+    """The number of the newest line that holds an image, compared by digest; None when there is none."""
+    numbers = [n for n, line in enumerate(history.lines) if line.image and digest(line.image) == digest(image)]
+    return numbers[-1] if numbers else None
 
 
-def facts(start: Start, *, root: Path) -> Facts:
-    """All that can be found, each part by itself: what is out of reach hides nothing else."""
-    env, known = start.env, start.known
-    line = None if start.number is None else known.lines[start.number]
-    entered = None if start.number is None else known.entered[start.number]
-    return Facts(
+def collect_facts(start: Start, *, root: Path) -> ChainFacts:
+    """The facts of a chain, each read by itself: one source that is out of reach does not hide another."""
+    env, history = start.env, start.history
+    line = None if start.number is None else history.lines[start.number]
+    added_in = None if start.number is None else history.added_in[start.number]
+    return ChainFacts(
         env=env,
         image=start.image,
         pod=start.pod,
         line=line,
-        newest=start.number == len(known.lines) - 1,
-        entered=entered,
-        then=pinned(env, entered, root),
-        now=pinned(env, "HEAD", root),
-        history=known.wrong,
-        made=collect(line, entered, root) if line else None,
+        is_newest=start.number == len(history.lines) - 1,
+        added_in=added_in,
+        pinned_then=pinned_image(env, added_in, root),
+        pinned_now=pinned_image(env, "HEAD", root),
+        ledger_fault=history.fault,
+        artifacts=collect_artifacts(line, added_in, root) if line else None,
     )
 
 
-def pinned(env: str, revision: str | None, root: Path) -> str | None:
-    """What an overlay pins at a revision; None when there is none, or it is no overlay."""
+def pinned_image(env: str, revision: str | None, root: Path) -> str | None:
+    """The image that an overlay pins at a revision; None without a revision, or when the overlay cannot be read."""
     try:
-        found = kustomization.pinned_at(env, revision, root) if revision else None
+        pin = kustomization.pinned_at(env, revision, root) if revision else None
     except ConfigError:
         return None
-    return found.image if found else None
+    return pin.image if pin else None
 
 
-def collect(line: ledger.Line, entered: str | None, root: Path) -> Made:
-    """What is found of what a ledger line speaks of."""
-    commit = source(line.commit, entered, root)
-    here = isinstance(commit, str)
-    lock = at(line.commit, root) if here else Absent("its commit is not here")
-    return Made(
+def collect_artifacts(line: ledger.Line, added_in: str | None, root: Path) -> Artifacts:
+    """Everything that a ledger line refers to, as far as it can be read."""
+    commit = source_commit(line.commit, added_in, root)
+    is_here = isinstance(commit, str)
+    lock = lock_at(line.commit, root) if is_here else Absent("its commit is not here")
+    return Artifacts(
         labels=_labels(line),
         bento=_bento(line, root),
         run=_run(line, root),
         lock=lock,
-        model=cached(lock, MODEL, root),
-        table=cached(lock, TABLE, root),
-        sources=_sources(line.commit, root) if here else {},
+        model=cached_sha256(lock, MODEL, root),
+        table=cached_sha256(lock, TABLE, root),
+        sources=_sources(line.commit, root) if is_here else {},
         commit=commit,
-        pull_request=git.pull_request(root, line.commit) if here else None,
+        pull_request=git.pull_request(root, line.commit) if is_here else None,
     )
 
 
@@ -152,32 +155,32 @@ def _run(line: ledger.Line, root: Path) -> Mapping[str, str] | Absent | Invalid:
     if line.mlflow_run is None:
         return Absent("it was not tracked where it was released")
     try:
-        found = track.tags(line.mlflow_run, root=root)
+        tags = track.tags(line.mlflow_run, root=root)
     except ConfigError as error:
         return Absent(str(error))
-    if found is not None:
-        return found
+    if tags is not None:
+        return tags
     if environment.tracking_uri(root).startswith("sqlite:"):
         return Absent(f"run {line.mlflow_run[:8]} is not in this machine's MLflow")
     return Invalid(f"the MLflow server has no run {line.mlflow_run[:8]}, or it was deleted")
 
 
-def at(commit: str, root: Path) -> Lock | Invalid:
-    """dvc.lock at a commit."""
+def lock_at(commit: str, root: Path) -> Lock | Invalid:
+    """The dvc.lock of a commit."""
     text = git.file_at(commit, dvc.LOCK.name, root=root)
     if text is None:
         return Invalid(f"commit {commit[:12]} has no dvc.lock")
     try:
         stages = dvc.lock_stages(text)
-        given: Any = stages["ingest"]["params"]["params.yaml"]["ingest"]["sources"]
-        sources = {str(name): str(sha) for name, sha in given.items()}
+        locked: Any = stages["ingest"]["params"]["params.yaml"]["ingest"]["sources"]
+        sources = {str(name): str(sha) for name, sha in locked.items()}
     except (LookupError, TypeError, AttributeError):
         return Invalid(f"dvc.lock at commit {commit[:12]} is no lock with a stage ingest")
     return Lock(sha256=hashlib.sha256(text.encode()).hexdigest(), outs=dvc.output_hashes(stages), sources=sources)
 
 
-def cached(lock: Lock | Absent | Invalid, name: str, root: Path) -> str | Absent | Invalid:
-    """SHA-256 of an output of the lock, whose bytes DVC's cache has under their MD5."""
+def cached_sha256(lock: Lock | Absent | Invalid, name: str, root: Path) -> str | Absent | Invalid:
+    """The SHA-256 of an output of the lock, from its bytes in DVC's cache; Invalid when their MD5 is not the lock's."""
     if not isinstance(lock, Lock):
         return Absent("there is no lock to go by")
     if (md5 := lock.outs.get(name)) is None:
@@ -186,22 +189,22 @@ def cached(lock: Lock | Absent | Invalid, name: str, root: Path) -> str | Absent
     if not path.is_file():
         return Absent(f"{name}, md5 {md5[:12]}, is not in DVC's cache: `dvc fetch`")
     raw = path.read_bytes()
-    found = hashlib.md5(raw, usedforsecurity=False).hexdigest()
-    if found != md5:
-        return Invalid(f"{name} in DVC's cache is of md5 {found[:12]}, dvc.lock says {md5[:12]}")
+    actual = hashlib.md5(raw, usedforsecurity=False).hexdigest()
+    if actual != md5:
+        return Invalid(f"{name} in DVC's cache is of md5 {actual[:12]}, dvc.lock says {md5[:12]}")
     return hashlib.sha256(raw).hexdigest()
 
 
 def _sources(commit: str, root: Path) -> Mapping[str, str]:
     try:
-        found = base_limits.params_at(commit, root=root)["ingest"]["sources"]
-        return {str(name): str(sha) for name, sha in found.items()}
+        in_params = base_limits.params_at(commit, root=root)["ingest"]["sources"]
+        return {str(name): str(sha) for name, sha in in_params.items()}
     except (ConfigError, LookupError, TypeError, AttributeError):
         return {}
 
 
-def source(commit: str, entered: str | None, root: Path) -> str | Absent | Invalid:
-    """The source commit, when it is on main's first-parent history and no later than the ledger line."""
+def source_commit(commit: str, added_in: str | None, root: Path) -> str | Absent | Invalid:
+    """The source commit, if it is on main's first-parent history and not after `added_in`, the ledger line's commit."""
     try:
         full = git.commit(commit, root=root)
     except ConfigError:
@@ -212,13 +215,13 @@ def source(commit: str, entered: str | None, root: Path) -> str | Absent | Inval
         return Invalid(f"{commit[:50]!r} is no full hash of a commit")
     if commit not in git.run("rev-list", "--first-parent", _main(root), root=root).split():
         return Invalid(f"commit {commit[:12]} is not in main's own history, only beside it")
-    if entered and not git.is_ancestor(commit, entered, root=root):
-        return Invalid(f"commit {commit[:12]} is not before {entered[:12]}, which added the ledger line")
+    if added_in and not git.is_ancestor(commit, added_in, root=root):
+        return Invalid(f"commit {commit[:12]} is not before {added_in[:12]}, which added the ledger line")
     return commit
 
 
 def _main(root: Path) -> str:
-    """Main as the remote has it, else here; HEAD in a clone that knows neither."""
+    """The remote's main, else the local one; HEAD in a clone that has neither."""
     try:
         return git.base_commit(None, root=root)
     except ConfigError:

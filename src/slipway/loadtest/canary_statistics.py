@@ -1,6 +1,6 @@
-"""How alike two versions are, from their answers to the same requests: spread, order, and time. Pure.
+"""Compare two versions by their answers to the same requests: prediction shift, rank correlation, latency.
 
-Imports only the standard library beside our own, for the gate in a cluster judges the canary by it.
+Imports only the standard library and other modules of Slipway: the load gate's image runs it.
 """
 
 from __future__ import annotations
@@ -16,62 +16,67 @@ from slipway.core.verdict import Check
 from slipway.loadtest.generator_health import percentile
 
 GROUP_SHARE = 0.05
-"""Neighbouring groups of predictions are joined until each held this share of the reference's rows."""
+"""Neighbouring groups of predictions are joined until each has this share of the reference's rows."""
 FLOOR = 1e-4
-"""An empty group would be infinitely far."""
+"""Smallest share of a group: an empty group would make the index infinite."""
 BLOCK = 25
-"""Requests that are drawn together, for what disturbs one disturbs its neighbours."""
+"""Requests that are drawn together, because a disturbance affects neighbours as well."""
 DRAWS = 400
+"""Bootstrap samples."""
 
 
 def check_prediction_shift(
-    reference: Mapping[str, Any], counted: Sequence[tuple[float, float]] | None, sent: int, most: float
+    reference: Mapping[str, Any], counts: Sequence[tuple[float, float]] | None, sent: int, limit: float
 ) -> Check:
-    """Population stability index of what the canary counted itself, against its predictions on the test window.
+    """Population stability index between the canary's own prediction counts and its predictions on the test window.
 
-    Inconclusive when it counted fewer than were `sent`: then another pod answered /metrics, or nobody counts.
+    `counts` are (upper edge, predictions up to it), `sent` the number of requests. Unsure when fewer predictions were
+    counted than sent: then another pod answered /metrics, or the canary does not count.
     """
-    name, limit = "shift of the predictions", f"≤ {most:g}"
-    total = counted[-1][1] if counted else 0.0
-    if not counted or total < max(sent, 1):
-        return Check(name=name, value=f"{total:.0f} of {sent} predictions counted", limit=limit, ok=None)
+    name, text = "shift of the predictions", f"≤ {limit:g}"
+    total = counts[-1][1] if counts else 0.0
+    if not counts or total < max(sent, 1):
+        return Check(name=name, value=f"{total:.0f} of {sent} predictions counted", limit=text, ok=None)
     edges = [float(edge) for edge in reference["edges"]]
-    inner = [(edge, found) for edge, found in counted if edges[0] < edge < edges[-1]]
+    inner = [(edge, count) for edge, count in counts if edges[0] < edge < edges[-1]]
     if [edge for edge, _ in inner] != edges[1:-1]:
-        return Check(name=name, value="counted in other groups", limit=limit, ok=None)
-    ends = [0.0, *(found for _, found in inner), total]  # what lies outside of the range belongs to its end groups
-    pairs = _joined(reference["counts"], [above - below for below, above in pairwise(ends)])
+        return Check(name=name, value="counted in other groups", limit=text, ok=None)
+    ends = [0.0, *(count for _, count in inner), total]  # predictions outside the range count in the end groups
+    pairs = _join_groups(reference["counts"], [above - below for below, above in pairwise(ends)])
     before, after = ([max(n / sum(side), FLOOR) for n in side] for side in zip(*pairs, strict=True))
     index = sum((a - b) * math.log(a / b) for b, a in zip(before, after, strict=True))
-    return Check(name=name, value=round(index, 4), limit=limit, ok=index <= most)
+    return Check(name=name, value=round(index, 4), limit=text, ok=index <= limit)
 
 
-def _joined(reference: Sequence[float], found: Sequence[float]) -> list[tuple[float, float]]:
-    """(reference, found) in groups of neighbours that each hold a fair share of the reference."""
-    least, groups, open_ = GROUP_SHARE * sum(reference), [], (0.0, 0.0)
-    for before, after in zip(reference, found, strict=True):
+def _join_groups(reference: Sequence[float], counts: Sequence[float]) -> list[tuple[float, float]]:
+    """Join neighbouring groups to pairs (reference, counts) that each have at least GROUP_SHARE of the reference."""
+    minimum, groups, open_ = GROUP_SHARE * sum(reference), [], (0.0, 0.0)
+    for before, after in zip(reference, counts, strict=True):
         open_ = open_[0] + before, open_[1] + after
-        if open_[0] >= least:
+        if open_[0] >= minimum:
             groups.append(open_)
             open_ = (0.0, 0.0)
     last = groups.pop() if groups else (0.0, 0.0)
     return [*groups, (last[0] + open_[0], last[1] + open_[1])]
 
 
-def check_rank_correlation(pairs: Sequence[tuple[float, float]], least: float) -> Check:
-    """Rank correlation of the two models' answers; a canary that says the same of every row has none."""
-    name, limit = "order of the rows as the stable's", f"≥ {least:g}"
+def check_rank_correlation(pairs: Sequence[tuple[float, float]], limit: float) -> Check:
+    """Rank correlation of the predictions of stable and canary, given as pairs.
+
+    Fails when the canary predicts the same for every row; unsure when the stable version does.
+    """
+    name, text = "order of the rows as the stable's", f"≥ {limit:g}"
     stable, canary = ([pair[side] for pair in pairs] for side in (0, 1))
     if len(set(stable)) < 2:
-        return Check(name=name, value=None, limit=limit, ok=None)
+        return Check(name=name, value=None, limit=text, ok=None)
     if len(set(canary)) < 2:
-        return Check(name=name, value="the same answer to every row", limit=limit, ok=False)
+        return Check(name=name, value="the same answer to every row", limit=text, ok=False)
     value = statistics.correlation(_ranks(stable), _ranks(canary))
-    return Check(name=name, value=round(value, 4), limit=limit, ok=value >= least)
+    return Check(name=name, value=round(value, 4), limit=text, ok=value >= limit)
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
-    """Ranks; equal values share the mean of theirs."""
+    """Return the rank of each value; equal values get the mean of their ranks."""
     places: dict[float, list[int]] = {}
     for place, value in enumerate(sorted(values)):
         places.setdefault(value, []).append(place)
@@ -79,25 +84,27 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 
 def check_latency_ratio(
-    stable: Sequence[float | None], canary: Sequence[float | None], *, times: float, most_ms: float, seed: int = 0
+    stable: Sequence[float | None], canary: Sequence[float | None], *, times: float, limit_ms: float, seed: int = 0
 ) -> Check:
-    """By how many ms the canary's p95 is above `times` the stable one's; bootstrap over blocks of neighbours in time.
+    """By how many ms the canary's p95 exceeds `times` the stable version's, with a block bootstrap interval.
 
-    Both are milliseconds request by request, None where it was not answered well. No when the whole interval is
-    above `most_ms`, unsure when that is inside the interval: it was too noisy to tell.
+    Both sequences are milliseconds per request, None for a request without a good answer. Fails when the whole interval
+    is above `limit_ms`; unsure when `limit_ms` lies inside it.
     """
     blocks = range(-(-len(canary) // BLOCK))
 
-    def excess(of: Sequence[int]) -> float:
-        beside, own = (
-            [ms for block in of for ms in side[block * BLOCK : (block + 1) * BLOCK] if ms is not None]
+    def excess_ms(drawn: Sequence[int]) -> float:
+        p95 = [
+            percentile(
+                [ms for block in drawn for ms in side[block * BLOCK : (block + 1) * BLOCK] if ms is not None], 0.95
+            )
             for side in (stable, canary)
-        )
-        return (percentile(own, 0.95) or 0.0) - times * (percentile(beside, 0.95) or 0.0)
+        ]
+        return (p95[1] or 0.0) - times * (p95[0] or 0.0)
 
     rng = random.Random(seed)  # noqa: S311  # no secret
-    drawn = sorted(excess(rng.choices(blocks, k=len(blocks))) for _ in range(DRAWS))
-    low, high = drawn[round(0.025 * (DRAWS - 1))], drawn[round(0.975 * (DRAWS - 1))]
-    ok = True if high <= most_ms else False if low > most_ms else None
-    name, limit = f"p95_ms beyond {times:g} × the stable's", f"high ≤ {most_ms:g} ms"
-    return Check(name=name, value=excess(blocks), limit=limit, ok=ok, low=low, high=high)
+    samples = sorted(excess_ms(rng.choices(blocks, k=len(blocks))) for _ in range(DRAWS))
+    low, high = samples[round(0.025 * (DRAWS - 1))], samples[round(0.975 * (DRAWS - 1))]
+    ok = True if high <= limit_ms else False if low > limit_ms else None
+    name, text = f"p95_ms beyond {times:g} × the stable's", f"high ≤ {limit_ms:g} ms"
+    return Check(name=name, value=excess_ms(blocks), limit=text, ok=ok, low=low, high=high)

@@ -1,6 +1,6 @@
-"""The load generator about itself: a busy or starved one measures its own slowness, so what it says of the service is unsure.
+"""Check the load generator itself: a busy or starved one measures its own slowness, so its latencies are not reliable.
 
-Imports only what `requirements/load.lock` has, for the gate in a cluster runs it too.
+Imports only what `requirements/load.lock` has: the load gate's image runs it.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from slipway.core.strict_model import StrictModel
 from slipway.core.verdict import Check
 
 
-class Limits(BaseModel):
-    """The section `generator` of slo.yaml: up to here the generator's own share of a latency may be forgotten."""
+class Limits(StrictModel):
+    """The section `generator` of slo.yaml: within these limits the generator's own part of a latency is negligible."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     lag_ms_at_most: Annotated[float, Field(gt=0)]
     cpu_at_most: Annotated[float, Field(gt=0, le=1)]
 
 
 class Generator(NamedTuple):
-    """What Locust's one thread did itself between the first intended moment and the last answer, in seconds and milliseconds.
+    """Locust's own use of time, from the first scheduled request to the last response.
 
-    `ran` is on a processor, `waited` for one: for another process, or until a container's quota let it go on. `lags` are
-    of a greenlet that only sleeps, `late` of sends whose sender had nothing to wait for: what a slow service delays is in
-    neither of them.
+    Of `seconds`, its one thread `ran` on a processor and `waited` for one: behind another process, or stopped by a
+    container's CPU quota. `lags` are the delays (ms) of a greenlet that only sleeps, `late` those (ms) of requests whose
+    sender was not waiting for a response. Neither contains delays by the service.
     """
 
     seconds: float
@@ -41,16 +41,18 @@ class Generator(NamedTuple):
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least `share` of the values do not exceed; None of nothing."""
+    """Return the smallest value that at least `share` of the values do not exceed; None without values."""
     return sorted(values)[math.ceil(share * len(values)) - 1] if values else None
 
 
-def checks(of: Generator, limits: Limits) -> list[Check]:
-    """Whether the generator had time to measure; each is ok or unsure, for it says nothing about the service."""
-    worst = [value for value in (percentile(of.lags, 0.99), percentile(of.late, 0.99)) if value is not None]
-    busy = (of.ran + of.waited) / of.seconds if of.seconds > 0 else None
+def checks(generator: Generator, limits: Limits) -> list[Check]:
+    """Check that the generator had time to measure. Each check is ok or unsure, for it is not about the service."""
+    lags = [
+        value for value in (percentile(generator.lags, 0.99), percentile(generator.late, 0.99)) if value is not None
+    ]
+    busy = (generator.ran + generator.waited) / generator.seconds if generator.seconds > 0 else None
     return [
-        lag(max(worst, default=None), limits),
+        lag(max(lags, default=None), limits),
         Check(
             name="generator CPU",
             value=None if busy is None else round(busy, 3),
@@ -60,13 +62,12 @@ def checks(of: Generator, limits: Limits) -> list[Check]:
     ]
 
 
-def lag(p99: float | None, limits: Limits) -> Check:
-    """How late whoever sends wakes, the 99th percentile in ms; unsure above the limit, and where nothing was measured."""
-    most = limits.lag_ms_at_most
-    ok = True if p99 is not None and p99 <= most else None
-    return Check(
-        name="generator lag p99_ms", value=None if p99 is None else round(p99, 2), limit=f"≤ {most:g} ms", ok=ok
-    )
+def lag(p99_ms: float | None, limits: Limits) -> Check:
+    """Check how late the sender wakes up, by the 99th percentile; unsure above the limit, or when nothing was measured."""
+    limit_ms = limits.lag_ms_at_most
+    ok = True if p99_ms is not None and p99_ms <= limit_ms else None
+    value = None if p99_ms is None else round(p99_ms, 2)
+    return Check(name="generator lag p99_ms", value=value, limit=f"≤ {limit_ms:g} ms", ok=ok)
 
 
 def watch(process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -74,7 +75,7 @@ def watch(process: subprocess.Popen[bytes], seconds: float) -> None:
     if not sys.stderr.isatty():
         process.wait()
         return
-    from rich.console import Console  # not in the gate's image, where there is no terminal either
+    from rich.console import Console  # not installed in the load gate's image, which has no terminal
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -1,4 +1,7 @@
-"""The schema of `loadtests/slo.yaml`. Imports only what `requirements/load.lock` has."""
+"""The schema of `loadtests/slo.yaml`.
+
+Imports only what `requirements/load.lock` has: the load gate's image runs it.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,14 @@ from slipway.loadtest.generator_health import Limits
 
 PATH = Path("loadtests/slo.yaml")
 
-
 Place = Literal["machine", "cluster"]
-"""Where a schedule is for: this machine's short one, or the cluster's."""
-
+"""Where a schedule runs: the short one on a single machine, the other in the cluster."""
 
 Positive = Annotated[float, Field(gt=0)]
 
 
 class Endpoint(StrictModel):
-    """What one endpoint must hold; `share` of the requests go to it."""
+    """The limits of one endpoint; it receives `share` of the requests."""
 
     share: Annotated[float, Field(gt=0, le=1)]
     min_requests: Annotated[int, Field(gt=0)]
@@ -35,24 +36,24 @@ class Endpoint(StrictModel):
 
 
 class Schedule(StrictModel):
-    """How the requests are sent: `rate` a second for `seconds`, by `users` that each have a phase of their own."""
+    """When requests are sent: `rate` per second for `seconds`, by `users` with evenly spread, jittered phases."""
 
     rate: Positive
     seconds: Positive
     users: Annotated[int, Field(gt=0)]
 
 
-def _each(schedules: dict[Place, Schedule]) -> dict[Place, Schedule]:
-    """Both are asked for: one that is missing would be noticed only in the cluster."""
+def _require_both(schedules: dict[Place, Schedule]) -> dict[Place, Schedule]:
+    """Require both schedules: a missing one would otherwise be noticed only in the cluster."""
     if missing := [place for place in get_args(Place) if place not in schedules]:
         raise ValueError(f"schedules has no {', '.join(missing)}, limit: {' and '.join(get_args(Place))}")
     return schedules
 
 
 class Slo(StrictModel):
-    """The whole of slo.yaml; endpoints are named "METHOD /path"; `canary` and `latency` are for others to check."""
+    """All of slo.yaml. Endpoints are named "METHOD /path"; other modules check the sections `canary` and `latency`."""
 
-    schedules: Annotated[dict[Place, Schedule], AfterValidator(_each)]
+    schedules: Annotated[dict[Place, Schedule], AfterValidator(_require_both)]
     achieved_ratio_at_least: Annotated[float, Field(gt=0, le=1)]
     generator: Limits
     golden_difference_at_most: Annotated[float, Field(ge=0)]

@@ -1,1 +1,1 @@
-"""From a model to a bento, an image and its registry; may import `reporting` and the rooms below it."""
+"""Make a bento and an image of a model, and read registries; may import `reporting` and the rooms below it."""

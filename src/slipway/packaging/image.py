@@ -1,7 +1,4 @@
-"""`image`: the packaged bento, or the gate, as an image in the registry, named by its digest.
-
-Built by BUILD_IMAGE, else by docker, podman or buildah, whichever is there. Labels say what is in it.
-"""
+"""`image`: build and push the image of the packaged bento or of the gate; labels list the hashes of its content."""
 
 from __future__ import annotations
 
@@ -22,19 +19,19 @@ COMPONENT = Path("k8s/components/gate/kustomization.yaml")
 CODE = Path("src/slipway")
 ENTRY = "slipway.loadtest.in_cluster"
 GATE = (Path("loadtests/locustfile.py"), Path("requirements/load.lock"))
-"""What the gate's image holds beside its modules."""
+"""Files in the gate's image next to its modules."""
 
 
 def run(_: config.Params, *, gate: bool = False, root: Path = Path()) -> str:
-    """Build and push the image of the packaged bento → reports/image.json, or the gate's → its digest in k8s/components/gate.
+    """Build and push the packaged bento's image → reports/image.json, or the gate's → its digest in k8s/components/gate.
 
-    ConfigError for what cannot be built or pushed; DataError when the bento is not the one that was packaged.
+    ConfigError when it cannot be built or pushed; DataError when the bento is not the one that was packaged.
     """
     root = root.resolve()
-    return _gate(root) if gate else _serve(root)
+    return _build_gate(root) if gate else _build_service(root)
 
 
-def _serve(root: Path) -> str:
+def _build_service(root: Path) -> str:
     started = time.monotonic()
     bento, notes = package.packaged(root)
     git.require_clean(root, leave="releases/")
@@ -55,11 +52,11 @@ def _serve(root: Path) -> str:
     return f"{image}, {size / 1e6:.0f} MB to pull"
 
 
-def _gate(root: Path) -> str:
+def _build_gate(root: Path) -> str:
     text = (root / COMPONENT).read_text(encoding="utf-8")
     pinned = kustomization.read(text, "gate", where=COMPONENT.as_posix())
     inputs = [DOCKERFILE, *contents(root)]
-    if (since := _since(pinned, root)) and not _changed(since, inputs, root):
+    if (since := _source_commit(pinned, root)) and not _has_changed(since, inputs, root):
         return f"the gate is current: nothing in it has changed since {since[:12]}, and {pinned.image} is pinned"
     git.require_clean(root, leave=COMPONENT.as_posix())
     commit = git.commit(root=root)
@@ -72,51 +69,53 @@ def _gate(root: Path) -> str:
 
 
 def gather(root: Path, folder: Path) -> None:
-    """Copy the contents of the gate's image into `folder`, laid out like a bento: one lock, and all below src."""
+    """Copy the contents of the gate's image into `folder`, laid out like a bento: everything below src."""
     for path in contents(root):
-        place = folder / "src" / path.relative_to("src" if path.parts[0] == "src" else ".")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / path, place)
+        target = folder / "src" / path.relative_to("src" if path.parts[0] == "src" else ".")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / path, target)
 
 
 def contents(root: Path) -> list[Path]:
     """The files of the gate's image: its modules, found by following the imports of ENTRY, and GATE."""
-    found, waiting = set[Path](), [ENTRY]
-    while waiting:
-        file = _file(waiting.pop(), root)
-        if file is None or file in found:
+    modules, pending = set[Path](), [ENTRY]
+    while pending:
+        path = _module_path(pending.pop(), root)
+        if path is None or path in modules:
             continue
-        found.add(file)
-        waiting += _imported(ast.parse((root / file).read_text(encoding="utf-8")))
-    rooms = {folder / "__init__.py" for file in found for folder in file.parents if CODE in (folder, *folder.parents)}
-    return [*sorted(found | rooms), *GATE]
+        modules.add(path)
+        pending += _imported_names(ast.parse((root / path).read_text(encoding="utf-8")))
+    rooms = {folder / "__init__.py" for path in modules for folder in path.parents if CODE in (folder, *folder.parents)}
+    return [*sorted(modules | rooms), *GATE]
 
 
-def _file(module: str, root: Path) -> Path | None:
-    """The file of a module of slipway; None for a room, or for a name inside a module."""
-    file = Path("src", *module.split(".")).with_suffix(".py")
-    return file if (root / file).is_file() else None
+def _module_path(module: str, root: Path) -> Path | None:
+    """The path of a module of slipway; None for a room, or for a name inside a module."""
+    path = Path("src", *module.split(".")).with_suffix(".py")
+    return path if (root / path).is_file() else None
 
 
-def _imported(tree: ast.Module) -> list[str]:
-    """What a module imports of slipway, wherever in it, with each imported name as if it were a module."""
+def _imported_names(tree: ast.Module) -> list[str]:
+    """The modules of slipway that a module imports anywhere; each imported name counts as one, too."""
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    own = [(str(node.module), node) for node in nodes if str(node.module).partition(".")[0] == "slipway"]
-    return [name for module, node in own for name in (module, *(f"{module}.{alias.name}" for alias in node.names))]
+    imports = [(str(node.module), node) for node in nodes if str(node.module).partition(".")[0] == "slipway"]
+    return [name for module, node in imports for name in (module, *(f"{module}.{alias.name}" for alias in node.names))]
 
 
-def _since(pinned: kustomization.Pinned, root: Path) -> str | None:
-    """The commit that the pinned image is of: its label's, else (squashed away) the one that pinned it; None without an image."""
+def _source_commit(pinned: kustomization.Pinned, root: Path) -> str | None:
+    """The commit that the pinned image was built from; None without an image.
+
+    It is in the image's label. When that commit was squashed away, the one that wrote the pin stands for it.
+    """
     if pinned.digest == kustomization.NOTHING or not registry.exists(pinned.image):
         return None
     try:
         return git.commit(registry.labels(pinned.image).get(REVISION, "none"), root=root)
     except ConfigError:
-        return (
-            git.run("log", "-1", "--format=%H", "-G", "^ *(- )?digest:", "--", COMPONENT.as_posix(), root=root) or None
-        )
+        pinned_by = ("log", "-1", "--format=%H", "-G", "^ *(- )?digest:", "--", COMPONENT.as_posix())
+        return git.run(*pinned_by, root=root) or None
 
 
-def _changed(since: str, inputs: list[Path], root: Path) -> bool:
-    """Whether what the gate is made of differs from what it was at `since`."""
+def _has_changed(since: str, inputs: list[Path], root: Path) -> bool:
+    """Return whether an input of the gate's image differs from the commit `since`."""
     return bool(git.run("diff", "--name-only", since, "--", *(path.as_posix() for path in inputs), root=root))

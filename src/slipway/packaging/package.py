@@ -1,11 +1,10 @@
-"""`package`: model, contract and service become a bento, and the golden requests are replayed through it."""
+"""`package`: build a bento from model, contract and service, and replay the golden requests through it."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway.core import config, environment, files
+from slipway.core import config, environment, files, process
 from slipway.core.verdict import Verdict
 from slipway.errors import ConfigError, DataError, SlipwayError
 from slipway.reporting import cards, report_data
@@ -27,10 +26,10 @@ VERDICT = Path("reports/package.json")
 GOLDEN = Path("models/golden.json")
 BENTOFILE, README = "bentofile.yaml", "README.md"
 DATED = ("bento.yaml", README)
-"""The two files of a bento that tell how it came to be; all others are its content.
+"""The two files of a bento that are not part of its content: they tell when and from which commit it was built.
 
-The first holds its time and version. The second holds the cards, with commit, merger and verdicts: the same model from
-another commit is the same bento, and carries the cards of the commit that packaged it last.
+The first holds its time and version, the second the cards, with commit, merger and verdicts. The same model from another
+commit is the same bento, with the cards of the commit that packaged it last.
 """
 UNWANTED = (".joblib", ".pkl", ".parquet", ".csv")
 replay = golden.replay
@@ -39,7 +38,7 @@ HINT = "run `make repro`, then `slipway package`"
 
 @dataclass(frozen=True, kw_only=True)
 class Bento:
-    """A built bento: `tag` is name:version, the version the first 12 digits of `sha256`, its content's hash."""
+    """A built bento: `sha256` is the hash of its content, `tag` is name:version, with its first 12 digits as version."""
 
     tag: str
     path: Path
@@ -48,7 +47,7 @@ class Bento:
 
 
 def sha256(bento: Path) -> str:
-    """The identity of a bento folder: the hash of its files without the two dated ones and Python's caches."""
+    """The identity of a bento folder: the hash of its files without DATED and Python's caches."""
     caches = [path.relative_to(bento).as_posix() for path in bento.rglob("*.pyc")]
     return files.tree_sha256(bento, leave=(*DATED, *caches))
 
@@ -56,88 +55,88 @@ def sha256(bento: Path) -> str:
 def build(root: Path, *, name: str, readme: str) -> Bento:
     """`bentoml build` of the project at `root`, into its own store; the same content is the same bento.
 
-    `readme` becomes its README.md, where BentoML looks for a description.
-    ConfigError when bentofile.yaml is wrong or names a file that is missing, DataError when the model is missing.
+    `readme` becomes its README.md, which BentoML shows as its description.
+    ConfigError when bentofile.yaml is wrong, DataError when a file that it names is missing.
     """
     store = environment.cache_home(root) / "bentoml" / "bentos" / name
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="build-") as scratch:
-        made = _bentoml_build(root, name=name, home=Path(scratch))
-        check(made, [name.removeprefix("src/") for name in wanted(root)])
-        sha, version = sha256(made), sha256(made)[:12]
+        built = _bentoml_build(root, name=name, home=Path(scratch))
+        check_contents(built, [name.removeprefix("src/") for name in wanted(root)])
+        content = sha256(built)
+        version = content[:12]
         if not (store / version).exists():
-            _name(made, version)
-            made.replace(store / version)
+            _write_version(built, version)
+            built.replace(store / version)
     path = store / version
     files.write_text(path / README, readme)
     files.write_text(store / "latest", version)
     return Bento(
         tag=f"{name}:{version}",
         path=path,
-        sha256=sha,
+        sha256=content,
         model_sha256=files.sha256(path / "src/models/model.onnx"),
     )
 
 
 def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
-    """Build from a copy of just the wanted files, in a folder of the system's.
+    """Run `bentoml build` in a temporary folder with only the files of bentofile.yaml; returns the bento's folder.
 
     BentoML refuses a path with a hidden folder anywhere in it, and would walk the whole project.
     """
     command = [sys.executable, "-m", "bentoml", "build", "--name", name, "--version", "new", "--output", "tag"]
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         context = Path(scratch).resolve()
-        for wish in (BENTOFILE, *wanted(root)):
-            if not (root / wish).is_file():
-                raise DataError(f"{wish}, named in {BENTOFILE}, does not exist", hint="run `make repro`")
-            (context / wish).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / wish, context / wish)
+        for file in (BENTOFILE, *wanted(root)):
+            if not (root / file).is_file():
+                raise DataError(f"{file}, named in {BENTOFILE}, does not exist", hint="run `make repro`")
+            (context / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / file, context / file)
         env = environment.for_programs(context, BENTOML_HOME=str(home))
-        done = subprocess.run(command, cwd=context, env=env, capture_output=True, text=True, check=False)
-    made = home / "bentos" / name / "new"
-    if done.returncode or not made.is_dir():
-        raise ConfigError(
-            f"bentoml build failed:\n{(done.stdout + done.stderr).strip()[-2000:]}", hint=f"see {BENTOFILE}"
-        )
-    return made
+        finished = process.run(command, folder=context, env=env)
+    bento = home / "bentos" / name / "new"
+    if not finished.ok or not bento.is_dir():
+        output = (finished.out + finished.err).strip()[-2000:]
+        raise ConfigError(f"bentoml build failed:\n{output}", hint=f"see {BENTOFILE}")
+    return bento
 
 
-def _name(made: Path, version: str) -> None:
-    """Give a bento that was built as version "new" its version, in the one place that holds it."""
-    record = made / "bento.yaml"
+def _write_version(bento: Path, version: str) -> None:
+    """Replace the version "new" of a bento in bento.yaml, the only file that holds it."""
+    record = bento / "bento.yaml"
     record.write_text(re.sub(r"(?m)^version: new$", f"version: {version}", record.read_text("utf-8")), "utf-8")
 
 
 def wanted(root: Path) -> list[str]:
     """The files that bentofile.yaml names; ConfigError when it cannot be read."""
     try:
-        described = YAML(typ="safe").load((root / BENTOFILE).read_text(encoding="utf-8"))
-        return [str(name) for name in described["include"]]
+        document = YAML(typ="safe").load((root / BENTOFILE).read_text(encoding="utf-8"))
+        return [str(name) for name in document["include"]]
     except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{BENTOFILE} has no list `include` that can be read: {error!r}", hint=f"git checkout -- {BENTOFILE}"
         ) from None
 
 
-def check(bento: Path, names: Sequence[str]) -> None:
-    """Refuse a bento that lacks a wanted file (BentoML says nothing about it), or holds one that must not be served."""
-    inside = bento / "src"
-    if missing := [name for name in names if not any(inside.glob(name))]:
+def check_contents(bento: Path, names: Sequence[str]) -> None:
+    """Refuse a bento that lacks a file of `names`, which BentoML does not report, or has one that must not be served."""
+    source = bento / "src"
+    if missing := [name for name in names if not any(source.glob(name))]:
         raise DataError(f"the bento lacks {', '.join(missing)}, named in bentofile.yaml", hint=HINT)
-    lookup = files.read_json(inside / "models/contract.json").get("lookup")
-    if lookup and not (inside / f"{lookup.replace('.', '/')}.py").exists():
+    lookup = files.read_json(source / "models/contract.json").get("lookup")
+    if lookup and not (source / f"{lookup.replace('.', '/')}.py").exists():
         raise ConfigError(
             f"the bento lacks {lookup}, which models/contract.json names", hint="add it to bentofile.yaml"
         )
-    there = [path.relative_to(inside).as_posix() for path in inside.rglob("*") if path.is_file()]
-    if unwanted := [name for name in there if name.endswith(UNWANTED) or name == "params.yaml"]:
+    packed = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
+    if unwanted := [name for name in packed if name.endswith(UNWANTED) or name == "params.yaml"]:
         raise ConfigError(f"the bento holds {', '.join(unwanted)}, which is never served", hint="edit bentofile.yaml")
 
 
 def run(params: config.Params, *, root: Path = Path()) -> str:
-    """models/ and the records → cards, a bento and reports/package.json; exit 4 when it does not give the golden answers."""
+    """Build a bento from models/, write the cards → reports/package.json; exit 4 unless it gives the golden answers."""
     root, started = root.resolve(), time.monotonic()
-    kept = files.read_json(root / GOLDEN)
+    requests = files.read_json(root / GOLDEN)
     bento = build(root, name=params.track.model, readme=cards.write(params, report_data.read(root), root=root))
     with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="serve-") as scratch:
         home = Path(scratch)
@@ -145,18 +144,18 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
             bento.path, port=local_server.free_port(), home=home, root=root, log=home / "log"
         ) as running:
             ready = local_server.wait_ready(running)
-            found = golden.replay(running.url, kept, tolerance=params.package.tolerance)
+            check = golden.replay(running.url, requests, tolerance=params.package.tolerance)
     notes = {"bento": bento.tag, "path": bento.path.relative_to(root).as_posix(), "bento_sha256": bento.sha256,
              "model_sha256": bento.model_sha256, "ready_seconds": round(ready, 2)}  # fmt: skip
-    verdict = Verdict(chapter="package", checks=[found], rows=len(kept), seconds=time.monotonic() - started,
+    verdict = Verdict(chapter="package", checks=[check], rows=len(requests), seconds=time.monotonic() - started,
                       inputs={"model": bento.model_sha256}, notes=notes)  # fmt: skip
     verdict.write(root / VERDICT)
     verdict.enforce(hint="models/golden.json and models/model.onnx must come from one `make repro`")
-    return f"{bento.tag} gives all {len(kept)} golden answers, ready in {ready:.1f} s"
+    return f"{bento.tag} gives all {len(requests)} golden answers, ready in {ready:.1f} s"
 
 
 def packaged(root: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of the bento of reports/package.json, and its notes; DataError when it is not that bento."""
+    """Folder and notes of the bento in reports/package.json; DataError when the folder's content is another."""
     notes = files.read_json(root / VERDICT, hint="slipway package")["notes"]
     path = root / notes["path"]
     if not path.is_dir() or sha256(path) != notes["bento_sha256"]:

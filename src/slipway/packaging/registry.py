@@ -1,4 +1,4 @@
-"""What an image says of itself, as its registry has it; nothing is pulled or run."""
+"""Read an image's labels, size and digest from its registry, without pulling or running it."""
 
 from __future__ import annotations
 
@@ -17,85 +17,12 @@ from slipway.core import text
 from slipway.errors import ConfigError, DataError, Inconclusive
 from slipway.packaging import registry_login
 
-MAX_PLATFORMS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """What an image says of itself: `digest` of its manifest or index, `bytes` of layers and configuration, packed."""
-
-    digest: str
-    labels: dict[str, str]
-    created: str | None
-    bytes: int
-
-
-def labels(image: str) -> dict[str, str]:
-    """The labels of an image, the same on each of its platforms; see `look` for the errors."""
-    return look(image).labels
-
-
-def exists(image: str) -> bool:
-    """Whether the registry has the image now; see `look` for the errors."""
-    where = parse_reference(image)
-    with Session(where) as session:
-        try:
-            session.fetch(f"manifests/{where.ref}", where.digest)
-        except ImageNotFound:
-            return False
-    return True
-
-
-def look(image: str) -> Image:
-    """Manifest and configuration of an image.
-
-    Missing (3) when it is not there, DataError (3) when bytes do not have the digest they go by or are no image,
-    ConfigError (2) for a wrong reference and for a login that is missing, wrong or expired, Unreachable (5) else.
-    """
-    where = parse_reference(image)
-    with Session(where) as session:
-        raw = session.fetch(f"manifests/{where.ref}", where.digest)
-        try:
-            return _read(session, raw, image)
-        except (LookupError, TypeError, ValueError, AttributeError):
-            raise DataError(f"{image} is no image: its manifest lacks what one has", hint="build it again") from None
-
-
-def _read(session: Session, raw: bytes, image: str) -> Image:
-    manifest = object_of(raw, image)
-    parts = [manifest] if "config" in manifest else _platforms(session, manifest, image)
-    configs = [object_of(_part(session, "blobs", part["config"]), image) for part in parts]
-    said = [config["config"].get("Labels") or {} for config in configs]
-    if any(one != said[0] for one in said):
-        raise DataError(f"{image}: its labels differ between its platforms", hint="build all platforms of one commit")
-    return Image(
-        digest=digest(raw),
-        labels={str(name): str(value) for name, value in said[0].items()},
-        created=configs[0].get("created"),
-        bytes=sum(int(one["size"]) for one in (parts[0]["config"], *parts[0]["layers"])),
-    )
-
-
-def _platforms(session: Session, index: dict[str, Any], image: str) -> list[dict[str, Any]]:
-    """The manifests of an index, without the attestations that builders put beside them."""
-    rows = [row for row in index["manifests"] if row.get("platform", {}).get("os") != "unknown"]
-    if not 0 < len(rows) <= MAX_PLATFORMS:
-        raise DataError(f"{image} has {len(rows)} platforms, limit: 1 to {MAX_PLATFORMS}", hint="build it again")
-    return [object_of(_part(session, "manifests", row), image) for row in rows]
-
-
-def _part(session: Session, kind: str, described: dict[str, Any]) -> bytes:
-    """What a descriptor stands for, by its digest."""
-    if not re.fullmatch(DIGEST, described["digest"]):
-        raise ValueError(described["digest"])
-    return session.fetch(f"{kind}/{described['digest']}", described["digest"])
-
-
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 HUB = {"docker.io": "registry-1.docker.io"}
 TIMEOUT_SECONDS = 20.0
+MAX_PLATFORMS = 8
 MAX_BYTES = 4_000_000
-"""Of a manifest or a configuration, as registries limit them."""
+"""Size limit of a manifest or a configuration, as registries have it."""
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 DIGEST = r"sha256:[0-9a-f]{64}"
@@ -113,7 +40,7 @@ class ImageNotFound(DataError):
 
 
 class RegistryUnavailable(Inconclusive):
-    """No answer, or a broken one: nothing is known about the image."""
+    """The registry does not answer, or its answer is broken."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, hint="is the registry up? run it again later")
@@ -121,7 +48,7 @@ class RegistryUnavailable(Inconclusive):
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """`host/name:tag@digest` in parts; `ref` is what the registry is asked for."""
+    """The parts of `host/name:tag@digest`."""
 
     host: str
     name: str
@@ -130,60 +57,137 @@ class Reference:
 
     @property
     def ref(self) -> str:
-        """The digest, else the tag, else `latest`."""
+        """The last part of a manifest's address: the digest, else the tag, else `latest`."""
         return self.digest or self.tag or "latest"
 
     @property
     def repository(self) -> str:
-        """host/name, as an overlay's newName says it."""
+        """`host/name`, like an overlay's newName."""
         return f"{self.host}/{self.name}"
 
     @property
     def url(self) -> str:
-        """Where the registry's API has the image."""
+        """The address of the image in the registry's API."""
         host = HUB.get(self.host, self.host)
         scheme = "http" if httpx.URL(f"http://{host}").host in LOOPBACK else "https"
         return f"{scheme}://{host}/v2/{self.name}"
 
 
 def parse_reference(image: str) -> Reference:
-    """The parts of a reference; ConfigError when it is none, or names no registry."""
-    found = REFERENCE.fullmatch(image)
-    if not found:
+    """The parts of a reference; ConfigError when it is not one, or names no registry."""
+    match = REFERENCE.fullmatch(image)
+    if not match:
         raise ConfigError(
             f"{text.printable(image, 120)!r} is no image of a registry",
             hint="write HOST[:PORT]/NAME@sha256:…",
         )
-    host = found["host"] + (found["port"] or "")
-    return Reference(host=host, name=found["name"], tag=found["tag"], digest=found["digest"])
+    host = match["host"] + (match["port"] or "")
+    return Reference(host=host, name=match["name"], tag=match["tag"], digest=match["digest"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """`digest` of an image's manifest or index, `bytes` of its packed layers and configuration."""
+
+    digest: str
+    labels: dict[str, str]
+    created: str | None
+    bytes: int
+
+
+def labels(image: str) -> dict[str, str]:
+    """The labels of an image, the same on each of its platforms. Errors as in `look`."""
+    return look(image).labels
+
+
+def exists(image: str) -> bool:
+    """Return whether the registry has the image now. Errors as in `look`."""
+    reference = parse_reference(image)
+    with Session(reference) as session:
+        try:
+            session.fetch(f"manifests/{reference.ref}", reference.digest)
+        except ImageNotFound:
+            return False
+    return True
+
+
+def look(image: str) -> Image:
+    """Read manifest and configuration of an image.
+
+    ImageNotFound when it is not there; DataError when bytes do not match their digest, or are no image; ConfigError for
+    a wrong reference, and for a login that is missing, wrong or expired; RegistryUnavailable for everything else.
+    """
+    reference = parse_reference(image)
+    with Session(reference) as session:
+        raw = session.fetch(f"manifests/{reference.ref}", reference.digest)
+        try:
+            return _read(session, raw, image)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise DataError(f"{image} is no image: its manifest lacks what one has", hint="build it again") from None
+
+
+def _read(session: Session, raw: bytes, image: str) -> Image:
+    manifest = parse_object(raw, image)
+    platforms = [manifest] if "config" in manifest else _platforms(session, manifest, image)
+    configs = [parse_object(_fetch_part(session, "blobs", each["config"]), image) for each in platforms]
+    labels_by_platform = [config["config"].get("Labels") or {} for config in configs]
+    if any(each != labels_by_platform[0] for each in labels_by_platform):
+        raise DataError(f"{image}: its labels differ between its platforms", hint="build all platforms of one commit")
+    return Image(
+        digest=digest(raw),
+        labels={str(name): str(value) for name, value in labels_by_platform[0].items()},
+        created=configs[0].get("created"),
+        bytes=sum(int(part["size"]) for part in (platforms[0]["config"], *platforms[0]["layers"])),
+    )
+
+
+def _platforms(session: Session, index: dict[str, Any], image: str) -> list[dict[str, Any]]:
+    """The manifests of an index, without the attestations that builders add."""
+    rows = [row for row in index["manifests"] if row.get("platform", {}).get("os") != "unknown"]
+    if not 0 < len(rows) <= MAX_PLATFORMS:
+        raise DataError(
+            f"{image} has {len(rows)} platforms",
+            allowed=f"1 to {MAX_PLATFORMS}",
+            value=len(rows),
+            hint="build it again",
+        )
+    return [parse_object(_fetch_part(session, "manifests", row), image) for row in rows]
+
+
+def _fetch_part(session: Session, kind: str, descriptor: dict[str, Any]) -> bytes:
+    """Fetch the content of a descriptor by its digest."""
+    if not re.fullmatch(DIGEST, descriptor["digest"]):
+        raise ValueError(descriptor["digest"])
+    return session.fetch(f"{kind}/{descriptor['digest']}", descriptor["digest"])
 
 
 def digest(raw: bytes) -> str:
-    """What content goes by."""
+    """The `sha256:` digest of `raw`."""
     return f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
-def object_of(raw: bytes, what: str) -> dict[str, Any]:
-    """A JSON object; DataError when the bytes are none."""
+def parse_object(raw: bytes, subject: str) -> dict[str, Any]:
+    """Parse a JSON object; DataError about `subject` when the bytes are not one."""
     try:
-        found = json.loads(raw)
+        value = json.loads(raw)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise DataError(f"{what}: what the registry has is no JSON object", hint="build and push it again")
-    return found
+        value = None
+    if not isinstance(value, dict):
+        raise DataError(f"{subject}: what the registry has is no JSON object", hint="build and push it again")
+    return value
 
 
 class Session:
-    """Requests about one image, with a login as the registry wants it: none, basic, or a token for this repository."""
+    """Requests about one image, logged in as the registry requires: not at all, basic, or by a token for the repository."""
 
-    def __init__(self, where: Reference, *, seconds: float = TIMEOUT_SECONDS) -> None:
-        self._where, self._seconds = where, seconds
-        self._login = registry_login.of(where.host, where.name)
-        self._plain = where.url.startswith("http://")
+    def __init__(self, reference: Reference, *, seconds: float = TIMEOUT_SECONDS) -> None:
+        self._reference, self._seconds = reference, seconds
+        self._login = registry_login.of(reference.host, reference.name)
+        self._is_http = reference.url.startswith("http://")
         self._authorization: dict[str, str] = {}
         self._client = httpx.Client(timeout=seconds, follow_redirects=True, max_redirects=5,
-                                    headers={"user-agent": "slipway"}, event_hooks={"request": [self._safe]})  # fmt: skip
+                                    headers={"user-agent": "slipway"},
+                                    event_hooks={"request": [self._require_safe_address]})  # fmt: skip
 
     def __enter__(self) -> Session:
         return self
@@ -192,76 +196,80 @@ class Session:
         self._client.close()
 
     def fetch(self, path: str, expected: str | None) -> bytes:
-        """The bytes below the image's address; DataError unless they have the digest, where one is given."""
-        what = f"{self._where.repository}: {path}"
+        """Fetch the bytes at `path` below the image's address; DataError unless they have the `expected` digest, if any."""
+        subject = f"{self._reference.repository}: {path}"
         headers = {"accept": ", ".join([*MANIFESTS, *INDEXES])} if path.startswith("manifests/") else {}
-        url = f"{self._where.url}/{path}"
-        status, raw, wants = self._get(url, headers | self._authorization, what)
+        url = f"{self._reference.url}/{path}"
+        status, raw, challenge = self._get(url, headers | self._authorization, subject)
         if status == 401 and not self._authorization:
-            self._authorization = self._answer(wants)
-            status, raw, _ = self._get(url, headers | self._authorization, what)
-        self._judge(status, what)
+            self._authorization = self._authorize(challenge)
+            status, raw, _ = self._get(url, headers | self._authorization, subject)
+        self._require_ok(status, subject)
         if expected is not None and digest(raw) != expected:
             raise DataError(
-                f"{what}: the registry gave other bytes, of {digest(raw)}",
+                f"{subject}: the registry gave other bytes, of {digest(raw)}",
                 hint="do not deploy from it; compare with another copy of the image",
             )
         return raw
 
-    def _get(self, url: str, headers: dict[str, str], what: str) -> tuple[int, bytes, str]:
-        """Status, body and what login is wanted; no more than MAX_BYTES, no longer than `seconds`."""
-        body, until = bytearray(), time.monotonic() + self._seconds
+    def _get(self, url: str, headers: dict[str, str], subject: str) -> tuple[int, bytes, str]:
+        """Status, body and login challenge of a response, within MAX_BYTES and `seconds`."""
+        body, deadline = bytearray(), time.monotonic() + self._seconds
         try:
             # A content-encoding would be inflated before it is counted.
-            with self._client.stream("GET", url, headers={"accept-encoding": "identity", **headers}) as answer:
-                for part in answer.iter_raw():
+            with self._client.stream("GET", url, headers={"accept-encoding": "identity", **headers}) as response:
+                for part in response.iter_raw():
                     body += part
                     if len(body) > MAX_BYTES:
-                        raise DataError(f"{what} has more than {MAX_BYTES:,} bytes, limit: {MAX_BYTES:,}")
-                    if time.monotonic() > until:
-                        raise RegistryUnavailable(f"{what}: not done in {self._seconds:g} s")
-                return answer.status_code, bytes(body), answer.headers.get("www-authenticate", "")
+                        raise DataError(f"{subject} has more than {MAX_BYTES:,} bytes", allowed=f"{MAX_BYTES:,}")
+                    if time.monotonic() > deadline:
+                        raise RegistryUnavailable(f"{subject}: not done in {self._seconds:g} s")
+                return response.status_code, bytes(body), response.headers.get("www-authenticate", "")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            kind = "no answer in time" if isinstance(error, httpx.TimeoutException) else text.printable(error, 200)
-            raise RegistryUnavailable(f"{what}: {kind or type(error).__name__}") from None
+            problem = "no answer in time" if isinstance(error, httpx.TimeoutException) else text.printable(error, 200)
+            raise RegistryUnavailable(f"{subject}: {problem or type(error).__name__}") from None
 
-    def _answer(self, wants: str) -> dict[str, str]:
-        """The header for a challenge: basic, or a token from the service that it names."""
-        kind, _, rest = wants.partition(" ")
-        told = dict(re.findall(r'(\w+)="([^"]*)"', rest))
-        if kind.lower() != "bearer" or not told.get("realm"):
-            return self._basic()
-        query = {"scope": f"repository:{self._where.name}:pull"}
-        query |= {"service": told["service"]} if "service" in told else {}
-        what = f"{self._where.repository}: a token of {text.printable(told['realm'], 100)}"
-        joint = "&" if "?" in told["realm"] else "?"
-        status, raw, _ = self._get(f"{told['realm']}{joint}{urlencode(query)}", self._basic(), what)
-        self._judge(status, what)
-        said = object_of(raw, what)
-        return {"authorization": f"Bearer {said.get('token') or said.get('access_token')}"}
+    def _authorize(self, challenge: str) -> dict[str, str]:
+        """The header that answers a challenge: basic, or a token from the service that the challenge names."""
+        kind, _, rest = challenge.partition(" ")
+        fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        if kind.lower() != "bearer" or not fields.get("realm"):
+            return self._basic_header()
+        query = {"scope": f"repository:{self._reference.name}:pull"}
+        query |= {"service": fields["service"]} if "service" in fields else {}
+        subject = f"{self._reference.repository}: a token of {text.printable(fields['realm'], 100)}"
+        separator = "&" if "?" in fields["realm"] else "?"
+        url = f"{fields['realm']}{separator}{urlencode(query)}"
+        status, raw, _ = self._get(url, self._basic_header(), subject)
+        self._require_ok(status, subject)
+        answer = parse_object(raw, subject)
+        return {"authorization": f"Bearer {answer.get('token') or answer.get('access_token')}"}
 
-    def _basic(self) -> dict[str, str]:
+    def _basic_header(self) -> dict[str, str]:
         if self._login is None:
             return {}
         pair = base64.b64encode(f"{self._login.user}:{self._login.password}".encode()).decode()
         return {"authorization": f"Basic {pair}"}
 
-    def _judge(self, status: int, what: str) -> None:
+    def _require_ok(self, status: int, subject: str) -> None:
+        """Return for status 200; else raise the error that it means."""
         if status == 200:
             return
         if status in (401, 403):
-            was = "the login is wrong or expired, or may not read this" if self._login else "it wants a login"
-            hint = f"docker login {self._where.host}, or set REGISTRY_USER and REGISTRY_TOKEN"
-            raise ConfigError(f"{what}: the registry answered {status}: {was}", hint=hint)
+            reason = "the login is wrong or expired, or may not read this" if self._login else "it wants a login"
+            hint = f"docker login {self._reference.host}, or set REGISTRY_USER and REGISTRY_TOKEN"
+            raise ConfigError(f"{subject}: the registry answered {status}: {reason}", hint=hint)
         if status == 404:
             raise ImageNotFound(
-                f"{what} is not in the registry", hint="push it again, or release another: `slipway rollback`"
+                f"{subject} is not in the registry", hint="push it again, or release another: `slipway rollback`"
             )
-        raise RegistryUnavailable(f"{what}: the registry answered {status}")
+        raise RegistryUnavailable(f"{subject}: the registry answered {status}")
 
-    def _safe(self, request: httpx.Request) -> None:
-        """Also called for each redirect: no login and no image in the clear, and nobody sends us to this machine."""
+    def _require_safe_address(self, request: httpx.Request) -> None:
+        """Refuse plain HTTP, so that no login is sent in the clear, and redirects to this machine; called for each redirect."""
         url = request.url
-        if url.scheme != "https" and not (self._plain and url.host in LOOPBACK):
-            raise ConfigError(f"{self._where.host} points to {text.printable(url, 100)}, limit: https://…",
-                              hint="plain HTTP is for a registry on this machine")  # fmt: skip
+        if url.scheme != "https" and not (self._is_http and url.host in LOOPBACK):
+            raise ConfigError(
+                f"{self._reference.host} points to {text.printable(url, 100)}", allowed="https://…", value=str(url),
+                hint="plain HTTP is for a registry on this machine",
+            )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A contract is written once, as a Pydantic model; what checks and describes data is derived from it here."""
+"""Check frames against the data contract, which a problem writes once as a Pydantic model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def typed(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
-    """Check that `frame` has the columns of `model` with their types; DataError names what is missing or wrong."""
+    """Check that `frame` has the columns of `model` with their types; DataError names each missing or wrong column."""
     import polars as pl
 
     hint = f"run `make repro`; when it says so too: {_hint(model)}"
@@ -26,22 +26,24 @@ def typed(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
         "number": (pl.Float32, pl.Float64),
         "time": (pl.Datetime("us", "UTC"),),
     }
-    found = [(column, frame.schema[column.name]) for column in columns(model)]
-    if wrong := [(column, dtype) for column, dtype in found if dtype not in dtypes[column.kind]]:
-        told = (f"column {column.name} has type {dtype}, the contract says {column.kind}" for column, dtype in wrong)
-        raise DataError(f"{where}: " + "; ".join(told), hint=hint)
+    column_dtypes = [(column, frame.schema[column.name]) for column in columns(model)]
+    if wrong := [(column, dtype) for column, dtype in column_dtypes if dtype not in dtypes[column.kind]]:
+        sentences = (
+            f"column {column.name} has type {dtype}, the contract says {column.kind}" for column, dtype in wrong
+        )
+        raise DataError(f"{where}: " + "; ".join(sentences), hint=hint)
 
 
 def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
-    """Check a whole frame against `model`, vectorised; DataError names column, value, limit and rows.
+    """Check every value of a frame against `model`, vectorised; DataError names column, value, limit and rows.
 
-    Columns outside the contract are let through: a frame carries ids and times beside it.
+    Columns outside the contract are allowed: a frame also carries ids and times.
     """
     import pandera.polars as pa
     import polars as pl
 
     typed(model, frame, where=where)
-    if long := _lengths(model, frame):
+    if long := _length_breaches(model, frame):
         raise DataError(f"{where}: " + "; ".join(long), hint=_hint(model))
     schema = {}
     for column in columns(model):
@@ -53,31 +55,31 @@ def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     try:
         pa.DataFrameSchema(schema).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
-        told = "; ".join(_breaches(model, frame, error.failure_cases))
-        raise DataError(f"{where}: {told}", hint=_hint(model)) from None
+        sentences = "; ".join(_value_breaches(model, frame, error.failure_cases))
+        raise DataError(f"{where}: {sentences}", hint=_hint(model)) from None
 
 
 def _hint(model: type[BaseModel]) -> str:
     return f"correct the data, or the contract {model.__module__}.{model.__name__}, and run `make repro`"
 
 
-def _lengths(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
-    """Texts that are shorter or longer than the contract says, as sentences; the service would refuse them."""
+def _length_breaches(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
+    """One sentence for each column with texts that are too short or too long: the service would refuse them."""
     sentences = []
     for name in names(model, "category"):
         info = model.model_fields[name]
-        least, most = (bound(info, which) for which in ("min_length", "max_length"))
+        shortest, longest = (bound(info, which) for which in ("min_length", "max_length"))
         lengths = frame.get_column(name).str.len_chars()
-        outside = ~lengths.is_between(least or 0, float("inf") if most is None else most).fill_null(True)
+        outside = ~lengths.is_between(shortest or 0, float("inf") if longest is None else longest).fill_null(True)
         if count := int(outside.sum()):
             first = frame.get_column(name).filter(outside)[0]
-            limit = f"{_text(least)} to {_text(most)} characters"
+            limit = f"{_format_limit(shortest)} to {_format_limit(longest)} characters"
             sentences.append(f"column {name} is {first[:40]!r} (the first of {count} rows), limit: {limit}")
     return sentences
 
 
-def _breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[str]:
-    """What pandera found, as sentences: the worst value, the limit, and on how many rows."""
+def _value_breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[str]:
+    """Turn pandera's failure cases into sentences: the worst value, the limit, and on how many rows."""
     import polars as pl
 
     sentences = []
@@ -98,10 +100,10 @@ def _breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[s
         if len(outside):
             middle = ((column.low or 0.0) + (column.high or 0.0)) / 2
             worst = outside.to_frame().sort((pl.col(name) - middle).abs(), descending=True).item(0, 0)
-            limit = f"{_text(column.low)} to {_text(column.high)} {column.unit}".strip()
+            limit = f"{_format_limit(column.low)} to {_format_limit(column.high)} {column.unit}".strip()
             sentences.append(f"column {name} is {worst:g} (the worst of {len(outside)} rows), limit: {limit}")
     return sentences
 
 
-def _text(value: float | None) -> str:
+def _format_limit(value: float | None) -> str:
     return "any" if value is None else f"{value:g}"

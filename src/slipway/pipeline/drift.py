@@ -1,4 +1,4 @@
-"""The training reference: how every input was distributed when the model learned, and how far other rows are from it."""
+"""Describe how every input was distributed in the training data, and measure how far other rows are from that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 PATH = Path("reports/plots/reference.json")
 OTHER = "other"
-"""All values of a category that are not among its most frequent ones."""
+"""Stands for all values of a category that are not among its most frequent ones."""
 
 Record = Mapping[str, Any]
 
@@ -20,74 +20,76 @@ Record = Mapping[str, Any]
 def describe(
     frame: pl.DataFrame, categories: Sequence[str], numbers: Sequence[str], *, bins: int, rows: int
 ) -> list[dict[str, Any]]:
-    """Input by input the shares in `bins` groups of equally many rows, seen in about `rows` of them.
+    """One record for each input: its shares in `bins` groups of equally many rows, from a sample of about `rows` rows.
 
-    A number's `edges` part its `shares`; a category's `values` are its `bins` × 3 most frequent ones and OTHER.
+    A number has `edges` between its `shares`. A category has `values`: its `bins` × 3 most frequent ones and OTHER.
     `missing` is a share of all rows.
     """
-    seen = _thinned(frame, rows)
+    sample = _sample(frame, rows)
     inputs = []
     for name in categories:
-        counts = seen[name].drop_nulls().value_counts(sort=True, name="n").sort("n", name, descending=[True, False])
+        counts = sample[name].drop_nulls().value_counts(sort=True, name="n").sort("n", name, descending=[True, False])
         values = counts[name].head(3 * bins).to_list()
-        inputs.append(_entry(seen, {"input": name, "values": [*values, OTHER]}))
+        inputs.append(_measure_input(sample, {"input": name, "values": [*values, OTHER]}))
     for name in numbers:
-        known = _known(seen[name])
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(known) else np.array([])
-        inputs.append(_entry(seen, {"input": name, "edges": [float(f"{edge:.6g}") for edge in edges]}))
+        numeric = _finite_values(sample[name])
+        edges = np.unique(np.quantile(numeric, np.linspace(0, 1, bins + 1)[1:-1])) if len(numeric) else np.array([])
+        inputs.append(_measure_input(sample, {"input": name, "edges": [float(f"{edge:.6g}") for edge in edges]}))
     return inputs
 
 
 def window(frame: pl.DataFrame) -> dict[str, Any]:
-    """Rows, first and last day of a frame."""
+    """The number of rows, and the first and last day of a frame."""
     return {"rows": len(frame), "first": str(frame["day"].min()), "last": str(frame["day"].max())}
 
 
-def _thinned(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
-    """Every so-many-th row, about `rows` of them: the same ones every time."""
+def _sample(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
+    """About `rows` rows, evenly spaced, so that the sample is always the same."""
     return frame.gather_every(max(1, len(frame) // rows))
 
 
-def _known(column: pl.Series) -> NDArray[np.float64]:
+def _finite_values(column: pl.Series) -> NDArray[np.float64]:
     values: NDArray[np.float64] = column.cast(pl.Float64).to_numpy()
     return values[np.isfinite(values)]
 
 
-def _entry(frame: pl.DataFrame, of: Record) -> dict[str, Any]:
-    """The shares of `frame` in the groups of an input, and its share of missing values."""
-    column = frame[of["input"]]
-    if "values" in of:
-        known = column.drop_nulls()
-        counts = dict(known.value_counts(name="n").iter_rows())
-        found = [counts.get(value, 0) for value in of["values"][:-1]]
-        found.append(len(known) - sum(found))
+def _measure_input(frame: pl.DataFrame, groups: Record) -> dict[str, Any]:
+    """The record of an input with the shares of `frame` in its groups, and its share of missing values."""
+    column = frame[groups["input"]]
+    if "values" in groups:
+        values = column.drop_nulls()
+        counts = dict(values.value_counts(name="n").iter_rows())
+        group_counts = [counts.get(value, 0) for value in groups["values"][:-1]]
+        group_counts.append(len(values) - sum(group_counts))
     else:
-        known = _known(column)
-        found = np.bincount(np.searchsorted(of["edges"], known, side="left"), minlength=len(of["edges"]) + 1).tolist()
-    shares = [round(n / max(len(known), 1), 6) for n in found]
-    return {**of, "shares": shares, "missing": round(1 - len(known) / max(len(frame), 1), 6)}
+        values = _finite_values(column)
+        group_counts = np.bincount(
+            np.searchsorted(groups["edges"], values, side="left"), minlength=len(groups["edges"]) + 1
+        ).tolist()
+    shares = [round(n / max(len(values), 1), 6) for n in group_counts]
+    return {**groups, "shares": shares, "missing": round(1 - len(values) / max(len(frame), 1), 6)}
 
 
 def population_stability_index(before: Sequence[float], after: Sequence[float], floor: float = 1e-4) -> float:
-    """The population stability index of two lists of shares: 0 is equal, above .25 is usually called a shift."""
-    b, a = np.maximum(before, floor), np.maximum(after, floor)  # an empty group would be infinitely far
+    """The population stability index of two lists of shares: 0 means equal, above 0.25 is usually called a shift."""
+    b, a = np.maximum(before, floor), np.maximum(after, floor)  # an empty group would make the index infinite
     return float(np.sum((a - b) * np.log(a / b)))
 
 
 def input_drift(before: Sequence[Record], frame: pl.DataFrame, *, rows: int) -> list[dict[str, Any]]:
-    """How far the inputs of `frame` are from the reference `before`, the farthest first; those both have."""
-    seen, found = _thinned(frame, rows), []
-    for of in before:
-        if of["input"] not in seen.columns:
+    """The distance of each input of `frame` from the reference `before`, largest first; inputs that both have."""
+    sample, drifts = _sample(frame, rows), []
+    for groups in before:
+        if groups["input"] not in sample.columns:
             continue
-        now = _entry(seen, of)
-        found.append({"input": of["input"], "shift": round(population_stability_index(of["shares"], now["shares"]), 4),
-                      "missing": [of["missing"], now["missing"]]})  # fmt: skip
-    return sorted(found, key=lambda row: -float(row["shift"]))
+        current = _measure_input(sample, groups)
+        drifts.append({"input": groups["input"], "shift": round(population_stability_index(groups["shares"], current["shares"]), 4),
+                      "missing": [groups["missing"], current["missing"]]})  # fmt: skip
+    return sorted(drifts, key=lambda row: -float(row["shift"]))
 
 
 def predictions(before: NDArray[np.float64], after: NDArray[np.float64], bins: int) -> dict[str, Any]:
-    """Two models' predictions of the same rows: their means, and how far the second's spread is from the first's."""
+    """Compare two models' predictions of the same rows: their means, and the distance between their distributions."""
     edges = np.unique(np.quantile(before, np.linspace(0, 1, bins + 1)[1:-1]))
     old, new = (
         (np.bincount(np.searchsorted(edges, p), minlength=len(edges) + 1) / len(p)).tolist() for p in (before, after)

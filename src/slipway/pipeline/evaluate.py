@@ -1,4 +1,4 @@
-"""`evaluate`: what the *exported* model is worth on the test window, and every row's loss kept."""
+"""`evaluate`: measure the exported model on the test window, and write the loss of every row."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LOSSES = Path("reports/losses.parquet")
 PLOTS = Path("reports/plots")
 PICTURES = Path("reports/pictures")
 GOLDEN = PLOTS / "golden.json"
-"""Answers to the golden requests, in Git: models of other bytes are compared by them."""
+"""Answers to the golden requests, in Git: `prove` compares models with different bytes by them."""
 VERDICT = Path("reports/evaluate.json")
 HEADLINE = {"binary": "log_loss", "regression": "squared_error"}
-"""The loss that is compared, by task; its mean is the metric of that name."""
+"""The loss that is compared, by task; the metric of that name is its mean."""
 
 
 def score_rows(frame: pl.DataFrame, spec: problem.Problem, model: Model) -> pl.DataFrame:
-    """Row by row: `row_id`, `day`, slices, `target`, `prediction`, `loss`; in the order of `frame`."""
+    """One row for each of `frame`, in its order: `row_id`, `day`, slices, `target`, `prediction`, `loss`."""
     target = frame[spec.target].cast(pl.Float64).to_numpy()
     prediction = model.frame(frame).astype(np.float64)
     return frame.select("row_id", "day", *spec.slices).with_columns(
@@ -39,31 +39,33 @@ def score_rows(frame: pl.DataFrame, spec: problem.Problem, model: Model) -> pl.D
 
 
 def measure(rows: pl.DataFrame, task: str, settings: config.Evaluate, seed: int) -> dict[str, Any]:
-    """All metrics of the judged rows, with intervals by resampling whole days."""
-    rows = rows.sort("prediction", descending=True, maintain_order=True)  # once, and not in every resample
+    """All metrics of the scored rows, with intervals from resampling whole days."""
+    rows = rows.sort("prediction", descending=True, maintain_order=True)  # once instead of in every resample
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "rows": len(rows),
         "days": rows["day"].n_unique(),
         "base_rate": float(target.mean()),
     }
-    known = metrics.metrics_for(task)
+    metric_functions = metrics.metrics_for(task)
     if task == "binary" and len(np.unique(target)) < 2:
-        known = {name: metric for name, metric in known.items() if name not in ("auc", "average_precision")}
-    found |= {name: metric(target, prediction, None) for name, metric in known.items()}
-    found["calibration_error"] = calibration_error(reliability(rows))
+        metric_functions = {
+            name: metric for name, metric in metric_functions.items() if name not in ("auc", "average_precision")
+        }
+    results |= {name: metric(target, prediction, None) for name, metric in metric_functions.items()}
+    results["calibration_error"] = calibration_error(reliability(rows))
     weights = day_weights(rows, settings.resamples, seed)
     tail = (1 - settings.confidence) / 2
-    found["intervals"] = {}
-    for name, metric in known.items():
+    results["intervals"] = {}
+    for name, metric in metric_functions.items():
         drawn = [metric(target, prediction, w) for w in weights]
         low, high = np.quantile(drawn, [tail, 1 - tail])
-        found["intervals"][name] = {"low": float(low), "high": float(high)}
-    return found
+        results["intervals"][name] = {"low": float(low), "high": float(high)}
+    return results
 
 
 def day_weights(rows: pl.DataFrame, resamples: int, seed: int) -> NDArray[np.float64]:
-    """[resamples, rows]: how often each row's day was drawn when as many days are drawn with replacement."""
+    """[resamples, rows]: how often the day of each row is drawn, when all days are drawn with replacement."""
     day = rows["day"].rank("dense").to_numpy().astype(int) - 1
     return metrics.draw_days(int(day.max()) + 1, resamples, seed)[:, day].astype(np.float64)
 
@@ -87,7 +89,7 @@ def calibration_error(points: list[dict[str, float]]) -> float:
 
 def by_slice(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[dict[str, Any]]:
     """Rows, mean target, mean loss and (binary) AUC of every slice value with at least `min_rows` rows."""
-    found = []
+    slices = []
     for name in spec.slices:
         for (value,), part in sorted(rows.group_by(name), key=lambda item: str(item[0])):
             target, prediction = part["target"].to_numpy(), part["prediction"].to_numpy()
@@ -95,49 +97,49 @@ def by_slice(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[d
                 continue
             both = spec.task == "binary" and len(np.unique(target)) == 2
             auc = round(metrics.auc(target, prediction), 6) if both else None
-            found.append({"slice": name, "value": str(value), "rows": len(part), "target": float(target.mean()),
+            slices.append({"slice": name, "value": str(value), "rows": len(part), "target": float(target.mean()),
                           "loss": float(part["loss"].mean()), "auc": auc})  # type: ignore[arg-type]  # fmt: skip
-    return found
+    return slices
 
 
 def importance(frame: pl.DataFrame, spec: problem.Problem, model: Model, rows: int, seed: int) -> list[dict[str, Any]]:
-    """Increase of the mean loss when one input is shuffled, over a seeded sample of `rows` rows."""
+    """The increase of the mean loss when one input is shuffled, on a seeded sample of `rows` rows; largest first."""
     rng = np.random.default_rng(seed)
     sample = frame[np.sort(rng.choice(len(frame), min(rows, len(frame)), replace=False))]
-    plain = float(score_rows(sample, spec, model)["loss"].mean())  # type: ignore[arg-type]
+    loss_before = float(score_rows(sample, spec, model)["loss"].mean())  # type: ignore[arg-type]
     order = pl.Series(rng.permutation(len(sample)))
-    found = []
+    increases = []
     for name in model.categories + model.numbers:
         shuffled = sample.with_columns(sample[name].gather(order).alias(name))
-        worse = float(score_rows(shuffled, spec, model)["loss"].mean())  # type: ignore[arg-type]
-        found.append({"input": name, "importance": worse - plain})
-    return sorted(found, key=lambda item: -float(item["importance"]))
+        loss_after = float(score_rows(shuffled, spec, model)["loss"].mean())  # type: ignore[arg-type]
+        increases.append({"input": name, "importance": loss_after - loss_before})
+    return sorted(increases, key=lambda item: -float(item["importance"]))
 
 
 def plot_data(
     rows: pl.DataFrame, frame: pl.DataFrame, spec: problem.Problem, model: Model, params: config.Params
 ) -> dict[str, Any]:
-    """What the pictures show, by file name; committed, for `dvc plots` compares it between revisions."""
+    """The data of the plots by file name; it is in Git, so that `dvc plots` can compare revisions."""
     counts, edges = np.histogram(rows["prediction"].to_numpy(), bins=25)
     middles = (edges[:-1] + edges[1:]) / 2
     settings = params.evaluate
-    found: dict[str, Any] = {
+    plots: dict[str, Any] = {
         "reliability": reliability(rows),
         "slices": by_slice(rows, spec, settings.min_slice_rows),
         "importance": importance(frame, spec, model, settings.importance_rows, params.seed),
         "predictions": [{"prediction": float(p), "rows": int(n)} for p, n in zip(middles, counts, strict=True)],
     }
-    return found | (_curves(rows) if spec.task == "binary" else {})
+    return plots | (_curves(rows) if spec.task == "binary" else {})
 
 
 def golden(model: Model) -> list[dict[str, Any]]:
-    """What the model answers to the golden requests, in their order."""
+    """The predictions of the model for the golden requests, in their order."""
     rows = [each["row"] for each in files.read_json(FOLDER / "golden.json")]
     return [{"request": at, "prediction": round(float(p), 9)} for at, p in enumerate(model.rows(rows))]
 
 
 def _curves(rows: pl.DataFrame, points: int = 101) -> dict[str, Any]:
-    """ROC and precision–recall, thinned to `points` points each."""
+    """The ROC and precision–recall curves, reduced to `points` points each."""
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
     fpr, tpr = metrics.roc(target, prediction)
     recall, precision = metrics.precision_recall(target, prediction)
@@ -151,7 +153,7 @@ def _curves(rows: pl.DataFrame, points: int = 101) -> dict[str, Any]:
 
 
 def rounded(value: Any, digits: int = 6) -> Any:
-    """The same structure with floats rounded: what is committed should not differ in the last bits."""
+    """The same structure with rounded floats, so that committed files do not differ in the last bits."""
     if isinstance(value, float):
         return round(value, digits)
     if isinstance(value, Mapping):
@@ -160,35 +162,35 @@ def rounded(value: Any, digits: int = 6) -> Any:
 
 
 def check_row_count(rows: pl.DataFrame, settings: config.Evaluate) -> Check:
-    """Too few rows cannot be judged: unsure, not failed."""
+    """A check that is inconclusive (not failed) when the test window has too few rows."""
     return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows}",
                  ok=True if len(rows) >= settings.min_rows else None)  # fmt: skip
 
 
 def run(params: config.Params) -> str:
-    """The exported model on the test window → metrics, plots, losses; exit 5 with too few rows."""
+    """Measure the exported model on the test window → metrics, plots, losses; exit 5 with too few rows."""
     from slipway.pipeline import plots
 
     problem.import_in_background("matplotlib.figure")
     spec, model = problem.load(params.problem), Model()
     frame = ingest.read(features.FRAME)
     contract.typed(spec.inputs, frame, where=str(features.FRAME))
-    test, seen = train.window(frame, params.data, "test"), train.window(frame, params.data, "train")
+    test, training = train.window(frame, params.data, "test"), train.window(frame, params.data, "train")
     rows = score_rows(test, spec, model)
     check = check_row_count(rows, params.evaluate)
-    guess = np.full(len(rows), float(seen[spec.target].mean()))  # type: ignore[arg-type]
+    guess = np.full(len(rows), float(training[spec.target].mean()))  # type: ignore[arg-type]
     dummy = metrics.loss(spec.task, rows["target"].to_numpy(), guess)
     rows = rows.with_columns(dummy=pl.Series(dummy))
-    found = measure(rows, spec.task, params.evaluate, params.seed)
-    found["train"] = drift.window(seen)
-    found["dummy"] = {HEADLINE[spec.task]: float(dummy.mean()), "prediction": float(guess[0])}
+    results = measure(rows, spec.task, params.evaluate, params.seed)
+    results["train"] = drift.window(training)
+    results["dummy"] = {HEADLINE[spec.task]: float(dummy.mean()), "prediction": float(guess[0])}
     for name, data in plot_data(rows, test, spec, model, params).items():
         files.write_json(PLOTS / f"{name}.json", rounded(data))
     settings = params.evaluate
-    known = drift.describe(seen, model.categories, model.numbers, bins=settings.bins, rows=settings.sample_rows)
-    files.write_json(drift.PATH, known)
+    reference = drift.describe(training, model.categories, model.numbers, bins=settings.bins, rows=settings.sample_rows)
+    files.write_json(drift.PATH, reference)
     files.write_json(GOLDEN, golden(model))
-    files.write_json(METRICS, rounded(found))
+    files.write_json(METRICS, rounded(results))
     ingest.write(rows, LOSSES)
     plots.draw(PLOTS, PICTURES)
     inputs = {"model": files.sha256(FOLDER / "model.onnx")}
@@ -196,11 +198,11 @@ def run(params: config.Params) -> str:
     verdict.write(VERDICT)
     verdict.enforce(hint="raise data.test_days or lower evaluate.min_rows in params.yaml")
     shown, main = "auc" if spec.task == "binary" else "r2", HEADLINE[spec.task]
-    return f"{len(rows):,} rows, {shown} {found[shown]:.4f}, {main} {found[main]:.4f}, dummy {dummy.mean():.4f}"
+    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, dummy {dummy.mean():.4f}"
 
 
 def replay(params: config.Params, *, table: Path, out: Path) -> str:
-    """This checkout's features and exported model on another checkout's table, same windows: rows with losses."""
+    """Score another checkout's table with this checkout's features and exported model, in the same windows → `out`."""
     spec = problem.load(params.problem)
     frame = train.window(spec.features(ingest.read(table)), params.data, "test")
     rows = score_rows(frame, spec, Model())

@@ -1,6 +1,6 @@
-"""`export`: the Pipeline becomes an ONNX graph, and every row of the test window must agree with scikit-learn.
+"""`export`: turn the Pipeline into an ONNX graph that agrees with scikit-learn on every row of the test window.
 
-Its libraries load for more than a second, so they are imported where they are used: the lookup is made meanwhile.
+Its libraries take more than a second to load. They are imported where they are used, while the lookup is being made.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 VERDICT = Path("reports/export.json")
-BESIDE = """
+LOOKUP_PROGRAM = """
 import importlib, json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from pathlib import Path
 import polars
 importlib.import_module(sys.argv[2]).write(polars.read_parquet(sys.argv[3]), Path(sys.argv[4]))
 """
-"""A program of its own that makes the lookup."""
+"""The program that makes the lookup, run as a separate process."""
 
 
 def export(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
@@ -52,11 +52,11 @@ def export(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
     categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
-    given = [("categories", StringTensorType([None, len(categories)]))] if categories else []
-    given += [("numbers", FloatTensorType([None, len(numbers)]))] if numbers else []
-    pipeline = _rounded(pipeline)
+    model_inputs = [("categories", StringTensorType([None, len(categories)]))] if categories else []
+    model_inputs += [("numbers", FloatTensorType([None, len(numbers)]))] if numbers else []
+    pipeline = _round_thresholds(pipeline)
     options = {id(pipeline): {"zipmap": False}} if spec.task == "binary" else None
-    graph = to_onnx(pipeline, initial_types=given, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
+    graph = to_onnx(pipeline, initial_types=model_inputs, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
     last = graph.graph.output[-1].name
     if spec.task == "binary":
         graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1), "positive"))
@@ -66,14 +66,14 @@ def export(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
         graph.graph.node.append(onnx.helper.make_node("Reshape", [last, "flat"], ["prediction"]))
     del graph.graph.output[:]
     graph.graph.output.append(onnx.helper.make_tensor_value_info("prediction", onnx.TensorProto.FLOAT, [None]))
-    opsets = sorted(graph.opset_import, key=lambda opset: opset.domain)  # comes out of a set, in any order
+    opsets = sorted(graph.opset_import, key=lambda opset: opset.domain)  # skl2onnx takes them from a set, in any order
     del graph.opset_import[:]
     graph.opset_import.extend(opsets)
     onnx.checker.check_model(graph)
     return graph
 
 
-def _rounded(pipeline: Pipeline) -> Pipeline:
+def _round_thresholds(pipeline: Pipeline) -> Pipeline:
     """A copy whose tree thresholds are rounded down to float32, which is what ONNX compares in.
 
     Histogram boosting splits halfway between two training values, in float64. Rounded to the nearest float32
@@ -89,16 +89,16 @@ def _rounded(pipeline: Pipeline) -> Pipeline:
 
 
 def expected(pipeline: Pipeline, frame: pl.DataFrame, spec: problem.Problem) -> NDArray[np.float64]:
-    """What scikit-learn itself answers, in the meaning of the exported output."""
-    given = train.inputs(frame, spec)
+    """The predictions of scikit-learn itself, [rows]: probabilities of the positive class, or values of a regression."""
+    rows = train.inputs(frame, spec)
     result: NDArray[np.float64] = (
-        pipeline.predict_proba(given)[:, 1] if spec.task == "binary" else pipeline.predict(given)
+        pipeline.predict_proba(rows)[:, 1] if spec.task == "binary" else pipeline.predict(rows)
     )
     return result
 
 
 def parity(reference: NDArray[np.float64], exported: NDArray[np.float32], tolerance: float) -> Check:
-    """The largest absolute difference over all rows against `tolerance`; NaN anywhere fails."""
+    """Check the largest absolute difference over all rows against `tolerance`; NaN anywhere fails."""
     if not len(reference):
         return Check(name="parity with scikit-learn", value=None, limit=f"≤ {tolerance:g}", ok=None)
     worst = float(np.max(np.abs(reference - exported)))
@@ -107,9 +107,9 @@ def parity(reference: NDArray[np.float64], exported: NDArray[np.float32], tolera
 
 
 def document(
-    spec: problem.Problem, params: config.Params, seen: pl.DataFrame, tested: NDArray[np.float32]
+    spec: problem.Problem, params: config.Params, training: pl.DataFrame, tested: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """`models/contract.json`: what a caller may send, what is known, and how predictions are spread."""
+    """The content of `models/contract.json`: inputs, known category values, limits, distribution of the predictions."""
     categories = problem.names(spec.inputs, "category")
     counts, edges = np.histogram(tested, bins=20, range=(0.0, 1.0) if spec.task == "binary" else None)
     question = importlib.import_module(spec.lookup).Question if spec.lookup else None
@@ -122,7 +122,7 @@ def document(
         "numbers": problem.names(spec.inputs, "number"),
         "inputs": spec.inputs.model_json_schema(),
         "example": problem.example_row(spec.inputs),
-        "known": {name: sorted(seen[name].drop_nulls().unique().to_list()) for name in categories},
+        "known": {name: sorted(training[name].drop_nulls().unique().to_list()) for name in categories},
         "lookup": spec.lookup,
         "question": question.model_json_schema() if question else None,
         "limits": {"max_rows": params.export.max_rows, "max_body_bytes": params.export.max_body_bytes},
@@ -132,7 +132,7 @@ def document(
 
 
 def golden(frame: pl.DataFrame, model: Model, count: int) -> list[dict[str, Any]]:
-    """`count` rows spread evenly over the frame, as requests, with the exported model's answers."""
+    """`count` evenly spaced rows of the frame as requests, with the predictions of the exported model."""
     spread = np.linspace(0, len(frame) - 1, min(count, len(frame))).astype(int)
     rows = frame[spread].select(model.categories + model.numbers).to_dicts()
     answers = model.rows(rows)
@@ -141,31 +141,31 @@ def golden(frame: pl.DataFrame, model: Model, count: int) -> list[dict[str, Any]
 
 @contextmanager
 def lookup(spec: problem.Problem) -> Iterator[None]:
-    """models/lookup.sqlite, made in a process of its own beside the block; empty for a problem that has none.
+    """Make models/lookup.sqlite in a separate process while the block runs; an empty file for a problem without one.
 
-    When that process fails the lookup is made here once more, so that its error is raised as what it is.
+    When that process fails, the lookup is made again in this one, so that the original error is raised.
     """
     with files.atomic_write(FOLDER / "lookup.sqlite") as partial:
         if not spec.lookup:
             partial.touch()
             yield
             return
-        words = [json.dumps(sys.path), spec.lookup, str(ingest.TABLE), str(partial)]
-        with subprocess.Popen([sys.executable, "-c", BESIDE, *words], stderr=subprocess.DEVNULL) as beside:
+        arguments = [json.dumps(sys.path), spec.lookup, str(ingest.TABLE), str(partial)]
+        with subprocess.Popen([sys.executable, "-c", LOOKUP_PROGRAM, *arguments], stderr=subprocess.DEVNULL) as process:
             yield
-        if beside.returncode:
+        if process.returncode:
             importlib.import_module(spec.lookup).write(ingest.read(ingest.TABLE), partial)
 
 
 def run(params: config.Params) -> str:
-    """models/model.joblib → model.onnx, contract.json, golden.json, lookup.sqlite; exit 4 when parity fails."""
+    """Turn models/model.joblib into model.onnx, contract.json, golden.json and lookup.sqlite; exit 4 without parity."""
     spec = problem.load(params.problem)
     with lookup(spec):
         return graph(params, spec)
 
 
 def graph(params: config.Params, spec: problem.Problem) -> str:
-    """The graph, its contract and golden requests; a sentence of how many rows agree with scikit-learn, and how well."""
+    """Write the graph, its contract and golden requests; return a sentence: how many rows agree, and how closely."""
     import joblib
 
     try:
@@ -175,10 +175,10 @@ def graph(params: config.Params, spec: problem.Problem) -> str:
             f"{train.MODEL} cannot be read: {error}", hint=f"remove {train.MODEL} and run `make repro`"
         ) from None
     frame = ingest.read(features.FRAME)
-    seen, test = train.window(frame, params.data, "train"), train.window(frame, params.data, "test")
+    training, test = train.window(frame, params.data, "train"), train.window(frame, params.data, "test")
     reference = expected(pipeline, test, spec)
-    (FOLDER / "model.onnx").unlink(missing_ok=True)  # only a graph that agrees may lie there to be served
-    files.write_json(FOLDER / "contract.json", document(spec, params, seen, reference.astype(np.float32)))
+    (FOLDER / "model.onnx").unlink(missing_ok=True)  # only a graph that agrees may be served
+    files.write_json(FOLDER / "contract.json", document(spec, params, training, reference.astype(np.float32)))
     with files.atomic_write(FOLDER / "model.onnx") as partial:
         partial.write_bytes(export(pipeline, spec).SerializeToString(deterministic=True))
         model = Model(FOLDER, graph=partial)

@@ -1,4 +1,4 @@
-"""`features`: the table becomes a frame of model inputs, and nothing known later may enter it."""
+"""`features`: build the model inputs from the table, and refuse inputs that use later knowledge."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from slipway.pipeline import contract, ingest
 
 FRAME = Path("data/features.parquet")
 HISTORY = timedelta(days=40)
-"""How far back the leak check feeds the feature build; longer memories than this are not looked at."""
+"""How much history the leak check gives to the features; an input with a longer memory is not checked beyond it."""
 
 
 def features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
-    """The checked frame: `row_id`, `day`, time, target, slices and inputs, rows with a target only."""
+    """Build and check the frame: `row_id`, `day`, time, target, slices and inputs; only rows with a target."""
     frame = spec.features(table)
     absent = {"row_id", "day", spec.time, spec.target, *spec.slices} - set(frame.columns)
     if absent:
@@ -29,14 +29,14 @@ def features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
 
 
 def perturb_after(spec: problem.Problem, table: pl.DataFrame, moment: datetime, seed: int) -> pl.DataFrame:
-    """The table as it might be, had everything that became known after `moment` come out differently.
+    """A copy of the table in which everything that became known after `moment` is different.
 
-    Numbers learned later are replaced by others, texts by another text; moments later than `moment` move on.
+    Numbers are permuted, texts replaced, and moments moved to a later time; seeded.
     """
     rng = np.random.default_rng(seed)
     changed = []
-    for column, known in spec.known_at.items():
-        later = (pl.col(known) > moment).fill_null(True)
+    for column, known_at in spec.known_at.items():
+        later = (pl.col(known_at) > moment).fill_null(True)
         values, other = table[column], pl.lit(None)
         if values.dtype.is_temporal():
             other = pl.col(column) + pl.duration(hours=pl.lit(pl.Series(rng.integers(1, 9, len(table)))))
@@ -49,30 +49,30 @@ def perturb_after(spec: problem.Problem, table: pl.DataFrame, moment: datetime, 
 
 
 def find_leaks(spec: problem.Problem, table: pl.DataFrame, *, moments: int, seed: int) -> list[str]:
-    """The inputs that change for predictions asked before a moment when only the time after it is changed.
+    """The names of the inputs that change for predictions before a moment, when only data after it is changed.
 
-    Looks at `moments` moments spread over the table, at the rows of the day before each.
+    Checks `moments` moments spread over the table, each on the rows of the day before it.
     """
     horizon = timedelta(hours=spec.horizon_hours)
     times = table[spec.time].sort()
-    found: set[str] = set()
+    leaking: set[str] = set()
     for number in range(moments):
-        # Where one prediction is asked for, so that what comes between asking and event is after the moment.
+        # The time of one prediction, so that everything between the prediction and its event is after the moment.
         moment = times[int(len(times) * (number + 1) / (moments + 1))] - horizon
         near = table.filter(pl.col(spec.time).is_between(moment - HISTORY, moment + 2 * horizon + timedelta(days=1)))
         honest, other = spec.features(near), spec.features(perturb_after(spec, near, moment, seed + number))
-        asked = pl.col(spec.time) - horizon
-        rows = honest.filter((asked <= moment) & (asked > moment - timedelta(days=1))).select("row_id")
-        rows = rows.join(other, on="row_id", how="semi", maintain_order="left")  # a changed label may be no label
+        asked_at = pl.col(spec.time) - horizon
+        rows = honest.filter((asked_at <= moment) & (asked_at > moment - timedelta(days=1))).select("row_id")
+        rows = rows.join(other, on="row_id", how="semi", maintain_order="left")  # a label that was changed may be gone
         inputs = list(spec.inputs.model_fields)
-        kept = rows.join(honest, on="row_id", how="left", maintain_order="left").select(inputs)
-        again = rows.join(other, on="row_id", how="left", maintain_order="left").select(inputs)
-        found |= {name for name in inputs if not kept[name].equals(again[name], null_equal=True)}
-    return sorted(found)
+        before = rows.join(honest, on="row_id", how="left", maintain_order="left").select(inputs)
+        after = rows.join(other, on="row_id", how="left", maintain_order="left").select(inputs)
+        leaking |= {name for name in inputs if not before[name].equals(after[name], null_equal=True)}
+    return sorted(leaking)
 
 
 def run(params: config.Params) -> str:
-    """data/table.parquet → data/features.parquet; a leak is a DataError that names the inputs."""
+    """Turn data/table.parquet into data/features.parquet; DataError names the inputs that leak."""
     problem.import_in_background("pandera.polars")
     spec = problem.load(params.problem)
     table = ingest.read(ingest.TABLE)

@@ -1,4 +1,4 @@
-"""`ingest`: the raw source, byte for byte the stated one, becomes a typed table that keeps its contract."""
+"""`ingest`: turn the raw sources, whose hashes params.yaml states, into a typed table that meets its contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUALITY = Path("reports/quality.json")
 
 
 def read(path: Path) -> pl.DataFrame:
-    """A parquet file as a frame; a missing or truncated one is a DataError."""
+    """Read a parquet file as a frame; DataError when it is missing or truncated."""
     if not path.exists():
         raise DataError(f"{path} does not exist", hint="run `make repro`")
     try:
@@ -29,27 +29,27 @@ def read(path: Path) -> pl.DataFrame:
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
-    """A frame as parquet, whole or not at all; the same frame gives the same bytes."""
+    """Write a frame as parquet, completely or not at all; the same frame gives the same bytes."""
     with files.atomic_write(path) as partial:
         frame.write_parquet(partial, compression="zstd", compression_level=1)
 
 
 def sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
-    """The folder of the sources, after each file's SHA-256 was found to be the stated one."""
+    """The folder of the sources, after comparing the SHA-256 of each file with the stated one; DataError otherwise."""
     folder = spec.sources()
-    for name, wanted in stated.items():
+    for name, expected_sha256 in stated.items():
         if not (folder / name).exists():
             raise DataError(f"source file {name} is not in {folder}", hint="run `make setup`")
-        if (found := files.sha256(folder / name)) != wanted:
+        if (actual_sha256 := files.sha256(folder / name)) != expected_sha256:
             raise DataError(
-                f"source file {name} has SHA-256 {found}, params.yaml states {wanted}",
+                f"source file {name} has SHA-256 {actual_sha256}, params.yaml states {expected_sha256}",
                 hint="if the new data is meant, put the new hash under ingest.sources and run `make repro`",
             )
     return folder
 
 
 def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
-    """The rows before `data.until`: what comes later does not exist yet."""
+    """The rows before `data.until`; ConfigError when the training or the test window would be empty."""
     rows = table.filter(pl.col("day") < data.until)
     first, last = str(table["day"].min()), str(table["day"].max())
     if (
@@ -65,7 +65,7 @@ def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
 
 
 def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
-    """The checked table of all rows before `data.until`, and the faults found in the sources."""
+    """The checked table of all rows before `data.until`, and the faults of the sources."""
     folder = sources(spec, params.ingest.sources)
     try:
         table, faults = spec.ingest(folder)
@@ -80,20 +80,22 @@ def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, 
             raise DataError(f"problem {spec.name}: the table has no column {needed}")
     table = known(table, params.data)
     if doubled := len(table) - table["row_id"].n_unique():
-        raise DataError(f"problem {spec.name}: {doubled} row_ids stand twice, limit: every row_id once")
+        raise DataError(
+            f"problem {spec.name}: {doubled} row_ids stand twice", allowed="every row_id once", value=doubled
+        )
     contract.check(spec.table, table, where="data/table.parquet")
     return table, faults
 
 
 def quality(table: pl.DataFrame, faults: list[problem.SourceFault], spec: problem.Problem) -> dict[str, object]:
-    """What the data page shows: faults, and for every column its missing share and distribution; target by day."""
+    """The data of the quality page: faults, share of missing values and distribution of every column, target by day."""
     by_day = table.group_by("day").agg(pl.len().alias("rows"), pl.col(spec.target).mean().alias("target")).sort("day")
     return {
         "rows": len(table),
         "first": str(table["day"].min()),
         "last": str(table["day"].max()),
         "faults": [asdict(fault) for fault in faults],
-        "columns": [_column(table, column) for column in problem.columns(spec.table)],
+        "columns": [_describe_column(table, column) for column in problem.columns(spec.table)],
         "days": {
             "day": [str(day) for day in by_day["day"]],
             "rows": by_day["rows"].to_list(),
@@ -102,7 +104,7 @@ def quality(table: pl.DataFrame, faults: list[problem.SourceFault], spec: proble
     }
 
 
-def _column(table: pl.DataFrame, column: problem.Column) -> dict[str, object]:
+def _describe_column(table: pl.DataFrame, column: problem.Column) -> dict[str, object]:
     values = table[column.name]
     shown: dict[str, object] = {
         "name": column.name, "kind": column.kind, "unit": column.unit, "description": column.description,
@@ -124,7 +126,7 @@ def _column(table: pl.DataFrame, column: problem.Column) -> dict[str, object]:
 
 
 def run(params: config.Params) -> str:
-    """Sources → data/table.parquet and reports/quality.json; a sentence of what was done."""
+    """Turn the sources into data/table.parquet and reports/quality.json; return a sentence about it."""
     problem.import_in_background("pandera.polars")
     spec = problem.load(params.problem)
     table, faults = ingest(spec, params)

@@ -1,7 +1,7 @@
-"""Metrics of both tasks, weighted, in NumPy alone.
+"""Compute the weighted metrics of both tasks with NumPy alone.
 
-scikit-learn has them too and is the reference in the tests; importing it takes longer than every metric of
-a pull request together, and each chapter is a process of its own.
+scikit-learn is the reference in the tests. It is not used here, because importing it takes longer than all metrics
+of a pull request together, and each stage is a separate process.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Metric = Callable[[Floats, Floats, "Floats | None"], float]
-"""Of target, prediction and row weights (None: all 1), each [rows]."""
+"""A function of target, prediction and row weights (None: all 1), each [rows]."""
 
 
 def loss(task: str, target: Floats, prediction: Floats) -> Floats:
-    """Per-row loss: log loss in nats (probabilities clipped at 1e-7), or the squared error."""
+    """The loss of each row, [rows]: log loss in nats (probabilities clipped at 1e-7), or the squared error."""
     if task == "regression":
         return np.square(target - prediction)
     p = np.clip(prediction, 1e-7, 1 - 1e-7)
@@ -25,12 +25,12 @@ def loss(task: str, target: Floats, prediction: Floats) -> Floats:
 
 
 def draw_days(days: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """[resamples, days]: how often each day is drawn when as many days are drawn with replacement."""
+    """[resamples, days]: how often each day is drawn, when all days are drawn with replacement."""
     return np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=resamples)
 
 
 def by_threshold(target: Floats, prediction: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
-    """Weight of positives and of negatives at each different prediction, highest first."""
+    """The weight of positives and of negatives at each distinct prediction, highest prediction first."""
     w = np.ones_like(target) if weights is None else weights
     order = np.argsort(-prediction, kind="stable")
     starts = np.flatnonzero(np.diff(prediction[order], prepend=np.inf))
@@ -39,47 +39,47 @@ def by_threshold(target: Floats, prediction: Floats, weights: Floats | None) -> 
 
 
 def auc(target: Floats, prediction: Floats, weights: Floats | None = None) -> float:
-    """Chance that a positive row is ranked above a negative one; ties count half."""
+    """The probability that a positive row is ranked above a negative one; ties count half."""
     positive, negative = by_threshold(target, prediction, weights)
     above = np.cumsum(positive) - positive / 2
     return float(np.sum(negative * above) / (positive.sum() * negative.sum()))
 
 
 def average_precision(target: Floats, prediction: Floats, weights: Floats | None = None) -> float:
-    """Mean precision over the steps of recall."""
+    """The mean precision over the steps of recall."""
     positive, negative = by_threshold(target, prediction, weights)
-    found = np.cumsum(positive)
-    # Where no row has weight yet nothing was found either, and the term is 0.
-    precision = found / np.maximum(found + np.cumsum(negative), 1e-300)
-    return float(np.sum(positive * precision) / found[-1])
+    positives_above = np.cumsum(positive)
+    # Until a row has weight, no positive is counted either, and the term is 0.
+    precision = positives_above / np.maximum(positives_above + np.cumsum(negative), 1e-300)
+    return float(np.sum(positive * precision) / positives_above[-1])
 
 
 def roc(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
-    """False and true positive rate at every threshold, from (0, 0) to (1, 1)."""
+    """The false and true positive rates at every threshold, from (0, 0) to (1, 1)."""
     positive, negative = by_threshold(target, prediction, None)
-    return _share(negative), _share(positive)
+    return _cumulative_share(negative), _cumulative_share(positive)
 
 
 def precision_recall(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
-    """Recall, rising from 0, and the precision at it."""
+    """The recall, rising from 0, and the precision at each recall."""
     positive, negative = by_threshold(target, prediction, None)
-    found = np.cumsum(positive)
-    precision = found / (found + np.cumsum(negative))
-    return _share(positive), np.concatenate([precision[:1], precision])
+    positives_above = np.cumsum(positive)
+    precision = positives_above / (positives_above + np.cumsum(negative))
+    return _cumulative_share(positive), np.concatenate([precision[:1], precision])
 
 
-def _share(steps: Floats) -> Floats:
+def _cumulative_share(steps: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(steps) / steps.sum()])
 
 
 def r2(target: Floats, prediction: Floats, weights: Floats | None = None) -> float:
-    """Share of the target's variance that the prediction explains."""
+    """The share of the target's variance that the prediction explains."""
     spread = np.average(np.square(target - np.average(target, weights=weights)), weights=weights)
     return float(1 - np.average(np.square(target - prediction), weights=weights) / spread)
 
 
 def metrics_for(task: str) -> dict[str, Metric]:
-    """The metrics of a task by name; the first is the mean of the loss that is judged."""
+    """The metrics of a task by name; the first one is the mean of the loss that `judge` compares."""
 
     def mean_loss(t: Floats, p: Floats, w: Floats | None) -> float:
         return float(np.average(loss(task, t, p), weights=w))

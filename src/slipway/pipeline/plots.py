@@ -1,4 +1,4 @@
-"""Plot data becomes pictures: SVG that follows a light or a dark page, the same bytes every time."""
+"""Draw plot data as SVG that adapts to a light or dark page; the same data gives the same bytes."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ PALETTE = {
     "accent": ("#0f6fc5", "#5aaef5"),
     "soft": ("#cfe2f5", "#1f4468"),
 }
-"""Colours by role, on a light and on a dark page."""
+"""The colours of each role, on a light and on a dark page."""
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 WIDTH, HEIGHT = 4.7, 3.4
-"""Inches of 72 pixels; narrow, so that letters stay readable where a telephone shrinks it."""
+"""In inches of 72 pixels; narrow, so that text stays readable on a phone."""
 SHOWN = 16
-"""Rows of a list that are drawn; the data file has them all."""
+"""How many rows of a list are drawn; the data file has all of them."""
 
 Rows = Sequence[dict[str, Any]]
 Plot = Callable[["Figure", Any], str]
 
 
 def draw(data: Path, out: Path) -> list[Path]:
-    """Draw every plot that has its `<name>.json` in `data` as `<name>.svg` in `out`; the files written.
+    """Draw every plot that has a `<name>.json` in `data` as `<name>.svg` in `out`; return the files written.
 
-    A problem without a plot's data (a regression has no ROC curve) goes without its picture.
+    A plot without data is left out: a regression has no ROC curve.
     """
     drawn = []
     for name, plot in PLOTS.items():
         source, target = data / f"{name}.json", out / f"{name}.svg"
-        target.unlink(missing_ok=True)  # a picture of an earlier run must not speak for this one
+        target.unlink(missing_ok=True)  # a plot of an earlier run must not be mistaken for one of this run
         if source.exists() and (rows := files.read_json(source)):
             files.write_text(target, picture(plot, rows, name=name))
             drawn.append(target)
@@ -52,9 +52,9 @@ def draw(data: Path, out: Path) -> list[Path]:
 
 
 def picture(plot: Plot, rows: Any, *, name: str) -> str:
-    """One plot as the text of a standalone SVG file: transparent, text as text, colours as CSS variables.
+    """Draw one plot as the text of an SVG file: transparent background, text as text, colours as CSS variables.
 
-    The same rows give the same bytes; ids carry `name`, so that several pictures fit in one page.
+    The same rows give the same bytes. Ids contain `name`, so that several plots fit in one page.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -62,18 +62,20 @@ def picture(plot: Plot, rows: Any, *, name: str) -> str:
 
     buffer = io.StringIO()
     with mpl.rc_context(_style() | {"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the reader's font has it
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing from font"
+        )  # the font of the reader's browser has it
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         FigureCanvasSVG(figure)
         title = plot(figure, rows)
         figure.suptitle(title, x=0.015, ha="left", size=11, weight="bold")
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    return _themed(buffer.getvalue(), title)
+    return _with_theme(buffer.getvalue(), title)
 
 
 def css() -> str:
-    """The palette as CSS variables that follow the reader's scheme; the pages use the same."""
+    """The palette as CSS variables that follow the reader's colour scheme; the report's pages use the same ones."""
     light, dark = ("".join(f"--{role}:{pair[i]};" for role, pair in PALETTE.items()) for i in (0, 1))
     return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
@@ -92,11 +94,11 @@ def _style() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _themed(svg: str, title: str) -> str:
-    """matplotlib's SVG without prologue; variables for colours, the reader's font, a name to read aloud."""
+def _with_theme(svg: str, title: str) -> str:
+    """The SVG of matplotlib without prologue, with CSS variables, the reader's font, and a label for screen readers."""
     svg = svg[svg.index("<svg ") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # counted ids would meet again in a page
+    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # numbered ids would collide within a page
     svg = re.sub(r"font-family: [^;\"]+; ?", "", svg)
     for role, (light, _) in PALETTE.items():
         svg = svg.replace(f": {light}", f": var(--{role})")
@@ -104,13 +106,13 @@ def _themed(svg: str, title: str) -> str:
     return svg.replace('<style type="text/css">', f'<style type="text/css">{css()}', 1)
 
 
-def _light(role: str) -> str:
+def _light_colour(role: str) -> str:
     return PALETTE[role][0]
 
 
-def _dashed() -> dict[str, Any]:
-    """The look of what a curve is compared with."""
-    return {"color": _light("muted"), "linewidth": 1, "linestyle": (0, (4, 4))}
+def _reference_line() -> dict[str, Any]:
+    """The style of the line that a curve is compared with."""
+    return {"color": _light_colour("muted"), "linewidth": 1, "linestyle": (0, (4, 4))}
 
 
 def _column(rows: Rows, name: str) -> list[float]:
@@ -128,7 +130,7 @@ def _reliability(figure: Figure, rows: Rows) -> str:
     axes = _axes(figure, x="predicted, mean of a tenth of the rows", y="observed")
     predicted, observed = _column(rows, "predicted"), _column(rows, "observed")
     ends = [min(predicted + observed), max(predicted + observed)]
-    axes.plot(ends, ends, **_dashed())
+    axes.plot(ends, ends, **_reference_line())
     axes.plot(predicted, observed, marker="o", markersize=5)
     return "Calibration: an honest model stays on the line"
 
@@ -136,8 +138,8 @@ def _reliability(figure: Figure, rows: Rows) -> str:
 def _roc(figure: Figure, rows: Rows) -> str:
     axes = _axes(figure, x="false alarms (false positive rate)", y="found (true positive rate)")
     x, y = _column(rows, "false_positive_rate"), _column(rows, "true_positive_rate")
-    axes.plot([0, 1], [0, 1], **_dashed())
-    axes.fill_between(x, x, y, color=_light("soft"), linewidth=0)
+    axes.plot([0, 1], [0, 1], **_reference_line())
+    axes.fill_between(x, x, y, color=_light_colour("soft"), linewidth=0)
     axes.plot(x, y)
     area = sum((x[i + 1] - x[i]) * (y[i + 1] + y[i]) / 2 for i in range(len(x) - 1))
     return f"Ranking: {abs(area):.0%} of pairs in the right order"
@@ -146,10 +148,10 @@ def _roc(figure: Figure, rows: Rows) -> str:
 def _precision_recall(figure: Figure, rows: Rows) -> str:
     axes = _axes(figure, x="found (recall)", y="right among the found (precision)")
     points = sorted(zip(_column(rows, "recall"), _column(rows, "precision"), strict=True))
-    guess = points[-1][1]  # all rows found: precision is the base rate
-    axes.axhline(guess, **_dashed())
+    guess = points[-1][1]  # at full recall the precision is the base rate
+    axes.axhline(guess, **_reference_line())
     recall, precision = [p[0] for p in points], [p[1] for p in points]
-    axes.fill_between(recall, guess, precision, color=_light("soft"), linewidth=0)
+    axes.fill_between(recall, guess, precision, color=_light_colour("soft"), linewidth=0)
     axes.plot(recall, precision)
     axes.set_ylim(0, 1.02)
     return f"Precision above the {guess:.0%} of guessing"
@@ -168,26 +170,26 @@ def _importance(figure: Figure, rows: Rows) -> str:
     top = sorted(rows, key=lambda row: -float(row["importance"]))[:SHOWN]
     axes = _axes(figure, x="loss added when the input is shuffled", y="")
     axes.barh(range(len(top)), _column(top, "importance"), height=0.62)
-    _listed(axes, [printable(row["input"]) for row in top])
+    _label_rows(axes, [printable(row["input"]) for row in top])
     return "What the model leans on" + (f", first {SHOWN} of {len(rows)}" if len(rows) > SHOWN else "")
 
 
 def _slices(figure: Figure, rows: Rows) -> str:
-    """A dot a slice value, worst on top of its group; the line is the mean over all rows."""
+    """One dot for each slice value, the worst at the top of its group; the line is the mean over all rows."""
     groups = list(dict.fromkeys(str(row["slice"]) for row in rows))
     top = sorted(rows, key=lambda row: -int(row["rows"]))[: 2 * SHOWN]
     top.sort(key=lambda row: (groups.index(str(row["slice"])), -float(row["loss"])))
     axes = _axes(figure, x="mean loss; the dot grows with the rows", y="")
     loss, count = _column(top, "loss"), _column(top, "rows")
     mean = sum(a * b for a, b in zip(loss, count, strict=True)) / sum(count)
-    axes.axvline(mean, **_dashed())
+    axes.axvline(mean, **_reference_line())
     axes.scatter(loss, range(len(top)), s=[14 + 90 * n / max(count) for n in count], linewidths=0)
-    _listed(axes, [f"{printable(row['slice'], 10)} {printable(row['value'])} · {row['rows']:,}" for row in top])
+    _label_rows(axes, [f"{printable(row['slice'], 10)} {printable(row['value'])} · {row['rows']:,}" for row in top])
     return "Where it errs: loss by slice" + (f", the {len(top)} biggest" if len(top) < len(rows) else "")
 
 
-def _listed(axes: Axes, names: list[str]) -> None:
-    """Name the rows 0, 1, … down the left side, first on top, and give each the same height."""
+def _label_rows(axes: Axes, names: list[str]) -> None:
+    """Label the rows 0, 1, … on the left side, the first at the top, each with the same height."""
     axes.figure.set_figheight(0.9 + 0.2 * len(names))  # type: ignore[union-attr]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -196,15 +198,15 @@ def _listed(axes: Axes, names: list[str]) -> None:
 
 
 def days(figure: Figure, days: dict[str, list[Any]]) -> str:
-    """The table over time (`days` of quality.json): mean target a day with its week's mean, rows a day."""
+    """Plot the table over time (`days` of quality.json): mean target per day and per week, rows per day."""
     figure.set_size_inches(2 * WIDTH, HEIGHT)
     at = [date.fromisoformat(day) for day in days["day"]]
     target = [float("nan") if value is None else float(value) for value in days["target"]]
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
-    upper.plot(at, target, color=_light("soft"), linewidth=1.2)
-    upper.plot(at, _week(target))
+    upper.plot(at, target, color=_light_colour("soft"), linewidth=1.2)
+    upper.plot(at, _weekly_means(target))
     upper.set_ylabel("mean target")
-    lower.fill_between(at, days["rows"], step="mid", color=_light("soft"), linewidth=0)
+    lower.fill_between(at, days["rows"], step="mid", color=_light_colour("soft"), linewidth=0)
     lower.set_ylim(bottom=0)
     lower.set_ylabel("rows")
     lower.yaxis.set_major_formatter("{x:,.0f}")
@@ -212,8 +214,8 @@ def days(figure: Figure, days: dict[str, list[Any]]) -> str:
     return "The target by day and its mean over a week; rows by day"
 
 
-def _week(values: list[float]) -> list[float]:
-    """Mean over the seven days around each, of the days that have a value."""
+def _weekly_means(values: list[float]) -> list[float]:
+    """The mean over the seven days around each day, of the days that have a value."""
     near = [[v for v in values[max(0, i - 3) : i + 4] if v == v] for i in range(len(values))]
     return [sum(part) / len(part) if part else float("nan") for part in near]
 
@@ -226,4 +228,4 @@ PLOTS: dict[str, Plot] = {
     "slices": _slices,
     "importance": _importance,
 }
-"""Every plot by the name of its data."""
+"""Every plot by the name of its data file."""

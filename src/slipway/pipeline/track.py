@@ -1,4 +1,4 @@
-"""`track`: one MLflow run for one content of dvc.lock, however often it is called; aliases follow the ledger."""
+"""`track`: log one MLflow run for each content of dvc.lock, and set the aliases of the model by the ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECORD = Path("reports/track.json")
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """MLflow warns about its own parts on import and use; nothing of it is ours to act on."""
+    """Silence MLflow's warnings about its own parts."""
     logging.getLogger("alembic").setLevel(logging.ERROR)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -29,16 +29,16 @@ def _quiet() -> Iterator[None]:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    found: dict[str, Any] = {}
+    """Nested mappings as one mapping with dotted keys."""
+    dotted: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found
+        dotted |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return dotted
 
 
 def run(params: config.Params, *, root: Path = Path()) -> str:
-    """Log the run of this dvc.lock unless it is there, and set `challenger` and `champion`."""
+    """Log the run of this dvc.lock unless it exists, and set the aliases `challenger` and `champion`."""
     root = root.resolve()
     if not (root / LOCK).exists():
         raise ConfigError("dvc.lock does not exist: nothing was built yet", hint="run `make repro`")
@@ -51,13 +51,13 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
         mlflow.set_tracking_uri(uri)
         try:
             client = mlflow.MlflowClient()
-            experiment = _experiment(client, params.track.experiment, uri)
-            run_id, fresh = _find(client, experiment, lock), False
+            experiment = _experiment_id(client, params.track.experiment, uri)
+            run_id, fresh = _find_run(client, experiment, lock), False
             if run_id is None:
-                run_id, fresh = _write(experiment, params, lock, root), True
-            version = _version(client, params.track.model, run_id)
+                run_id, fresh = _log_run(experiment, params, lock, root), True
+            version = _register_version(client, params.track.model, run_id)
             client.set_registered_model_alias(params.track.model, "challenger", version)
-            champion = _champion(client, params.track.model, experiment, root)
+            champion = _set_champion(client, params.track.model, experiment, root)
         except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
             raise ConfigError(
                 f"MLflow at {uri}: {str(error).splitlines()[0]}",
@@ -71,29 +71,29 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     return f"run {run_id[:8]} {was}, {params.track.model} version {version} is challenger{shown}"
 
 
-def _experiment(client: Any, name: str, uri: str) -> str:
-    """The experiment's id; with the embedded store its artifacts lie beside the database."""
-    found = client.get_experiment_by_name(name)
-    if found:
-        return str(found.experiment_id)
+def _experiment_id(client: Any, name: str, uri: str) -> str:
+    """The id of the experiment, created if needed; the artifacts of the embedded store are next to its database."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment:
+        return str(experiment.experiment_id)
     database = Path(uri.removeprefix("sqlite:///"))
     place = (database.parent / "mlartifacts").as_uri() if uri.startswith("sqlite:///") else None
     return str(client.create_experiment(name, artifact_location=place))
 
 
-def _find(client: Any, experiment: str, lock: str) -> str | None:
-    """The finished run of this lock; unfinished ones (a killed `track`) are deleted."""
-    found = None
+def _find_run(client: Any, experiment: str, lock: str) -> str | None:
+    """The id of the finished run of this lock; unfinished runs (of a killed `track`) are deleted."""
+    finished = None
     for run in client.search_runs([experiment], f"tags.lock_sha256 = '{lock}'"):
         if run.info.status == "FINISHED":
-            found = found or str(run.info.run_id)
+            finished = finished or str(run.info.run_id)
         else:
             client.delete_run(run.info.run_id)
-    return found
+    return finished
 
 
-def _write(experiment: str, params: config.Params, lock: str, root: Path) -> str:
-    """Parameters, metrics, plots, model with signature; FINISHED is set last, so a half-written run is known."""
+def _log_run(experiment: str, params: config.Params, lock: str, root: Path) -> str:
+    """Log parameters, metrics, plots and the model. FINISHED is set last, so a half-written run can be recognised."""
     import mlflow
     import onnx
 
@@ -117,13 +117,13 @@ def _signature(model: Model) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    given = [TensorSpec(np.dtype(str), (-1, len(model.categories)), "categories")] if model.categories else []
-    given += [TensorSpec(np.dtype(np.float32), (-1, len(model.numbers)), "numbers")] if model.numbers else []
-    return ModelSignature(Schema(given), Schema([TensorSpec(np.dtype(np.float32), (-1,), "prediction")]))
+    inputs = [TensorSpec(np.dtype(str), (-1, len(model.categories)), "categories")] if model.categories else []
+    inputs += [TensorSpec(np.dtype(np.float32), (-1, len(model.numbers)), "numbers")] if model.numbers else []
+    return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float32), (-1,), "prediction")]))
 
 
-def _version(client: Any, model: str, run_id: str) -> str:
-    """The registered version of a run, registered once."""
+def _register_version(client: Any, model: str, run_id: str) -> str:
+    """The registered version of the model of a run; registers it when it is not."""
     import mlflow
 
     for version in client.search_model_versions(f"name = '{model}'"):
@@ -132,19 +132,19 @@ def _version(client: Any, model: str, run_id: str) -> str:
     return str(mlflow.register_model(f"runs:/{run_id}/model", model).version)
 
 
-def _champion(client: Any, model: str, experiment: str, root: Path) -> str | None:
-    """Set `champion` to what the production ledger says; None when it is empty or its run is not here."""
+def _set_champion(client: Any, model: str, experiment: str, root: Path) -> str | None:
+    """Set `champion` to the newest release in production; None when there is none, or its run is not in this store."""
     line = ledger.newest(ledger.read("production", root))
-    run_id = _find(client, experiment, line.lock_sha256) if line else None
+    run_id = _find_run(client, experiment, line.lock_sha256) if line else None
     if run_id is None:
         return None
-    version = _version(client, model, run_id)
+    version = _register_version(client, model, run_id)
     client.set_registered_model_alias(model, "champion", version)
     return version
 
 
 def tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
-    """The tags of a run; None when the store has no such run, or it was deleted. ConfigError when no store is in reach."""
+    """The tags of a run; None when the store has no such run or it was deleted. ConfigError without a reachable store."""
     uri = environment.tracking_uri(root)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise ConfigError("there is no MLflow on this machine", hint="slipway track, or set MLFLOW_TRACKING_URI")
@@ -153,14 +153,14 @@ def tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
         from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
         from sqlalchemy.exc import SQLAlchemyError
 
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)  # else a server that is down is waited for, for minutes
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)  # otherwise MLflow retries for minutes when the server is down
         MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
         try:
-            found = mlflow.MlflowClient(uri).get_run(run)
+            logged = mlflow.MlflowClient(uri).get_run(run)
         except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
             if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise ConfigError(
                 f"MLflow at {uri}: {str(error).splitlines()[0]}", hint="is the tracking server up?"
             ) from None
-    return None if found.info.lifecycle_stage == "deleted" else dict(found.data.tags)
+    return None if logged.info.lifecycle_stage == "deleted" else dict(logged.data.tags)

@@ -19,7 +19,7 @@ MODEL = Path("models/model.joblib")
 
 
 def inputs(frame: pl.DataFrame, spec: problem.Problem) -> pl.DataFrame:
-    """The columns the model is given, categories first; a missing category is the empty text."""
+    """The input columns of the model, categories first; a missing category becomes the empty text."""
     contract.typed(spec.inputs, frame, where="data/features.parquet")
     categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     return frame.select(pl.col(categories).fill_null(""), pl.col(numbers).cast(pl.Float32))
@@ -43,29 +43,29 @@ def window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.DataFrame:
 
 def train(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> Pipeline:
     """Fit the estimator that `params.train` names on the training window of `frame`; seeded."""
-    chosen = params.train
+    settings = params.train
     categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     try:
         pipeline = spec.estimator(
-            chosen.estimator,
-            chosen.estimators[chosen.estimator],
+            settings.estimator,
+            settings.estimators[settings.estimator],
             categories=categories,
             numbers=numbers,
             seed=params.seed,
         )
     except (KeyError, TypeError) as error:
         raise ConfigError(
-            f"train.estimator {chosen.estimator!r} cannot be made: {error}", hint="edit params.yaml"
+            f"train.estimator {settings.estimator!r} cannot be made: {error}", hint="edit params.yaml"
         ) from None
     rows = window(frame, params.data, "train")
     try:
         return pipeline.fit(inputs(rows, spec), rows[spec.target].to_numpy())
     except ValueError as error:
-        raise ConfigError(f"train.estimators.{chosen.estimator}: {error}", hint="edit params.yaml") from None
+        raise ConfigError(f"train.estimators.{settings.estimator}: {error}", hint="edit params.yaml") from None
 
 
 def run(params: config.Params) -> str:
-    """data/features.parquet → models/model.joblib; a sentence of what was done."""
+    """Turn data/features.parquet into models/model.joblib; return a sentence about it."""
     import joblib
 
     spec = problem.load(params.problem)

@@ -1,1 +1,1 @@
-"""What people read: report, pages and cards; may import `pipeline`, `loadtest` and the rooms below them."""
+"""Report, pages and cards; may import `pipeline`, `loadtest` and the rooms below them."""

@@ -1,4 +1,4 @@
-"""Markdown in safe pieces: text of others that stays text, tables, folds, bars."""
+"""Pieces of Markdown that are safe with text of strangers: escaped text, tables, folded parts, bars."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from slipway.core import text
 from slipway.reporting import summary
 
 PAGE = Path("reports/report.html")
-"""Where everything is that Markdown leaves out."""
+"""The page with everything that Markdown leaves out."""
 MARKS = {"pass": "✅", "fail": "❌", "unsure": "❔"}
 MAX_ROWS = 40
 _SPECIAL = frozenset("&<>\"'`*_[]()|~#!{}$\\@")
 
 
 def escape(value: object, limit: int = 160) -> str:
-    """Text from data or records that Markdown, HTML and GitHub (mentions, references, links) leave alone."""
+    """Escape text of data or records, so that Markdown, HTML and GitHub (mentions, references, links) show it as it is."""
     shown = re.sub(r"(?<=[@#])|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\bGH)(?=-\d)", "\u200b", text.printable(value, limit))
     return "".join(f"&#{ord(c)};" if c in _SPECIAL else c for c in shown)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], limit: int = MAX_ROWS) -> str:
-    """A table of at most `limit` rows, its cells safe already; `>` before a head aligns its column right."""
-    lines, found = [], list(rows)
-    for row in [head, *found[:limit]]:
+    """A table of at most `limit` rows of escaped cells; `>` before a head aligns its column right."""
+    lines, rows = [], list(rows)
+    for row in [head, *rows[:limit]]:
         lines.append("| " + " | ".join(cell.removeprefix(">") for cell in row) + " |")
     lines.insert(1, "|" + "|".join("---:" if cell.startswith(">") else "---" for cell in head) + "|")
-    more = f"\n\n_{len(found) - limit} more in `{PAGE}`._" if len(found) > limit else ""
+    more = f"\n\n_{len(rows) - limit} more in `{PAGE}`._" if len(rows) > limit else ""
     return "\n".join(lines) + more
 
 
 def figure(value: object, *, signed: bool = False) -> str:
-    """A number of a record, safe even where the record holds something else."""
+    """A number of a record, escaped in case the record holds something else."""
     return escape(summary.number(value, signed=signed), 40)
 
 
 def details(title: str, body: str) -> str:
-    """A part that opens on a click; `title` is plain text of this module or counted numbers."""
+    """A part that opens on a click; `title` and `body` are escaped already."""
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from slipway.core import config, files
@@ -17,15 +16,15 @@ DATA = Path("reports/data.html")
 
 
 def run(params: config.Params) -> str:
-    """The records in reports/ → facts.json, report.md, report.html, data.html and both cards; what the verdict is."""
-    given = report_data.read()
-    files.write_json(RECORD, asdict(given))
+    """Write facts.json, report.md, report.html, data.html and both cards from the records in reports/; the verdict."""
+    facts = report_data.read()
+    files.write_json(RECORD, facts.record())
     folder = Path("reports/pictures")
     pictures = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.svg"))}
-    files.write_text(MARKDOWN, render(given))
-    written_cards = cards.write(params, given)
-    files.write_text(PAGE, html.html(given, pictures, written_cards))
-    days = plots.picture(plots.days, given.quality["days"], name="days") if given.quality.get("days") else ""
-    files.write_text(DATA, html.data(given, days))
-    head = summary.headline(given)
+    files.write_text(MARKDOWN, render(facts))
+    written_cards = cards.write(params, facts)
+    files.write_text(PAGE, html.html(facts, pictures, written_cards))
+    days = plots.picture(plots.days, facts.quality.days, name="days") if facts.quality.days else ""
+    files.write_text(DATA, html.data(facts, days))
+    head = summary.headline(facts)
     return f"{head.word}: {head.title.lower()}; see {PAGE}"

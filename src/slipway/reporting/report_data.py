@@ -1,114 +1,94 @@
-"""The facts of a report: what the records say, read once."""
+"""Read the records of a project as the data of its report."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from slipway.core import files, git
-from slipway.errors import ConfigError
+from slipway.core.strict_model import sentence
+from slipway.core.text import printable
+from slipway.errors import ConfigError, DataError
+from slipway.reporting.report_model import (
+    GATES,
+    Contract,
+    Delivery,
+    Facts,
+    Gate,
+    HashName,
+    Measured,
+    Quality,
+    Slice,
+    readable_gate,
+)
 
-GATES = ("repro", "export", "evaluate", "prove", "judge", "manifests", "latency", "policy", "package", "load")
-"""The chapters that write a verdict, in the order of the loop."""
-
-Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """The records of one challenger as plain data; what does not exist is empty.
-
-    `gates` holds the verdict records by chapter, `contract` models/contract.json, `slices` the
-    plot data of that name, `hashes` the SHA-256 of lock, data and model, `delivery` the notes of `manifests`.
-    """
-
-    metrics: Record = field(default_factory=dict)
-    gates: Mapping[str, Record] = field(default_factory=dict)
-    quality: Record = field(default_factory=dict)
-    contract: Record = field(default_factory=dict)
-    slices: Sequence[Record] = ()
-    hashes: Mapping[str, str] = field(default_factory=dict)
-    commit: str | None = None
-    delivery: Record = field(default_factory=dict)
-
-    @property
-    def judge(self) -> Record:
-        """The judge's notes."""
-        notes: Record = self.gates.get("judge", {}).get("notes", {})
-        return notes
-
-    @property
-    def latency(self) -> Record:
-        """The notes of the latency check."""
-        notes: Record = self.gates.get("latency", {}).get("notes", {})
-        return notes
-
-    @property
-    def limits_changed(self) -> list[str]:
-        """Limits that the change moves, and by which it was not judged."""
-        return [str(row) for notes in (self.judge, self.latency) for row in notes.get("limits_changed") or ()]
-
-    @property
-    def other(self) -> str:
-        """The model that the judge saw, when it is another than this one; else empty."""
-        told = str((self.gates.get("judge", {}).get("inputs") or {}).get("challenger") or "").removeprefix("sha256:")
-        return told if told != self.hashes.get("model", told) else ""
-
-    @property
-    def window(self) -> str:
-        """The first and the last day of the test window; empty when nobody says."""
-        first, until = self.judge.get("window") or ("", "")
-        try:
-            return f"{date.fromisoformat(first)} to {date.fromisoformat(until) - timedelta(days=1)}"
-        except (TypeError, ValueError):
-            return ""
-
-    @property
-    def against(self) -> str:
-        """What the challenger was compared with, as a page calls it."""
-        return "champion" if self.reference else "dummy baseline"
-
-    @property
-    def reference(self) -> Record:
-        """The champion's metrics; empty when there is none, or nobody asked."""
-        return (self.judge.get("metrics") or {}).get("champion") or {}
+T = TypeVar("T")
 
 
 def read(root: Path = Path()) -> Facts:
-    """The facts of the project at `root`; only reports/metrics.json must be there.
+    """The data of the report of the project at `root`; only reports/metrics.json must exist.
 
-    Where the pipeline stopped there are no metrics: those that Git keeps are of another model.
+    After a pipeline that stopped the metrics are left out: those in Git are of another model. DataError names a record
+    that cannot be read.
     """
-    reports, model = root / "reports", root / "models/model.onnx"
-
-    def record(path: Path, otherwise: Any) -> Any:
-        return files.read_json(path) if path.exists() else otherwise
-
-    hashed = {"lock": root / "dvc.lock", "data": root / "data/table.parquet", "model": model}
+    reports = root / "reports"
+    hashed: dict[HashName, Path] = {
+        "lock": root / "dvc.lock",
+        "data": root / "data/table.parquet",
+        "model": root / "models/model.onnx",
+    }
     hashes = {name: files.sha256(path) for name, path in hashed.items() if path.exists()}
     commits = history(root)
-    gates = {word: found for word in GATES if (found := record(reports / f"{word}.json", None))}
+    gates, delivery = read_gates(reports)
     gates = drop_stale(gates, hashes, commits[0] if commits else None)
-    made = gates.get("repro", {}).get("verdict") != "fail"
-    delivery = gates.get("manifests", {}).get("notes", {})
-    if delivery:  # without kustomize there is no verdict
-        bare = {name: value for name, value in gates["manifests"].items() if name != "notes"}
-        gates = {word: bare if word == "manifests" else gate for word, gate in gates.items()
-                 if word != "manifests" or "verdict" in gate}  # fmt: skip
+    if "manifests" not in gates:
+        delivery = Delivery()
+    elif delivery and not gates["manifests"].has_verdict:  # without kustomize there is no verdict
+        del gates["manifests"]
+    complete = "repro" not in gates or gates["repro"].verdict != "fail"
     return Facts(
-        metrics=files.read_json(reports / "metrics.json") if made else {},
+        metrics=load(Measured, reports / "metrics.json") if complete else Measured(),
         gates=gates,
-        quality=record(reports / "quality.json", {}),
-        contract=record(root / "models/contract.json", {}),
-        slices=record(reports / "plots/slices.json", []) if made else [],
+        quality=load(Quality, reports / "quality.json", otherwise=Quality()),
+        contract=load(Contract, root / "models/contract.json", otherwise=Contract()),
+        slices=load(list[Slice], reports / "plots/slices.json", otherwise=[]) if complete else [],
         hashes=hashes,
         commit=proposed(gates, commits),
         delivery=delivery,
     )
+
+
+def load(kind: type[T], path: Path, *, otherwise: T | None = None) -> T:
+    """A JSON file as `kind`, `otherwise` when it does not exist; DataError names a file that is not one."""
+    if otherwise is not None and not path.exists():
+        return otherwise
+    return _parse(kind, files.read_json(path), path)
+
+
+def _parse(kind: type[T], value: Any, path: Path) -> T:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        fault = printable(sentence(error), 300)
+        raise DataError(f"{path} cannot be read: {fault}", hint="run `make review`, which writes it again") from None
+
+
+def read_gates(reports: Path) -> tuple[dict[str, Gate], Delivery]:
+    """The verdicts in `reports` by chapter, and the notes of `manifests` apart from them."""
+    gates, delivery = {}, Delivery()
+    for chapter in GATES:
+        path = reports / f"{chapter}.json"
+        record = files.read_json(path) if path.exists() else None
+        if chapter == "manifests" and isinstance(record, dict):
+            delivery = _parse(Delivery, record.get("notes") or {}, path)
+            record = {name: value for name, value in record.items() if name != "notes"}
+        if record:
+            gates[chapter] = _parse(Gate, readable_gate(chapter, record), path)
+    return gates, delivery
 
 
 def history(root: Path) -> list[str]:
@@ -119,37 +99,36 @@ def history(root: Path) -> list[str]:
         return []
 
 
-def proposed(gates: Mapping[str, Record], commits: Sequence[str]) -> str | None:
-    """The commit that is proposed: HEAD, or what was merged into the base to try it, as a pull request's run does."""
-    bases = {(gate.get("notes") or {}).get("base") for gate in gates.values()}
-    tried = len(commits) == 3 and commits[1] in bases
-    return commits[2] if tried else commits[0] if commits else None
+def proposed(gates: Mapping[str, Gate], commits: Sequence[str]) -> str | None:
+    """The commit that is proposed: HEAD, or in a pull request's run the one that was merged into the base to try it."""
+    bases = {gate.notes.base for gate in gates.values()}
+    is_trial_merge = len(commits) == 3 and commits[1] in bases
+    return commits[2] if is_trial_merge else commits[0] if commits else None
 
 
-def drop_stale(gates: Mapping[str, Record], hashes: Mapping[str, str], commit: str | None) -> dict[str, Record]:
-    """The gates without what is about something else: what was said of another commit, a package or load of another model."""
-    inputs = {word: gate.get("inputs") or {} for word, gate in gates.items()}
+def drop_stale(gates: Mapping[str, Gate], hashes: Mapping[HashName, str], commit: str | None) -> dict[str, Gate]:
+    """Drop verdicts about another commit or lock, and those of package and load about another model."""
     fresh = dict.fromkeys(gates, True)
     if "package" in gates:
-        fresh["package"] = inputs["package"].get("model") == hashes.get("model")
+        fresh["package"] = gates["package"].inputs.get("model") == hashes.get("model")
     if "load" in gates:
-        bento = (gates.get("package", {}).get("notes") or {}).get("bento_sha256")
-        fresh["load"] = fresh.get("package", False) and inputs["load"].get("bento_sha256") == bento
+        bento = gates["package"].notes.bento_sha256 if "package" in gates else None
+        fresh["load"] = fresh.get("package", False) and gates["load"].inputs.get("bento_sha256") == bento
     if "repro" in gates:
-        fresh["repro"] = inputs["repro"].get("lock") == hashes.get("lock")
-    for word in ("prove", "manifests", "latency", "policy"):
-        if word in gates:
-            fresh[word] = inputs[word].get("commit") == commit
-    return {word: gate for word, gate in gates.items() if fresh[word]}
+        fresh["repro"] = gates["repro"].inputs.get("lock") == hashes.get("lock")
+    for chapter in ("prove", "manifests", "latency", "policy"):
+        if chapter in gates:
+            fresh[chapter] = gates[chapter].inputs.get("commit") == commit
+    return {chapter: gate for chapter, gate in gates.items() if fresh[chapter]}
 
 
 def revision(value: object) -> str | None:
-    """A commit hash as it is, None for what is none: it will stand in a command."""
+    """A commit hash as it is, None for anything else: it will stand in a command."""
     return value if isinstance(value, str) and re.fullmatch("[0-9a-f]{7,64}", value) else None
 
 
 def commands(facts: Facts) -> list[str]:
-    """What to type to get these facts again."""
-    base, commit = revision(facts.judge.get("base")), revision(facts.commit)
+    """The commands that reproduce the report."""
+    base, commit = revision(facts.judge.base), revision(facts.commit)
     switch = [f"git switch --detach {commit}"] if commit else []
     return [*switch, f"make review{f' BASE={base}' if base else ''}"]

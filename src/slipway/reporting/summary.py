@@ -1,29 +1,28 @@
-"""Views: what every page shows of the facts, each written once: headline, metrics with deltas, slices, what moved."""
+"""Values that page, comment and cards share: headline, metrics with deltas, slices, a line on the training data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
-from slipway.reporting.report_data import Facts, Record
+from slipway.reporting.report_model import Check, Data, Facts, Gate, JudgedSlice, Shift, Slice
 
 NAMES = {
     "log_loss": "log loss", "auc": "AUC", "average_precision": "average precision", "brier": "Brier score",
     "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²",
     "squared_error": "squared error", "calibration_error": "calibration error",
 }  # fmt: skip
-"""The metrics that are known, in the order in which a report shows them."""
+"""Names of metrics for readers, in the order of a report."""
 HIGHER = {"auc", "average_precision", "r2"}
-"""Metrics of which more is better; of all other known ones less is."""
+"""Metrics of which more is better; of the others in NAMES less is better."""
 SHIFTED = 0.25
-"""The population stability index above which an input is usually said to have shifted."""
-COUNTS = {"rows", "days", "base_rate"}
+"""The population stability index above which a shift is usually called one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The first line of a report: the worst word of all gates, what it means, and the checks behind it."""
+    """The first line of a report: the worst verdict of all gates, its meaning, and the checks behind it."""
 
     word: str
     title: str
@@ -52,7 +51,7 @@ class Delta:
 
     @property
     def words(self) -> str:
-        """An arrow for the direction, the size, and whether that is better or worse."""
+        """An arrow for the direction, the size, and `better` or `worse`."""
         if self.before is None or self.change is None:
             return "–"
         if number(self.before) == number(self.after):
@@ -61,122 +60,142 @@ class Delta:
         return f"{'▲' if self.change > 0 else '▼'} {number(abs(self.change))}{judged}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class SliceRow:
+    """A slice value as measured, with the judge's `difference` to the reference and the ends of its interval.
+
+    `better` is True or False where the whole interval is on one side of zero.
+    """
+
+    slice: str
+    value: str
+    rows: float
+    target: float | None
+    loss: float
+    difference: float | None
+    low: float | None
+    high: float | None
+    better: bool | None
+
+
 def headline(facts: Facts) -> Headline:
     """The verdict in one line: any gate that fails refuses; no judge, or one of another model, is unsure."""
-    words = {chapter: str(record.get("verdict")) for chapter, record in facts.gates.items()}
-    if facts.other:
-        words.pop("judge")  # whatever it says, it says it of another model
-    if stopped := [chapter for chapter, found in words.items() if found == "fail"]:
+    words = {chapter: str(gate.verdict) for chapter, gate in facts.gates.items()}
+    if facts.foreign_model:
+        words.pop("judge")  # its verdict is about another model
+    if stopped := [chapter for chapter, word in words.items() if word == "fail"]:
         return Headline(word="fail", title=_refusal(facts, stopped), why=_why(facts, stopped, ok=False))
-    if facts.other:
-        why = f"the judge saw model {facts.other[:12]}, this report is about {facts.hashes['model'][:12]}"
+    if facts.foreign_model:
+        why = f"the judge saw model {facts.foreign_model[:12]}, this report is about {facts.hashes['model'][:12]}"
         return Headline(word="unsure", title="Judged another model", why=[why])
-    if stopped := [chapter for chapter, found in words.items() if found == "unsure"]:
+    if stopped := [chapter for chapter, word in words.items() if word == "unsure"]:
         title = "too little was measured" if stopped == ["judge"] else f"by {', '.join(stopped)}"
         return Headline(word="unsure", title=f"Cannot tell: {title}", why=_why(facts, stopped, ok=None))
     if "judge" not in words:
         return Headline(word="unsure", title="Not judged yet", why=["reports/judge.json does not exist"])
     if set(words.values()) != {"pass"}:
         return Headline(word="unsure", title="Cannot tell", why=["a record holds no verdict"])
-    title = f"{'Better' if facts.judge.get('better') else 'Not worse'} than the {facts.against}"
-    return Headline(
-        word="pass", title=title, why=[sentence(c) for c in compared(facts)[:1]] or ["nothing was compared"]
-    )
+    title = f"{'Better' if facts.judge.better else 'Not worse'} than the {facts.against}"
+    overall = [sentence(check) for check in compared(facts)[:1]]
+    return Headline(word="pass", title=title, why=overall or ["nothing was compared"])
 
 
 def _why(facts: Facts, stopped: Sequence[str], *, ok: bool | None) -> list[str]:
-    """What the checks that stopped it say, chapter by chapter."""
-    found = [c for chapter in stopped for c in facts.gates[chapter].get("checks", ()) if c.get("ok") is ok]
-    return [sentence(check) for check in found] or ["nothing was measured"]
+    """The checks that stopped it as sentences, chapter by chapter."""
+    checks = [check for chapter in stopped for check in facts.gates[chapter].checks if check.ok is ok]
+    return [sentence(check) for check in checks] or ["nothing was measured"]
 
 
 def _refusal(facts: Facts, stopped: Sequence[str]) -> str:
-    """What refused it, in words where one gate did."""
-    worse = any((check.get("low") or 0) > 0 and check.get("ok") is False for check in compared(facts)[:1])
-    told = {
+    """The title of a refusal, in words where one gate refused."""
+    worse = any((check.low or 0) > 0 and check.ok is False for check in compared(facts)[:1])
+    reasons = {
         "repro": "the pipeline stops",
         "prove": "what is committed is not what the pipeline gives",
         "manifests": "what it deploys does not build, or breaks a rule",
         "latency": "its service is slower than the base's, or fails",
         "judge": f"worse than the {facts.against}" if worse else "not shown to be good enough",
     }
-    known = [told.get(chapter, f"by {chapter}") for chapter in stopped]
-    return f"Refused: {'; '.join(known)}"
+    return f"Refused: {'; '.join(reasons.get(chapter, f'by {chapter}') for chapter in stopped)}"
 
 
-def compared(facts: Facts) -> list[Record]:
+def compared(facts: Facts) -> list[Check]:
     """The judge's checks that compare with an interval, the one over all rows first."""
-    return [check for check in facts.gates.get("judge", {}).get("checks", ()) if check.get("low") is not None]
+    return [check for check in facts.gates["judge"].checks if check.low is not None] if "judge" in facts.gates else []
 
 
-def sentence(check: Record) -> str:
+def sentence(check: Check) -> str:
     """A check in words: name, value with its interval (then a difference, so signed), limit."""
-    paired = check.get("low") is not None and check.get("high") is not None
-    value = number(check.get("value"), signed=paired)
+    paired = check.low is not None and check.high is not None
+    value = number(check.value, signed=paired)
     if paired:
-        value += f" [{number(check['low'], signed=True)}, {number(check['high'], signed=True)}]"
-    return f"{check.get('name')} {value}, limit {check.get('limit')}"
+        value += f" [{number(check.low, signed=True)}, {number(check.high, signed=True)}]"
+    return f"{check.name} {value}, limit {check.limit}"
 
 
-def main_check(gate: Record) -> str:
-    """What a gate says first: the check that stopped it, else the one that compares, else any; empty without checks."""
-    checks = sorted(gate.get("checks") or (), key=lambda c: (c.get("ok") is True, c.get("low") is None))
+def main_check(gate: Gate) -> str:
+    """A gate's most telling check: one that stopped it, else one that compares, else any; empty without checks."""
+    checks = sorted(gate.checks, key=lambda check: (check.ok is True, check.low is None))
     return sentence(checks[0]) if checks else ""
 
 
 def deltas(facts: Facts) -> list[Delta]:
     """Every metric with its reference: the champion's, or the dummy's where there is no champion."""
-    reference = facts.reference or facts.metrics.get("dummy") or {}
-    intervals = facts.metrics.get("intervals") or {}
-    found = []
-    for name in [*NAMES, *(n for n in facts.metrics if n not in NAMES and n not in COUNTS)]:
-        after, before = facts.metrics.get(name), reference.get(name)
-        if not _measured(after):
+    reference, values = facts.reference or facts.metrics.dummy, facts.metrics.by_name
+    rows = []
+    for name in [*NAMES, *(name for name in values if name not in NAMES)]:
+        after, before = values.get(name), reference.get(name)
+        if not is_number(after):
             continue
-        before, better = before if _measured(before) else None, None
+        before, better = before if is_number(before) else None, None
         if name in NAMES and before is not None and number(after) != number(before):
             better = (after > before) == (name in HIGHER)
-        ends = intervals.get(name) or {}
-        shown = NAMES.get(name, name.replace("_", " "))
-        low, high = ends.get("low"), ends.get("high")
-        found.append(Delta(key=name, name=shown, before=before, after=after, low=low, high=high, better=better))
-    return found
+        ends = facts.metrics.intervals.get(name) or {}
+        rows.append(Delta(key=name, name=NAMES.get(name, name.replace("_", " ")), before=before, after=after,
+                          low=ends.get("low"), high=ends.get("high"), better=better))  # fmt: skip
+    return rows
 
 
-def _measured(value: object) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float]:
+    """True if `value` is a number, and not True or False."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def slices(facts: Facts) -> list[dict[str, Any]]:
-    """Slice values with what was measured and judged of them, the one that got worst first.
-
-    `better` is True or False where the whole interval of the difference is on one side of zero.
-    """
-    judged = {(row["slice"], row["value"]): row for row in facts.judge.get("slices") or ()}
-    rows = [{**row, **judged.get((row["slice"], row["value"]), {})} for row in facts.slices]
-    for row in rows:
-        low, high = row.get("low"), row.get("high")
-        row["better"] = None if low is None or high is None or low <= 0 <= high else high < 0
-    return sorted(rows, key=lambda row: (-(row.get("difference") or -9e9), -row["loss"]))
+def slices(facts: Facts) -> list[SliceRow]:
+    """Slice values with their measurements and the judge's differences, the one that got worst first."""
+    judged = {(row.slice, row.value): row for row in facts.judge.slices}
+    rows = [_slice_row(row, judged.get((row.slice, row.value))) for row in facts.slices]
+    return sorted(rows, key=lambda row: (-(row.difference or -9e9), -row.loss))
 
 
-def training_data_summary(facts: Facts) -> str:
-    """How the training window and its inputs moved against the base, in a line."""
-    found = facts.judge.get("data") or {}
-    before, now = found["train"]
-    told = f"{number(before['rows'])} → {number(now['rows'])} rows" if before else f"{number(now['rows'])} rows"
-    shifts = [row["train"] for row in found["inputs"] if row.get("train") is not None]
-    many = sum(shift > SHIFTED for shift in shifts)
-    return (
-        f"{told}, {many} of {len(shifts)} inputs shifted"
-        if shifts
-        else f"{told}, the base left nothing to compare with"
-    )
+def _slice_row(row: Slice, judged: JudgedSlice | None) -> SliceRow:
+    low, high = (judged.low, judged.high) if judged else (None, None)
+    return SliceRow(
+        slice=row.slice, value=row.value, rows=row.rows if judged is None or judged.rows is None else judged.rows,
+        target=row.target, loss=row.loss, difference=judged.difference if judged else None, low=low, high=high,
+        better=None if low is None or high is None or low <= 0 <= high else high < 0,
+    )  # fmt: skip
+
+
+def by_shift(inputs: Iterable[Shift]) -> list[Shift]:
+    """Inputs, those that moved farthest first: in training against the base's, then in the test against training."""
+    return sorted(inputs, key=lambda row: (-(row.train or 0.0), -(row.test or 0.0)))
+
+
+def training_data_summary(data: Data) -> str:
+    """The change of the training window and of its inputs against the base, in a line."""
+    before, now = data.train
+    rows = number(now.rows if now else None)
+    windows = f"{number(before.rows)} → {rows} rows" if before else f"{rows} rows"
+    shifts = [row.train for row in data.inputs if row.train is not None]
+    if not shifts:
+        return f"{windows}, the base left nothing to compare with"
+    return f"{windows}, {sum(shift > SHIFTED for shift in shifts)} of {len(shifts)} inputs shifted"
 
 
 def number(value: object, *, signed: bool = False) -> str:
     """A number for a reader: about four figures, a true minus; other things as text, nothing as a dash."""
-    if not _measured(value):
+    if not is_number(value):
         return "–" if value is None else str(value)
     size = abs(value)
     if isinstance(value, int):

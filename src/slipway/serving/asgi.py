@@ -1,7 +1,7 @@
-"""The HTTP front of the service: a pure ASGI middleware that answers the model's routes before BentoML does.
+"""ASGI middleware that answers the model's routes before BentoML sees them.
 
-BentoML documents such middlewares (`Service.add_asgi_middleware`); its own request machinery would
-cost half the requests per second and bring a second set of messages.
+BentoML documents such middlewares (`Service.add_asgi_middleware`). Its own request handling would halve the requests
+per second and add a second set of error messages.
 """
 
 from __future__ import annotations
@@ -22,72 +22,72 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
 BODY_SECONDS = 4.0
-"""A body that has not arrived whole by then is given up."""
-LARGE = 64 << 10
-"""A body of more bytes is answered in a thread, so that small requests need not wait for it."""
+"""Deadline for a request body; after it the answer is 408."""
+LARGE_BODY_BYTES = 64 << 10
+"""Larger bodies are answered in a thread, so that small requests do not wait for them."""
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
-GOTTEN = ("/livez", "/readyz", "/metrics", "/docs.json")
-"""Paths that are read; the two probes answer once the model has, for nothing is listened to before."""
+GET_PATHS = ("/livez", "/readyz", "/metrics", "/docs.json")
+"""The two probes need no check of their own: the server accepts connections only after the model has answered once."""
 
 log = logging.getLogger("bentoml.slipway")
 
 
 class Engine(Protocol):
-    """What answers: `serve.Engine`."""
+    """The interface of `service.Engine`."""
 
-    asks: bool
+    has_ask: bool
     max_body_bytes: int
     openapi: bytes
 
     def read(self, body: bytes) -> tuple[list[Row], bool]:
-        """The rows of a body, and whether it was a single one."""
+        """Parse a body into rows; the flag is True for a single object."""
 
-    def answers(self, rows: list[Row]) -> list[float]:
-        """A prediction for each row."""
+    def predict_rows(self, rows: list[Row]) -> list[float]:
+        """Return one prediction per row."""
 
     def predict(self, body: bytes) -> bytes:
-        """POST /predict, from the body to the answer."""
+        """Handle POST /predict: request body to response body."""
 
     def ask(self, body: bytes) -> bytes:
-        """POST /ask."""
+        """Handle POST /ask."""
 
     def metrics(self) -> bytes:
-        """GET /metrics."""
+        """Handle GET /metrics."""
 
     def count(self, path: str, status: int, seconds: float) -> None:
-        """One request was answered."""
+        """Record an answered request."""
 
 
 class Front:
-    """Pure ASGI middleware: answers the routes of the model and leaves the rest to BentoML."""
+    """Answers the model's routes and passes every other request on to BentoML."""
 
     def __init__(self, app: Any, engine: Callable[[], Engine]) -> None:
         self._app = app
         self._engine = engine
-        self._patience = BodyDeadline(BODY_SECONDS)
-        self._together = MicroBatcher(lambda rows: self._engine().answers(rows))
+        self._deadline = BodyDeadline(BODY_SECONDS)
+        self._batcher = MicroBatcher(lambda rows: self._engine().predict_rows(rows))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         path = scope.get("path", "")
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif path == "/predict" or (path == "/ask" and self._engine().asks):
+        elif path == "/predict" or (path == "/ask" and self._engine().has_ask):
             await self._post(path, scope, receive, send)
-        elif path in GOTTEN:
+        elif path in GET_PATHS:
             await self._get(path, scope, send)
         else:
-            await self._app(scope, receive, _private(send) if path == "/" else send)
+            await self._app(scope, receive, _with_content_policy(send) if path == "/" else send)
 
     async def _post(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        started, own, status, headers = time.perf_counter(), self._engine(), 200, {}
+        started, engine, status, headers = time.perf_counter(), self._engine(), 200, {}
         try:
-            _acceptable(scope, own.max_body_bytes)
-            body = await self._patience.body(receive, own.max_body_bytes)
+            _check_headers(scope, engine.max_body_bytes)
+            body = await self._deadline.body(receive, engine.max_body_bytes)
             if not body.strip():
                 raise refusal(400, "the body is empty", limit="a JSON object, or a list of them")
-            answer = await self._predicted(own, body) if path == "/predict" else own.ask(body)
+            answer = await self._predict(engine, body) if path == "/predict" else engine.ask(body)
         except BadRequest as error:
             status, answer, headers = error.status, orjson.dumps(error.document()), error.headers
         except ConnectionResetError:
@@ -99,15 +99,15 @@ class Front:
                 orjson.dumps(refusal(500, "the service failed; its log says why").document()),
             )
         await _respond(send, status, answer, JSON, headers)
-        own.count(path, status, time.perf_counter() - started)
+        engine.count(path, status, time.perf_counter() - started)
 
-    async def _predicted(self, own: Engine, body: bytes) -> bytes:
-        if len(body) > LARGE:
-            return await asyncio.to_thread(own.predict, body)
-        rows, single = own.read(body)
+    async def _predict(self, engine: Engine, body: bytes) -> bytes:
+        if len(body) > LARGE_BODY_BYTES:
+            return await asyncio.to_thread(engine.predict, body)
+        rows, single = engine.read(body)
         if single:
-            return orjson.dumps({"prediction": await self._together(rows[0])})
-        return orjson.dumps({"predictions": own.answers(rows)})
+            return orjson.dumps({"prediction": await self._batcher(rows[0])})
+        return orjson.dumps({"predictions": engine.predict_rows(rows)})
 
     async def _get(self, path: str, scope: Scope, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -121,21 +121,23 @@ class Front:
             await _respond(send, 200, b"\n", TEXT)
 
 
-def _acceptable(scope: Scope, most: int) -> None:
-    """Refuse by method and headers, before the body is read."""
+def _check_headers(scope: Scope, max_bytes: int) -> None:
+    """Raise BadRequest for a wrong method, content type or content length, before the body is read."""
     if scope["method"] != "POST":
         raise refusal(405, f"{scope['path']} is asked by POST, not {scope['method']}", limit="POST", allow="POST")
     for name, value in scope["headers"]:
         if name == b"content-type" and value.split(b";")[0].strip().lower() != JSON:
             text = value.decode("latin-1")[:100]
             raise refusal(415, f"content-type is {text}, limit: application/json", limit="application/json", value=text)
-        if name == b"content-length" and int(value) > most:
-            raise too_large(int(value), most)
+        if name == b"content-length" and int(value) > max_bytes:
+            raise too_large(int(value), max_bytes)
 
 
-async def _respond(send: Send, status: int, body: bytes, kind: bytes, extra: dict[str, str] | None = None) -> None:
+async def _respond(
+    send: Send, status: int, body: bytes, content_type: bytes, extra: dict[str, str] | None = None
+) -> None:
     headers: list[tuple[bytes, bytes]] = [
-        (b"content-type", kind),
+        (b"content-type", content_type),
         (b"content-length", str(len(body)).encode()),
     ]
     if extra:
@@ -144,13 +146,13 @@ async def _respond(send: Send, status: int, body: bytes, kind: bytes, extra: dic
     await send({"type": "http.response.body", "body": body})
 
 
-def _private(send: Send) -> Send:
-    """The bundled page loads a tracker from elsewhere: allow it this service only."""
+def _with_content_policy(send: Send) -> Send:
+    """Add a content security policy: BentoML's page includes a third-party tracker, which may not load."""
     policy = b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
-    async def guarded(message: Message) -> None:
+    async def send_with_policy(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), (b"content-security-policy", policy)]
         await send(message)
 
-    return guarded
+    return send_with_policy

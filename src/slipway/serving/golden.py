@@ -1,70 +1,58 @@
-"""Golden requests: rows kept with the answers of their model, asked again of whoever serves it.
+"""Golden requests: stored rows with the predictions of their model, sent again to a running service.
 
-Imports only the standard library beside our own, for the gate in a cluster asks them too.
+Imports only the standard library and other modules of Slipway: the load gate's image runs it.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any
-from urllib.parse import urlsplit
 
 from slipway.core.verdict import Check
 from slipway.errors import SlipwayError
-
-TIMEOUT_SECONDS = 30.0
+from slipway.serving.http_client import fetch
 
 
 def replay(host: str, golden: Sequence[dict[str, Any]], *, tolerance: float) -> Check:
-    """POST the golden rows to `host`, together and one by one: the largest difference to their kept answers.
+    """POST the golden rows to `host`, all in one request and one by one, and compare with the stored predictions.
 
-    Nothing to ask is unsure; no answer, or one that is no prediction, is a no.
+    `golden` is a list of {"row", "prediction"}. The check's value is the largest difference. Without rows the check is
+    unsure; a missing or malformed answer fails it.
     """
     name, limit = "golden requests through the bento", f"≤ {tolerance:g}"
     if not golden:
         return Check(name=name, value=None, limit=limit, ok=None)
-    kept = [float(each["prediction"]) for each in golden]
+    expected = [float(each["prediction"]) for each in golden]
     try:
-        together = predictions(host, [each["row"] for each in golden])
-        alone = [predictions(host, each["row"])[0] for each in golden]
+        batch = predictions(host, [each["row"] for each in golden])
+        singles = [predictions(host, each["row"])[0] for each in golden]
     except SlipwayError as error:
         return Check(name=name, value=str(error), limit=limit, ok=False)
-    worst = max(_apart(found, is_) for found, is_ in zip((*together, *alone), kept * 2, strict=True))
+    pairs = zip((*batch, *singles), expected * 2, strict=True)
+    worst = max(_difference(answer, stored) for answer, stored in pairs)
     return Check(name=name, value=worst if worst < math.inf else "no number", limit=limit, ok=worst <= tolerance)
 
 
 def predictions(host: str, rows: Any) -> list[float | None]:
-    """What `host` predicts for a list of rows, or for one row; SlipwayError tells why there is no answer."""
-    status, body = call(host, "/predict", json.dumps(rows).encode())
+    """POST a list of rows, or one row, to /predict of `host` and return its predictions.
+
+    SlipwayError when there is no answer, an error status, or a body of another shape.
+    """
+    status, body = fetch(host, "/predict", json.dumps(rows).encode())
     try:
         answer = json.loads(body)
-        if status != http.client.OK:
+        if status != 200:
             raise SlipwayError(f"status {status}: {answer['errors'][0]['message']}")
-        found = answer["predictions"] if isinstance(rows, list) else [answer["prediction"]]
-        if len(found) != (len(rows) if isinstance(rows, list) else 1):
-            raise SlipwayError(f"{len(found)} answers")
+        values = answer["predictions"] if isinstance(rows, list) else [answer["prediction"]]
+        if len(values) != (len(rows) if isinstance(rows, list) else 1):
+            raise SlipwayError(f"{len(values)} answers")
     except (ValueError, KeyError, TypeError, IndexError):
         raise SlipwayError(f"status {status}, and no answer of ours") from None
-    return list(found)
+    return list(values)
 
 
-def call(host: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """Status and body of one request on a connection of its own (POST with a body); SlipwayError when `host` is silent."""
-    parts = urlsplit(host)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    try:
-        with closing(kind(parts.netloc, timeout=TIMEOUT_SECONDS)) as connection:
-            connection.request("POST" if body else "GET", path, body, {"content-type": "application/json"})
-            response = connection.getresponse()
-            return response.status, response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise SlipwayError(f"{host} does not answer: {error or type(error).__name__}") from None
-
-
-def _apart(found: float | None, kept: float) -> float:
-    """The distance; infinite from what is no number (the service says null for NaN)."""
-    return abs(found - kept) if isinstance(found, int | float) and math.isfinite(found) else math.inf
+def _difference(answer: float | None, stored: float) -> float:
+    """Absolute difference; infinite when `answer` is not a finite number (the service sends null for NaN)."""
+    return abs(answer - stored) if isinstance(answer, int | float) and math.isfinite(answer) else math.inf

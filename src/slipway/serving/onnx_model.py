@@ -1,6 +1,6 @@
-"""The exported model: an ONNX graph with its contract beside it, used alike by gates and service.
+"""The exported model: an ONNX graph and its contract, loaded by the service and by the checks.
 
-Imports no scikit-learn, pandas or Polars, for the service imports it.
+Imports no scikit-learn, pandas or Polars, because the service imports it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ FOLDER = Path("models")
 
 
 class Model:
-    """`contract` is `models/contract.json`; `categories` and `numbers` name the columns of the two inputs.
+    """An ONNX graph with its contract: `categories` and `numbers` name the columns of its two inputs.
 
-    `graph` is another graph than the folder's: one that has not yet earned its name.
+    `contract` is the content of contract.json in `folder`. `graph` loads another file than model.onnx of that folder,
+    for a graph that is still to be checked.
     """
 
     def __init__(self, folder: Path = FOLDER, *, graph: Path | None = None) -> None:
@@ -45,21 +46,21 @@ class Model:
             raise DataError(
                 f"{path} is no readable ONNX graph: {error}", hint=f"remove {path} and run `make repro`"
             ) from None
-        self._wanted = {i.name for i in self._session.get_inputs()}
+        self._graph_inputs = {i.name for i in self._session.get_inputs()}
         self._optional = any("anyOf" in self.contract["inputs"]["properties"][name] for name in self.categories)
 
     def predict(self, categories: NDArray[np.object_], numbers: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`categories` [rows, k] of str and `numbers` [rows, m] of float32 (NaN is missing) → predictions [rows].
+        """Predict `categories` [rows, k] of str and `numbers` [rows, m] of float32 (NaN is missing); returns [rows].
 
-        The probability of the positive class for a binary task, the value itself for a regression.
+        A prediction is the probability of the positive class for a binary task, the value itself for a regression.
         """
-        given = {"categories": categories, "numbers": numbers}
-        feed = {name: value for name, value in given.items() if name in self._wanted}
+        arrays = {"categories": categories, "numbers": numbers}
+        feed = {name: value for name, value in arrays.items() if name in self._graph_inputs}
         result: NDArray[np.float32] = self._session.run(["prediction"], feed)[0]
         return result
 
     def values(self, rows: Sequence[tuple[Any, ...]]) -> NDArray[np.float32]:
-        """Predictions for rows as tuples: the categories, then the numbers, in the contract's order; None is missing."""
+        """Predict rows given as tuples: categories, then numbers, in the contract's order; None is missing."""
         count, width = len(rows), len(self.categories)
         texts = [row[:width] for row in rows]
         if self._optional:
@@ -69,12 +70,12 @@ class Model:
         return self.predict(categories, numbers)
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
-        """Predictions for rows as mappings from input name to value; None is missing."""
+        """Predict rows given as mappings from input name to value; None is missing."""
         names = [*self.categories, *self.numbers]
         return self.values([tuple(row[name] for name in names) for row in rows])
 
     def frame(self, frame: pl.DataFrame) -> NDArray[np.float32]:
-        """Predictions for a frame that has all the inputs, in its row order."""
+        """Predict a frame that has all inputs, in its row order."""
         categories = frame.select(self.categories).fill_null("").to_numpy().astype(object)
         numbers = frame.select(self.numbers).to_numpy().astype(np.float32)
         return self.predict(categories.reshape(len(frame), -1), numbers.reshape(len(frame), -1))

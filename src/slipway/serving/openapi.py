@@ -1,4 +1,4 @@
-"""The service's OpenAPI document, written from `models/contract.json`; the page at `/` shows it."""
+"""Build the service's OpenAPI document from `models/contract.json`; the page at `/` shows it."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ STATUSES = {
 
 
 def document(contract: Mapping[str, Any], *, version: str) -> dict[str, Any]:
-    """OpenAPI 3.1 with every status the service answers and an example that works."""
+    """Return the OpenAPI 3.1 document: every status the service sends, and examples that work."""
     question, inputs = contract.get("question"), contract["inputs"]
     title = contract["labels"].get("title", contract["problem"])
-    prediction = {"type": "number", "description": _meaning(contract)}
+    prediction = {"type": "number", "description": _prediction_text(contract)}
     schemas: dict[str, Any] = {"Inputs": inputs, "Error": ERROR, "Errors": ERRORS}
     paths: dict[str, Any] = {"/predict": {"post": _predict(contract, prediction)}}
     if question:
@@ -63,14 +63,14 @@ def document(contract: Mapping[str, Any], *, version: str) -> dict[str, Any]:
 
 
 def _predict(contract: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
-    most, example = contract["limits"]["max_rows"], contract["example"]
-    rows = {"type": "array", "minItems": 1, "maxItems": most, "items": _ref("Inputs")}
+    max_rows, example = contract["limits"]["max_rows"], contract["example"]
+    rows = {"type": "array", "minItems": 1, "maxItems": max_rows, "items": _ref("Inputs")}
     return _post(
         "Predict one row, or many",
         "One object is answered with `prediction`, a list of objects with `predictions` in the same order. "
         "An unknown category is answered, and counted.",
-        asked={"anyOf": [_ref("Inputs"), rows]},
-        answered={
+        request={"anyOf": [_ref("Inputs"), rows]},
+        response={
             "anyOf": [
                 _object(prediction=prediction),
                 _object(predictions={"type": "array", "items": prediction}),
@@ -87,10 +87,10 @@ def _ask(question: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
     return _post(
         "Ask as a person would",
         "What a caller cannot know is looked up; the inputs used are returned.",
-        asked=_ref("Question"),
-        answered=_object(prediction=prediction, inputs=_ref("Inputs")),
+        request=_ref("Question"),
+        response=_object(prediction=prediction, inputs=_ref("Inputs")),
         examples=_examples(question),
-        also={"404": "the question is well put, and nothing the model could use is known of it"},
+        more_errors={"404": "the question is well put, and nothing the model could use is known of it"},
     )
 
 
@@ -102,7 +102,7 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _meaning(contract: Mapping[str, Any]) -> str:
+def _prediction_text(contract: Mapping[str, Any]) -> str:
     labels = contract["labels"]
     if contract["task"] == "binary":
         return f"probability that the answer is {labels.get('positive', contract['target'])!r}, 0 to 1"
@@ -111,7 +111,7 @@ def _meaning(contract: Mapping[str, Any]) -> str:
 
 def _about(title: str, contract: Mapping[str, Any]) -> str:
     limits = contract["limits"]
-    return (  # the title again, because the page's style sheet hides it
+    return (  # the title is repeated because the page's style sheet hides it
         f"## {title}\n{contract['inputs'].get('description', '')} "
         f"Trained on what was known before {contract['data']['test_from']}. "
         f"At most {limits['max_rows']:,} rows and {limits['max_body_bytes']:,} bytes in one request."
@@ -124,22 +124,22 @@ def _examples(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _post(
-    summary: str, text: str, *, asked: Any, answered: Any, examples: Any, also: Mapping[str, str] | None = None
+    summary: str, text: str, *, request: Any, response: Any, examples: Any, more_errors: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     errors = {
-        status: {"description": why, "content": {"application/json": {"schema": _ref("Errors")}}}
-        for status, why in {**STATUSES, **(also or {})}.items()
+        status: {"description": description, "content": {"application/json": {"schema": _ref("Errors")}}}
+        for status, description in {**STATUSES, **(more_errors or {})}.items()
     }
-    given = {"schema": asked, **({"examples": examples} if examples else {})}
-    well = {"description": "the prediction", "content": {"application/json": {"schema": answered}}}
+    body = {"schema": request, **({"examples": examples} if examples else {})}
+    success = {"description": "the prediction", "content": {"application/json": {"schema": response}}}
     return {
         "summary": summary,
         "description": text,
-        "requestBody": {"required": True, "content": {"application/json": given}},
-        "responses": {"200": well, **errors},
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": {"200": success, **errors},
     }
 
 
 def _get(summary: str) -> dict[str, Any]:
-    answer = {"description": "well", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    return {"summary": summary, "responses": {"200": answer}}
+    success = {"description": "well", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {"summary": summary, "responses": {"200": success}}

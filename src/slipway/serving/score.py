@@ -1,7 +1,8 @@
-"""`score`: parquet in, parquet out, through the graph that is served.
+"""Batch scoring: parquet in, parquet out, with the ONNX graph that is served.
 
-The input is cut into chunks. Each is held against the contract, predicted and kept as a part in a folder beside the
-output; when all are there they become the output in one rename. Whoever was killed finds its parts and goes on.
+The input is cut into chunks. Each chunk is validated, predicted and stored as a part in a folder next to the output.
+When all parts exist they are joined, and one rename makes the output appear. A run that was killed continues from its
+parts.
 """
 
 from __future__ import annotations
@@ -31,90 +32,93 @@ from slipway.serving import parquet_chunks
 from slipway.serving.onnx_model import FOLDER, Model
 from slipway.serving.parquet_chunks import ANSWER, CHUNK, ChunkValidator, Source
 
-SAID_EVERY_SECONDS = 10.0
+PROGRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One source through one model, with the parts in `home`."""
+    """Scores one source with one model; the parts are files in `home`."""
 
     source: Source
     model: Model
-    gate: ChunkValidator
+    validator: ChunkValidator
     home: Path
 
     def _path(self, number: int) -> Path:
         return self.home / f"{number}.arrow"
 
     def part(self, number: int) -> pa.Table | None:
-        """What was kept of the `number`-th chunk; None when that is not there and whole."""
+        """Read the stored part of the `number`-th chunk; None when it is missing, broken or too short."""
         try:
             with pa.OSFile(str(self._path(number))) as file:
-                found = pa.ipc.open_file(file).read_all()
+                table = pa.ipc.open_file(file).read_all()
         except (pa.ArrowException, OSError):
             return None
-        return found if len(found) == min(CHUNK, self.source.rows - number * CHUNK) else None
+        return table if len(table) == min(CHUNK, self.source.rows - number * CHUNK) else None
 
     def work(self, number: int, table: pa.Table) -> pa.Table:
-        """Check and predict the `number`-th chunk, keep the part and return it; DataError tells the first row that is wrong."""
-        frame = self.gate.frame(table)
-        if breach := self.gate.breach(frame):
-            row, count, told = breach
+        """Validate and predict the `number`-th chunk, store the part and return it; DataError names the first wrong row."""
+        frame = self.validator.frame(table)
+        if error := self.validator.first_error(frame):
+            row, count, message = error
             raise DataError(
-                f"{self.source.where(number * CHUNK + row)}: {told} (the first of {count} such rows within {len(table)})",
+                f"{self.source.where(number * CHUNK + row)}: {message} (the first of {count} such rows within {len(table)})",
                 hint="correct the data; nothing is written before every row keeps models/contract.json",
             )
-        answers = self.model.predict(*self.gate.arrays(frame))
-        kept = table.drop_columns(self.gate.inputs).append_column(ANSWER, pa.array(answers, pa.float32()))
-        kept = kept.replace_schema_metadata(parquet_chunks.tags(unknown=self.gate.unknown(frame)))
-        with files.atomic_write(self._path(number)) as partial, pa.ipc.new_file(str(partial), kept.schema) as writer:
-            writer.write_table(kept)
-        return kept
+        predictions = self.model.predict(*self.validator.arrays(frame))
+        part = table.drop_columns(self.validator.inputs).append_column(ANSWER, pa.array(predictions, pa.float32()))
+        part = part.replace_schema_metadata(parquet_chunks.tags(unknown=self.validator.count_unknown(frame)))
+        with files.atomic_write(self._path(number)) as partial, pa.ipc.new_file(str(partial), part.schema) as writer:
+            writer.write_table(part)
+        return part
 
 
-def run(given: Path, out: Path, *, overwrite: bool = False, folder: Path = FOLDER, workers: int | None = None) -> str:
-    """Predict every row of `given` → `out`: its columns that are no inputs, and `prediction`, in the same order.
+def run(
+    input_path: Path, out: Path, *, overwrite: bool = False, folder: Path = FOLDER, workers: int | None = None
+) -> str:
+    """Predict every row of `input_path` → `out`: its columns that are not inputs, and `prediction`, in the same order.
 
-    `workers` chunks are predicted at once, by default one a core of this process.
+    `folder` holds the model. `workers` chunks are predicted at once, by default one per core of this process.
+    Returns a summary in one line. DataError for wrong data, ConfigError when `out` cannot be written.
     """
     started = time.monotonic()
     model = Model(folder)
-    source, gate = parquet_chunks.source(given), ChunkValidator(model)
-    gate.columns(source.schema, where=source.files[0][0])
-    _free(given, out, overwrite=overwrite)
-    of = {name: files.sha256(folder / name) for name in ("model.onnx", "contract.json")}
-    with _alone(out) as home:
-        _begin(home, {**of, "input": source.identity(), "rows a part": CHUNK})
-        job = Job(source=source, model=model, gate=gate, home=home)
-        with _kept(out, home):
-            tags, workers = parquet_chunks.tags(model_sha256=of["model.onnx"]), workers or cores()
-            unknown = _write(job, out, tags, workers)
+    source, validator = parquet_chunks.source(input_path), ChunkValidator(model)
+    validator.check_columns(source.schema, where=source.files[0][0])
+    _check_output(input_path, out, overwrite=overwrite)
+    hashes = {name: files.sha256(folder / name) for name in ("model.onnx", "contract.json")}
+    with _lock_output(out) as home:
+        _prepare_parts(home, {**hashes, "input": source.identity(), "rows a part": CHUNK})
+        job = Job(source=source, model=model, validator=validator, home=home)
+        with _keep_parts(out, home):
+            tags = parquet_chunks.tags(model_sha256=hashes["model.onnx"])
+            unknown = _write(job, out, tags, workers or cores())
         shutil.rmtree(home)
-    never = ", ".join(f"{count:,} of {name}" for name, count in sorted(unknown.items()))
-    told = f"{source.rows:,} rows → {out} in {time.monotonic() - started:.1f} s"
-    return told + (f"; never seen in training: {never}" if never else "")
+    counts = ", ".join(f"{count:,} of {name}" for name, count in sorted(unknown.items()))
+    summary = f"{source.rows:,} rows → {out} in {time.monotonic() - started:.1f} s"
+    return summary + (f"; never seen in training: {counts}" if counts else "")
 
 
 def cores() -> int:
-    """Those that this process may use, where the system tells."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _free(given: Path, out: Path, *, overwrite: bool) -> None:
-    """ConfigError when `out` cannot be written, or must not."""
+def _check_output(input_path: Path, out: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError when `out` cannot or must not be written."""
     if not out.parent.is_dir():
         raise ConfigError(f"the folder {out.parent} does not exist", hint=f"mkdir -p {out.parent}")
     if out.is_dir():
         raise ConfigError(f"{out} is a folder", hint="name the parquet file to write")
-    if (out.parent if given.is_dir() else out).resolve() == given.resolve():
-        raise ConfigError(f"{out} is a part of the input {given}", hint="write to another place")
+    if (out.parent if input_path.is_dir() else out).resolve() == input_path.resolve():
+        raise ConfigError(f"{out} is a part of the input {input_path}", hint="write to another place")
     if out.exists() and not overwrite:
         raise ConfigError(f"{out} exists", hint="add --overwrite to replace it, or name another file")
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[Path]:
-    """The folder of the parts of `out`, for one process at a time; the lock is the kernel's and dies with it."""
+def _lock_output(out: Path) -> Iterator[Path]:
+    """Yield the folder of the parts of `out`, locked for this process; the kernel releases the lock when it ends."""
     home = files.make_folder(out.with_name(f".{out.name}.parts"))
     with (home / "lock").open("w") as file:
         try:
@@ -125,8 +129,8 @@ def _alone(out: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _kept(out: Path, home: Path) -> Iterator[None]:
-    """Parts outlive whatever stops the work, but not wrong data."""
+def _keep_parts(out: Path, home: Path) -> Iterator[None]:
+    """Keep the parts when the run stops, unless the data are wrong; raise ConfigError when the disk is full."""
     try:
         yield
     except DataError:
@@ -138,44 +142,44 @@ def _kept(out: Path, home: Path) -> Iterator[None]:
         ) from None
 
 
-def _begin(home: Path, manifest: dict[str, Any]) -> None:
-    """Parts that were made of anything else are thrown away, and it is said what is another one now."""
+def _prepare_parts(home: Path, manifest: dict[str, Any]) -> None:
+    """Delete parts that were made from another input or model, and print which of them differs."""
     path = home / "manifest.json"
     old = files.read_json(path, hint=f"remove {home}") if path.exists() else manifest
-    if other := ", ".join(key for key in manifest if old.get(key) != manifest[key]):
-        talk.print(f"score: begun before with another {other}: starting anew", soft_wrap=True)
+    if differing := ", ".join(key for key in manifest if old.get(key) != manifest[key]):
+        talk.print(f"score: begun before with another {differing}: starting anew", soft_wrap=True)
         for part in home.glob("*.arrow"):
             part.unlink()
     files.write_json(path, manifest)
 
 
 def _write(job: Job, out: Path, tags: dict[str, str], workers: int) -> Counter[str]:
-    """All parts in their order as one file that appears whole → how many values the model had never seen."""
+    """Join all parts into `out`, which one rename makes appear; return the counts of values unknown to the model."""
     unknown: Counter[str] = Counter()
-    whole = job.home / "whole"
+    joined = job.home / "whole"
     with contextlib.closing(_parts(job, workers)) as parts:
         first = next(parts)
-        with progress(job.source.rows) as told, pq.ParquetWriter(whole, first.schema.with_metadata(tags)) as writer:
+        with progress(job.source.rows) as advance, pq.ParquetWriter(joined, first.schema.with_metadata(tags)) as writer:
             for part in itertools.chain([first], parts):
                 unknown.update(json.loads(part.schema.metadata[b"slipway"])["unknown"])
                 writer.write_table(part.replace_schema_metadata(tags))
-                told(len(part))
-    whole.replace(out)
+                advance(len(part))
+    joined.replace(out)
     return unknown
 
 
 def _parts(job: Job, workers: int) -> Generator[pa.Table, None, None]:
-    """The parts that are there, then the others, made some at a time; the first wrong row ends it."""
-    begun = 0
-    while (part := job.part(begun)) is not None:
+    """Yield the stored parts, then the missing ones, which `workers` threads make; the first wrong row raises DataError."""
+    done = 0
+    while (part := job.part(done)) is not None:
         yield part
-        begun += 1
-    if begun:
-        talk.print(f"score: {min(begun * CHUNK, job.source.rows):,} of {job.source.rows:,} rows were there already")
+        done += 1
+    if done:
+        talk.print(f"score: {min(done * CHUNK, job.source.rows):,} of {job.source.rows:,} rows were there already")
     pending: deque[Future[pa.Table]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for number, table in enumerate(parquet_chunks.chunks(job.source, skip=begun * CHUNK), begun):
+            for number, table in enumerate(parquet_chunks.chunks(job.source, skip=done * CHUNK), done):
                 pending.append(pool.submit(job.work, number, table))
                 if len(pending) > workers:
                     yield pending.popleft().result()
@@ -186,20 +190,23 @@ def _parts(job: Job, workers: int) -> Generator[pa.Table, None, None]:
 
 
 @contextlib.contextmanager
-def progress(total: int, *, every: float = SAID_EVERY_SECONDS) -> Iterator[Callable[[int], None]]:
-    """To be told of rows that are done: a bar on a terminal, elsewhere a line every so many seconds."""
+def progress(total: int, *, every: float = PROGRESS_SECONDS) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with each number of finished rows.
+
+    It moves a bar on a terminal; elsewhere it prints a line at most every `every` seconds.
+    """
     if talk.is_terminal:
         with Progress(console=talk, transient=True) as bar:
             task = bar.add_task("score", total=total)
             yield lambda rows: bar.advance(task, rows)
         return
-    done, said = 0, time.monotonic()
+    done, printed_at = 0, time.monotonic()
 
-    def tell(rows: int) -> None:
-        nonlocal done, said
+    def advance(rows: int) -> None:
+        nonlocal done, printed_at
         done += rows
-        if time.monotonic() - said >= every:
-            said = time.monotonic()
+        if time.monotonic() - printed_at >= every:
+            printed_at = time.monotonic()
             talk.print(f"score: {done:,} of {total:,} rows ({done / total:.0%})")
 
-    yield tell
+    yield advance

@@ -1,6 +1,6 @@
-"""`serve`: the BentoML service: validate, predict, count.
+"""The BentoML service: validates requests, predicts and counts.
 
-It runs alone from a bento, on what `requirements/serve.lock` holds; `front` answers HTTP with it.
+It runs from a bento, with the packages of `requirements/serve.lock` only. `asgi` handles HTTP.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from slipway.serving.validation import BadRequest, Reader, Row, explain, refusal
 
 
 class Engine:
-    """The model with all that is needed to answer: bytes of a request in, bytes of the answer out."""
+    """The model with its validator and metrics: request bytes in, response bytes out."""
 
     def __init__(self) -> None:
         self.model = Model()
         self.contract = self.model.contract
         sha = files.sha256(FOLDER / "model.onnx")
-        self._meters = ServiceMetrics(self.contract, sha)
-        self.asks = bool(self.contract.get("lookup"))
+        self._metrics = ServiceMetrics(self.contract, sha)
+        self.has_ask = bool(self.contract.get("lookup"))
         self.max_body_bytes: int = self.contract["limits"]["max_body_bytes"]
         self.openapi = orjson.dumps(openapi.document(self.contract, version=sha[:12]))
         self._reader = Reader(self.contract)
         self.read = self._reader.read
-        places = {name: at for at, name in enumerate(self.model.categories)}
-        self._known = [
-            (name, places[name], frozenset([*values, None])) for name, values in self.contract["known"].items()
+        positions = {name: position for position, name in enumerate(self.model.categories)}
+        self._trained = [
+            (name, positions[name], frozenset([*values, None])) for name, values in self.contract["known"].items()
         ]
-        self._lookup: Any = importlib.import_module(self.contract["lookup"]) if self.asks else None
+        self._lookup: Any = importlib.import_module(self.contract["lookup"]) if self.has_ask else None
 
     def warm(self) -> None:
-        """Answer the example once, so that the first caller finds everything loaded."""
+        """Predict the example once, so that the first request finds everything loaded."""
         self.predict(orjson.dumps(self.contract["example"]))
 
     def predict(self, body: bytes) -> bytes:
-        """POST /predict: one row → {"prediction"}, a list → {"predictions"}; BadRequest."""
+        """Handle POST /predict: one row → {"prediction"}, a list → {"predictions"}; BadRequest."""
         rows, single = self.read(body)
-        found = self.answers(rows)
-        return orjson.dumps({"prediction": found[0]} if single else {"predictions": found})
+        predictions = self.predict_rows(rows)
+        return orjson.dumps({"prediction": predictions[0]} if single else {"predictions": predictions})
 
     def ask(self, body: bytes) -> bytes:
-        """POST /ask: a person's question → {"prediction", "inputs"}; BadRequest."""
+        """Handle POST /ask: a question of the problem's lookup → {"prediction", "inputs"}; BadRequest."""
         try:
             question = self._lookup.Question.model_validate_json(body)
         except ValidationError as error:
@@ -66,44 +66,44 @@ class Engine:
             row = self._reader.check(self._lookup.answer(FOLDER / "lookup.sqlite", question))
         except DataError as error:
             raise refusal(404, str(error), limit=error.hint or None) from None
-        except BadRequest as error:  # what was looked up breaks the contract: no fault of who asks
+        except BadRequest as error:  # the looked-up row breaks the contract: not the caller's fault
             raise BadRequest(404, error.errors) from None
-        return orjson.dumps({"prediction": self.answers([self._reader.values(row)])[0], "inputs": row})
+        return orjson.dumps({"prediction": self.predict_rows([self._reader.values(row)])[0], "inputs": row})
 
     def metrics(self) -> bytes:
-        """GET /metrics."""
-        return self._meters.text()
+        """Handle GET /metrics."""
+        return self._metrics.text()
 
-    def counts_for_all(self) -> None:
-        """ConfigError when /metrics would tell of this worker alone."""
+    def require_shared_metrics(self) -> None:
+        """Raise ConfigError when /metrics would show this worker alone."""
         try:
-            self._meters.together()
+            self._metrics.over_workers()
         except ValueError as error:
             raise ConfigError(f"one of several workers: {error}", hint="set it to an empty folder") from None
 
     def count(self, path: str, status: int, seconds: float) -> None:
-        """One request to `path` was answered after `seconds`."""
-        self._meters.count(path, status, seconds)
+        """Record a request to `path` that was answered after `seconds`."""
+        self._metrics.count(path, status, seconds)
 
-    def answers(self, rows: list[Row]) -> list[float]:
-        """A prediction for each row, counted."""
-        for name, at, known in self._known:
-            if not known.issuperset([row[at] for row in rows]):
-                self._meters.unknown.labels(name).inc(sum(row[at] not in known for row in rows))
-        found = self.model.values(rows)
-        self._meters.predictions.observe(found)
-        answers: list[float] = found.tolist()
-        return answers
+    def predict_rows(self, rows: list[Row]) -> list[float]:
+        """Return one prediction per row, and count predictions and unknown categories."""
+        for name, position, trained in self._trained:
+            if not trained.issuperset([row[position] for row in rows]):
+                self._metrics.unknown.labels(name).inc(sum(row[position] not in trained for row in rows))
+        values = self.model.values(rows)
+        self._metrics.predictions.observe(values)
+        predictions: list[float] = values.tolist()
+        return predictions
 
 
 @functools.cache
 def engine() -> Engine:
-    """The one Engine of this process, from `models/` in the working directory."""
+    """Return the one Engine of this process, loaded from `models/` in the working directory."""
     return Engine()
 
 
 def ready() -> None:
-    """Answer the example once; what is loaded then stays, so the collector need not look at it again, nor now."""
+    """Predict the example once, then exclude the loaded objects from garbage collection: they stay until the end."""
     engine().warm()
     gc.freeze()
 
@@ -111,7 +111,7 @@ def ready() -> None:
 @bentoml.service(
     workers=1,
     tracing={"excluded_urls": [".*"]},  # its middleware costs half the requests per second, even when idle
-    metrics={"enabled": False},  # ours are above
+    metrics={"enabled": False},  # replaced by slipway.serving.prometheus
     logging={"access": {"enabled": False}},
     traffic={"timeout": 10},  # a timer is kept that long for every request: the default of 60 ruins the p99
 )
@@ -126,42 +126,42 @@ Predictor.add_asgi_middleware(Front, engine=engine)  # type: ignore[attr-defined
 
 
 class LazyBentoApp:
-    """BentoML's own ASGI app, made when it is first asked for: making it takes a third of a start.
+    """BentoML's ASGI app, created on its first request, because creating it takes a third of the start.
 
-    What is asked of it is its page and what that loads; the routes of the model are answered before.
+    It serves its page and the files of that page; the model's routes are answered before.
     """
 
     def __init__(self) -> None:
         self._app: Any = None
-        self._made = asyncio.Lock()
-        self._opened = contextlib.AsyncExitStack()
+        self._lock = asyncio.Lock()
+        self._lifespan = contextlib.AsyncExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the server's start and end."""
+        """Handle one request, or the server's start and end."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._start_and_stop(receive, send)
             return
-        async with self._made:
+        async with self._lock:
             if self._app is None:
-                made = await asyncio.to_thread(Predictor.to_asgi)  # type: ignore[attr-defined]
-                await self._opened.enter_async_context(made.router.lifespan_context(made))
-                self._app = made
+                app = await asyncio.to_thread(Predictor.to_asgi)  # type: ignore[attr-defined]
+                await self._lifespan.enter_async_context(app.router.lifespan_context(app))
+                self._app = app
         await self._app(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _start_and_stop(self, receive: Receive, send: Send) -> None:
         await receive()
         ready()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._opened.aclose()
+        await self._lifespan.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
 
 def app() -> Front:
-    """The service as one process, for `uvicorn --factory`: no supervisor, and none of BentoML's middlewares on the way.
+    """Return the service as one process, for `uvicorn --factory`: without BentoML's supervisor and middlewares.
 
-    ConfigError in one of several workers that could not add up their metrics.
+    ConfigError in one of several workers that cannot add up their metrics.
     """
     if multiprocessing.parent_process():
-        engine().counts_for_all()
+        engine().require_shared_metrics()
     return Front(LazyBentoApp(), engine=engine)

@@ -8,31 +8,31 @@ import pytest
 from ruamel.yaml import YAML
 
 from slipway.cluster import admission_rules
-from slipway.cluster.admission_rules import RULES, checks, pods
+from slipway.cluster.admission_rules import RULES, checks, pod_specs
 from support.paths import ROOT
 from support.sample_pods import BAD, GOOD, KINDS, made, pod
 
 POLICY = ROOT / "k8s/policy"
 
 
-def broken(spec: admission_rules.Pod) -> list[str]:
+def broken(spec: admission_rules.PodSpec) -> list[str]:
     """The rules that a pod's spec breaks."""
     return [rule for rule, (look, _) in RULES.items() if look(spec)]
 
 
 @pytest.mark.parametrize(("rule", "spec"), BAD.values(), ids=BAD)
-def test_each_bad_pod_breaks_its_rule_and_no_other(rule: str, spec: admission_rules.Pod):
+def test_each_bad_pod_breaks_its_rule_and_no_other(rule: str, spec: admission_rules.PodSpec):
     assert broken(spec) == [rule]
 
 
 @pytest.mark.parametrize("spec", GOOD.values(), ids=GOOD)
-def test_a_good_pod_breaks_none(spec: admission_rules.Pod):
+def test_a_good_pod_breaks_none(spec: admission_rules.PodSpec):
     assert broken(spec) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pod_is_found_in_whatever_makes_it(kind: str):
-    [spec] = pods(made(kind, "a", pod()))
+    [spec] = pod_specs(made(kind, "a", pod()))
     assert spec["containers"] == pod()["containers"]
 
 
@@ -40,12 +40,12 @@ def test_a_job_that_an_analysis_will_make_is_looked_into():
     job = {"spec": {"template": {"spec": pod()}}}
     metrics = [{"provider": {"job": job}}, {"provider": {"prometheus": {"query": "1"}}}]
     one = {"kind": "AnalysisTemplate", "metadata": {"name": "a"}, "spec": {"metrics": metrics}}
-    assert list(pods(one)) == [pod()]
+    assert list(pod_specs(one)) == [pod()]
 
 
 def test_what_holds_no_pod_of_its_own_has_none():
-    assert list(pods({"kind": "Service", "metadata": {"name": "a"}})) == []
-    assert list(pods({"kind": "Rollout", "metadata": {"name": "a"}, "spec": {"workloadRef": {"name": "b"}}})) == []
+    assert list(pod_specs({"kind": "Service", "metadata": {"name": "a"}})) == []
+    assert list(pod_specs({"kind": "Rollout", "metadata": {"name": "a"}, "spec": {"workloadRef": {"name": "b"}}})) == []
 
 
 def test_a_container_for_debugging_needs_a_digest_but_no_limits():
@@ -55,9 +55,9 @@ def test_a_container_for_debugging_needs_a_digest_but_no_limits():
 
 def test_two_breaches_of_a_rule_are_both_said():
     spec = BAD["a token in a volume"][1] | {"automountServiceAccountToken": True}
-    assert admission_rules.token(spec) == ["automountServiceAccountToken is true", "one is in volume t"]
+    assert admission_rules.mounted_tokens(spec) == ["automountServiceAccountToken is true", "one is in volume t"]
     spec = pod(securityContext={"runAsUser": 0}, initContainers=[])
-    assert admission_rules.user(spec) == ["serve may be root", "serve is user 0"]
+    assert admission_rules.root_users(spec) == ["serve may be root", "serve is user 0"]
 
 
 def test_every_rule_is_a_check_that_names_who_breaks_it():

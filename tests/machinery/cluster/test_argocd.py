@@ -1,4 +1,4 @@
-"""Real Application objects of Argo CD 3.5.3, recorded on a cluster: what they say, and when waiting for them is over."""
+"""Application objects of Argo CD 3.5.3, recorded on a cluster: reading them, and when waiting for them is over."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from slipway.cluster import argocd
 from slipway.cluster.argocd import App, Hook
-from slipway.errors import ConfigError, Inconclusive
-from support.paths import RECORDED
+from slipway.core import git
+from slipway.errors import ConfigError, Inconclusive, SlipwayError
+from support import fake_kubectl
+from support.paths import RECORDED, ROOT
 
 FIRST, HOOKS_ONLY = "7b9eb3fde1dd3b5cb26bdf6580d1fadde6a73da3", "d2777e2d03be6de601d5d4a14288e6acb6c483d4"
 """Commits of the record: one that was synced, and the next, which changed nothing but a hook."""
@@ -118,8 +121,154 @@ def test_whole_sync_is_found_behind_one_that_healed() -> None:
     at = datetime(2026, 3, 4, 12, tzinfo=UTC)
     app = replace(recorded("healed"), deployed=((FIRST, at),))
     assert app.partial
-    assert app.whole.phase == "Succeeded"
-    assert (app.whole.revision, app.whole.finished) == (FIRST, at)
-    assert not app.whole.partial
-    assert replace(app, deployed=()).whole.partial
-    assert replace(app, phase="Failed").whole.partial
+    assert app.last_full_sync.phase == "Succeeded"
+    assert (app.last_full_sync.revision, app.last_full_sync.finished) == (FIRST, at)
+    assert not app.last_full_sync.partial
+    assert replace(app, deployed=()).last_full_sync.partial
+    assert replace(app, phase="Failed").last_full_sync.partial
+
+
+# Waiting: `kubectl` prints recorded objects
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that alone is PATH, with `kubectl` in it."""
+    return fake_kubectl.install(tmp_path / "bin é", monkeypatch)
+
+
+def test_state_asks_argo_cd_namespace(programs: Path) -> None:
+    fake_kubectl.says(programs, "succeeded")
+    assert argocd.get_app("flights-staging").phase == "Succeeded"
+    assert (programs / "asked").read_text() == "-n argocd get applications.argoproj.io flights-staging -o json\n"
+
+
+@pytest.mark.parametrize(("hard", "kind"), [(False, "normal"), (True, "hard")])
+def test_refresh_annotates(programs: Path, hard: bool, kind: str) -> None:
+    argocd.refresh("x", hard=hard)
+    assert f"annotate applications.argoproj.io x argocd.argoproj.io/refresh={kind}" in (programs / "asked").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "phase"),
+    [("succeeded", "Succeeded"), ("healed", "Succeeded"), ("gate-failed", "Failed"), ("forbidden", "Failed")],
+)
+def test_wait_ends_with_the_operation_whatever_its_phase(programs: Path, tmp_path: Path, name: str, phase: str) -> None:
+    fake_kubectl.says(programs, name)
+    revision = json.loads((programs / "said").read_text())["status"]["operationState"]["syncResult"]["revision"]
+    assert argocd.wait_for_sync("flights-staging", revision, seconds=0, root=tmp_path).phase == phase
+
+
+def test_wait_is_unsure_in_the_end(programs: Path, tmp_path: Path) -> None:
+    fake_kubectl.says(programs, "running")
+    with pytest.raises(
+        Inconclusive, match=r"did not come to 0{12} within 0 s: Synced at .* operation Running of"
+    ) as caught:
+        argocd.wait_for_sync("flights-staging", "0" * 40, seconds=0, root=tmp_path)
+    assert caught.value.hint.endswith("describe application flights-staging")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [("healed", Inconclusive, "healed itself"), ("broken", ConfigError, "ComparisonError")],
+)
+def test_wait_gives_up_on_what_cannot_come(
+    programs: Path, tmp_path: Path, name: str, error: type[SlipwayError], said: str
+) -> None:
+    told = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+    told["status"]["history"] = []  # no whole operation succeeded
+    (programs / "said").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(error, match=said):
+        argocd.wait_for_sync("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
+
+
+def test_wait_takes_no_success_that_comes_too_late(programs: Path, tmp_path: Path) -> None:
+    fake_kubectl.says_in_turn(programs, "running", "succeeded")
+    with pytest.raises(Inconclusive, match="did not come to"):
+        argocd.wait_for_sync("flights-staging", FIRST, seconds=0, root=tmp_path)
+    fake_kubectl.says_in_turn(programs, "broken", "succeeded")
+    told = json.loads((programs / "said.").read_text(encoding="utf-8"))
+    told["status"]["history"] = []  # no whole operation succeeded
+    (programs / "said.").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(ConfigError, match="ComparisonError"):
+        argocd.wait_for_sync("flights-staging", FIRST, seconds=60, root=tmp_path, sure=0)
+
+
+def test_wait_believes_bad_news_only_when_it_stays(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(argocd, "POLL_SECONDS", 0.01)
+    fake_kubectl.says_in_turn(programs, "running", "running", "broken", "succeeded")
+    assert argocd.wait_for_sync("flights-staging", FIRST, seconds=60, root=tmp_path, sure=10).phase == "Succeeded"
+
+
+# Revisions
+
+
+def repository(folder: Path) -> list[str]:
+    """A repository with two commits; their hashes."""
+    git.run("init", "-q", "-b", "main", str(folder))
+    git.run("config", "user.name", "t", root=folder)
+    git.run("config", "user.email", "t@example.org", root=folder)
+    for name in ("one", "two"):
+        git.run("commit", "-q", "--allow-empty", "-m", name, root=folder)
+    return [git.commit("HEAD~1", root=folder), git.commit(root=folder)]
+
+
+def test_later_commit_holds_an_earlier_one(tmp_path: Path) -> None:
+    one, two = repository(tmp_path)
+    assert argocd.includes_commit(two, one, root=tmp_path)
+    assert argocd.includes_commit(one, one, root=tmp_path)
+    assert not argocd.includes_commit(one, two, root=tmp_path)
+
+
+@pytest.mark.parametrize("found", ["", "main", "0" * 40])
+def test_unknown_revision_holds_nothing(tmp_path: Path, found: str) -> None:
+    one, _ = repository(tmp_path)
+    assert not argocd.includes_commit(found, one, root=tmp_path)
+
+
+def test_commit_of_another_is_fetched(tmp_path: Path) -> None:
+    one, two = repository(tmp_path / "theirs")
+    git.run("clone", "-q", str(tmp_path / "theirs"), str(tmp_path / "mine"))
+    git.run("commit", "-q", "--allow-empty", "-m", "three", root=tmp_path / "theirs")
+    three = git.commit(root=tmp_path / "theirs")
+    assert argocd.includes_commit(three, two, root=tmp_path / "mine")
+    assert argocd.includes_commit(three, one, root=tmp_path / "mine")
+
+
+# Bootstrap
+
+
+RENDERED = """
+apiVersion: argoproj.io/v1alpha1
+kind: AppProject
+metadata: {name: flights}
+spec: {sourceRepos: [https://elsewhere.example.org]}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: flights-staging}
+spec: {source: {repoURL: https://elsewhere.example.org}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: flights-staging}
+"""
+
+
+def test_bootstrap_applies_policies_then_the_addressed_applications(programs: Path) -> None:
+    (programs / "rendered").write_text(RENDERED, encoding="utf-8")
+    argocd.bootstrap(ROOT, repository="file:///here.git", name="flights")
+    asked = (programs / "asked").read_text().splitlines()
+    assert asked == [f"apply -k {ROOT}/k8s/policy", f"kustomize {ROOT}/argocd", "apply -f -"]
+    project, app, namespace = json.loads((programs / "stdin").read_text())["items"]
+    assert project["spec"]["sourceRepos"] == [app["spec"]["source"]["repoURL"]] == ["file:///here.git"]
+    assert namespace["kind"] == "Namespace"
+
+
+def test_bootstrap_refuses_another_projects_applications(programs: Path) -> None:
+    (programs / "rendered").write_text(RENDERED, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"argocd/project.yaml is about 'flights', limit: 'bikes'"):
+        argocd.bootstrap(ROOT, repository="file:///here.git", name="bikes")
+    assert "apply -f -" not in (programs / "asked").read_text().splitlines()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -71,6 +71,7 @@ def block(draw: st.DrawFn, entries: list[tuple[list[str], bool]]) -> str:
     return "".join(f"{line}{draw(REMARK)}\n" + draw(st.sampled_from(["", "", "\n", "# between\n"])) for line in lines)
 
 
+@settings(max_examples=60)
 @given(by_hand())
 @example(OVERLAY.replace(OLD, "@"))
 @example(f"images:\n- name: serve\n  newName: x\n  digest: >-\n    @\nother: {OLD}")

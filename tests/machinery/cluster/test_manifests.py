@@ -15,6 +15,7 @@ from slipway.core import environment, files, git
 from slipway.errors import CheckFailed, ConfigError
 from slipway.reporting import report_data
 from support.committed_project import begin, save
+from support.executables import write_script
 from support.sample_pods import BAD, made, pod
 
 STAGING = "k8s/overlays/staging"
@@ -40,10 +41,7 @@ def kustomize(bare: Path) -> Path:
 
 
 def program(folder: Path, does: str) -> Path:
-    path = folder / "kustomize"
-    path.write_text(f"#!/bin/sh\n{does}\n", "utf-8")
-    path.chmod(0o755)
-    return path
+    return write_script(folder / "kustomize", does)
 
 
 @pytest.fixture
@@ -93,7 +91,7 @@ def test_without_kustomize_it_says_so_and_gives_no_verdict(project: Path):
     (project / "reports/metrics.json").write_text("{}")
     given = report_data.read(project)
     assert given.gates == {}
-    assert given.delivery == record["notes"]
+    assert given.record()["delivery"] == record["notes"]
     with pytest.raises(ConfigError, match="no kustomize here, nor kubectl"):
         manifests.diff("HEAD~1", "HEAD", root=project)
 
@@ -186,7 +184,7 @@ def test_a_build_that_hangs_is_given_up(bare: Path, project: Path):
     program(bare, "exec sleep 60")
     command = manifests.tool(str(bare))
     assert command
-    assert manifests.build(project / STAGING, command, root=project, patience=0.2) == "took longer than 0.2 s"
+    assert manifests.build(project / STAGING, command, root=project, seconds=0.2) == "took longer than 0.2 s"
 
 
 @pytest.mark.usefixtures("kustomize")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from slipway.cluster import object_diff
-from slipway.cluster.object_diff import changes, compare, differences, hooked, known, shown
+from slipway.cluster.object_diff import by_name, changes, compare, differences, format_value, hooked
 
 DIGESTS = ["sha256:" + digit * 64 for digit in "12"]
 
@@ -62,19 +62,19 @@ def test_a_generated_name_is_one_object_that_changed():
 
 @pytest.mark.parametrize("name", ["slo-production", "slo-4t52429mf", "slo-4t52429mf5x", "slo-0123456789"])
 def test_a_name_that_only_looks_generated_is_kept(name: str):
-    assert [key[-1] for key in known([one("ConfigMap", name)])] == [name]
+    assert [key[-1] for key in by_name([one("ConfigMap", name)])] == [name]
 
 
 def test_names_that_would_become_one_stay_two():
     two = [one("ConfigMap", f"slo-{hashed}", data={"a": hashed}) for hashed in ("4t52429mf5", "5bgh267fck")]
-    assert sorted(key[-1] for key in known(two)) == ["slo-4t52429mf5", "slo-5bgh267fck"]
-    assert [key[-1] for key in known([one("Service", "slo-4t52429mf5")])] == ["slo-4t52429mf5"]
+    assert sorted(key[-1] for key in by_name(two)) == ["slo-4t52429mf5", "slo-5bgh267fck"]
+    assert [key[-1] for key in by_name([one("Service", "slo-4t52429mf5")])] == ["slo-4t52429mf5"]
 
 
 def test_the_same_name_of_another_kind_namespace_or_group_is_another_object():
     other = [one("Service"), {**one(), "apiVersion": "argoproj.io/v1alpha1"}, {**one(), "metadata": {"name": "serve"}}]
-    assert len(known([one(), *other])) == 4
-    assert len(known([one(), {**one(), "apiVersion": "apps/v2"}])) == 1, "a new version is no new object"
+    assert len(by_name([one(), *other])) == 4
+    assert len(by_name([one(), {**one(), "apiVersion": "apps/v2"}])) == 1, "a new version is no new object"
 
 
 def test_values_of_a_secret_are_never_shown():
@@ -125,10 +125,10 @@ def test_named_items_in_another_order_do_not_differ_in_their_fields():
 
 
 def test_values_are_short_and_harmless():
-    assert shown("x" * 999) == "x" * 119 + "…"
-    assert shown("a\u202eb\x1b[31m\n") == "a�b�[31m "
-    assert shown({"b": [1]}) == '{"b": [1]}'
-    assert shown(None) is None
+    assert format_value("x" * 999) == "x" * 119 + "…"
+    assert format_value("a\u202eb\x1b[31m\n") == "a�b�[31m "
+    assert format_value({"b": [1]}) == '{"b": [1]}'
+    assert format_value(None) is None
 
 
 def test_many_fields_of_one_object_are_counted():

@@ -17,11 +17,12 @@ from slipway.delivery.evidence import Evidence
 from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive
 from slipway.github.client import Rest
 from support import release_repository
+from support.executables import write_script
 from support.fake_github import GitHub
 
 NOW = datetime(2026, 3, 8, 12, tzinfo=UTC)
 OF = release_repository.digest(1)
-GOOD = Evidence(verdict="pass", of=OF, at=NOW - timedelta(hours=1), by="machine")
+GOOD = Evidence(verdict="pass", digest=OF, at=NOW - timedelta(hours=1), source="machine")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_a_fresh_pass_about_the_digest_is_evidence(params):
 def test_evidence_about_another_digest_is_refused(params):
     said = r"the load verdict is about sha256:ffffffffffff, staging runs sha256:000000000000"
     with pytest.raises(CheckFailed, match=said):
-        require(replace(GOOD, of="sha256:" + "f" * 64), params)
+        require(replace(GOOD, digest="sha256:" + "f" * 64), params)
 
 
 @pytest.mark.parametrize(("word", "error"), [("fail", CheckFailed), ("unsure", Inconclusive)])
@@ -106,9 +107,9 @@ def test_machine_reads_the_load_verdict(params, tmp_path):
     path.write_text(json.dumps(record()))
     os.utime(path, (NOW.timestamp(), NOW.timestamp()))
     found = evidence.find("machine", params, release_repository.line(1), root=tmp_path)
-    assert found == Evidence(verdict="pass", of=OF, at=NOW, by="machine", p95_ms=7.25, requests=3600)
+    assert found == Evidence(verdict="pass", digest=OF, at=NOW, source="machine", p95_ms=7.25, requests=3600)
     path.write_text(json.dumps(record(inputs={"bento_sha256": "b1", "image": None})))
-    assert evidence.from_local_report(tmp_path).of == "b1"
+    assert evidence.from_local_report(tmp_path).digest == "b1"
 
 
 def test_machine_without_a_load_verdict_says_how_to_get_one(tmp_path):
@@ -157,11 +158,9 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: config.Params, 
                  "syncResult": {"revision": revision, "resources": [{"kind": "Service", "name": "serve"}, *gate]}}  # fmt: skip
         app = {"metadata": {"name": "bikes-staging"}, "spec": {"destination": {"namespace": "bikes-staging"}},
                "status": {"operationState": {key: v for key, v in (state | operation).items() if v is not None}}}  # fmt: skip
-        (tmp_path / "app").write_text(json.dumps(app))
-        (tmp_path / "log").write_text(log)
-        said = f'case "$*" in *logs*) cat "{tmp_path}/log";; *) cat "{tmp_path}/app";; esac\n'
-        (programs / "kubectl").write_text(f"#!/bin/sh\n{said}")
-        (programs / "kubectl").chmod(0o755)
+        (programs / "app").write_text(json.dumps(app))
+        (programs / "log").write_text(log)
+        write_script(programs / "kubectl", 'case "$*" in *logs*) cat "$here/log";; *) cat "$here/app";; esac')
         return evidence.find("cluster", params, release_repository.line(1), root=repository)
 
     return answer
@@ -179,8 +178,8 @@ LOG = f"load pass in 30 s\n{json.dumps(record())}\n"
 def test_cluster_quotes_the_gates_log(ask, repository, number):
     revision = commits(repository)[number]
     found = ask(LOG, revision)
-    assert found == Evidence(verdict="pass", of=OF, at=NOW - timedelta(hours=1), by="cluster", commit=revision,
-                             p95_ms=7.25, requests=3600)  # fmt: skip
+    assert found == Evidence(verdict="pass", digest=OF, at=NOW - timedelta(hours=1), source="cluster",
+                             commit=revision, p95_ms=7.25, requests=3600)  # fmt: skip
 
 
 @pytest.mark.parametrize(("number", "held"), [(0, "sha256:000000000000"), (5, "sha256:000000000000")])
@@ -240,7 +239,7 @@ def asked(hub: GitHub, params: config.Params, root: Path, number: int = 1, **onl
 def test_status_on_any_commit_that_holds_the_digest_counts(hub, params, repository, number):
     commit = commits(repository)[number]
     row = hub.status(commit, at=NOW)
-    assert asked(hub, params, repository) == Evidence(verdict="pass", of=OF, at=NOW, by="status", commit=commit)
+    assert asked(hub, params, repository) == Evidence(verdict="pass", digest=OF, at=NOW, source="status", commit=commit)
     assert row["state"] == "success"
 
 

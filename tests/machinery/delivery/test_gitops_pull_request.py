@@ -56,7 +56,7 @@ def test_pull_request_holds_one_signed_commit_on_the_tip(site: Site):
     done = site.write()
     assert done == gitops_commit.CommitResult(
         commit=git.commit(BRANCH, root=site.bare), branch=BRANCH, pull_request=1,
-        said="proposed as #1; GitHub signed its commit; its checks start by themselves",
+        message="proposed as #1; GitHub signed its commit; its checks start by themselves",
     )  # fmt: skip
     assert git.commit(f"{BRANCH}^", root=site.bare) == tip == git.commit("main", root=site.bare)
     assert git.run("log", "-1", "--format=%B", BRANCH, root=site.bare) == "Release it\n\nBecause."
@@ -72,7 +72,7 @@ def test_pull_request_holds_one_signed_commit_on_the_tip(site: Site):
 
 def test_text_says_when_nothing_was_signed_and_whom_to_click(site: Site):
     site.github.signs, site.github.author = False, BOT
-    said = site.write().said
+    said = site.write().message
     assert "its commit is not signed (unsigned): GitHub does that for an App's token alone" in said
     assert "its checks wait for a person: open it, Approve and run workflows, then merge" in said
 
@@ -158,7 +158,7 @@ def test_a_newer_bump_closes_the_older(site: Site):
     second = site.write(SECOND)
     assert (first.pull_request, second.pull_request) == (4, 5)
     assert site.open() == [1, 2, 3, 5]
-    assert second.said.startswith("proposed as #5, closed #4; ")
+    assert second.message.startswith("proposed as #5, closed #4; ")
 
 
 def test_an_older_bump_is_refused_beside_a_newer_one(site: Site):
@@ -201,5 +201,5 @@ def test_a_pin_is_proposed_once_and_a_newer_one_closes_it(site: Site):
     one, same, two = (gitops_commit.pin(file, "gate", f"sha256:{digit * 64}", **asked) for digit in "112")
     assert (one.branch, one.pull_request) == ("bump/gate-111111111111", 1)
     assert (same.commit, same.pull_request) == (one.commit, 1)
-    assert two.said.startswith("proposed as #2, closed #1; ")
+    assert two.message.startswith("proposed as #2, closed #1; ")
     assert site.open() == [2]

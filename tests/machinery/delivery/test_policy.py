@@ -49,13 +49,19 @@ def hub(root: Path) -> Any:
         yield server
 
 
+def actions(root: Path, hub: GitHub) -> environment.Actions:
+    return environment.Actions(event=root, repository=hub.repository, api=hub.url, server=hub.url, token=hub.token)
+
+
 @pytest.fixture
 def judge(root: Path, params: config.Params, hub: GitHub) -> Judge:
     """`policy` of HEAD against main, as in the workflow."""
-    given = environment.Actions(event=root, repository=hub.repository, api=hub.url, server=hub.url, token=hub.token)
+    access = actions(root, hub)
 
-    def call(base: str | None = None, source: str = "status") -> str:
-        return policy.run(params, base=base, source=source, given=given, root=root)
+    def call(base: str | None = None, source: str = "status", *, attempts: int = params.comment.attempts) -> str:
+        limits = params.comment.model_copy(update={"attempts": attempts})
+        impatient = params.model_copy(update={"comment": limits})
+        return policy.run(impatient, base=base, source=source, actions=access, root=root)
 
     return call
 
@@ -94,7 +100,7 @@ def test_an_honest_promotion_passes(root, hub, judge):
 
 def test_an_honest_release_and_rollback_pass_without_a_token(root, params):
     release_repository.released(root, 3)
-    back = rollback.line(ledger.read("staging", root), at=release_repository.NOW, reason="slow", aborted=None)
+    back = rollback.make_line(ledger.read("staging", root), at=release_repository.NOW, reason="slow", aborted=None)
     release_repository.put(root, back)
     assert policy.run(params, root=root) == "2 new lines, touched: staging"
 
@@ -114,7 +120,7 @@ def test_github_out_of_reach_is_unsure(root, hub, judge):
     promote(root, hub)
     hub.fail("/statuses", status=503, times=99)
     with pytest.raises(Inconclusive):
-        judge()
+        judge(attempts=2)
 
 
 def test_digest_moved_without_a_line_is_refused(root, judge):
@@ -185,10 +191,9 @@ def test_limits_are_those_of_the_base(root, hub, params):
     (root / "params.yaml").write_text(text.replace("creator: slipway-argocd", "creator: mallory"))
     hub.statuses[0]["creator"]["login"] = "mallory"
     promote(root, hub)
-    given = environment.Actions(event=root, repository=hub.repository, api=hub.url, server=hub.url, token=hub.token)
     bent = params.model_copy(update={"release": params.release.model_copy(update={"creator": "mallory"})})
     with pytest.raises(CheckFailed, match="no status slipway/staging by slipway-argocd"):
-        policy.run(bent, given=given, root=root)
+        policy.run(bent, actions=actions(root, hub), root=root)
 
 
 def test_a_waiver_is_said_on_the_runs_page(root, hub, judge, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from support import release_repository
 NOW = datetime(2026, 3, 8, 12, tzinfo=UTC)
 EARLIER = NOW - timedelta(hours=2)
 FOUND = Evidence(
-    verdict="pass", of=release_repository.digest(2), at=NOW - timedelta(hours=1), by="status", commit="f" * 40
+    verdict="pass", digest=release_repository.digest(2), at=NOW - timedelta(hours=1), source="status", commit="f" * 40
 )
 
 
@@ -36,7 +36,7 @@ def case(params, repository) -> Case:
     first = line(1, repository, env="production", action="promote")
     staging = [line(number, repository) for number in (1, 2)]
     return Case(lines=[first], staging=staging, limits=params.release, now=NOW, source="status",
-                ask=lambda *_: FOUND, root=repository)  # fmt: skip
+                find_evidence=lambda *_: FOUND, root=repository)  # fmt: skip
 
 
 def line(number: int, root: Path, **changes: Any) -> ledger.Line:
@@ -94,10 +94,10 @@ def test_a_bent_promotion_is_refused(case, changes, part, told):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"verdict": "fail"}, {"of": release_repository.digest(1)}, {"at": NOW - timedelta(days=8)}]
+    "changes", [{"verdict": "fail"}, {"digest": release_repository.digest(1)}, {"at": NOW - timedelta(days=8)}]
 )
 def test_what_the_source_does_not_say_is_refused_whatever_is_quoted(case, changes):
-    bent = replace(case, ask=lambda *_: replace(FOUND, **changes))
+    bent = replace(case, find_evidence=lambda *_: replace(FOUND, **changes))
     assert "evidence" in said(bent, promoted(bent))
 
 
@@ -106,7 +106,7 @@ def test_an_unsure_verdict_and_an_unsure_source_are_unsure(case):
         raise Inconclusive("no answer")
 
     for ask in (lambda *_: replace(FOUND, verdict="unsure"), broken):
-        bent = replace(case, ask=ask)
+        bent = replace(case, find_evidence=ask)
         (found,) = [one for one in policy_rules.checks(promoted(bent), "production", bent) if one.ok is not True]
         assert found.ok is None
 
@@ -117,7 +117,7 @@ def test_a_later_verdict_does_not_make_the_quoted_one_wrong(case):
     def ask(_: ledger.Line, only: str | None) -> Evidence:
         return {None: later, FOUND.commit: FOUND}[only]
 
-    assert said(replace(case, ask=ask), promoted(case)) == {}
+    assert said(replace(case, find_evidence=ask), promoted(case)) == {}
 
 
 def test_numbers_of_another_source_are_not_asked_for(case):
@@ -129,10 +129,10 @@ def test_numbers_of_another_source_are_not_asked_for(case):
 
 
 def test_cluster_that_has_judged_again_only_confirms(case):
-    quoted = replace(FOUND, by="cluster", p95_ms=7.0)
-    asked = replace(case, source="cluster", ask=lambda *_: replace(quoted, at=NOW, p95_ms=9.0))
+    quoted = replace(FOUND, source="cluster", p95_ms=7.0)
+    asked = replace(case, source="cluster", find_evidence=lambda *_: replace(quoted, at=NOW, p95_ms=9.0))
     assert said(asked, promoted(case, evidence=quoted.record())) == {}
-    same = replace(case, source="cluster", ask=lambda *_: replace(quoted, p95_ms=9.0))
+    same = replace(case, source="cluster", find_evidence=lambda *_: replace(quoted, p95_ms=9.0))
     assert "it quotes p95_ms 7.0, limit: 9.0" in said(same, promoted(case, evidence=quoted.record()))["evidence"]
 
 
@@ -212,12 +212,20 @@ def test_going_back_to_what_was_withdrawn_is_refused(case):
 
 
 @pytest.mark.parametrize(("error", "ok"), [
-    (CheckFailed("is 3, limit: 2"), False), (DataError("is 3, limit: 2"), False), (ConfigError("is 3, limit: 2"), False),
-    (Inconclusive("is 3, limit: 2"), None),
+    (CheckFailed("is 3", allowed="2"), False), (DataError("is 3", allowed="2"), False),
+    (ConfigError("is 3", allowed="2"), False), (Inconclusive("is 3", allowed="2"), None),
 ])  # fmt: skip
 def test_an_error_is_a_check_that_does_not_hold(error, ok):
     def work() -> str:
         raise error
 
-    found = policy_rules.check("x", "y", work)
-    assert (found.value, found.limit, found.ok) == ("is 3", "2", ok)
+    check = policy_rules.check("x", "y", work)
+    assert (check.value, check.limit, check.ok) == ("is 3", "2", ok)
+
+
+def test_an_error_without_a_limit_has_that_of_its_check():
+    def work() -> str:
+        raise CheckFailed("reads a, limit: b")
+
+    check = policy_rules.check("x", "y", work)
+    assert (check.value, check.limit) == ("reads a, limit: b", "y")

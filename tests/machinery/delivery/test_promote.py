@@ -193,11 +193,11 @@ def test_an_unknown_author_stops_a_promotion(root, params):
 
 def test_without_a_source_an_image_is_asked_for_at_github(root, params):
     with GitHub("octo/bikes") as hub:
-        given = environment.Actions(event=root, repository=hub.repository, api=hub.url, server="", token=hub.token)
+        actions = environment.Actions(event=root, repository=hub.repository, api=hub.url, server="", token=hub.token)
         with pytest.raises(CheckFailed, match="no status slipway/staging by slipway-argocd"):
-            promote.run(params, given=given, root=root)
+            promote.run(params, actions=actions, root=root)
         hub.status(git.commit(root=root))
-        promote.run(params, given=given, root=root)
+        promote.run(params, actions=actions, root=root)
     assert (production(root).evidence or {})["by"] == "status"
     assert promote.default_evidence_source(release_repository.line(1, image=None)) == "machine"
 
@@ -226,9 +226,9 @@ def test_a_waiver_that_nobody_would_approve_is_refused(root, params):
 
 
 def text(**changes: Any) -> str:
-    new = promote.line(release_repository.line(1, commit="d" * 40), changes.pop("before", None), at=release_repository.NOW,
+    new = promote.make_line(release_repository.line(1, commit="d" * 40), changes.pop("before", None), at=release_repository.NOW,
                        proof=changes.pop("proof", PROOF))  # fmt: skip
-    return promote.body(new, changes.pop("old", None), **changes)
+    return promote.pull_request_body(new, changes.pop("old", None), **changes)
 
 
 def test_body_tells_verdicts_sources_and_metrics():
@@ -255,11 +255,11 @@ def test_body_without_numbers_or_a_champion_says_so():
 
 def test_card_of_another_model_is_left_out(tmp_path):
     new = release_repository.line(1)
-    assert promote.card(new, tmp_path) is None
+    assert promote.model_card(new, tmp_path) is None
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/model_card.md").write_text(f"# A card\n\n- SHA-256 of the model: `{new.model_sha256}`\n")
-    assert (promote.card(new, tmp_path) or "").startswith("# A card")
-    assert promote.card(release_repository.line(2), tmp_path) is None
+    assert (promote.model_card(new, tmp_path) or "").startswith("# A card")
+    assert promote.model_card(release_repository.line(2), tmp_path) is None
 
 
 def test_body_shouts_a_waiver():

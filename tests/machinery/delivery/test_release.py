@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ from slipway.cluster import kustomization
 from slipway.core import files, git, ledger
 from slipway.delivery import gitops_commit, policy_rules, release, rollback
 from slipway.errors import CheckFailed, ConfigError, DataError
-from slipway.packaging import registry
+from slipway.packaging import image, registry
 from support import fake_registry, remote_repository
+from support.executables import write_script
 from support.packaged_project import BENTO, packaged, record  # noqa: F401
-from support.paths import ROOT
+from support.paths import ROOT, SUPPORT
 from support.sample_ledger import line as ledger_line
 from support.sample_ledger import repository  # noqa: F401
 
@@ -28,7 +30,7 @@ def line(**changes: object) -> ledger.Line:
     values = {"env": "staging", "at": datetime(2026, 3, 9, tzinfo=UTC), "bento": BENTO, "commit": "c", "before": None,
               "metrics": {"auc": 0.7, "rows": 5}, "verdicts": PASSED, "run": None,
               "hashes": {"lock_sha256": "l", "data_sha256": "d"}} | changes  # fmt: skip
-    return release.line(**values)  # type: ignore[arg-type]
+    return release.make_line(**values)  # type: ignore[arg-type]
 
 
 def test_release_writes_one_line_in_one_commit(packaged, params):
@@ -99,8 +101,8 @@ def test_unknown_author_stops_a_release(packaged, params):
 
 def test_run_is_quoted_only_for_its_own_lock(packaged):
     (packaged / "reports/track.json").write_text(json.dumps({"run": "r1", "lock_sha256": "l1"}))
-    assert release.tracked("l1", packaged) == "r1"
-    assert release.tracked("l2", packaged) is None
+    assert release.mlflow_run("l1", packaged) == "r1"
+    assert release.mlflow_run("l2", packaged) is None
 
 
 # The image, and the overlay that pins it
@@ -369,15 +371,12 @@ def gated(imaged: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (imaged / name).parent.mkdir(exist_ok=True)
         copy(ROOT / name, imaged / name)
     builder = imaged.parent / "builder"
-    builder.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/tests/machinery/support/fake_image_builder.py" "$@"\n'
-    )
-    builder.chmod(0o755)
+    write_script(builder, f'exec {shlex.join([sys.executable, str(SUPPORT / "fake_image_builder.py")])} "$@"')
     monkeypatch.setenv("BUILD_IMAGE", str(builder))
     with fake_registry.server() as address:
-        (imaged / release.GATE).parent.mkdir(parents=True)
+        (imaged / image.COMPONENT).parent.mkdir(parents=True)
         text = f"images:\n  - name: gate\n    newName: {address}/gate\n    digest: {remote_repository.ZERO}\n"
-        (imaged / release.GATE).write_text(text)
+        (imaged / image.COMPONENT).write_text(text)
         git.run("add", "-A", "Dockerfile", "src", "loadtests", "requirements", "k8s", root=imaged)
         git.run("commit", "-q", "-m", "A gate", root=imaged)
         git.run("push", "-q", "origin", "main", root=imaged)
@@ -391,8 +390,8 @@ def test_gate_is_built_and_pinned_when_it_changed_and_only_then(gated, params):
     assert "pushed to main" in said
     assert git.uncommitted_files(gated) == []
     update(gated)
-    assert git.run("diff", "--name-only", source, "HEAD", root=gated) == release.GATE.as_posix()
-    pin = kustomization.read((gated / release.GATE).read_text(), "gate")
+    assert git.run("diff", "--name-only", source, "HEAD", root=gated) == image.COMPONENT.as_posix()
+    pin = kustomization.read((gated / image.COMPONENT).read_text(), "gate")
     assert registry.exists(pin.image)
     assert release.gate(params, push=True, root=gated).startswith("the gate is current")
     assert source in release.commits_with_same_source(gated), "a pin is nothing to release"

@@ -162,7 +162,7 @@ def test_at_answers_what_was_stable_while_the_canary_ran(tmp_path, monkeypatch):
             root, release_repository.line(number, "production", commit=git.commit(root=root), action="promote")
         )
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-03-03T12:00:00Z")
-    back = rollback.line(lines(root), at=NOW, reason="x", aborted="metric")
+    back = rollback.make_line(lines(root), at=NOW, reason="x", aborted="metric")
     release_repository.put(root, back)
     held = ledger.line_at("production", datetime(2026, 3, 2, 18, tzinfo=UTC), root)
     assert held is not None
@@ -197,14 +197,14 @@ def test_words_come_from_an_option_or_standard_input(monkeypatch, tmp_path):
 
 
 def test_body_names_both_and_the_reason(root):
-    said = rollback.body(lines(root), reason="slow @ada", aborted="Metric <b>x")
+    said = rollback.pull_request_body(lines(root), reason="slow @ada", aborted="Metric <b>x")
     assert "Rolls production back, because: slow" in said
     assert "@ada" not in said
     assert "| withdrawn | `bikes:2` | `sha256:000000000000` |" in said
     assert "| restored | `bikes:1` |" in said
     assert "never was stable" in said
     assert "<b>" not in said
-    assert "canary" not in rollback.body(lines(root), reason="slow", aborted=None)
+    assert "canary" not in rollback.pull_request_body(lines(root), reason="slow", aborted=None)
 
 
 def test_pull_request_carries_the_text(root, params):

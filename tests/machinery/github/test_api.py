@@ -82,7 +82,7 @@ def test_the_newest_artifact_of_a_name_is_taken(github: GitHub, client: Rest):
         github.artifact(run, name, name.encode() + str(len(github.artifacts)).encode())
     found = api.artifact(client, 90, "report")
     assert found
-    assert api.download(client, found["id"], most=100) == b"report1"
+    assert api.download(client, found["id"], max_bytes=100) == b"report1"
     assert github.log[0].query["name"] == "report"
     assert api.artifact(client, 92, "report") is None
 
@@ -90,11 +90,11 @@ def test_the_newest_artifact_of_a_name_is_taken(github: GitHub, client: Rest):
 def test_an_artifact_that_has_expired_is_none(github: GitHub, client: Rest):
     github.artifact(90, "report", b"PK", expired=True)
     assert api.artifact(client, 90, "report") is None
-    assert api.download(client, 500, most=100) is None
-    assert api.download(client, 501, most=100) is None
+    assert api.download(client, 500, max_bytes=100) is None
+    assert api.download(client, 501, max_bytes=100) is None
     github.fail("/zip", status=403, message="no")
     with pytest.raises(GitHubError, match="403: no"):
-        api.download(client, 500, most=100)
+        api.download(client, 500, max_bytes=100)
 
 
 # Branches and commits

@@ -207,7 +207,7 @@ def test_an_address_may_have_a_path():
 
 def test_a_download_comes_from_another_host_without_the_token(github: GitHub, api: Rest):
     github.artifact(90, "report", b"PK" * 1000)
-    assert api.download(ZIP, most=2000) == b"PK" * 1000
+    assert api.download(ZIP, max_bytes=2000) == b"PK" * 1000
     first, second = github.log
     assert (first.origin, second.origin) == ("api", "storage")
     assert "authorization" in first.headers
@@ -217,28 +217,28 @@ def test_a_download_comes_from_another_host_without_the_token(github: GitHub, ap
 def test_a_download_is_cut_off_at_its_limit(github: GitHub, api: Rest):
     github.artifact(90, "report", bytes(30_000_000))
     with pytest.raises(CheckFailed, match=r"artifacts/500/zip has more than 1,000 bytes, limit: 1,000"):
-        api.download(ZIP, most=1000)
+        api.download(ZIP, max_bytes=1000)
     assert github.sent < 20_000_000
 
 
 def test_a_download_is_not_inflated_on_the_way(github: GitHub, api: Rest):
     github.artifact(90, "report", b"")
     github.when("/blobs/", lambda _: Reply(200, b"\x1f\x8b not inflated", {"content-encoding": "gzip"}))
-    assert api.download(ZIP, most=1000) == b"\x1f\x8b not inflated"
+    assert api.download(ZIP, max_bytes=1000) == b"\x1f\x8b not inflated"
 
 
 def test_a_download_that_fails_for_a_while_is_asked_again(github: GitHub, api: Rest):
     github.artifact(90, "report", b"PK")
     github.fail("/blobs/", status=503)
     github.cut("/blobs/")
-    assert api.download(ZIP, most=1000) == b"PK"
+    assert api.download(ZIP, max_bytes=1000) == b"PK"
 
 
 def test_a_download_that_only_trickles_is_given_up(github: GitHub, api: Rest):
     github.artifact(90, "report", b"PK")
     github.slow("/blobs/", 0.7, times=3)
     with pytest.raises(GitHubUnavailable, match="no answer in time"):
-        api.download(ZIP, most=1000)
+        api.download(ZIP, max_bytes=1000)
 
 
 class Trickle(BaseHTTPRequestHandler):
@@ -268,7 +268,7 @@ def test_a_download_byte_by_byte_is_given_up(github: GitHub):
             Rest(github.url, github.repository, github.token, attempts=1, timeout_seconds=0.5) as api,
             pytest.raises(GitHubUnavailable, match=r"not done in 0\.5 s"),
         ):
-            api.download(ZIP, most=1000)
+            api.download(ZIP, max_bytes=1000)
         assert time.monotonic() - started < 2
         storage.shutdown()
 
@@ -278,7 +278,7 @@ def test_a_download_goes_nowhere_else(github: GitHub, api: Rest, location: str):
     github.artifact(90, "report", b"PK")
     github.when("/zip", lambda _: Reply(302, None, {"location": location}))
     with pytest.raises(GitHubError, match="GitHub did not say where it is"):
-        api.download(ZIP, most=1000)
+        api.download(ZIP, max_bytes=1000)
     assert len(github.log) == 1
 
 
@@ -286,7 +286,7 @@ def test_a_second_redirect_is_not_followed(github: GitHub, api: Rest):
     github.artifact(90, "report", b"PK")
     github.when("/blobs/", lambda _: Reply(302, None, {"location": github.url}))
     with pytest.raises(GitHubError, match="answered 302"):
-        api.download(ZIP, most=1000)
+        api.download(ZIP, max_bytes=1000)
 
 
 @pytest.mark.parametrize("api", ["http://api.github.com", "ftp://127.0.0.1", "", "https://", "api.github.com"])

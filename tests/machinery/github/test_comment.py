@@ -5,7 +5,6 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def zipped(text: str | bytes) -> bytes:
 
 def told(**changes: Any) -> bytes:
     """An artifact with an honest report, but for `changes` of its facts."""
-    return zipped(json.dumps(asdict(facts(**changes))))
+    return zipped(json.dumps(facts(**changes).record()))
 
 
 def marker(head: str = OLD, run: int = 90, attempt: int = 1) -> str:
@@ -59,9 +58,9 @@ def say(github: GitHub, params: config.Params, tmp_path: Path) -> Say:
     def call(pull: Any = None, *, file: str = "event.json", **event: Any) -> str:
         path = tmp_path / file
         path.write_text(json.dumps(github.event(pull or github.pulls[7], **event)), encoding="utf-8")
-        given = environment.Actions(event=path, repository=github.repository, api=github.url,
+        actions = environment.Actions(event=path, repository=github.repository, api=github.url,
                                     server="https://github.com", token=TOKEN)  # fmt: skip
-        return comment.run(params.model_copy(update={"comment": limits}), given=given)
+        return comment.run(params.model_copy(update={"comment": limits}), actions=actions)
 
     return call
 
@@ -244,7 +243,9 @@ def test_what_is_too_long_for_a_comment_is_cut_to_its_first_line():
         "id": 90, "run_attempt": 1, "event": "pull_request", "conclusion": "success", "head_sha": OLD,
         "head_branch": "x", "head_repository": None,
     })  # fmt: skip
-    text = comment.compose(known, 7, comment.Said(text="## ❌ Refused\n\n" + "é" * 35_000), [".ci/run"], "https://run")
+    text = comment.compose(
+        known, 7, comment.Message(text="## ❌ Refused\n\n" + "é" * 35_000), [".ci/run"], "https://run"
+    )
     assert text.startswith(f"{marker()}\n\n> [!WARNING]")
     assert "## ❌ Refused\n\n_The report is too long for a comment; it is in [the run](https://run)._" in text
     assert len(text) < 1000
@@ -321,8 +322,8 @@ def test_other_runs_are_nothing_to_do(github: GitHub, say: Say, event: dict[str,
 
 def run(path: Path, text: str, params: config.Params) -> str:
     path.write_text(text, encoding="utf-8")
-    given = environment.Actions(event=path, repository="o/r", api="http://127.0.0.1:9", server="x", token="t")
-    return comment.run(params, given=given)
+    actions = environment.Actions(event=path, repository="o/r", api="http://127.0.0.1:9", server="x", token="t")
+    return comment.run(params, actions=actions)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"pull_request": {}}', "null"])

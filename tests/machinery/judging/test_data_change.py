@@ -1,4 +1,4 @@
-"""The change of the training data, input by input."""
+"""What changed in the data since the base, by input."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def measured(project_copy: Path, run) -> Path:
 
 
 def data(folder: Path, frame: pl.DataFrame, test: pl.DataFrame) -> dict:
-    return data_change.data("HEAD", frame, test, rows=1000, root=folder)
+    return data_change.compare_data("HEAD", frame, test, rows=1000, root=folder)
 
 
 def test_input_that_moved_since_the_base_is_found(measured, params):
@@ -61,8 +61,8 @@ def test_base_without_a_reference_leaves_shift_unknown(measured, text):
         (measured / drift.PATH).write_text(text)
     base = commit(measured)
     (measured / drift.PATH).write_text(whole, "utf-8")
-    assert data_change.known(base, measured) == []
+    assert data_change.reference_at(base, measured) == []
     frame = ingest.read(measured / features.FRAME)
-    found = data_change.data(base, frame, frame, rows=1000, root=measured)
+    found = data_change.compare_data(base, frame, frame, rows=1000, root=measured)
     assert {row["train"] for row in found["inputs"]} == {None}
     assert all(row["test"] is not None for row in found["inputs"])

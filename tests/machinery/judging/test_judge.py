@@ -130,7 +130,7 @@ def test_floor_measured_on_too_little_is_unsure_too():
 
 def test_losses_of_another_model_are_not_judged(project_copy, run, cli):
     run(project_copy, "evaluate")
-    assert judge.evaluated(project_copy)
+    assert judge.require_current_losses(project_copy)
     (project_copy / "models/model.onnx").write_bytes(b"another")
     done = cli(project_copy, "judge")
     assert done.returncode == 3

@@ -21,7 +21,7 @@ def made(**changes: str) -> lock_diff.PipelineState:
         "ingest": {"cmd": "i", "outs": outs["table"]},
         "train": {"cmd": "t", "deps": outs["table"], "outs": outs["model"]},
     }
-    return lock_diff.PipelineState(stages=stages, kept={METRICS: {"auc": 0.7}, PLOT: [{"slice": "a", "rows": 100}]})
+    return lock_diff.PipelineState(stages=stages, in_git={METRICS: {"auc": 0.7}, PLOT: [{"slice": "a", "rows": 100}]})
 
 
 def red(found: list) -> list[str]:
@@ -52,41 +52,41 @@ def test_records_with_one_name_stay_two():
 
 
 def test_equal_claims_have_no_red_check():
-    found = lock_diff.compare(made(), made(), LIMITS, who="the pipeline")
+    found = lock_diff.compare(made(), made(), LIMITS, name="the pipeline")
     assert [check.name for check in found if check.ok] == [check.name for check in found]
     assert len(found) == 4
 
 
 def test_data_stage_may_not_differ_by_a_byte():
-    found = red(lock_diff.compare(made(), made(table="c" * 32), LIMITS, who="the pipeline"))
+    found = red(lock_diff.compare(made(), made(table="c" * 32), LIMITS, name="the pipeline"))
     assert found[0] == f"dvc.lock, stage ingest, against the pipeline is outs table md5 is {'a' * 32}, not {'c' * 32}"
     assert "stage train" in found[1]
 
 
 def test_model_stage_may_have_other_bytes():
     other = made(model="c" * 32)
-    assert red(lock_diff.compare(made(), other, LIMITS, who="the pipeline")) == []
-    assert lock_diff.moved(made(), other) == {"model": "b" * 32}
+    assert red(lock_diff.compare(made(), other, LIMITS, name="the pipeline")) == []
+    assert lock_diff.changed_model_outputs(made(), other) == {"model": "b" * 32}
 
 
 def test_edited_output_is_compared_without_tolerance():
-    other = lock_diff.PipelineState(stages=made().stages, kept={METRICS: {"auc": 0.701}, PLOT: made().kept[PLOT]})
-    assert red(lock_diff.compare(made(), other, LIMITS, who="the pipeline")) == []
-    found = red(lock_diff.compare(made(), other, LIMITS, who="the pipeline", edited=[METRICS]))
+    other = lock_diff.PipelineState(stages=made().stages, in_git={METRICS: {"auc": 0.701}, PLOT: made().in_git[PLOT]})
+    assert red(lock_diff.compare(made(), other, LIMITS, name="the pipeline")) == []
+    found = red(lock_diff.compare(made(), other, LIMITS, name="the pipeline", edited=[METRICS]))
     assert found == ["reports/metrics.json against the pipeline is auc is 0.7, not 0.701"]
 
 
 @pytest.mark.parametrize("lost", [METRICS, PLOT])
 def test_output_that_only_one_side_has_is_red(lost):
-    kept = {name: value for name, value in made().kept.items() if name != lost}
-    less = lock_diff.PipelineState(stages=made().stages, kept=kept)
-    assert lost in red(lock_diff.compare(made(), less, LIMITS, who="the pipeline"))[0]
-    assert lost in red(lock_diff.compare(less, made(), LIMITS, who="the pipeline"))[0]
+    kept = {name: value for name, value in made().in_git.items() if name != lost}
+    less = lock_diff.PipelineState(stages=made().stages, in_git=kept)
+    assert lost in red(lock_diff.compare(made(), less, LIMITS, name="the pipeline"))[0]
+    assert lost in red(lock_diff.compare(less, made(), LIMITS, name="the pipeline"))[0]
 
 
 def test_stage_that_is_gone_is_red():
-    less = lock_diff.PipelineState(stages={"train": made().stages["train"]}, kept=made().kept)
-    assert "stage ingest" in red(lock_diff.compare(made(), less, LIMITS, who="the pipeline"))[0]
+    less = lock_diff.PipelineState(stages={"train": made().stages["train"]}, in_git=made().in_git)
+    assert "stage ingest" in red(lock_diff.compare(made(), less, LIMITS, name="the pipeline"))[0]
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_stage_that_is_gone_is_red():
 )
 def test_what_is_no_lock_has_no_stages(tmp_path: Path, text: str):
     (tmp_path / "dvc.lock").write_text(text)
-    assert lock_diff.read(tmp_path) == lock_diff.PipelineState(stages={}, kept={})
+    assert lock_diff.read(tmp_path) == lock_diff.PipelineState(stages={}, in_git={})
 
 
 def test_outputs_in_git_are_read_by_name(tmp_path: Path):
     (tmp_path / "reports/plots/a b é").mkdir(parents=True)
     (tmp_path / METRICS).write_text(json.dumps({"auc": 0.7}))
     (tmp_path / "reports/plots/a b é/x.json").write_text("no JSON")
-    kept = lock_diff.read(tmp_path).kept
+    kept = lock_diff.read(tmp_path).in_git
     assert kept[METRICS] == {"auc": 0.7}
     assert len(kept["reports/plots/a b é/x.json"]) == 64
 
@@ -119,7 +119,7 @@ def test_outputs_in_git_are_read_by_name(tmp_path: Path):
 def test_tables_are_compared_by_value(tmp_path: Path):
     pl.DataFrame({"loss": [1.0, 2.0]}).write_parquet(tmp_path / "here")
     pl.DataFrame({"loss": [1.0, 2.5]}).write_parquet(tmp_path / "there")
-    here, there = (lock_diff.content(tmp_path / name, ".parquet") for name in ("here", "there"))
+    here, there = (lock_diff.read_values(tmp_path / name, ".parquet") for name in ("here", "there"))
     assert lock_diff.differences(here, there, 0.1) == ["loss 1 is 2.0, not 2.5"]
     (tmp_path / "here").write_text("no table")
-    assert len(lock_diff.content(tmp_path / "here", ".parquet")) == 64
+    assert len(lock_diff.read_values(tmp_path / "here", ".parquet")) == 64

@@ -15,7 +15,7 @@ from slipway.errors import CheckFailed, Inconclusive
 from slipway.judging import lock_diff, prove
 from slipway.judging.lock_diff import PipelineState
 from slipway.pipeline import evaluate
-from support.committed_project import edit, save
+from support.committed_project import edit, save, write_fingerprints
 
 NOBODYS = "f" * 32
 STATUS = {
@@ -84,14 +84,33 @@ def test_param_edited_without_repro_is_red(copy):
 
 
 def test_code_edited_without_repro_is_red(copy):
+    edit(copy / "src/bikes/features.py", "def ", "ANOTHER = 1\n\n\ndef ")
+    assert "working tree against the commit is src/bikes/features.py not committed" in refusal(copy)
+    said = refusal(save(copy))
+    assert (
+        "requirements/stages.yaml is stage features is stale, limit: current; `make lock`, `make repro`, commit" in said
+    )
+    write_fingerprints(copy)
+    assert "working tree against the commit is requirements/stages.yaml not committed" in refusal(copy)
+    said = refusal(save(copy))
+    assert "stage features since dvc.lock is requirements/stages.yaml features modified" in said
+
+
+def test_comment_in_the_code_of_a_stage_is_proven_without_repro(copy):
     edit(copy / "src/bikes/features.py", "def ", "# another thought\ndef ")
-    assert "stage features since dvc.lock is src/bikes/features.py modified" in refusal(save(copy))
+    assert "is what its pipeline gives" in prove_it(save(copy))
+
+
+def test_code_that_is_not_python_is_red(copy):
+    edit(copy / "src/bikes/features.py", "def ", "def def ")
+    assert "not committed" in refusal(copy)
+    assert re.search(r"requirements/stages\.yaml is .*features\.py is not Python: .*`make lock`", refusal(save(copy)))
 
 
 def test_code_that_was_not_committed_is_red(copy):
     git.run("rm", "-q", "--cached", "src/bikes/features.py", root=copy)
     git.run("commit", "-q", "-m", "Forget a file", root=copy)
-    assert "stage features since dvc.lock is src/bikes/features.py deleted" in refusal(copy)
+    assert "requirements/stages.yaml is stage features is stale" in refusal(copy)
 
 
 def test_frozen_stage_is_red(copy):
@@ -110,40 +129,35 @@ def test_metric_edited_by_hand_is_red(copy):
     assert "stage evaluate, outputs in Git is reports/metrics.json modified, limit: as `make repro` wrote it" in said
 
 
-def test_plot_edited_by_hand_and_metric_edited_with_its_hash_are_red(copy):
+def test_all_that_was_edited_by_hand_is_red_at_once(copy):
+    """A plot, a metric with its hash, the hash of a data stage, and a golden answer with its hash: one rebuild shows each."""
+    true = locked(copy, "data/features.parquet")
     edit(copy / "reports/plots/slices.json", '"rows": ', '"rows": 1')
     edit(copy / "reports/metrics.json", '"r2": 0.', '"r2": 0.9')
     relock(copy, "reports/metrics.json", copy / "reports/metrics.json")
-    said = refusal(save(copy))
-    assert "stage evaluate, outputs in Git is reports/plots modified, limit: as `make repro` wrote it" in said
-    assert re.search(
-        r"reports/metrics\.json against the pipeline is r2 is 0\.99\d+, not 0\.9\d+, limit: off by ≤ 0\.0001; `make",
-        said,
-    )
-    assert re.search(
-        r"reports/plots/slices\.json against the pipeline is .* rows is 1\d+, not \d+, limit: off by ≤ 0; `make", said
-    )
-
-
-def test_hash_of_a_data_stage_and_a_golden_answer_edited_by_hand_are_red(copy):
-    true = locked(copy, "data/features.parquet")
     relock(copy, "data/features.parquet")
     edit(copy / "models/golden.json", '"prediction": ', '"prediction": 1')
     relock(copy, "models/golden.json", copy / "models/golden.json")
-    said = refusal(save(copy))
-    assert (
-        f"dvc.lock, stage features, against the pipeline is outs data/features.parquet md5 is {NOBODYS}, not {true}"
-        in said
-    )
-    red = [check["name"] for check in files.read_json(copy / prove.VERDICT)["checks"] if check["ok"] is False]
-    assert red[-1] == "golden answers of the model"
+    refusal(save(copy))
+    checks = files.read_json(copy / prove.VERDICT)["checks"]
+    red = {check["name"]: f"{check['value']}, limit: {check['limit']}" for check in checks if check["ok"] is False}
+    plots = red.pop("stage evaluate, outputs in Git")
+    assert plots.startswith("reports/plots modified, limit: as `make repro` wrote it")
+    features = red.pop("dvc.lock, stage features, against the pipeline")
+    assert features.startswith(f"outs data/features.parquet md5 is {NOBODYS}, not {true}")
+    metrics = red.pop("reports/metrics.json against the pipeline")
+    assert re.search(r"r2 is 0\.99\d+, not 0\.9\d+, limit: off by ≤ 0\.0001; `make", metrics)
+    slices = red.pop("reports/plots/slices.json against the pipeline")
+    assert re.search(r" rows is 1\d+, not \d+, limit: off by ≤ 0; `make", slices)
+    red.pop("golden answers of the model")
+    assert all(name.startswith("dvc.lock, stage ") for name in red), red
 
 
 def models(folder: Path, honest: Path) -> dict[str, Check]:
     """What the edited lock of `folder` comes to against the honest pipeline's files, by name."""
     claims = lock_diff.read(folder), lock_diff.read(honest)
     limits = config.load(honest / "params.yaml").prove
-    return {check.name: check for check in prove.models(honest, dvc.cache_folder(folder), *claims, limits)}
+    return {check.name: check for check in prove.check_models(honest, dvc.cache_folder(folder), *claims, limits)}
 
 
 def test_golden_answer_off_beyond_tolerance_is_red(copy, honest):
@@ -194,7 +208,7 @@ def test_golden_answers_in_git_have_their_own_tolerance(copy, honest):
     answers[0]["prediction"] *= 1 + 1e-4  # a plot may be off by so much
     files.write_json(copy / evaluate.GOLDEN, answers)
     limits = config.load(copy / "params.yaml").prove
-    found = lock_diff.compare(lock_diff.read(copy), lock_diff.read(honest), limits, who="the pipeline")
+    found = lock_diff.compare(lock_diff.read(copy), lock_diff.read(honest), limits, name="the pipeline")
     assert [check.name for check in found if not check.ok] == ["reports/plots/golden.json against the pipeline"]
 
 
@@ -230,13 +244,21 @@ def test_lock_without_its_pipeline_is_unsure(copy):
 
 
 def test_what_is_absent_says_nothing_of_the_lock():
-    assert prove.stale(STATUS["train"], {"data/x.parquet"}) == (["changed command", "params.yaml seed modified"], [])
-    assert "data/x.parquet deleted" in prove.stale(STATUS["train"], ())[0]
-    assert prove.stale([{"changed outs": {"reports/plots": "modified"}}], ()) == ([], ["reports/plots modified"])
+    assert prove.split_changes(STATUS["train"], {"data/x.parquet"}) == (
+        ["changed command", "params.yaml seed modified"],
+        [],
+    )
+    assert "data/x.parquet deleted" in prove.split_changes(STATUS["train"], ())[0]
+    assert prove.split_changes([{"changed outs": {"reports/plots": "modified"}}], ()) == (
+        [],
+        ["reports/plots modified"],
+    )
 
 
 def test_stage_without_a_lock_is_asked_too():
-    found = prove.current(PipelineState(stages={"ingest": {}}, kept={}), STATUS, frozen=["ingest"], made=())
+    found = prove.check_stages(
+        PipelineState(stages={"ingest": {}}, in_git={}), STATUS, frozen=["ingest"], outputs_of_lock=()
+    )
     assert [(check.name, check.ok) for check in found] == [
         ("stage ingest since dvc.lock", False),
         ("stage train since dvc.lock", False),
@@ -254,7 +276,7 @@ def test_stage_without_a_lock_is_asked_too():
     ],
 )
 def test_golden_answers_are_kept_to_the_tolerance(answers, ok):
-    assert prove.golden("golden", answers, 1e-5).ok is ok
+    assert prove.check_golden("golden", answers, 1e-5).ok is ok
 
 
 def test_record_is_json_with_what_to_run(honest):

@@ -36,20 +36,14 @@ def test_honest_change_passes_every_gate(copy, cli, tmp_path, monkeypatch):
     assert git.uncommitted_files(copy) == []
 
 
-def test_metric_edited_by_hand_is_red_and_still_judged(copy, cli):
-    edit(copy / "reports/metrics.json", '"r2": 0.', '"r2": 0.9')
-    done = cli(save(copy), "review", "--base", "HEAD")
-    assert done.returncode == 4
-    assert "review: prove says no" in done.stderr
-    assert words(copy)["prove"] == "fail"
-    assert words(copy)["judge"] == "pass"
-    text = (copy / "reports/report.md").read_text("utf-8")
-    assert text.startswith("## ❌ Refused: what is committed is not what the pipeline gives")
-    assert "metrics.json" in text.split("<details>")[0]
+def freeze(folder: Path) -> None:
+    """What `prove` refuses before it rebuilds anything, and `dvc repro` does not mind."""
+    edit(folder / "dvc.yaml", "  train:\n", "  train:\n    frozen: true\n")
 
 
-def test_model_below_its_floor_and_lock_not_current_are_both_said(copy, cli):
-    edit(copy / "params.yaml", "max_iter: 60", "max_iter: 1")
+def test_model_below_its_floor_and_frozen_stage_are_both_said(copy, cli):
+    freeze(copy)
+    edit(copy / "params.yaml", "mae: {at_most: 8.0}", "mae: {at_most: 0.1}")
     done = cli(save(copy), "review", "--base", "HEAD")
     assert done.returncode == 4
     assert "review: prove and judge say no" in done.stderr
@@ -80,25 +74,17 @@ def test_pipeline_that_stops_is_not_judged_and_keeps_its_code(copy, cli):
     assert "mean absolute error" not in text
 
 
-def test_a_service_that_does_not_start_is_red_beside_a_good_model(copy, cli):
-    with (copy / "src/slipway/serving/asgi.py").open("a", encoding="utf-8") as front:
-        front.write("\nraise RuntimeError('no such service')\n")
-    done = cli(save(copy), "review", "--base", "HEAD^1")
-    assert done.returncode == 4
-    assert "review: latency says no" in done.stderr
-    assert (words(copy)["latency"], words(copy)["judge"]) == ("fail", "pass")
-    text = (copy / "reports/report.md").read_text("utf-8")
-    assert text.startswith("## ❌ Refused: its service is slower than the base's, or fails".replace("'", "&#39;"))
-    assert "**Latency**: refused: service of the head" in text
-
-
-def test_manifests_that_break_a_rule_are_refused_beside_a_good_model(copy, cli, tmp_path, monkeypatch):
+def test_three_that_are_red_hide_neither_each_other_nor_a_good_model(copy, cli, tmp_path, monkeypatch):
+    """A frozen stage, manifests that break a rule, and a service that does not start."""
     overlay, tool = copy / "k8s/overlays/staging", tmp_path / "bin/kustomize"
     overlay.mkdir(parents=True)
     (overlay / "kustomization.yaml").write_text("resources: [pod.yaml]\n")
     (overlay / "pod.yaml").write_text(json.dumps(made("Pod", "serve", pod())))
     save(copy)
     edit(overlay / "pod.yaml", "@sha256:", ":latest@sha512:")
+    freeze(copy)
+    with (copy / "src/slipway/serving/asgi.py").open("a", encoding="utf-8") as front:
+        front.write("\nraise RuntimeError('no such service')\n")
     tool.parent.mkdir()
     tool.write_text(
         '#!/bin/sh\ncat "$2/pod.yaml"\n'
@@ -107,9 +93,16 @@ def test_manifests_that_break_a_rule_are_refused_beside_a_good_model(copy, cli, 
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
     done = cli(save(copy), "review", "--base", "HEAD^1")
     assert done.returncode == 4
-    assert "review: manifests says no" in done.stderr
-    assert (words(copy)["manifests"], words(copy)["judge"]) == ("fail", "pass")
+    assert "review: prove, manifests and latency say no" in done.stderr
+    red = {name for name, word in words(copy).items() if word != "pass"}
+    assert (red, words(copy)["judge"]) == ({"prove", "manifests", "latency"}, "pass")
     text = (copy / "reports/report.md").read_text("utf-8")
-    assert text.startswith("## ❌ Refused: what it deploys does not build, or breaks a rule")
-    assert "rule images staging Pod serve: serve has localhost:5000/a:latest" in text.split("<details>")[0]
-    assert "- staging: synced, 1 object changed; no pod restarts" in text.split("<details>")[0]
+    assert text.startswith(
+        "## ❌ Refused: what is committed is not what the pipeline gives; what it deploys does not build, or breaks a rule; "
+        "its service is slower than the base&#39;s, or fails"
+    )
+    above = text.split("<details>")[0]
+    assert "frozen, so DVC does not look" in above
+    assert "rule images staging Pod serve: serve has localhost:5000/a:latest" in above
+    assert "- staging: synced, 1 object changed; no pod restarts" in above
+    assert "**Latency**: refused: service of the head" in text

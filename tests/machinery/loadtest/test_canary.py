@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from slipway.core import files
 from slipway.errors import ConfigError, DataError
 from slipway.loadtest import canary, slo
-from support.fake_service import ENDPOINT, LIMITS, SHA, Twin, given, right
+from support.fake_service import ENDPOINT, LIMITS, SHA, Twin, context, right
 from support.paths import ROOT
 
 MEAN, FAR, ORDER = (
@@ -25,6 +25,7 @@ MEAN, FAR, ORDER = (
 )
 GOLDEN, SHIFT, MODEL = "difference to its golden answers", "shift of the predictions", "model served by the canary"
 NULLS, SLOWER = "answers without a number", "p95_ms beyond 1.5 × the stable's"
+LAG, P95 = "generator lag p99_ms", "p95_ms of the canary"
 DRAWN = random.Random(5)
 RANDOM = {round(x / 1000, 3): DRAWN.random() for x in range(1001)}
 
@@ -59,19 +60,19 @@ def broken(verdict: Any, ok: bool | None = False) -> set[str]:
     return {check.name for check in verdict.checks if check.ok is ok}
 
 
-def tried(of: canary.Given, **fault: Any) -> Any:
-    return canary.judge(of, Twin(of).side(), Twin(of, **fault).side(), of="sha256:1")
+def tried(of: canary.Context, **fault: Any) -> Any:
+    return canary.judge(of, Twin(of).side(), Twin(of, **fault).side(), image="sha256:1")
 
 
 def test_the_same_model_passes() -> None:
-    verdict = tried(given())
+    verdict = tried(context())
     assert (verdict.word, verdict.chapter, verdict.rows) == ("pass", "canary", 204), broken(verdict)
     assert verdict.inputs == {"image": "sha256:1", "model_sha256": SHA}
     assert len(verdict.checks) == 14
 
 
 def test_a_somewhat_different_model_passes() -> None:
-    verdict = tried(given(better), model=better)
+    verdict = tried(context(better), model=better)
     assert verdict.word == "pass", [check for check in verdict.checks if not check.ok]
 
 
@@ -87,7 +88,7 @@ def test_a_somewhat_different_model_passes() -> None:
     ],
 )
 def test_each_fault_is_refused_by_its_own_check(fault: dict[str, Any], names: set[str]) -> None:
-    verdict = tried(given(), **fault)
+    verdict = tried(context(), **fault)
     assert (verdict.word, broken(verdict), broken(verdict, None)) == ("fail", names, set())
 
 
@@ -102,22 +103,22 @@ def test_each_fault_is_refused_by_its_own_check(fault: dict[str, Any], names: se
     ],
 )
 def test_a_wrong_model_is_refused_though_its_own_image_agrees(model: Callable[[Any], float], names: set[str]) -> None:
-    verdict = tried(given(model), model=model)  # golden answers and reference were made by the same wrong model
+    verdict = tried(context(model), model=model)  # golden answers and reference were made by the same wrong model
     assert (verdict.word, broken(verdict), broken(verdict, None)) == ("fail", names, set())
 
 
 @pytest.mark.parametrize("model", [constant, inverted, shuffled, arbitrary, halved])
 def test_a_wrong_model_is_refused_by_its_golden_answers(model: Callable[[Any], float]) -> None:
-    assert {GOLDEN, MEAN, FAR} <= broken(tried(given(), model=model))
+    assert {GOLDEN, MEAN, FAR} <= broken(tried(context(), model=model))
 
 
 @pytest.mark.parametrize("model", [constant, inverted, halved])
 def test_predictions_that_shift_are_refused(model: Callable[[Any], float]) -> None:
-    assert SHIFT in broken(tried(given(model, reference=right), model=model))
+    assert SHIFT in broken(tried(context(model, reference=right), model=model))
 
 
 def test_answers_outside_of_the_usual_range_are_far_apart() -> None:
-    assert {SHIFT, MEAN} <= broken(tried(given(), model=lambda row: right(row) + 3))
+    assert {SHIFT, MEAN} <= broken(tried(context(), model=lambda row: right(row) + 3))
 
 
 @pytest.mark.parametrize(
@@ -133,13 +134,13 @@ def test_answers_outside_of_the_usual_range_are_far_apart() -> None:
     ],
 )
 def test_what_cannot_be_told_is_unsure(stable: dict[str, Any], fault: dict[str, Any], names: set[str]) -> None:
-    of = given(far_share_at_most=0.99, differ_by_at_most=0.9)
+    of = context(far_share_at_most=0.99, differ_by_at_most=0.9)
     verdict = canary.judge(of, Twin(of, **stable).side(), Twin(of, **fault).side())
     assert (verdict.word, broken(verdict), broken(verdict, None)) == ("unsure", set(), names)
 
 
 def test_a_few_slow_requests_are_no_reason() -> None:
-    assert tried(given(), slow=60, slow_ms=500.0).word == "pass"  # the load test has judged the p99
+    assert tried(context(), slow=60, slow_ms=500.0).word == "pass"  # the load test has judged the p99
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_a_few_slow_requests_are_no_reason() -> None:
     ],
 )
 def test_who_asks_too_late_knows_no_latency(fault: dict[str, Any], word: str, names: set[str]) -> None:
-    of = given()
+    of = context()
     stable, new = Twin(of).side(), Twin(of, **fault).side()
     new.late_ms[:20] = [30.0] * 20
     verdict = canary.judge(of, stable, new)
@@ -160,26 +161,26 @@ def test_who_asks_too_late_knows_no_latency(fault: dict[str, Any], word: str, na
 
 
 def test_too_few_requests_are_unsure() -> None:
-    verdict = tried(given(min_requests=205))
+    verdict = tried(context(min_requests=205))
     assert verdict.word == "unsure"
     assert broken(verdict, None) == {"requests answered by the stable", "requests answered by the canary"}
 
 
 def test_an_image_without_golden_rows_is_unsure() -> None:
-    verdict = tried(replace(given(min_requests=20), golden=[]))
+    verdict = tried(replace(context(min_requests=20), golden=[]))
     assert verdict.word == "unsure"
     assert broken(verdict, None) == {GOLDEN, SHIFT, MEAN, FAR, ORDER}
 
 
 def test_metrics_that_name_no_model_are_unsure() -> None:
-    of = given()
+    of = context()
     side = Twin(of).side()
     side.metrics = [text.replace("slipway_model_info", "other") for text in side.metrics]
     assert broken(canary.judge(of, Twin(of).side(), side), None) == {MODEL}
 
 
 def test_a_canary_that_dies_on_the_way_is_refused() -> None:
-    of = given()
+    of = context()
     side = Twin(of).side()
     side.answers[20:] = [answer._replace(status=None, prediction=None) for answer in side.answers[20:]]
     verdict = canary.judge(of, Twin(of).side(), side)
@@ -187,32 +188,25 @@ def test_a_canary_that_dies_on_the_way_is_refused() -> None:
 
 
 def test_what_is_wrong_is_said_beside_the_errors() -> None:
-    verdict = tried(given(), failing=20, sha="b" * 64)
+    verdict = tried(context(), failing=20, sha="b" * 64)
     assert broken(verdict) == {"errors of the canary", MODEL}
 
 
 # The whole, over HTTP
 
 
-def folder(tmp_path: Path, of: canary.Given) -> list[str]:
-    """The models of an image and an objective; the words of the command line."""
+def folder(tmp_path: Path, of: canary.Context) -> list[str]:
+    """The models of an image and an objective that needs few requests; the words of the command line."""
     models = tmp_path / "models"
     models.mkdir()
     (models / "model.onnx").write_bytes(b"a graph")
     files.write_json(models / "contract.json", of.contract)
-    files.write_json(models / "golden.json", of.golden[:24])
+    files.write_json(models / "golden.json", of.golden[:12])
     objective = YAML(typ="safe").load((ROOT / slo.PATH).read_text("utf-8"))
     endpoint = ENDPOINT.model_dump(exclude_none=True) | {"p95_ms_at_most": 100}
-    few = {
-        "rate": 10,
-        "mixed": 10,
-        "unusual": 2,
-        "min_requests": 30,
-        "slower_ms_at_most": 1000,
-    }  # may be a busy machine
-    limits = LIMITS.model_dump() | few
+    short = {"rate": 10, "mixed": 4, "unusual": 1, "min_requests": 17, "slower_ms_at_most": 1000, "shift_at_most": 3}
     own = {"generator": {"lag_ms_at_most": 1000, "cpu_at_most": 1}}
-    objective |= {"endpoints": {"POST /predict": endpoint}, "canary": limits} | own
+    objective |= {"endpoints": {"POST /predict": endpoint}, "canary": LIMITS.model_dump() | short} | own
     files.write_json(tmp_path / "slo.yaml", objective)
     return ["--models", str(models), "--slo", str(tmp_path / "slo.yaml"), "--of", "localhost:5000/x@sha256:" + "1" * 64]
 
@@ -221,23 +215,26 @@ def folder(tmp_path: Path, of: canary.Given) -> list[str]:
 def test_main_replays_to_both_and_judges(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], model: Any, code: int
 ) -> None:
-    of, words = given(model), folder(tmp_path, given(model))
+    of, words = context(model), folder(tmp_path, context(model))
     sha = files.sha256(tmp_path / "models/model.onnx")
-    with Twin(of) as stable, Twin(of, model=model, sha=sha) as new:
-        found = canary.main(["--stable", stable.url, "--canary", new.url, *words])
-        assert len(new.asked) == len(stable.asked) == 2 + 36
-        assert new.asked == stable.asked
-    out = capsys.readouterr().out
-    record = json.loads(out.splitlines()[-1])
-    assert found == code, out
+    for _ in range(4):  # a busy machine may be slow, once or twice
+        with Twin(of) as stable, Twin(of, model=model, sha=sha) as new:
+            ended = canary.main(["--stable", stable.url, "--canary", new.url, *words])
+            assert len(new.asked) == len(stable.asked) == 2 + 17
+            assert new.asked == stable.asked
+        out = capsys.readouterr().out
+        record = json.loads(out.splitlines()[-1])
+        if all(check["ok"] for check in record["checks"] if check["name"] in (LAG, P95, SLOWER)):
+            break
+    assert ended == code, out
     assert (record["chapter"], record["verdict"]) == ("canary", {0: "pass", 4: "fail"}[code])
     assert record["inputs"] == {"image": "sha256:" + "1" * 64, "model_sha256": sha}
     assert ("no     mean difference to the stable is 0." in out) == bool(code)
 
 
 def test_nobody_there_is_never_a_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = folder(tmp_path, given())
-    with Twin(given()) as stable:
+    words = folder(tmp_path, context())
+    with Twin(context()) as stable:
         assert canary.main(["--stable", stable.url, "--canary", "http://127.0.0.1:9", *words]) == 5
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"] == "unsure"
 
@@ -258,18 +255,18 @@ def test_nobody_there_is_never_a_pass(tmp_path: Path, capsys: pytest.CaptureFixt
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, change: Any, error: type[Exception], says: str) -> None:
-    folder(tmp_path, given())
+    folder(tmp_path, context())
     if isinstance(change, str):
         (tmp_path / "models" / change).unlink()
     else:
         files.write_json(tmp_path / "slo.yaml", files.read_json(tmp_path / "slo.yaml") | change)
     with pytest.raises(error) as caught:
-        canary.given(tmp_path / "models", tmp_path / "slo.yaml")
+        canary.read_context(tmp_path / "models", tmp_path / "slo.yaml")
     assert says in str(caught.value)
 
 
 def test_main_ends_with_the_code_of_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--stable", "http://127.0.0.1:9", "--canary", "http://127.0.0.1:9", *folder(tmp_path, given())]
+    words = ["--stable", "http://127.0.0.1:9", "--canary", "http://127.0.0.1:9", *folder(tmp_path, context())]
     (tmp_path / "models/contract.json").write_text("broken", "utf-8")
     assert canary.main(words) == 3
     assert "contract.json is not JSON" in capsys.readouterr().out
@@ -278,7 +275,7 @@ def test_main_ends_with_the_code_of_the_error(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_a_digest_is_needed(tmp_path: Path) -> None:
-    words = [*folder(tmp_path, given())[:-1], "localhost:5000/x:latest"]
+    words = [*folder(tmp_path, context())[:-1], "localhost:5000/x:latest"]
     assert canary.main(["--stable", "http://127.0.0.1:9", "--canary", "http://127.0.0.1:9", *words]) == 2
 
 

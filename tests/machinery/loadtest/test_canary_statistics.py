@@ -95,7 +95,7 @@ def times(mean: float, count: int = 600, *, seed: int = 0) -> list[float | None]
 
 @pytest.mark.parametrize(("mean", "ok"), [(2.0, True), (2.5, True), (30.0, False), (5.5, None)])
 def test_slower_says_no_only_when_the_whole_interval_does(mean: float, ok: bool | None) -> None:
-    check = canary_statistics.check_latency_ratio(times(2.0), times(mean, seed=1), times=1.5, most_ms=8)
+    check = canary_statistics.check_latency_ratio(times(2.0), times(mean, seed=1), times=1.5, limit_ms=8)
     assert check.ok is ok, check
     assert check.low is not None
     assert check.high is not None
@@ -104,12 +104,12 @@ def test_slower_says_no_only_when_the_whole_interval_does(mean: float, ok: bool 
 
 def test_slower_leaves_out_what_was_not_answered_well() -> None:
     some: list[float | None] = [2.0, None] * 300
-    check = canary_statistics.check_latency_ratio(some, some, times=1.0, most_ms=1)
+    check = canary_statistics.check_latency_ratio(some, some, times=1.0, limit_ms=1)
     assert (check.value, check.low, check.high, check.ok) == (0.0, 0.0, 0.0, True)
 
 
 def test_slower_allows_the_multiple_and_some_milliseconds() -> None:
     stable: list[float | None] = [10.0] * 100
     canary: list[float | None] = [20.0] * 100
-    assert canary_statistics.check_latency_ratio(stable, canary, times=1.5, most_ms=5).ok is True
-    assert canary_statistics.check_latency_ratio(stable, canary, times=1.4, most_ms=5).ok is False
+    assert canary_statistics.check_latency_ratio(stable, canary, times=1.5, limit_ms=5).ok is True
+    assert canary_statistics.check_latency_ratio(stable, canary, times=1.4, limit_ms=5).ok is False

@@ -11,12 +11,11 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from slipway.core import config, files
+from slipway.core import files
 from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.loadtest import load, slo
 from slipway.loadtest.generator_health import Limits
@@ -24,6 +23,9 @@ from slipway.loadtest.load import Measured, Sample
 from slipway.loadtest.slo import Endpoint, Schedule, Slo
 from support.load_samples import LIMITS, PREDICT, QUIET, SCHEDULE, SLO, samples
 from support.paths import ROOT
+
+ATTEMPTS = 4
+"""Measurements of a test that needs a generator with time to measure, at most."""
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ from support.paths import ROOT
     ],
 )
 def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> None:
-    verdict = load.judge(Measured(given, QUIET), SLO, SCHEDULE, of="abc")
+    verdict = load.judge(Measured(given, QUIET), SLO, SCHEDULE, bento_sha256="abc")
     assert (verdict.word, verdict.inputs) == (word, {"bento_sha256": "abc"})
     if because:
         with pytest.raises((CheckFailed, Inconclusive)) as caught:
@@ -60,67 +62,38 @@ def test_each_endpoint_is_judged_alone() -> None:
     assert wrong == ["POST /ask p50_ms", "POST /ask p95_ms", "POST /ask p99_ms"]
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (("rate: 300", "rate: -1"), "schedules.machine.rate is -1: Input should be greater than 0"),
-        (("users: 16", "users: 16, more: 1"), "schedules.machine.more is 1: Extra inputs are not permitted"),
-        (
-            ("cpu_at_most: 0.8", "cpu_at_most: 2"),
-            "generator.cpu_at_most is 2: Input should be less than or equal to 1",
-        ),
-        (("endpoints:", "more: 1\nendpoints:"), "more is 1: Extra inputs are not permitted"),
-        (("  cluster: {", "  moon: {"), "schedules.moon"),
-        (("cluster: {rate: 120, seconds: 30, users: 16}", ""), "schedules has no cluster, limit: machine and cluster"),
-        (("POST /predict", "predict"), "String should match pattern"),
-        (("rate: 300", "rate: ["), "is not YAML"),
-    ],
-)
-def test_a_wrong_objective_is_a_wrong_setting(tmp_path: Path, change: tuple[str, str], says: str) -> None:
-    (tmp_path / "slo.yaml").write_text((ROOT / slo.PATH).read_text("utf-8").replace(*change), "utf-8")
-    with pytest.raises(ConfigError) as caught:
-        slo.read(tmp_path / "slo.yaml")
-    assert says in str(caught.value)
-
-
-def test_the_projects_objective_is_valid() -> None:
-    objective = slo.read(ROOT / slo.PATH)
-    assert PREDICT in objective.endpoints
-    assert objective.golden_difference_at_most == config.load(ROOT / "params.yaml").package.tolerance
-    for schedule in objective.schedules.values():
-        least = sum(endpoint.min_requests for endpoint in objective.endpoints.values())
-        assert schedule.rate * schedule.seconds >= least
-    cluster = objective.schedules["cluster"]
-    assert (cluster.seconds, cluster.rate * cluster.seconds) >= (30, 3000)
-
-
 class Handler(BaseHTTPRequestHandler):
-    """Answers at once; from the moment `stall` on it holds every answer back for `stalls` seconds, once."""
+    """Answers at once, but for the requests named here by their numbers from 1 on."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    status = 200
-    stall = float("inf")
-    stalls = 5.0
-    broken: tuple[int, ...] = ()
-    """Which requests find their connection cut, as counted here."""
+    cut: tuple[int, ...] = ()
+    """Their connection is closed without an answer."""
+    failing: tuple[int, ...] = ()
+    """They are answered with status 500."""
+    stall_at, stall_seconds, stalled_until = 0, 1.5, 0.0
+    """From this one on all answers are held back for so many seconds, once."""
     bodies: list[bytes]
 
     def do_POST(self) -> None:
         """One prediction."""
+        own = type(self)
         self.bodies.append(self.rfile.read(int(self.headers["content-length"])))
-        if len(self.bodies) in self.broken:
+        number = len(self.bodies)
+        if number in self.cut:
             self.close_connection = True
             return
-        if type(self).stall < time.monotonic() < type(self).stall + self.stalls:
-            time.sleep(type(self).stall + self.stalls - time.monotonic())
-        self.send_response(self.status)
+        if number == self.stall_at:
+            own.stalled_until = time.monotonic() + self.stall_seconds
+        if (wait := own.stalled_until - time.monotonic()) > 0:
+            time.sleep(wait)
+        self.send_response(500 if number in self.failing else 200)
         self.send_header("content-length", "18")
         self.end_headers()
         self.wfile.write(b'{"prediction":0.5}')
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -133,7 +106,7 @@ def handler() -> type[Handler]:
 def host(handler: type[Handler]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as local:
         local.daemon_threads = True
-        thread = threading.Thread(target=local.serve_forever)
+        thread = threading.Thread(target=local.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{local.server_port}"
         local.shutdown()
@@ -142,53 +115,71 @@ def host(handler: type[Handler]) -> Iterator[str]:
 
 @pytest.fixture
 def folder(project: Path, tmp_path: Path) -> Path:
-    """A project with a short and easy objective."""
+    """A project with a short objective that a busy machine keeps too: a test narrows the limit that it is about."""
     (tmp_path / "models").mkdir()
     for name in ("contract.json", "golden.json"):
         (tmp_path / "models" / name).symlink_to(project / "models" / name)
     (tmp_path / "loadtests").mkdir()
     (tmp_path / load.LOCUSTFILE).symlink_to(ROOT / load.LOCUSTFILE)
-    schedule = {"rate": 60, "seconds": 2, "users": 4}
+    schedule = {"rate": 400, "seconds": 0.3, "users": 4}
     objective = {"schedules": {"machine": schedule, "cluster": schedule | {"rate": 1}},
-                 "achieved_ratio_at_least": 0.5, "golden_difference_at_most": 0,
-                 "generator": {"lag_ms_at_most": 400, "cpu_at_most": 0.95},
-                 "endpoints": {PREDICT: {"share": 1, "min_requests": 100, "errors_at_most": 0.01,
-                                         "p95_ms_at_most": 400, "p99_ms_at_most": 5000}}}  # fmt: skip
+                 "achieved_ratio_at_least": 0.01, "golden_difference_at_most": 0,
+                 "generator": {"lag_ms_at_most": 10_000, "cpu_at_most": 1},
+                 "endpoints": {PREDICT: {"share": 1, "min_requests": 60, "errors_at_most": 0.01,
+                                         "p95_ms_at_most": 10_000, "p99_ms_at_most": 10_000}}}  # fmt: skip
     files.write_json(tmp_path / slo.PATH, objective)
     return tmp_path
 
 
+def objective(
+    folder: Path, schedule: dict[str, float], *, lag_ms: float = 10_000, cpu: float = 1, p95_ms: float = 10_000
+) -> Slo:
+    """The folder's objective with another schedule and other limits."""
+    limits = Endpoint(share=1, min_requests=60, errors_at_most=0.01, p95_ms_at_most=p95_ms, p99_ms_at_most=10_000)
+    changes = {
+        "schedules": {"machine": Schedule.model_validate(schedule), "cluster": SCHEDULE},
+        "generator": Limits(lag_ms_at_most=lag_ms, cpu_at_most=cpu),
+        "endpoints": {PREDICT: limits},
+    }
+    return slo.read(folder / slo.PATH).model_copy(update=changes)
+
+
 def test_load_measures_and_judges(host: str, handler: type[Handler], folder: Path) -> None:
-    assert "120 requests at 60/s" in load.run(host, of="abc", root=folder)
+    calm = {"rate": 60, "seconds": 1, "users": 4}
+    files.write_json(folder / slo.PATH, objective(folder, calm).model_dump(exclude_none=True))
+    assert "60 requests at 60/s" in load.run(host, of="abc", root=folder)
     record = files.read_json(folder / load.VERDICT)
-    assert (record["verdict"], record["rows"], record["inputs"]) == ("pass", 120, {"bento_sha256": "abc"})
-    own = {check["name"]: check["value"] for check in record["checks"] if check["name"].startswith("generator")}
-    assert own.keys() == {"generator lag p99_ms", "generator CPU"}
-    assert all(value > 0 for value in own.values())
+    assert (record["verdict"], record["rows"], record["inputs"]) == ("pass", 60, {"bento_sha256": "abc"})
+    generator = {check["name"]: check["value"] for check in record["checks"] if check["name"].startswith("generator")}
+    assert generator.keys() == {"generator lag p99_ms", "generator CPU"}
+    assert all(value > 0 for value in generator.values())
     rows = [json.loads(body) for body in handler.bodies]
     properties = files.read_json(folder / load.CONTRACT)["inputs"]["properties"]
     assert all(set(row) == set(properties) for row in rows)
-    assert len({json.dumps(row) for row in rows}) > 50
+    assert len({json.dumps(row) for row in rows}) > 30
 
 
 def test_a_stall_counts_from_the_intended_moment(host: str, handler: type[Handler], folder: Path) -> None:
-    def stall_when_asked() -> None:
-        while not handler.bodies:
-            time.sleep(0.01)
-        handler.stall = time.monotonic() + 0.5
-
-    watch = threading.Thread(target=stall_when_asked)
-    watch.start()
-    with pytest.raises(CheckFailed, match=r"POST /predict p95_ms is \d+"):
-        load.run(host, root=folder)
-    watch.join()
-    found = {check["name"]: check for check in files.read_json(folder / load.VERDICT)["checks"]}
+    handler.stall_at = 12
+    strict = objective(folder, {"rate": 120, "seconds": 1, "users": 4}, lag_ms=1000, cpu=0.9, p95_ms=1000)
+    schedule = strict.schedules["machine"]
+    # Where this machine held the generator up as long as the stall is, nothing can be told: measured again.
+    for _ in range(ATTEMPTS):
+        handler.bodies.clear()
+        measured = load.measure(strict, schedule, host, root=folder)
+        verdict = load.judge(measured, strict.model_copy(update={"achieved_ratio_at_least": 0.8}), schedule)
+        checks = {check.name: check for check in verdict.checks}
+        if checks["generator lag p99_ms"].ok and checks["generator CPU"].ok:
+            break
     # Four senders wait for one answer each: measured from the sending, 4 of 120 requests would be slow.
-    assert found["POST /predict p95_ms"]["value"] > 4000
-    assert found["achieved rate"]["ok"] is None
+    assert sum(sample.latency_ms > 500 for sample in measured.samples) > 60
+    p95 = checks["POST /predict p95_ms"]
+    assert p95.ok is False
+    assert float(p95.value or 0) > 1000
+    assert checks["achieved rate"].ok is None
     # They waited for the service: that is no slowness of the generator.
-    assert found["generator lag p99_ms"]["ok"]
-    assert found["generator CPU"]["ok"]
+    assert checks["generator lag p99_ms"].ok
+    assert checks["generator CPU"].ok
 
 
 @pytest.fixture
@@ -212,75 +203,66 @@ def quick() -> Iterator[str]:
         process.kill()
 
 
-def objective(folder: Path, **machine: Any) -> Slo:
-    """The folder's objective with other limits for whoever asks, and another schedule."""
-    found = slo.read(folder / slo.PATH)
-    schedules = found.schedules | {"machine": Schedule(**found.schedules["machine"].model_dump() | machine)}
-    return found.model_copy(update={"schedules": schedules})
-
-
 def test_a_rate_above_what_the_generator_can_do_is_unsure(quick: str, folder: Path) -> None:
-    of = objective(folder, rate=20_000, seconds=0.5, users=16)
-    found = load.measure(of, of.schedules["machine"], quick, root=folder)
-    limits = Limits(lag_ms_at_most=400, cpu_at_most=0.6)
-    verdict = load.judge(found, of.model_copy(update={"generator": limits}), of.schedules["machine"])
-    assert len(found.samples) == 10_000
+    above = objective(folder, {"rate": 50_000, "seconds": 0.04, "users": 16}, cpu=0.4, p95_ms=10)
+    schedule = above.schedules["machine"]
+    measured = load.measure(above, schedule, quick, root=folder)
+    assert len(measured.samples) == 2000
+    verdict = load.judge(measured, above, schedule)
     assert verdict.word == "unsure", verdict.checks
-    believed = load.judge(found._replace(generator=QUIET), of, of.schedules["machine"])
-    assert believed.word == "fail"  # by its own slowness
+    trusted = load.judge(measured._replace(generator=QUIET), above, schedule)
+    assert trusted.word == "fail"  # by its own slowness
 
 
-def hold(until: threading.Event) -> None:
-    """Let Locust run for 50 ms, and hold it for 50 ms, as a container's quota does, again and again."""
-    while not until.wait(0.05):
-        for process in psutil.Process().children():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if "locust" in process.cmdline():
-                    process.suspend()
-                    time.sleep(0.05)
-                    process.resume()
+def hold(handler: type[Handler], until: threading.Event) -> None:
+    """From the first request on, hold Locust for 50 ms and let it run for 50 ms, as a container's quota does."""
+    while not handler.bodies and not until.wait(0.002):
+        pass
+    (process,) = [each for each in psutil.Process().children() if "locust" in each.cmdline()] or [None]
+    while process and not until.is_set():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+            time.sleep(0.05)
+            process.resume()
+        until.wait(0.05)
 
 
-def test_a_generator_that_is_held_up_is_unsure(host: str, folder: Path) -> None:
-    of, over = objective(folder, rate=60, seconds=2), threading.Event()
-    slow = Endpoint(share=1, min_requests=100, errors_at_most=0.01, p95_ms_at_most=25, p99_ms_at_most=1000)
-    of = of.model_copy(update={"generator": SLO.generator, "endpoints": {PREDICT: slow}})
-    thread = threading.Thread(target=hold, args=(over,))
+def test_a_generator_that_is_held_up_is_unsure(host: str, handler: type[Handler], folder: Path) -> None:
+    strict, over = objective(folder, {"rate": 80, "seconds": 1, "users": 4}, lag_ms=25, p95_ms=25), threading.Event()
+    schedule = strict.schedules["machine"]
+    thread = threading.Thread(target=hold, args=(handler, over))
     thread.start()
-    found = load.measure(of, of.schedules["machine"], host, root=folder)
+    measured = load.measure(strict, schedule, host, root=folder)
     over.set()
     thread.join()
-    verdict = load.judge(found, of, of.schedules["machine"])
+    verdict = load.judge(measured, strict, schedule)
     assert [check.name for check in verdict.checks if check.ok is False] == []
     assert {check.name for check in verdict.checks if check.ok is None} >= {
         "generator lag p99_ms",
         f"{PREDICT} p95_ms",
     }
-    believed = load.judge(found._replace(generator=QUIET), of, of.schedules["machine"])
-    assert believed.word == "fail"  # by its own slowness
+    trusted = load.judge(measured._replace(generator=QUIET), strict, schedule)
+    assert trusted.word == "fail"  # by its own slowness
 
 
-def test_errors_of_the_service_are_red(host: str, handler: type[Handler], folder: Path) -> None:
-    handler.status = 500
-    with pytest.raises(CheckFailed, match=r"POST /predict errors is 1, limit: ≤ 0.01 of the requests"):
-        load.run(host, root=folder)
-
-
-@pytest.mark.parametrize(("retries", "failed", "tries"), [(0, 3, [1]), (1, 0, [1, 2])])
-def test_only_who_asks_sees_retries(
-    host: str, handler: type[Handler], folder: Path, retries: int, failed: int, tries: list[int]
+@pytest.mark.parametrize(("retries", "errors", "tries"), [(0, 5, [1]), (1, 0, [1, 2])])
+def test_errors_are_counted_and_only_a_client_with_retries_sends_again(
+    host: str, handler: type[Handler], folder: Path, retries: int, errors: int, tries: list[int]
 ) -> None:
-    handler.broken = (20, 60, 100)
-    of = slo.read(folder / slo.PATH)
-    found = load.measure(of, of.schedules["machine"], host, root=folder, retries=retries).samples
-    assert sum(not sample.ok for sample in found) == failed
-    assert sorted({sample.tries for sample in found}) == tries
-    assert len(handler.bodies) == 120 + sum(sample.tries - 1 for sample in found)
+    handler.cut, handler.failing = (20, 60, 100), (40, 80)
+    goal = slo.read(folder / slo.PATH)
+    measured = load.measure(goal, goal.schedules["machine"], host, root=folder, retries=retries)
+    assert sum(not sample.ok for sample in measured.samples) == errors
+    assert sorted({sample.tries for sample in measured.samples}) == tries
+    assert len(handler.bodies) == 120 + sum(sample.tries - 1 for sample in measured.samples)
+    check = {check.name: check for check in load.judge(measured, goal, goal.schedules["machine"]).checks}
+    assert check[f"{PREDICT} errors"].ok is (errors == 0)
 
 
 def test_nobody_there_is_never_a_pass(folder: Path) -> None:
-    with pytest.raises(CheckFailed, match=r"POST /predict errors is 1"):
+    with pytest.raises(CheckFailed, match=r"POST /predict errors is 1, limit: ≤ 0.01 of the requests"):
         load.run("http://127.0.0.1:9", root=folder)
+    assert files.read_json(folder / load.VERDICT)["verdict"] == "fail"
 
 
 def test_a_generator_that_fails_is_unsure(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Images: what is built from what, its labels, where it goes, and what is said when it does not get there."""
+"""Images of the bento and of the gate: their content, labels and record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from slipway.cluster import kustomization
 from slipway.core import config, files, git
 from slipway.errors import ConfigError, DataError
-from slipway.packaging import image, image_builder, package
+from slipway.packaging import image, package
+from slipway.packaging import registry as registry_client
 from support import committed_project, fake_container_tool, fake_registry
 from support.paths import ROOT
 
@@ -23,8 +24,8 @@ STAGING = "k8s/overlays/staging/kustomization.yaml"
 def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_registry.Registry]:
     for name in ("BUILD_IMAGE", "REGISTRY_USER", "REGISTRY_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    with fake_registry.Registry() as found:
-        yield found
+    with fake_registry.Registry() as server:
+        yield server
 
 
 @pytest.fixture
@@ -37,19 +38,14 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def work(bento: Path, registry: fake_registry.Registry, tmp_path: Path) -> Path:
-    """A clean repository with a packaged bento, whose overlays name that registry."""
-    folder = tmp_path / "work"
+@pytest.fixture(scope="module")
+def template(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a packaged bento, without overlays; each test takes a copy."""
+    folder = tmp_path_factory.mktemp("image") / "a b é"
     for name in ("src/slipway", "requirements", "loadtests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Dockerfile", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
-    for name, of, path in (("serve", "bikes", STAGING), ("gate", "bikes-gate", image.COMPONENT.as_posix())):
-        pinned = (
-            f"images:\n  - name: {name}\n    newName: {registry.address}/{of}\n    digest: {kustomization.NOTHING}\n"
-        )
-        files.write_text(folder / path, pinned)
     for name in ("dvc.lock", "data/table.parquet"):
         files.write_text(folder / name, name)
     shutil.copytree(bento, folder / "bento")
@@ -65,14 +61,24 @@ def work(bento: Path, registry: fake_registry.Registry, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def work(template: Path, registry: fake_registry.Registry, tmp_path: Path) -> Path:
+    """A clean copy whose overlays name the registry."""
+    folder = shutil.copytree(template, tmp_path / "a b é")
+    for name, repository, path in (("serve", "bikes", STAGING), ("gate", "bikes-gate", image.COMPONENT.as_posix())):
+        entry = f"name: {name}\n    newName: {registry.address}/{repository}\n    digest: {kustomization.NOTHING}"
+        files.write_text(folder / path, f"images:\n  - {entry}\n")
+    return committed_project.save(folder)
+
+
 def test_image_of_a_bento_says_what_is_in_it(
     work: Path, tools: Path, registry: fake_registry.Registry, params: config.Params, bento: Path
 ) -> None:
     fake_container_tool.program(tools, "docker")
-    said = image.run(params, root=work)
+    message = image.run(params, root=work)
     record = files.read_json(work / image.RECORD)
     assert record["image"].startswith(f"{registry.address}/bikes@sha256:")
-    assert record["image"] in said
+    assert record["image"] in message
     assert record["bytes"] > 100
     identity = {
         "bento_sha256": package.sha256(bento),
@@ -80,108 +86,18 @@ def test_image_of_a_bento_says_what_is_in_it(
         "lock_sha256": files.sha256(work / "dvc.lock"),
     }
     assert {**record, **identity, "commit": git.commit(root=work), "bento": f"bikes:{bento.name}"} == record
-    from slipway.packaging import registry as edge
-
-    assert edge.labels(record["image"]) == {
+    assert registry_client.labels(record["image"]) == {
         "org.opencontainers.image.revision": record["commit"], "org.opencontainers.image.title": f"bikes:{bento.name}",
         **{f"slipway.{key}": value for key, value in identity.items()},
         "slipway.data_sha256": files.sha256(work / "data/table.parquet"), "slipway.base": f"python:3.11-slim@{fake_container_tool.BASE}",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["docker", "podman", "buildah"])
-def test_any_builder_builds_over_the_resolved_base(
-    work: Path, tools: Path, registry: fake_registry.Registry, params: config.Params, name: str
-) -> None:
-    fake_container_tool.program(tools, name)
-    image.run(params, root=work)
-    told = {call["words"][0]: call["words"] for call in fake_container_tool.calls(tools, name)}
-    assert list(told) == ["pull", "inspect", "build", "push"]
-    revision = f"REVISION={git.commit(root=work)}"
-    assert fake_container_tool.option(told["build"], "--build-arg") == [
-        f"BASE=python:3.11-slim@{fake_container_tool.BASE}",
-        revision,
-    ]
-    assert fake_container_tool.option(told["build"], "--target") == ["serve"]
-    assert ("--tls-verify=false" in told["push"]) == (name != "docker")
-    assert (("bikes", files.read_json(work / image.RECORD)["image"].partition("@")[2])) in registry.manifests
-
-
-def test_docker_without_a_daemon_is_passed_over(work: Path, tools: Path, params: config.Params) -> None:
-    fake_container_tool.program(tools, "docker", daemon=False)
-    fake_container_tool.program(tools, "buildah")
-    image.run(params, root=work)
-    assert fake_container_tool.calls(tools, "docker") == []
-    assert fake_container_tool.calls(tools, "buildah")
-
-
 @pytest.mark.usefixtures("tools")
-def test_without_a_builder_the_way_to_one_is_told(work: Path, params: config.Params) -> None:
-    with pytest.raises(ConfigError, match="nothing here builds images") as caught:
+def test_an_image_that_cannot_be_built_leaves_no_record(work: Path, params: config.Params) -> None:
+    with pytest.raises(ConfigError, match="nothing here builds images"):
         image.run(params, root=work)
-    assert "install docker, podman or buildah" in caught.value.hint
     assert not (work / image.RECORD).exists()
-
-
-def test_a_program_of_ones_own_comes_first(work: Path, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_container_tool.program(tools, "docker")
-    own, printed = tools / "own", "localhost:1/bikes@" + fake_container_tool.BASE
-    own.write_text(f'#!/bin/sh\necho "$@" > "$0.said"\necho built; echo {printed}\n')
-    own.chmod(0o755)
-    monkeypatch.setenv("BUILD_IMAGE", str(own))
-    found = image_builder.build_image("gate", work / "bento", "localhost:1/bikes:7", {"a": "b"}, root=work)
-    assert found == printed
-    assert fake_container_tool.calls(tools, "docker") == []
-    words = (tools / "own.said").read_text().split()
-    assert words[:2] == ["localhost:1/bikes:7", str(work / "bento")]
-    assert fake_container_tool.option(words, "--label") == ["a=b", "slipway.base=python:3.11-slim"]
-    monkeypatch.setenv("BUILD_IMAGE", str(tools / "none"))
-    with pytest.raises(ConfigError, match=r"none cannot be run: No such file"):
-        image_builder.build_image("gate", work / "bento", "localhost:1/bikes:7", {}, root=work)
-    own.write_text("#!/bin/sh\necho built\n")
-    monkeypatch.setenv("BUILD_IMAGE", str(own))
-    with pytest.raises(ConfigError, match=r"own printed 'built', limit: localhost:1/bikes@sha256"):
-        image_builder.build_image("gate", work / "bento", "localhost:1/bikes:7", {}, root=work)
-
-
-def test_a_push_that_names_no_digest_is_no_image(work: Path, tools: Path) -> None:
-    docker = tools / "docker"
-    docker.write_text('#!/bin/sh\ntest "$1" != version || echo 9.9\ntest "$1" != build || echo "$@" > "$0.said"\n')
-    docker.chmod(0o755)
-    with pytest.raises(ConfigError, match="docker push localhost:1/bikes:7 named no digest"):
-        image_builder.build_image("serve", work / "bento", "localhost:1/bikes:7", {}, root=work)
-    assert "BASE=python:3.11-slim " in (tools / "docker.said").read_text()  # the tag, where no digest is told
-
-
-def test_a_login_goes_by_standard_input(
-    work: Path, tools: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch, registry: fake_registry.Registry
-) -> None:
-    fake_container_tool.program(tools, "docker")
-    monkeypatch.setenv("REGISTRY_USER", "ada")
-    monkeypatch.setenv("REGISTRY_TOKEN", "s3cret")
-    image.run(params, root=work)
-    (login,) = [call for call in fake_container_tool.calls(tools, "docker") if call["words"][0] == "login"]
-    assert login["words"] == ["login", "--username", "ada", "--password-stdin", registry.address]
-    assert login["given"] == "s3cret"
-
-
-@pytest.mark.parametrize("name", ["docker", "podman"])
-def test_an_expired_login_is_told(
-    work: Path, tools: Path, registry: fake_registry.Registry, params: config.Params, name: str
-) -> None:
-    fake_container_tool.program(tools, name)
-    registry.login, registry.expired = ("ada", "s3cret"), True
-    with pytest.raises(ConfigError, match="refuses the login, or it has expired") as caught:
-        image.run(params, root=work)
-    assert f"{name} login {registry.address}" in caught.value.hint
-    assert not (work / image.RECORD).exists()
-
-
-def test_a_failed_build_shows_its_end(work: Path, tools: Path) -> None:
-    fake_container_tool.program(tools, "docker")
-    (work / "bento/src/broken").touch()
-    with pytest.raises(ConfigError, match=r"(?s)docker failed with exit code 1.*DO NOT MATCH THE HASHES"):
-        image_builder.build_image("serve", work / "bento", "localhost:1/bikes:7", {}, root=work)
 
 
 def test_only_what_was_packaged_and_committed_is_built(work: Path, tools: Path, params: config.Params) -> None:
@@ -203,10 +119,10 @@ def test_gate_is_built_from_its_few_files_and_pinned(
     assert "commit that" in image.run(params, gate=True, root=work)
     pinned = kustomization.read((work / image.COMPONENT).read_text("utf-8"), "gate")
     assert ("bikes-gate", pinned.digest) in registry.manifests
-    (told,) = [call for call in fake_container_tool.calls(tools, "docker") if call["words"][0] == "build"]
-    assert fake_container_tool.option(told["words"], "--target") == ["gate"]
+    (build,) = [call for call in fake_container_tool.calls(tools, "docker") if call["words"][0] == "build"]
+    assert fake_container_tool.option(build["words"], "--target") == ["gate"]
     expected = [path if path.parts[0] == "src" else "src" / path for path in image.contents(work)]
-    assert told["context"] == sorted(path.as_posix() for path in expected)
+    assert build["context"] == sorted(path.as_posix() for path in expected)
     assert git.uncommitted_files(work) == [image.COMPONENT.as_posix()]
 
 
@@ -254,17 +170,10 @@ def test_gate_of_a_squashed_commit_is_as_old_as_its_pin(work: Path, params: conf
 def test_what_a_module_imports_comes_with_it(work: Path) -> None:
     with (work / "src/slipway/core/verdict.py").open("a") as file:
         file.write(
-            "\n\ndef late() -> None:\n    from slipway.core import console\n    from slipway.core.git import output\n"
+            "\n\ndef late() -> None:\n    from slipway.core import console\n    from slipway.core.git import run\n"
         )
     names = {path.stem for path in image.contents(work)} - {path.stem for path in image.contents(ROOT)}
-    assert names == {"console", "git", "config"}  # and what those import
-
-
-def test_the_base_is_named_in_a_from(work: Path) -> None:
-    assert image_builder.base_image(ROOT) == "python:3.11-slim"
-    (work / "Dockerfile").write_text("FROM scratch\n")
-    with pytest.raises(ConfigError, match="Dockerfile has no line `FROM … AS slim`"):
-        image_builder.base_image(work)
+    assert {"console", "git", "config"} <= names  # `config` is imported by `console`
 
 
 @pytest.mark.parametrize("target", ["serve", "gate"])

@@ -9,6 +9,7 @@ import pytest
 from slipway.core import environment
 from slipway.errors import ConfigError, DataError
 from slipway.packaging import registry_login
+from support.executables import write_script
 
 
 def auth(user: str = "ada") -> dict[str, str]:
@@ -102,8 +103,7 @@ def helper(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """A credential helper called `safe` on PATH."""
     program = folder / "bin/docker-credential-safe"
     program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
+    write_script(program, script)
     monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
 
 

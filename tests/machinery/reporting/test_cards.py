@@ -12,11 +12,12 @@ import pytest
 from markdown_it import MarkdownIt
 
 from slipway import problem
-from slipway.core import config, files, git
+from slipway.core import config, git
 from slipway.reporting import cards, html, report_data
 from slipway.reporting.cards import Subject
+from slipway.reporting.report_model import CalibrationGroup, Facts
 from support.committed_project import begin
-from support.sample_reports import judged
+from support.sample_reports import judged, replaced
 
 HOSTILE = [
     "</details><script>alert(1)</script>", "[x](http://evil)", "![x](http://evil)", "a|b|c", "`code`", "**bold**",
@@ -34,18 +35,19 @@ def measured(project: Path, tmp_path_factory: pytest.TempPathFactory, run: Calla
 
 @pytest.fixture
 def of(measured: Path, params: config.Params) -> Subject:
-    found = files.read_json(measured / cards.RELIABILITY)
-    return Subject(facts=report_data.read(measured), spec=problem.load("bikes"), params=params, calibration=found)
+    groups = report_data.load(list[CalibrationGroup], measured / cards.RELIABILITY)
+    return Subject(facts=report_data.read(measured), spec=problem.load("bikes"), params=params, calibration=groups)
 
 
-def judged_of(given: report_data.Facts) -> report_data.Facts:
-    """The facts with a judgement of this very model."""
-    judge = judged() | {"inputs": {"challenger": f"sha256:{given.hashes['model']}"}}
+def judged_of(start: Facts, **changes: object) -> Facts:
+    """The facts with a judgement of this very model; `changes` are other values of its second check."""
+    judge = judged() | {"inputs": {"challenger": f"sha256:{start.hashes['model']}"}}
+    judge["checks"][1] |= changes
     judge["notes"]["metrics"] = {"champion": {"mae": 9.87}}
     judge["notes"]["slices"] = [
         {"slice": "station", "value": "park", "rows": 168, "difference": 2.5, "low": 1, "high": 4}
     ]
-    return replace(given, gates={**given.gates, "judge": judge})
+    return replaced(start, gates=start.record()["gates"] | {"judge": judge})
 
 
 def rendered(text: str) -> str:
@@ -70,7 +72,8 @@ def test_every_input_is_named_with_type_and_range(of: Subject):
     assert "| `station` | text | 3 known |  | where bikes are hired |" in text
     assert "| `weekday` | number | 1 to 7 | day | day of the week, Monday is 1 |" in text
     assert "| `temp` | number or nothing | -30 to 50 | °C | last temperature measured before asking |" in text
-    names = of.facts.contract["categories"] + of.facts.contract["numbers"]
+    contract = of.facts.record()["contract"]
+    names = contract["categories"] + contract["numbers"]
     assert [name for name in names if f"| `{name}` |" not in text] == []
 
 
@@ -116,7 +119,7 @@ def test_data_card_says_what_is_known(of: Subject):
 @pytest.mark.parametrize("empty", [False, True])
 def test_no_placeholder_is_left(of: Subject, write: Callable[[Subject], str], empty: bool):
     if empty:  # a pipeline that stopped, of a problem that says nothing of itself
-        of = replace(of, facts=report_data.Facts(), spec=replace(of.spec, labels={}), calibration=())
+        of = replace(of, facts=Facts(), spec=replace(of.spec, labels={}), calibration=())
     text = write(of)
     assert not re.search(r"[{}]|\bNone\b|undefined|\bnan\b|\.\.|  $", text, re.M)
     assert not re.search(r"\n\n\n|[^\n]\n## ", text)
@@ -126,7 +129,7 @@ def test_no_placeholder_is_left(of: Subject, write: Callable[[Subject], str], em
 
 def test_changed_metric_shows_up(of: Subject):
     text = cards.model(of)
-    changed = replace(of, facts=replace(of.facts, metrics=of.facts.metrics | {"mae": 12.3456}))
+    changed = replace(of, facts=replaced(of.facts, metrics=of.facts.record()["metrics"] | {"mae": 12.3456}))
     assert "| mean absolute error | **12.35** |" in cards.model(changed)
     assert "12.35" not in text
 
@@ -141,15 +144,15 @@ def test_champion_and_slices_that_got_worse_are_on_the_card(of: Subject):
 
 def test_judgement_of_another_model_is_left_out(of: Subject):
     given = judged_of(of.facts)
-    text = cards.model(replace(of, facts=replace(given, hashes={**given.hashes, "model": "0" * 64})))
+    text = cards.model(replace(of, facts=replaced(given, hashes={**given.hashes, "model": "0" * 64})))
     assert "this model was not judged yet" in text
     assert "9.87" not in text
 
 
 def test_broken_check_is_what_a_gate_is_quoted_with(of: Subject):
-    given = judged_of(of.facts)
-    given.gates["judge"]["verdict"], given.gates["judge"]["checks"][0]["ok"] = "fail", False
-    assert "❌ judge: fail, paired rows 1,000, limit ≥ 500" in cards.model(replace(of, facts=given))
+    records = judged_of(of.facts).record()
+    records["gates"]["judge"]["verdict"], records["gates"]["judge"]["checks"][0]["ok"] = "fail", False
+    assert "❌ judge: fail, paired rows 1,000, limit ≥ 500" in cards.model(replace(of, facts=Facts(**records)))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -164,14 +167,13 @@ def shapes(of: Subject, text: str) -> list[list[str]]:
     fault = {"source": text, "column": text, "what": text, "rows": 1, "worst": text, "action": text}
     column = {"name": text, "kind": text, "unit": text, "description": text, "missing": 0.5}
     row = {"slice": text, "value": text, "rows": 9, "target": 0.1, "loss": 0.4}
-    given = replace(
-        judged_of(of.facts),
+    given = replaced(
+        judged_of(of.facts, name=text),
         contract={"inputs": inputs},
         quality={"rows": 3, "first": text, "last": text, "faults": [fault], "columns": [column]},
         slices=[row],
-        metrics={**of.facts.metrics, text: 0.5, "train": {"rows": text, "first": text, "last": text}},
+        metrics={**of.facts.record()["metrics"], text: 0.5, "train": {"rows": text, "first": text, "last": text}},
     )
-    given.gates["judge"]["checks"][1]["name"] = text
     wrong = replace(of, facts=given, spec=replace(of.spec, labels=labels), merged=f"merged by {text}")
     pages = [rendered(cards.model(wrong)), rendered(cards.data(wrong)), html.html(given, {}, cards.model(wrong))]
     return [

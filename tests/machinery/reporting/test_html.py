@@ -8,7 +8,7 @@ import pytest
 
 from slipway.pipeline import plots
 from slipway.reporting import html
-from slipway.reporting.report_data import Facts
+from slipway.reporting.report_model import Facts
 from support.sample_reports import DATA, DELIVERY, QUALITY, REGRESSION, RELIABILITY, facts, judged, paced
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}

@@ -8,10 +8,11 @@ import pytest
 from slipway.core import files, git
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import DataError
-from slipway.reporting.report_data import Facts, commands, drop_stale, history, proposed, read
+from slipway.reporting.report_data import commands, drop_stale, history, proposed, read
+from slipway.reporting.report_model import Facts
 from slipway.reporting.summary import headline
 from support.committed_project import begin, save
-from support.sample_reports import DELIVERY, facts, judged, ruled
+from support.sample_reports import DELIVERY, facts, gate, judged, ruled
 
 
 def test_a_base_that_is_no_hash_enters_no_command():
@@ -24,7 +25,7 @@ def test_only_the_metrics_must_be_there(tmp_path: Path):
         read(tmp_path)
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/metrics.json").write_text(json.dumps({"rows": 3}))
-    assert read(tmp_path) == Facts(metrics={"rows": 3}, slices=[])
+    assert read(tmp_path) == Facts(metrics={"rows": 3}, delivery={})
 
 
 @pytest.mark.parametrize(
@@ -33,15 +34,15 @@ def test_only_the_metrics_must_be_there(tmp_path: Path):
 )
 def test_package_and_load_of_another_model_are_left_out(model, of, kept):
     gates = {
-        "judge": {},
-        "package": {"inputs": {"model": model}, "notes": {"bento_sha256": "b"}},
-        "load": {"inputs": {"bento_sha256": of}},
+        "judge": gate({}),
+        "package": gate({"inputs": {"model": model}, "notes": {"bento_sha256": "b"}}),
+        "load": gate({"inputs": {"bento_sha256": of}}),
     }
     assert list(drop_stale(gates, {"model": "m"}, None)) == kept
 
 
 def test_what_was_said_of_another_lock_or_commit_is_left_out():
-    gates = {"repro": {"inputs": {"lock": "l"}}, "prove": {"inputs": {"commit": "c"}}}
+    gates = {"repro": gate({"inputs": {"lock": "l"}}), "prove": gate({"inputs": {"commit": "c"}})}
     assert list(drop_stale(gates, {"lock": "l"}, "c")) == ["repro", "prove"]
     assert list(drop_stale(gates, {"lock": "l"}, "other")) == ["repro"]
     assert list(drop_stale(gates, {"lock": "other"}, "c")) == ["prove"]
@@ -49,9 +50,9 @@ def test_what_was_said_of_another_lock_or_commit_is_left_out():
 
 @pytest.mark.parametrize("word", ["manifests", "latency", "policy"])
 def test_what_was_said_of_the_cluster_at_another_commit_is_left_out(word: str):
-    gates = {word: {"inputs": {"commit": "c"}}}
+    gates = {word: gate({"inputs": {"commit": "c"}})}
     assert list(drop_stale(gates, {}, "c")) == [word]
-    assert list(drop_stale(gates, {}, "other")) == list(drop_stale({word: {}}, {}, "c")) == []
+    assert list(drop_stale(gates, {}, "other")) == list(drop_stale({word: gate({})}, {}, "c")) == []
 
 
 def test_what_a_change_does_to_the_cluster_is_a_fact_with_and_without_a_verdict(tmp_path: Path):
@@ -63,14 +64,9 @@ def test_what_a_change_does_to_the_cluster_is_a_fact_with_and_without_a_verdict(
     for record, gates in ((of, []), (ruled() | of, ["manifests"]), (ruled() | {"inputs": {"commit": "other"}}, None)):
         files.write_json(tmp_path / "reports/manifests.json", record)
         found = read(tmp_path)
-        assert (list(found.gates), found.delivery) == (gates or [], {} if gates is None else DELIVERY)
-        assert "notes" not in found.gates.get("manifests", {}), "they would be in facts.json twice"
-
-
-def test_limits_that_a_change_moves_are_those_of_judge_and_latency():
-    both = {"judge": judged(limits_changed=["a: 1 → 2"]), "latency": {"notes": {"limits_changed": ["b: 1 → 2"]}}}
-    assert facts(gates=both).limits_changed == ["a: 1 → 2", "b: 1 → 2"]
-    assert facts(gates={}).limits_changed == []
+        record = found.record()
+        assert (list(found.gates), record["delivery"]) == (gates or [], {} if gates is None else DELIVERY)
+        assert "notes" not in record["gates"].get("manifests", {}), "they would be in facts.json twice"
 
 
 def test_metrics_of_a_pipeline_that_stopped_are_not_shown(tmp_path: Path):
@@ -78,7 +74,7 @@ def test_metrics_of_a_pipeline_that_stopped_are_not_shown(tmp_path: Path):
     (tmp_path / "reports/metrics.json").write_text(json.dumps({"auc": 0.9}))
     stopped = Check(name="dvc repro", value="ingest: 3 rows", limit="every stage ends well", ok=False)
     Verdict(chapter="repro", checks=[stopped], inputs={"lock": None}).write(tmp_path / "reports/repro.json")
-    assert read(tmp_path).metrics == {}
+    assert not read(tmp_path).metrics
     assert headline(read(tmp_path)).word == "fail"
 
 
@@ -95,5 +91,27 @@ def test_proposed_commit_is_what_was_merged_to_try_it(tmp_path: Path):
     assert proposed({}, history(tmp_path)) == head
     git.run("checkout", "-q", "--detach", "main", root=tmp_path)
     git.run("merge", "-q", "--no-ff", "change", root=tmp_path)
-    assert proposed({"judge": {"notes": {"base": base}}}, history(tmp_path)) == head
-    assert proposed({"judge": {"notes": {"base": head}}}, history(tmp_path)) == git.commit(root=tmp_path)
+    assert proposed({"judge": gate({"notes": {"base": base}})}, history(tmp_path)) == head
+    assert proposed({"judge": gate({"notes": {"base": head}})}, history(tmp_path)) == git.commit(root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "fault"),
+    [
+        ("judge.json", "[1]", r"judge\.json cannot be read: the file is \[1\]"),
+        ("judge.json", '{"checks": [3]}', r"judge\.json cannot be read: checks\.0 is 3: "),
+        ("judge.json", '{"notes": {"slices": [{"slice": "a", "value": "b", "low": "x"}]}}', "low: 'x' is not a number"),
+        (
+            "manifests.json",
+            '{"notes": {"changes": [{}]}}',
+            r"manifests\.json cannot be read: key changes\.0\.env is missing",
+        ),
+        ("quality.json", '{"faults": [{}]}', r"quality\.json cannot be read: key faults\.0\.source is missing"),
+        ("plots/slices.json", '[{"slice": "a"}]', r"slices\.json cannot be read: key 0\.value is missing"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, name: str, record: str, fault: str):
+    files.write_json(tmp_path / "reports/metrics.json", {})
+    files.write_text(tmp_path / "reports" / name, record)
+    with pytest.raises(DataError, match=fault):
+        read(tmp_path)

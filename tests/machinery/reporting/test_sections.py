@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from slipway.reporting import report_markdown, sections
-from slipway.reporting.report_data import Facts
-from slipway.reporting.sections import lines, merged, sync, table
+from slipway.reporting.report_model import Change, Delivery, Facts
+from slipway.reporting.sections import change_rows, lines, merged, sync
 from support.sample_reports import DELIVERY, facts, judged, paced, ruled
 
 POD, HOOK = DELIVERY["changes"]
@@ -27,7 +27,7 @@ def test_what_is_synced_and_what_restarts_is_said_by_environment():
 
 
 def test_hooks_alone_are_not_synced_and_do_not_run():
-    [one, other] = sync(DELIVERY | {"changes": [HOOK]})
+    [one, other] = sync(Delivery(**DELIVERY | {"changes": [HOOK]}))
     assert (one.env, one.synced, one.runs, one.pods) == ("staging", False, [], [])
     assert not other.synced
     assert "nothing is synced, nothing runs" in said(changes=[HOOK])[0]
@@ -48,7 +48,9 @@ def test_pods_start_stop_or_restart(what: str, verb: str):
 
 
 def test_a_hook_whose_template_changed_is_no_pod_that_restarts():
-    assert sync(DELIVERY | {"changes": [POD, HOOK | {"pods": True}]})[0].pods == ["pods restart: Deployment serve"]
+    assert sync(Delivery(**DELIVERY | {"changes": [POD, HOOK | {"pods": True}]}))[0].pods == [
+        "pods restart: Deployment serve"
+    ]
 
 
 def test_what_no_application_follows_is_for_a_person():
@@ -87,12 +89,12 @@ def test_a_change_of_nothing_below_k8s_is_two_short_sentences():
 
 
 def test_what_the_merge_leads_to_depends_on_what_ships():
-    assert merged({"ships": []}) == "nothing that ships changed: the merge releases nothing"
-    assert "(a, b, c and 2 more changed)" in merged({"ships": list("abcde")})
-    assert merged({"ships": ["a"], "local": True}).endswith(
+    assert merged(Delivery(ships=[])) == "nothing that ships changed: the merge releases nothing"
+    assert "(a, b, c and 2 more changed)" in merged(Delivery(ships=list("abcde")))
+    assert merged(Delivery(ships=["a"], local=True)).endswith(
         "by promotion; on GitHub not before newName in k8s/overlays/staging names a registry"
     )
-    assert "GitHub" not in merged({"ships": ["a"], "local": False})
+    assert "GitHub" not in merged(Delivery(ships=["a"], local=False))
 
 
 def test_the_rules_are_told_with_who_read_them():
@@ -111,7 +113,7 @@ def test_a_rule_that_was_broken_before_is_told_even_where_nothing_changes():
 
 
 def test_a_table_has_a_row_for_each_field():
-    assert table([POD, HOOK], 6) == [
+    assert change_rows([Change(**POD), Change(**HOOK)], 6) == [
         ["staging: Deployment serve", "spec.template.spec.containers[serve].image", "a@sha256:1… → a@sha256:2…"],
         ["staging: Job load-gate (hook)", "metadata.labels.a", "– → b"],
     ]
@@ -119,10 +121,12 @@ def test_a_table_has_a_row_for_each_field():
 
 def test_a_long_object_is_cut_and_an_added_one_is_a_row():
     many = POD | {"fields": [[f"f{i}", "a", None] for i in range(9)]}
-    assert table([many], 2) == [
+    assert change_rows([Change(**many)], 2) == [
         ["staging: Deployment serve", "f0", "a → –"], ["", "f1", "a → –"], ["", "and 7 more", ""],
     ]  # fmt: skip
-    assert table([POD | {"what": "added", "fields": []}], 2) == [["staging: Deployment serve", "", "added"]]
+    assert change_rows([Change(**POD | {"what": "added", "fields": []})], 2) == [
+        ["staging: Deployment serve", "", "added"]
+    ]
 
 
 def told(**how: Any) -> Facts:
@@ -170,10 +174,9 @@ def test_it_stands_in_the_comment_above_the_cluster():
 
 @pytest.mark.parametrize("hostile", ["<img src=x>", "a|b", "@all", "[x](http://x)"])
 def test_names_of_strangers_cannot_break_out(hostile: str):
-    given = told()
-    row = [hostile, *given.latency["table"][0][1:]]
-    given.gates["latency"]["notes"]["table"][0][:] = row
-    assert hostile not in sections.latency_section(given)
+    record = paced()
+    record["notes"]["table"][0][0] = hostile
+    assert hostile not in sections.latency_section(facts(gates={"latency": record}))
 
 
 def test_what_is_no_number_is_no_ratio():

@@ -16,7 +16,7 @@ from slipway.serving.validation import Row, refusal
 class Echo:
     """An engine that answers with what it was sent, and remembers what was counted."""
 
-    asks = False
+    has_ask = False
     max_body_bytes = 200_000
     openapi = b"{}"
 
@@ -28,7 +28,7 @@ class Echo:
             raise refusal(422, "wrong")
         return [(body.decode(),)], not body.startswith(b"[")
 
-    def answers(self, rows: list[Row]) -> list[float]:
+    def predict_rows(self, rows: list[Row]) -> list[float]:
         if ("bug",) in rows:
             raise ZeroDivisionError
         return [float(len(row[0])) for row in rows]
@@ -75,7 +75,7 @@ def call(
         given = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         scope = {"type": "http", "method": method, "path": path, "headers": given}
         app = asgi.Front(behind, engine=lambda: engine)
-        app._patience = BodyDeadline(0.1)
+        app._deadline = BodyDeadline(0.1)
         await app(scope, receive, send)
         return sent
 
@@ -146,7 +146,7 @@ def test_json_content_types_are_taken(engine: Echo, kind: str) -> None:
 def test_other_paths_are_left_to_bentoml(engine: Echo) -> None:
     assert call(engine, path="/healthz", method="GET")[1] == b"behind"
     assert call(engine, path="/ask")[1] == b"behind"
-    engine.asks = True
+    engine.has_ask = True
     assert call(engine, b"{}", path="/ask")[1] == b"{}"
 
 
@@ -162,30 +162,3 @@ def test_probes_are_answered_without_bentoml(engine: Echo, path: str) -> None:
 def test_metrics_and_document_are_read(engine: Echo) -> None:
     assert call(engine, path="/metrics", method="GET")[1] == b"metrics"
     assert call(engine, path="/docs.json", method="HEAD")[0] == 200
-
-
-def test_one_timer_watches_all_bodies() -> None:
-    async def many() -> list[Any]:
-        patience = asgi.Patience(0.1)
-
-        async def slow() -> Any:
-            await asyncio.sleep(60)
-
-        async def fast() -> Any:
-            return {"type": "http.request", "body": b"x"}
-
-        return await asyncio.gather(*(patience.body(each, 10) for each in (slow, fast, slow)), return_exceptions=True)
-
-    first, second, third = asyncio.run(many())
-    assert (first.status, second, third.status) == (408, b"x", 408)
-
-
-def test_a_stopping_server_may_cancel() -> None:
-    async def stop() -> None:
-        task = asyncio.create_task(asgi.Patience(60).body(lambda: asyncio.sleep(60), 10))
-        await asyncio.sleep(0)
-        task.cancel()
-        await task
-
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(stop())

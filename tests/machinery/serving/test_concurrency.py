@@ -1,4 +1,4 @@
-"""Rows that arrive together are answered by one run; the rest of `waiting` is seen through the front."""
+"""Rows that arrive together are answered by one run; bodies that stop arriving are given up. Statuses are tested in test_asgi."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.serving.concurrency import MicroBatcher
+from slipway.serving.concurrency import BodyDeadline, MicroBatcher
 from slipway.serving.validation import Row
 
 
@@ -64,3 +64,30 @@ def test_who_left_meanwhile_does_not_hurt_the_others(value: float) -> None:
 
     found = asyncio.run(main())
     assert found == [0.25] if value else isinstance(found[0], ZeroDivisionError)
+
+
+def test_one_timer_watches_all_bodies() -> None:
+    async def many() -> list[Any]:
+        deadline = BodyDeadline(0.1)
+
+        async def slow() -> Any:
+            await asyncio.sleep(60)
+
+        async def fast() -> Any:
+            return {"type": "http.request", "body": b"x"}
+
+        return await asyncio.gather(*(deadline.body(each, 10) for each in (slow, fast, slow)), return_exceptions=True)
+
+    first, second, third = asyncio.run(many())
+    assert (first.status, second, third.status) == (408, b"x", 408)
+
+
+def test_a_stopping_server_may_cancel() -> None:
+    async def stop() -> None:
+        task = asyncio.create_task(BodyDeadline(60).body(lambda: asyncio.sleep(60), 10))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(stop())

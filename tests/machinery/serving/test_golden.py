@@ -62,4 +62,4 @@ def test_nobody_there_is_a_no() -> None:
     assert check.ok is False
     assert "http://127.0.0.1:9 does not answer" in str(check.value)
     with pytest.raises(SlipwayError, match="does not answer"):
-        golden.call("http://127.0.0.1:9", "/readyz")
+        golden.predictions("http://127.0.0.1:9", [])

@@ -66,6 +66,6 @@ def test_the_prediction_is_explained(contract: Any, task: str, meaning: str) -> 
 def test_schemathesis_finds_no_violation(served: int, tmp_path: Path) -> None:
     """No 5xx, no undocumented status, no answer outside its schema, no invalid request accepted."""
     command = [Path(sys.executable).with_name("schemathesis"), "run", f"http://127.0.0.1:{served}/docs.json"]
-    options = ["--max-examples", "15", "--seed", "1", "--no-color", "--generation-database", "none"]
-    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    options = ["--max-examples", "5", "--seed", "1", "--no-color", "--generation-database", "none"]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -1,4 +1,4 @@
-"""What is counted, beside prometheus_client's own histogram; the service's metrics are read in test_serve."""
+"""The predictions' histogram against prometheus_client's own; the service's metrics are read in test_service."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,6 +29,7 @@ def told(text: str) -> dict[tuple[str, str], float]:
     return {(each.name, str(float(each.labels.get("le", "nan")))): each.value for each in samples}
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(EDGES) | st.floats(-1e3, 1e3, width=32), min_size=1, max_size=40), max_size=4))
 def test_predictions_are_counted_as_prometheus_client_counts_them(batches: list[list[float]]) -> None:
     own, plain = meters(EDGES), CollectorRegistry()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.core import files
@@ -155,6 +155,7 @@ LEAVES = st.one_of(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from([*ROW, "more"]), LEAVES, max_size=3), max_size=4), st.booleans())
 def test_what_reads_fast_takes_and_refuses_just_what_the_thorough_one_does(
     reader: Reader, changes: list[dict[str, Any]], single: bool
@@ -163,17 +164,18 @@ def test_what_reads_fast_takes_and_refuses_just_what_the_thorough_one_does(
     body = json.dumps(rows[0] if single and rows else rows).encode()
     alone = single and bool(rows)
     assert outcome(lambda: reader.read(body)[0]) == outcome(
-        lambda: [reader.values(row) for row in reader._explained(body, single=alone)]
+        lambda: [reader.values(row) for row in reader._read_thoroughly(body, single=alone)]
     )
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode), st.integers(0, 200))
 def test_bytes_in_the_middle_of_a_body_are_read_alike(reader: Reader, noise: bytes, at: int) -> None:
     whole = with_()
     body = whole[: at % len(whole)] + noise + whole[at % len(whole) :]
     single = not body.lstrip(b" \t\r\n").startswith(b"[")
     assert outcome(lambda: reader.read(body)[0]) == outcome(
-        lambda: [reader.values(row) for row in reader._explained(body, single=single)]
+        lambda: [reader.values(row) for row in reader._read_thoroughly(body, single=single)]
     )
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from slipway.core import environment, git
+from slipway.pipeline import stages
 from support.paths import ROOT
 
 KEPT = ("requirements", ".dvc/config", ".dvcignore", ".gitignore", "loadtests")
@@ -35,8 +36,14 @@ def repository(folder: Path) -> Path:
         assert before in slo
         slo = slo.replace(before, after)
     (folder / "loadtests/slo.yaml").write_text(slo, "utf-8")
+    write_fingerprints(folder)
     commit(folder)
     return folder
+
+
+def write_fingerprints(folder: Path) -> None:
+    """requirements/stages.yaml of the code that is in `folder` now, as `make lock` and `make repro` write it."""
+    stages.run(write=True, root=folder)
 
 
 def begin(folder: Path) -> None:

@@ -1,8 +1,9 @@
-"""A world of the drills without a cluster: a repository with overlays and ledgers, and a `kubectl` that says what it is told."""
+"""The context of a drill without a cluster: a repository with overlays and ledgers, and a `kubectl` that prints files."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from slipway.cluster import kustomization
 from slipway.core import config, git, ledger
 from slipway.sandbox import clone
 from slipway.sandbox.drills.context import DrillContext
+from support.executables import write_script
 from support.paths import RECORDED
 from support.release_repository import BIKES, digest, line, project, push, put, released
 
@@ -29,17 +31,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DrillContext:
     push(folder)
     programs = tmp_path / "bin"
     programs.mkdir()
-    tip = f'"$(git -C "{stage.remote}" rev-parse main)"'
-    script = f"""#!/bin/sh
-echo "$*" >>"{programs}/asked"
+    tip = f'"$(git -C {shlex.quote(str(stage.remote))} rev-parse main)"'
+    script = f"""echo "$*" >>"$here/asked"
 case "$*" in
-*applications*) exec sed s/THE_TIP/{tip}/g "{programs}/app" ;;
-*pods*) exec cat "{programs}/pods" ;;
+*applications*) exec sed s/THE_TIP/{tip}/g "$here/app" ;;
+*pods*) exec cat "$here/pods" ;;
 *) echo nothing ;;
-esac
-"""
-    (programs / "kubectl").write_text(script, encoding="utf-8")
-    (programs / "kubectl").chmod(0o755)
+esac"""
+    write_script(programs / "kubectl", script)
     monkeypatch.setenv("PATH", f"{programs}:{Path('/usr/bin')}:/bin")
     there = DrillContext(stage, config.load(BIKES / "params.yaml"))
     says(there, phase="Succeeded")

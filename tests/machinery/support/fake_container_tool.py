@@ -1,9 +1,9 @@
 """A stand-in for docker, podman and buildah: takes their command lines, builds one small layer, and really pushes it.
 
-    program(folder, "docker")          # an executable folder/docker; what it was told is in folder/docker.json, a line a call
+    program(folder, "docker")          # an executable folder/docker; its calls are in folder/docker.json, one per line
     program(folder, "docker", daemon=False)      # as on a machine with the client alone
 
-In the words of the real programs it says what went wrong: a build that stops, a login that is refused.
+It prints the errors of the real programs: a build that stops, a login that is refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def program(folder: Path, name: str, *, daemon: bool = True) -> Path:
 
 
 def calls(folder: Path, name: str) -> list[dict[str, Any]]:
-    """What a program was told, in order: {"words", "given", "context": the files below it}."""
+    """The calls of a program in order: {"words", "given": its input, "context": the files below it}."""
     log = folder / f"{name}.json"
     return [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.exists() else []
 
@@ -47,15 +47,15 @@ def option(words: list[str], name: str) -> list[str]:
 
 
 def main(name: str, daemon: bool, folder: str, words: list[str]) -> int:
-    """One call; its exit code."""
+    """Run one call; returns its exit code."""
     if words[0] in ("version", "--version"):
         print("9.9.9" if daemon else "", end="")  # noqa: T201
         return 0 if daemon else 1
-    given = sys.stdin.read() if "--password-stdin" in words else None
+    password = sys.stdin.read() if "--password-stdin" in words else None
     context = Path(words[-1]) if words[0] == "build" else None
     listed = sorted(p.relative_to(context).as_posix() for p in context.rglob("*") if p.is_file()) if context else None
     with Path(folder, f"{name}.json").open("a", encoding="utf-8") as log:
-        log.write(json.dumps({"words": words, "given": given, "context": listed}) + "\n")
+        log.write(json.dumps({"words": words, "given": password, "context": listed}) + "\n")
     try:
         for line in answer(name, folder, words):
             print(line)  # noqa: T201
@@ -66,7 +66,7 @@ def main(name: str, daemon: bool, folder: str, words: list[str]) -> int:
 
 
 def answer(name: str, folder: str, words: list[str]) -> Iterator[str]:
-    """What is printed."""
+    """The lines that a call prints."""
     labels = Path(folder, "labels")
     if words[0] == "inspect":
         yield BASE if name == "buildah" else f"docker.io/library/python@{BASE}"
@@ -86,11 +86,9 @@ def answer(name: str, folder: str, words: list[str]) -> Iterator[str]:
 
 
 def _push(address: str, name: str, tag: str, labels: dict[str, str]) -> str:
-    import httpx
-
     from support import fake_registry
 
     try:
         return fake_registry.push(address, name, tag=tag, labels=labels).partition("@")[2]
-    except httpx.HTTPStatusError as error:
-        raise RuntimeError(f"unauthorized: authentication required ({error.response.status_code})") from None
+    except fake_registry.PushRefused as error:
+        raise RuntimeError(f"unauthorized: authentication required ({error})") from None

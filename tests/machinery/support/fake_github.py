@@ -9,10 +9,10 @@
         assert [c["body"] for c in github.bodies(7)] == [...]
         assert [r.line for r in github.writes] == ["POST /repos/octo/flights/issues/7/comments"]
 
-What it says is what api.github.com says: pages with Link headers, 401, 403, 404, 410 and 422 with their messages,
+Its responses are those of api.github.com: pages with Link headers, 401, 403, 404, 410 and 422 with their messages,
 artifacts by a redirect to another origin (`storage`), and no pull request of a fork by its commit.
 With `remote`, a bare repository, its branches, trees and commits are real: what the API writes, a clone can fetch.
-`fail`, `limit`, `cut`, `slow` and `when` make it misbehave. `log` has every request with its headers.
+`fail`, `limit`, `cut`, `slow` and `when` inject failures. `log` has every request with its headers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Json = Any
 
 @dataclass(frozen=True)
 class Request:
-    """What arrived: `origin` is `api` or `storage`, header names are in lower case, `body` is parsed JSON."""
+    """A request that arrived: `origin` is `api` or `storage`, header names are in lower case, `body` is parsed JSON."""
 
     origin: str
     method: str
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered; `cut` closes the connection instead."""
+    """A response; `cut` closes the connection instead."""
 
     status: int = 200
     body: Json = None
@@ -159,7 +159,7 @@ class GitHub:
         return [c["body"] for _, c in sorted(self.comments.items()) if c["issue"] == issue and not c.get("deleted")]
 
     def delete(self, comment: int) -> None:
-        """Somebody deletes a comment."""
+        """Delete a comment, as a person would."""
         self.comments[comment]["deleted"] = True
 
     def artifact(self, run: int, name: str, data: bytes, *, expired: bool = False) -> Json:
@@ -203,7 +203,7 @@ class GitHub:
         }  # fmt: skip
 
     def environment(self, event: Json, folder: Path, **extra: str) -> dict[str, str]:
-        """What a runner sets; the payload is written to `folder`/event.json."""
+        """The variables that a runner sets; the payload is written to `folder`/event.json."""
         path = folder / "event.json"
         path.write_text(json.dumps(event), encoding="utf-8")
         return {"GITHUB_EVENT_PATH": str(path), "GITHUB_EVENT_NAME": "workflow_run", "GITHUB_ACTIONS": "true",
@@ -212,13 +212,13 @@ class GitHub:
 
     @property
     def writes(self) -> list[Request]:
-        """The requests that were to change something."""
+        """The requests that write."""
         return [request for request in self.log if request.method != "GET"]
 
-    # Misbehaviour: `path` is a regular expression, searched in "METHOD /path" of either origin
+    # Failures: `path` is a regular expression, searched in "METHOD /path" of either origin
 
     def when(self, path: str, action: Action, *, times: int = 1) -> None:
-        """Call `action` on the next matching requests, before they are served; a Reply from it is the answer."""
+        """Call `action` on the next matching requests, before they are served; when it returns a Reply, that is the response."""
         with self._lock:
             self._actions.append([re.compile(path), action, times])
 
@@ -239,7 +239,7 @@ class GitHub:
         self.when(path, answer, times=times)
 
     def cut(self, path: str, *, times: int = 1, applied: bool = True) -> None:
-        """Close the connection instead of answering; `applied` says whether the request was obeyed before."""
+        """Close the connection instead of answering; with `applied` the request is obeyed before."""
 
         def answer(request: Request) -> Reply:
             if applied:
@@ -262,20 +262,23 @@ class GitHub:
             for entry in due:
                 entry[2] -= 1
         for _, action, _ in due:
-            if (found := action(request)) is not None:
-                return found
+            if (reply := action(request)) is not None:
+                return reply
         return self._serve(request)
 
     def _serve(self, request: Request) -> Reply:
         if request.origin == "storage":
             return self._blob(request)
-        if (given := request.headers.get("authorization", "")) not in (f"Bearer {self.token}", f"token {self.token}"):
-            return problem(401, "Bad credentials" if given else "Requires authentication")
+        if (authorization := request.headers.get("authorization", "")) not in (
+            f"Bearer {self.token}",
+            f"token {self.token}",
+        ):
+            return problem(401, "Bad credentials" if authorization else "Requires authentication")
         path = request.path.removeprefix(f"{self.prefix}/repos/{self.repository}")
         with self._lock:
             for (method, pattern), serve in ROUTES.items():
-                if method == request.method and (found := re.fullmatch(pattern, path)):
-                    return serve(self, request, *found.groups())
+                if method == request.method and (match := re.fullmatch(pattern, path)):
+                    return serve(self, request, *match.groups())
         return problem(404, "Not Found")
 
     def _blob(self, request: Request) -> Reply:
@@ -334,20 +337,20 @@ class GitHub:
         return _invalid(request.body) or Reply(201, self.comment(int(issue), request.body["body"]))
 
     def _one(self, request: Request, number: str) -> Reply:
-        found = self.comments.get(int(number))
-        if found is None or found.get("deleted"):
+        row = self.comments.get(int(number))
+        if row is None or row.get("deleted"):
             return problem(404, "Not Found")
         if request.method == "GET":
-            return Reply(200, found)
-        if found["user"]["login"] != self.author:
+            return Reply(200, row)
+        if row["user"]["login"] != self.author:
             return problem(403, "Resource not accessible by integration")
         if request.method == "DELETE":
             self.delete(int(number))
             return Reply(204)
         if invalid := _invalid(request.body):
             return invalid
-        found["body"] = request.body["body"]
-        return Reply(200, found)
+        row["body"] = request.body["body"]
+        return Reply(200, row)
 
     def _artifacts(self, request: Request, run: str) -> Reply:
         name = request.query.get("name")
@@ -355,10 +358,10 @@ class GitHub:
         return self._page(request, rows, key="artifacts")
 
     def _zip(self, _: Request, number: str) -> Reply:
-        found = self.artifacts.get(int(number))
-        if found is None:
+        row = self.artifacts.get(int(number))
+        if row is None:
             return problem(404, "Not Found")
-        if found["expired"]:
+        if row["expired"]:
             return problem(410, "Artifact has expired")
         return Reply(302, None, {"location": f"{self.storage}/blobs/{number}?sig=signed"})
 
@@ -372,8 +375,8 @@ class GitHub:
             if self._sha(f"refs/heads/{body[name]}") is None:
                 return problem(422, wrong, {"resource": "PullRequest", "field": name, "code": "invalid"})
         if any(p["base"]["ref"] == body["base"] for p in rows):
-            said = f"A pull request already exists for {owner}:{branch}."
-            return problem(422, wrong, {"resource": "PullRequest", "code": "custom", "message": said})
+            message = f"A pull request already exists for {owner}:{branch}."
+            return problem(422, wrong, {"resource": "PullRequest", "code": "custom", "message": message})
         sha, number = self._sha(f"refs/heads/{branch}"), max(self.pulls, default=0) + 1
         made = self.pull(number, sha=str(sha), branch=branch, base=body["base"], title=body["title"], user=self.author)
         made |= {"body": body["body"], "html_url": f"https://github.com/{self.repository}/pull/{number}"}
@@ -390,14 +393,14 @@ class GitHub:
 
     # The git half: real objects of the bare repository
 
-    def _git(self, *args: str, given: str | None = None) -> str | None:
-        """What git says in the remote; None when it fails, or there is none."""
+    def _git(self, *args: str, stdin: str | None = None) -> str | None:
+        """The output of git in the remote; None when it fails, or there is no remote."""
         if self.remote is None:
             return None
         who = {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER")
                for part, value in (("NAME", self.author), ("EMAIL", "bot@users.noreply.github.com"))}  # fmt: skip
         done = subprocess.run(["git", *args], cwd=self.remote, env={**os.environ, **who}, capture_output=True,
-                              input=None if given is None else given.encode(), check=False)  # fmt: skip
+                              input=None if stdin is None else stdin.encode(), check=False)  # fmt: skip
         return None if done.returncode else done.stdout.decode().strip()
 
     def _sha(self, name: str, kind: str = "commit") -> str | None:
@@ -457,7 +460,7 @@ class GitHub:
             for row in request.body["tree"]:
                 if (row["type"], row["mode"]) != ("blob", "100644") or ("content" in row) == ("sha" in row):
                     return problem(422, "Invalid tree info")
-                blob = row.get("sha") or self._git("hash-object", "-w", "--stdin", given=row["content"])
+                blob = row.get("sha") or self._git("hash-object", "-w", "--stdin", stdin=row["content"])
                 self._indexed(index, "update-index", "--add", "--cacheinfo", f"{row['mode']},{blob},{row['path']}")
             return Reply(201, {"sha": self._indexed(index, "write-tree"), "truncated": False})
 
@@ -473,20 +476,20 @@ class GitHub:
         if any(self._sha(parent) is None for parent in body["parents"]):
             return problem(422, "Parent SHA does not exist or is not a commit object")
         parents = [word for parent in body["parents"] for word in ("-p", parent)]
-        sha = self._git("commit-tree", body["tree"], *parents, given=body["message"])
+        sha = self._git("commit-tree", body["tree"], *parents, stdin=body["message"])
         assert sha
         if self.signs and not {"author", "committer"} & set(body):  # GitHub signs only what it names the author of
             self.signed.add(sha)
         return Reply(201, self._told(sha))
 
     def _status(self, request: Request, sha: str) -> Reply:
-        given = request.body if isinstance(request.body, dict) else {}
-        if given.get("state") not in ("error", "failure", "pending", "success"):
+        body = request.body if isinstance(request.body, dict) else {}
+        if body.get("state") not in ("error", "failure", "pending", "success"):
             return problem(422, "Validation Failed", {"resource": "Status", "code": "custom", "field": "state"})
-        if len(given.get("description") or "") > 140:
+        if len(body.get("description") or "") > 140:
             return problem(422, "Validation Failed", {"resource": "Status", "code": "custom", "field": "description"})
-        row = self.status(sha, given["state"], context=given.get("context", "default"), creator=self.author)
-        row["description"] = given.get("description")
+        row = self.status(sha, body["state"], context=body.get("context", "default"), creator=self.author)
+        row["description"] = body.get("description")
         return Reply(201, row)
 
     def _statuses(self, request: Request, sha: str) -> Reply:
@@ -494,10 +497,10 @@ class GitHub:
         return self._page(request, [row for row in reversed(self.statuses) if row["sha"] == sha])
 
     def _dispatch(self, request: Request, workflow: str) -> Reply:
-        given = request.body if isinstance(request.body, dict) else {}
-        if "ref" not in given or not all(isinstance(value, str) for value in given.get("inputs", {}).values()):
+        body = request.body if isinstance(request.body, dict) else {}
+        if "ref" not in body or not all(isinstance(value, str) for value in body.get("inputs", {}).values()):
             return problem(422, "Invalid request.")
-        self.dispatches.append({"workflow": workflow, **given})
+        self.dispatches.append({"workflow": workflow, **body})
         return Reply(204)
 
 
@@ -506,8 +509,8 @@ def _invalid(body: Json) -> Reply | None:
     if not isinstance(text, str) or not text.strip():
         return problem(422, "Validation Failed", {"resource": "IssueComment", "code": "missing_field", "field": "body"})
     if len(text) > MAX_BODY:
-        said = f"Body is too long (maximum is {MAX_BODY} characters)"
-        error = {"resource": "IssueComment", "code": "unprocessable", "field": "data", "message": said}
+        message = f"Body is too long (maximum is {MAX_BODY} characters)"
+        error = {"resource": "IssueComment", "code": "unprocessable", "field": "data", "message": message}
         return problem(422, "Validation Failed", error)
     return None
 
@@ -553,8 +556,8 @@ def _server(github: GitHub, origin: str) -> ThreadingHTTPServer:
                 body = json.loads(raw) if raw else None
             except ValueError:
                 body = raw
-            given = Request(origin, self.command, address.path, query, headers, body, time.monotonic())
-            reply = Reply(400, {"message": "Problems parsing JSON"}) if body is raw and raw else github.answer(given)
+            request = Request(origin, self.command, address.path, query, headers, body, time.monotonic())
+            reply = Reply(400, {"message": "Problems parsing JSON"}) if body is raw and raw else github.answer(request)
             if reply.cut:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -576,16 +579,16 @@ def _server(github: GitHub, origin: str) -> ThreadingHTTPServer:
                 for at in range(0, len(raw), 1 << 16):
                     github.sent += self.wfile.write(raw[at : at + (1 << 16)])
             except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True  # the client had enough
+                self.close_connection = True  # the client closed the connection
 
-        def log_message(self, *said: object) -> None:
-            """Say nothing: `log` has it."""
+        def log_message(self, *args: object) -> None:
+            """Print nothing: `log` has the request."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
         block_on_close = False
 
         def handle_error(self, *_: object) -> None:
-            """A client that went away is no event."""
+            """Ignore a client that closed its connection."""
 
     return Server(("127.0.0.1", 0), Handler)

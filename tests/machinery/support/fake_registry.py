@@ -1,11 +1,11 @@
 """A small registry: a real HTTP server that speaks the OCI distribution protocol (pull and push), its images in memory.
 
-    with oci.server() as address:                              # "127.0.0.1:43210", plain HTTP
-        image = oci.push(address, "flights", labels={"a": "b"})   # "127.0.0.1:43210/flights@sha256:…"
+    with fake_registry.server() as address:               # "127.0.0.1:43210", plain HTTP
+        image = fake_registry.push(address, "flights", labels={"a": "b"})  # "127.0.0.1:43210/flights@sha256:…"
 
-    with oci.Registry(login=("ada", "s3cret")) as registry:    # basic; scheme="bearer" for a token service
-        registry.expired = True                                # from now on the login is no longer good
-        registry.blobs[digest] = b"other bytes"                # what it answers need not be what was pushed
+    with fake_registry.Registry(login=("ada", "s3cret")) as registry:  # basic; scheme="bearer" for a token service
+        registry.expired = True            # from now on the login is no longer good
+        registry.blobs[digest] = b"other bytes"  # what it answers need not be what was pushed
         assert registry.log[-1] == "HEAD /v2/flights/manifests/latest"
 
 docker, buildah and podman can push to it too. `when` lets a test answer in its place.
@@ -26,11 +26,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
-
-import httpx
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -42,6 +41,10 @@ DOCKER = {
     CONFIG: "application/vnd.docker.container.image.v1+json",
     LAYER: "application/vnd.docker.image.rootfs.diff.tar.gzip",
 }
+
+
+class PushRefused(Exception):
+    """The registry did not take a part of an image."""
 
 
 def digest(raw: bytes) -> str:
@@ -240,22 +243,29 @@ def push(
     index: bool = False, files: Mapping[str, bytes] | None = None, auth: tuple[str, str] | None = None,
 ) -> str:  # fmt: skip
     """Push a small image (in an image index with `index`); `address/name@sha256:…`. `auth` is for basic logins."""
-    made = image(labels or {}, docker=docker, files=files)
-    with httpx.Client(base_url=f"http://{address}", auth=auth) as client:
-        for blob in (made["config"], made["layer"]):
-            sent = client.post(f"/v2/{name}/blobs/uploads/", params={"digest": digest(blob)}, content=blob)
-            sent.raise_for_status()
-        put(client, name, tag, made["type"], made["manifest"])
-        if not index:
-            return f"{address}/{name}@{digest(made['manifest'])}"
-        listed = manifest_index([(made["type"], made["manifest"], "amd64")], docker=docker)
-        put(client, name, tag, DOCKER[INDEX] if docker else INDEX, listed)
-        return f"{address}/{name}@{digest(listed)}"
+    parts = image(labels or {}, docker=docker, files=files)
+    manifests = [(parts["type"], parts["manifest"])]
+    if index:
+        raw = manifest_index([(parts["type"], parts["manifest"], "amd64")], docker=docker)
+        manifests.append((DOCKER[INDEX] if docker else INDEX, raw))
+    headers = {"authorization": f"Basic {base64.b64encode(':'.join(auth).encode()).decode()}"} if auth else {}
+    connection = HTTPConnection(address, timeout=60)
+    try:
+        for blob in (parts["config"], parts["layer"]):
+            _send(connection, "POST", f"/v2/{name}/blobs/uploads/?digest={digest(blob)}", blob, headers)
+        for kind, raw in manifests:
+            _send(connection, "PUT", f"/v2/{name}/manifests/{tag}", raw, headers | {"content-type": kind})
+    finally:
+        connection.close()
+    return f"{address}/{name}@{digest(manifests[-1][1])}"
 
 
-def put(client: httpx.Client, name: str, ref: str, kind: str, raw: bytes) -> None:
-    """PUT a manifest under a tag or digest."""
-    client.put(f"/v2/{name}/manifests/{ref}", content=raw, headers={"content-type": kind}).raise_for_status()
+def _send(connection: HTTPConnection, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+    connection.request(method, path, body, dict(headers))
+    response = connection.getresponse()
+    response.read()
+    if response.status >= 400:
+        raise PushRefused(f"{method} {path}: {response.status}")
 
 
 def manifest_index(parts: list[tuple[str, bytes, str]], *, docker: bool = False) -> bytes:

@@ -1,4 +1,4 @@
-"""A small service with a model of the test's own, its real metrics, and faults: the stable one or the canary beside it."""
+"""A small service with a model of the test's own, real metrics and faults: the stable version or the canary."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Model = Callable[[Mapping[str, Any]], float | None]
 
 
 def right(row: Mapping[str, Any]) -> float:
-    """The model that is meant: it rises with x, and falls with y."""
+    """The right model: it rises with x and falls with y."""
     return 0.1 + 0.5 * float(row["x"]) + 0.3 * (1 - float(row["y"] or 0.0)) ** 3
 
 
-def given(model: Model = right, *, reference: Model | None = None, **limits: Any) -> canary.Given:
-    """What the image of `model` says of itself: golden answers, and the reference on its test window."""
+def context(model: Model = right, *, reference: Model | None = None, **limits: Any) -> canary.Context:
+    """The context of an image with `model`: golden answers, and the reference on its test window."""
     rng = random.Random(1)
     numbers = [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "null"}]
     properties = {"x": numbers[0], "y": {"anyOf": numbers}, "kind": {"type": "string", "examples": ["a"]}}
@@ -46,7 +46,7 @@ def given(model: Model = right, *, reference: Model | None = None, **limits: Any
         "reference": {"edges": [edge / 20 for edge in range(21)], "counts": counts},
     }  # fmt: skip
     golden = [{"row": row, "prediction": model(row)} for row in tested[:64]]
-    return canary.Given(
+    return canary.Context(
         limits=LIMITS.model_copy(update=limits), endpoint=ENDPOINT, golden_difference_at_most=1e-6,
         generator=Limits(lag_ms_at_most=25, cpu_at_most=0.8), contract=contract, golden=golden, model_sha256=SHA,
     )  # fmt: skip
@@ -56,7 +56,7 @@ def given(model: Model = right, *, reference: Model | None = None, **limits: Any
 class Twin:
     """`model` behind HTTP; every `failing`-th request is a 500, every `slow`-th takes `slow_ms`."""
 
-    of: canary.Given
+    of: canary.Context
     model: Model = right
     sha: str = SHA
     ms: float = 2.0
@@ -66,9 +66,9 @@ class Twin:
     silent: bool = False
     counts: bool = True
     closing: int = 0
-    """After so many answers each, the connection is closed without a word."""
+    """After so many answers each, the connection is closed without notice."""
     body: bytes | None = None
-    """Answered in place of a prediction."""
+    """Sent instead of a prediction."""
     asked: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class Twin:
         return status, prediction, self.slow_ms if self.slow and not number % self.slow else self.ms
 
     def side(self) -> canary_replay.Side:
-        """What a replay of all rows would keep, without HTTP."""
+        """What a replay of all rows would record, without HTTP."""
         side, realistic = canary_replay.Side(metrics=[self.metrics()]), self.of.realistic
         for number, row in enumerate(self.of.rows()):
             if number == realistic:
@@ -151,4 +151,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""

@@ -13,7 +13,7 @@ ROWS = [{"row": {"hour": hour}, "prediction": float(hour)} for hour in range(4)]
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Predicts the hour; `together` and `alone` are answered instead to a list, and to one row."""
+    """Predicts the hour; `together` is sent instead for a list, `alone` for one row."""
 
     status = 200
     together = alone = b""
@@ -30,7 +30,7 @@ class Echo(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the bikes project lacks to be packaged: the code, a bentofile, and a lookup for /ask."""
+"""The bikes project with what it lacks to be packaged: the code, a bentofile, and a lookup for /ask."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ def packaged(tmp_path: Path) -> Path:
         chapter: {"verdict": "pass", "inputs": {"challenger": sha}} for chapter in policy_rules.REQUIRED_VERDICTS
     }
     records["package"]["notes"] = BENTO | {"model_sha256": sha}
-    for name, told in (records | {"metrics": {"auc": 0.7}}).items():
-        (folder / f"reports/{name}.json").write_text(json.dumps(told))
+    for name, values in (records | {"metrics": {"auc": 0.7}}).items():
+        (folder / f"reports/{name}.json").write_text(json.dumps(values))
     begin(folder)
     git.run("add", "dvc.lock", root=folder)
     git.run("commit", "-q", "-m", "Better features (#12)", root=folder)

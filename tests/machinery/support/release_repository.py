@@ -1,4 +1,4 @@
-"""A repository with overlays, ledgers and a bare remote, for what promotes, rolls back and holds the policy."""
+"""A repository with overlays, ledgers and a bare remote, for the tests of promote, rollback and policy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def line(number: int, env: str = "staging", **changes: Any) -> ledger.Line:
 
 
 def project(folder: Path) -> Path:
-    """Overlays that hold nothing yet, one commit, and `origin` with its main."""
+    """Overlays without a digest, one commit, and `origin` with its main."""
     folder.mkdir(parents=True, exist_ok=True)
     begin(folder)
     shutil.copy(BIKES / "params.yaml", folder)
@@ -72,16 +72,16 @@ def push(folder: Path) -> None:
 
 
 def put(folder: Path, new: ledger.Line) -> str:
-    """`new` as its environment's newest line, and its overlay's digest, in one commit; the commit."""
+    """Commit `new` as its environment's newest line, with its overlay's digest; returns the commit."""
     before = ledger.newest(ledger.read(new.env, folder))
-    given = new.model_copy(update={"supersedes": before.identity if before else None})
-    ledger.append(given, folder)
-    if given.image:
-        kustomization.write_digest(kustomization.path(new.env, folder), "serve", given.image.rpartition("@")[2])
+    added = new.model_copy(update={"supersedes": before.identity if before else None})
+    ledger.append(added, folder)
+    if added.image:
+        kustomization.write_digest(kustomization.path(new.env, folder), "serve", added.image.rpartition("@")[2])
     return commit(folder, f"{new.action} {new.bento} to {new.env}")
 
 
 def released(folder: Path, number: int, **changes: Any) -> str:
-    """A source commit, and the release of it to staging; the bump's commit."""
+    """Commit a change and its release to staging; returns the release's commit."""
     source = commit(folder, f"Change {number}")
     return put(folder, line(number, **{"commit": source} | changes))

@@ -53,7 +53,7 @@ def save(work: Path, title: str) -> str:
 
 
 def advance(work: Path, title: str = "A change") -> str:
-    """A commit that somebody pushes to main."""
+    """Push a commit to main, as another person would."""
     save(work, title)
     git.run("pull", "-q", "--rebase", "origin", "main", root=work)
     git.run("push", "-q", "origin", "HEAD:main", root=work)
@@ -65,14 +65,14 @@ def digest(number: int) -> str:
 
 
 def maker(number: int, *, env: str = "staging", seen: list[str] | None = None, **changes: object) -> gitops_commit.Make:
-    """Makes the line of a release with the image of that digest; `seen` gets the tips it was asked for."""
+    """A function that makes the line of a release with the image of that digest; `seen` collects the tips it was called with."""
 
     def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
         if seen is not None:
             seen.append(tip)
         before = lines[-1].identity if lines else None
-        given = {"image": f"{IMAGE}@{digest(number)}", "commit": tip, "supersedes": before} | changes
-        return line(number, env=env, **given)
+        values = {"image": f"{IMAGE}@{digest(number)}", "commit": tip, "supersedes": before} | changes
+        return line(number, env=env, **values)
 
     return make
 

@@ -1,4 +1,4 @@
-"""Objects that k8s/policy admits, and ones that break each of its rules, for whoever reads the rules."""
+"""Objects that k8s/policy admits, and ones that break each of its rules."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Small records in the real formats, for the tests of facts, report and page."""
+"""Small records in the real formats, for the tests of report, page and comment."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from slipway.core.verdict import Check, Verdict
-from slipway.reporting.report_data import Facts
+from slipway.reporting.report_model import Facts, Gate
 
 BINARY: dict[str, Any] = {
     "rows": 1000, "days": 30, "base_rate": 0.2, "log_loss": 0.42, "auc": 0.71, "brier": 0.13,
@@ -77,18 +77,18 @@ def judged(*, value: float = -0.01, low: float = -0.02, high: float = -0.005, ok
         Check(name="paired rows", value=1000, limit="≥ 500", ok=True),
         Check(name="log_loss vs champion", value=value, low=low, high=high, limit="high < 0.003", ok=ok),
     ]
-    known: dict[str, Any] = {
+    usual: dict[str, Any] = {
         "against": "champion", "base": "a" * 40, "champion_commit": "b" * 40, "better": high < 0, "days": 30,
         "window": ["2013-10-02", "2013-11-01"], "metrics": {"challenger": BINARY, "champion": CHAMPION},
         "slices": [{"slice": "carrier", "value": value_of_slice, "rows": 400,
                     "difference": 0.02, "low": 0.01, "high": 0.03}],
         "limits_changed": [], "params_changed": ["data.until: 2013-10-01 → 2013-11-01"], "data": DATA,
     }  # fmt: skip
-    return Verdict(chapter="judge", checks=checks, rows=1000, seconds=1.3, notes=known | notes).record()
+    return Verdict(chapter="judge", checks=checks, rows=1000, seconds=1.3, notes=usual | notes).record()
 
 
 def facts(*, judge: dict[str, Any] | None = None, **other: Any) -> Facts:
-    """Facts of a binary problem; the judge passes unless told otherwise."""
+    """Facts of a binary problem; without `judge` the judge passes. `other` are records in place of the usual ones."""
     return Facts(**({
         "metrics": BINARY, "gates": {"judge": judge or judged()}, "quality": QUALITY,
         "contract": {"problem": "flights", "labels": {"title": "Late?"}},
@@ -96,3 +96,13 @@ def facts(*, judge: dict[str, Any] | None = None, **other: Any) -> Facts:
         "hashes": {"model": "c" * 64}, "commit": "d" * 40,
         "delivery": DELIVERY,
     } | other))  # fmt: skip
+
+
+def replaced(start: Facts, **records: Any) -> Facts:
+    """The facts with other records, as JSON has them, in place of some of theirs."""
+    return Facts(**start.record() | records)
+
+
+def gate(record: dict[str, Any]) -> Gate:
+    """A verdict of a record, as JSON has it."""
+    return Gate(**record)

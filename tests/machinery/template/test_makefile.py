@@ -144,7 +144,7 @@ def test_check_without_npm_says_so_and_is_red_in_ci(copy: Path, ci: str, code: i
         (bare / name).symlink_to(shutil.which(name) or "absent")
     (copy / "docs/commands.md").write_text("# Commands\n")
     python(own, 'for last; do :; done; case "$last" in *commands.md) cp docs/commands.md "$last"; esac')
-    for name in ("python", "lint-imports", "zizmor", "shellcheck", "uv"):
+    for name in ("python", "zizmor", "shellcheck", "uv", "lint-imports"):
         shutil.copy(own / "python3", own / name)
     said = make(copy, "check", CI=ci, PATH=str(bare))
     assert said.returncode == code, said.stderr
@@ -156,6 +156,7 @@ def test_home_that_cannot_be_written_moves_the_caches(copy: Path) -> None:
     (copy / ".venv/bin").mkdir()
     (copy / ".venv/bin/python").symlink_to(sys.executable)
     (copy / "dvc.py").write_text("import os\nprint(os.environ.get('UV_CACHE_DIR', 'as ever'))\n")
+    (copy / "slipway.py").touch()  # as if the fingerprints were current
     home = copy / "file"  # nobody, not even root, can make a folder in a file
     home.touch()
     elsewhere = {"HOME": str(home), "XDG_CACHE_HOME": "", "PYTHONPATH": str(copy)}

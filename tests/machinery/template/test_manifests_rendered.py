@@ -19,7 +19,7 @@ from slipway.cluster.admission_rules import RULES
 from slipway.core import environment, files, git
 from slipway.errors import CheckFailed
 from slipway.reporting import sections
-from slipway.reporting.report_data import Facts
+from slipway.reporting.report_model import Facts
 from support.committed_project import begin, edit, save
 from support.paths import ROOT
 from support.sample_pods import BAD, GOOD, KINDS, made

@@ -21,7 +21,7 @@ CHAPTERS = {
 }  # fmt: skip
 BESIDE = {
     "loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment", "score",
-    "latency",
+    "latency", "stages",
 }  # fmt: skip
 """Verbs that are no chapter."""
 CI_VERBS = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from slipway.cluster import argocd, pods
+from slipway.cluster import argocd
 from slipway.cluster.pods import Pod
 from slipway.core import git, ledger
 from slipway.sandbox.clone import Sandbox
@@ -104,13 +104,6 @@ def test_application_that_is_not_whole_is_told(changes):
 )
 def test_debris_is_told(changes, words):
     assert [words in each for each in invariants.violations(replace(FACTS, **changes))] == [True]
-
-
-def test_pod_says_its_image_and_whether_it_is_ready():
-    raw = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "side", "image": "x"}, {"name": "serve", "image": "y"}]},
-           "status": {"conditions": [{"type": "Ready", "status": "True"}]}}  # fmt: skip
-    assert pods.parse(raw) == Pod("a", "y", ready=True)
-    assert pods.parse({**raw, "status": {}}) == Pod("a", "y", ready=False)
 
 
 def test_history_of_a_ledger_is_that_of_main(tmp_path):

@@ -1,0 +1,53 @@
+"""The schema of slo.yaml: what is wrong with it is named, and the project's own file is valid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slipway.core import config
+from slipway.errors import ConfigError
+from slipway.loadtest import slo
+from support.load_samples import PREDICT
+from support.paths import ROOT
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"slo\.yaml does not exist here") as caught:
+        slo.read(tmp_path / "slo.yaml")
+    assert caught.value.hint == "run this in the project's folder"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("rate: 300", "rate: -1"), "schedules.machine.rate is -1: Input should be greater than 0"),
+        (("users: 16", "users: 16, more: 1"), "schedules.machine.more is 1: Extra inputs are not permitted"),
+        (
+            ("cpu_at_most: 0.8", "cpu_at_most: 2"),
+            "generator.cpu_at_most is 2: Input should be less than or equal to 1",
+        ),
+        (("endpoints:", "more: 1\nendpoints:"), "more is 1: Extra inputs are not permitted"),
+        (("  cluster: {", "  moon: {"), "schedules.moon"),
+        (("cluster: {rate: 120, seconds: 30, users: 16}", ""), "schedules has no cluster, limit: machine and cluster"),
+        (("POST /predict", "predict"), "String should match pattern"),
+        (("rate: 300", "rate: ["), "is not YAML"),
+    ],
+)
+def test_a_wrong_objective_is_a_wrong_setting(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    (tmp_path / "slo.yaml").write_text((ROOT / slo.PATH).read_text("utf-8").replace(*change), "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        slo.read(tmp_path / "slo.yaml")
+    assert says in str(caught.value)
+
+
+def test_the_projects_objective_is_valid() -> None:
+    objective = slo.read(ROOT / slo.PATH)
+    assert PREDICT in objective.endpoints
+    assert objective.golden_difference_at_most == config.load(ROOT / "params.yaml").package.tolerance
+    for schedule in objective.schedules.values():
+        least = sum(endpoint.min_requests for endpoint in objective.endpoints.values())
+        assert schedule.rate * schedule.seconds >= least
+    cluster = objective.schedules["cluster"]
+    assert (cluster.seconds, cluster.rate * cluster.seconds) >= (30, 3000)
