@@ -26,9 +26,8 @@ LOOSE = LIMITS.model_copy(update={
     "one_row_p50_at_most": 3.0, "one_row_p95_at_most": 100.0, "all_rows_p50_at_most": 3.0, "band_at_most": 1e6,
 })  # fmt: skip
 """Limits that a busy machine cannot break: an equal service is never four times as slow, and too few rounds are measured
-again, up to nine starts. `SLOW_MS` is far beyond them: the base's answer takes half a millisecond, and ten on a machine
-with a dozen programs for each processor."""
-SLOW_MS = 120.0
+again, up to nine starts. `SLOW` is far beyond them."""
+SLOW = {"ms": 2.0, "pauses": 30}
 ROWS = ({"x": 1}, {"x": 2}, {"x": 3})
 STARTER = """
 import subprocess, sys
@@ -61,7 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         answered += 1
         if answered > settings["lives"]:
             os._exit(1)
-        time.sleep(settings["ms"] / 1000)
+        for _ in range(settings["pauses"]):  # a busy machine lengthens each pause, so the slow one stays slower
+            time.sleep(settings["ms"] / 1000)
         rows = rows if isinstance(rows, list) else [rows]
         self.answer(422 if any(row["x"] > settings["x_at_most"] for row in rows) else settings["status"])
 
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
 
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever(0.02)
 """
-SETTINGS = {"ms": 0.0, "status": 200, "lives": 10**9, "x_at_most": 10**9}
+SETTINGS = {"ms": 0.0, "pauses": 1, "status": 200, "lives": 10**9, "x_at_most": 10**9}
 
 
 def stand_in(
@@ -85,7 +85,7 @@ def stand_in(
 ) -> Side:  # fmt: skip
     """One side whose code in `folder` starts a small service in place of a bento; `side.folder` is its bento too.
 
-    `settings` are its faults: milliseconds that each answer takes, a status, the requests until it dies, and the
+    `settings` are its faults: the pauses before an answer and their milliseconds, a status, the requests until it dies, and the
     largest `x` that its contract allows.
     """
     side = Side(name=name, tree=folder / name, folder=folder / name / "bento", python=Path(sys.executable))
