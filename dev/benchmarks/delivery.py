@@ -81,11 +81,11 @@ def judged(there: DrillContext) -> list[Check]:
     app = there.wait_for_arrival("staging")
     noticed = now()
     space = there.app("staging")
-    pod = newest(space, pods.LABEL)
+    pod = newest(space, pods.SERVICE_SELECTOR)
     log = kubectl.run("-n", space, "logs", "--timestamps", pod["metadata"]["name"])
     assert app.started
     assert app.finished
-    job = newest(space, f"job-name={evidence.JOB}")
+    job = newest(space, f"job-name={evidence.GATE_JOB}")
     found += [*moments.staged(pod, log, job, (app.started, app.finished)), Moment("we notice", noticed, waiting=True)]
     cut = moments.parts(start, found)
     seen = there.cluster_evidence()
@@ -123,7 +123,7 @@ def promotion(there: DrillContext) -> list[Check]:
     noticed = now()
     assert app.started
     assert app.finished
-    ready = moments.condition(newest(there.app("production"), pods.LABEL), "Ready")
+    ready = moments.condition(newest(there.app("production"), pods.SERVICE_SELECTOR), "Ready")
     cut = moments.parts(start, [
         Moment("promote: evidence, line, push", said), Moment("Argo CD notices the commit", app.started, waiting=True),
         Moment("renders, applies", app.finished), Moment("rolling update", ready), Moment("we notice", noticed, waiting=True),

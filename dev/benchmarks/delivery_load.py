@@ -69,7 +69,7 @@ def load(there: DrillContext, *, seconds: float, retries: int) -> Iterator[Load]
     """Send to production for so long; the Job is gone afterwards."""
     one = Load(there, seconds)
     remove(one.space)
-    kubectl.run("apply", "-f", "-", given=json.dumps(job(there, seconds, retries)))
+    kubectl.run("apply", "-f", "-", stdin=json.dumps(job(there, seconds, retries)))
     try:
         one.begin()
         yield one
@@ -86,7 +86,7 @@ def job(there: DrillContext, seconds: float, retries: int) -> dict[str, Any]:
     """The load gate's own Job with another program, in production's namespace."""
     rendered = kubectl.run("kustomize", str(there.work / "k8s/overlays/staging"))
     found = next(one for one in YAML(typ="safe").load_all(rendered) if one["kind"] == "Job")
-    assert found["metadata"]["name"] == evidence.JOB
+    assert found["metadata"]["name"] == evidence.GATE_JOB
     found["metadata"] = {"name": NAME, "namespace": there.app("production")}
     found["spec"]["template"]["metadata"]["labels"] = {"app.kubernetes.io/name": NAME}
     main = found["spec"]["template"]["spec"]["containers"][0]
@@ -96,7 +96,7 @@ def job(there: DrillContext, seconds: float, retries: int) -> dict[str, Any]:
 
 def names(there: DrillContext) -> set[str]:
     """Production's pods of the service, also those that are on their way out."""
-    listed = kubectl.run("-n", there.app("production"), "get", "pods", "-l", pods.LABEL, "-o", "name")
+    listed = kubectl.run("-n", there.app("production"), "get", "pods", "-l", pods.SERVICE_SELECTOR, "-o", "name")
     return set(listed.split())
 
 

@@ -165,7 +165,7 @@ def once(pod: str, of: str, service: list[str]) -> float:
     spec = {"containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}], "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 1}  # fmt: skip
     made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": SPACE}, "spec": spec}
-    kubectl.run("create", "-f", "-", given=json.dumps(made))
+    kubectl.run("create", "-f", "-", stdin=json.dumps(made))
     kubectl.run(
         "-n", SPACE, "wait", f"pod/{pod}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s", timeout=130
     )
@@ -192,13 +192,13 @@ def sizes(ours: str, other: str) -> list[Check]:
 
 def pulled(of: str) -> int:
     """Bytes of its layers as they travel."""
-    return registry.look(of).bytes
+    return registry.inspect_image(of).bytes
 
 
 def main() -> None:
-    started, address = time.monotonic(), environment.registry()
+    started, address = time.monotonic(), environment.registry_host()
     assert address, "REGISTRY is not set"
-    bento, _ = package.packaged(ROOT)
+    bento, _ = package.packaged_bento(ROOT)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         tags = {name: f"{address}/bench-{name}:1" for name in ("serve", "theirs", "fast")}
         with talk.status("building …"):

@@ -94,14 +94,14 @@ def predict(frame: pl.DataFrame, cut: date, name: str) -> Floats:
         frame = frame.with_columns(pl.lit(0.0, dtype=pl.Float32).alias(column) for column in OPERATIONS)
     chosen = config.Train(estimator="boosting", estimators=options)
     params = params.model_copy(update={"seed": number, "train": chosen})
-    pipeline = train.train(frame.filter((pl.col("day") >= cut) | pl.col("day").is_in(known.implode())), params, spec)
-    return export.expected(pipeline, train.window(frame, params.data, "test"), spec)
+    pipeline = train.fit(frame.filter((pl.col("day") >= cut) | pl.col("day").is_in(known.implode())), params, spec)
+    return export.scikit_learn_predictions(pipeline, train.rows_of_window(frame, params.data, "test"), spec)
 
 
 @lru_cache(maxsize=len(CUTS))
 def held(folder: Path, cut: int) -> pl.DataFrame:
     """The judged rows of a cut-off without predictions; `at` counts days from the cut-off."""
-    frame = train.window(ingest.read(folder / "frame.parquet"), params_for(CUTS[cut]).data, "test")
+    frame = train.rows_of_window(ingest.read_parquet(folder / "frame.parquet"), params_for(CUTS[cut]).data, "test")
     at = (pl.col("day") - CUTS[cut]).dt.total_days()
     return frame.select("row_id", "day", "carrier", "origin", "month", target=pl.col("late").cast(pl.Float64), at=at)
 
@@ -123,7 +123,7 @@ def trials(folder: Path, job: Job) -> list[dict[str, Any]]:
     if job.kind == SWAPPED:
         p, other = swapped(p, other, rows["at"].to_numpy(), seed)
     target = rows["target"].to_numpy()
-    loss, reference = metrics.loss("binary", target, p), metrics.loss("binary", target, other)
+    loss, reference = metrics.row_losses("binary", target, p), metrics.row_losses("binary", target, other)
     rows = rows.with_columns(prediction=pl.Series(p), difference=pl.Series(loss - reference))
     found = []
     for days in DAYS:
@@ -192,7 +192,7 @@ def jobs(folder: Path) -> list[Job]:
 def share(word: str, number: int, of: int, folder: Path) -> None:
     """The `number`th of `of` processes: its part of the models, or of the trials."""
     if word == "--train":
-        frame = ingest.read(folder / "frame.parquet")
+        frame = ingest.read_parquet(folder / "frame.parquet")
         for cut, name in [(cut, name) for cut in range(len(CUTS)) for name in variants()][number::of]:
             np.save(folder / f"{cut}-{name}.npy", predict(frame, CUTS[cut], name))
         return
@@ -219,7 +219,9 @@ def simulate() -> pl.DataFrame:
         folder = Path(name)
         with talk.status("features of the whole year …"):
             params, spec = params_for(CUTS[-1]), problem.load("flights")
-            ingest.write(features.features(spec, ingest.ingest(spec, params)[0]), folder / "frame.parquet")
+            ingest.write_parquet(
+                features.build_features(spec, ingest.build_table(spec, params)[0]), folder / "frame.parquet"
+            )
         with talk.status(f"{len(CUTS) * len(variants())} models …"):
             together("--train", folder)
         with talk.status("doses and trials …"):

@@ -145,7 +145,7 @@ def _real(record: Record) -> str:
 def write(record: Record, dev: Path) -> None:
     """Write the picture in dev/figures and the made part of the page in dev/docs."""
     page = dev / "docs/judge.md"
-    files.write_text(dev / "figures/judge.svg", plots.picture(_plot, record, name="judge"))
+    files.write_text(dev / "figures/judge.svg", plots.render_svg(_plot, record, name="judge"))
     files.write_text(page, filled(page.read_text(encoding="utf-8"), tables(record)))
 
 

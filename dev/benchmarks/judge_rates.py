@@ -52,10 +52,10 @@ def dose_for(kind: str, effect: float, pairs: list[tuple[Floats, Floats, Floats,
     from scipy.optimize import brentq
 
     rows = sum(len(target) for target, *_ in pairs)
-    reference = sum(float(metrics.loss("binary", target, champion).sum()) for target, _, champion, _ in pairs)
+    reference = sum(float(metrics.row_losses("binary", target, champion).sum()) for target, _, champion, _ in pairs)
 
     def excess(dose: float) -> float:
-        own = (metrics.loss("binary", t, worse(kind, p, dose, seed)).sum() for t, p, _, seed in pairs)
+        own = (metrics.row_losses("binary", t, worse(kind, p, dose, seed)).sum() for t, p, _, seed in pairs)
         return (float(sum(own)) - reference) / rows - effect
 
     return float(brentq(excess, 0.0, KINDS[kind], xtol=1e-4))

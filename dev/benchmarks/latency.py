@@ -31,7 +31,7 @@ from serving_figures import machine
 from slipway.core import config, environment, files
 from slipway.core.verdict import Verdict
 from slipway.judging import latency, latency_services, latency_statistics
-from slipway.judging.latency import Measured, Rows
+from slipway.judging.latency import Measurement, Rows
 from slipway.judging.latency_services import Side
 from slipway.judging.latency_statistics import Limits
 from slipway.packaging import package
@@ -90,10 +90,10 @@ def _burn(parent: int) -> None:
 
 def trials(kind: str, two: list[Side], bentos: list[Path], rows: Rows, limits: Limits, count: int) -> dict[str, Any]:
     """`count` whole checks: the words, what they saw, the seconds they took."""
-    seen: list[tuple[str, Measured, float]] = []
+    seen: list[tuple[str, Measurement, float]] = []
     for number in range(count):
         started = time.monotonic()
-        found = latency.compete(two, bentos, rows, limits, seed=number, root=ROOT)
+        found = latency.measure_until_conclusive(two, bentos, rows, limits, seed=number, root=ROOT)
         assert found.bands, found.checks  # a service that does not answer is refused for that, which is no trial
         word = Verdict(chapter="latency", checks=found.checks).word
         seen.append((word, found, time.monotonic() - started))
@@ -108,7 +108,7 @@ def trials(kind: str, two: list[Side], bentos: list[Path], rows: Rows, limits: L
             "percentiles": percentiles([found for _, found, _ in seen])}  # fmt: skip
 
 
-def percentiles(seen: list[Measured]) -> list[dict[str, Any]]:
+def percentiles(seen: list[Measurement]) -> list[dict[str, Any]]:
     """Of each percentile: the median of what was found, its extremes, and half of the band's width."""
     rows = []
     for bands in zip(*(found.bands for found in seen if found.bands), strict=True):
@@ -133,11 +133,11 @@ def main() -> None:
     given, params = parser.parse_args(), config.load(ROOT / "params.yaml")
     limits, started = latency_statistics.own_limits(ROOT), time.monotonic()
     with tempfile.TemporaryDirectory(dir=files.make_folder(environment.cache_home(ROOT)), prefix="bench-") as name:
-        folder = latency_services.copied(ROOT, Path(name) / "files")
+        folder = latency_services.copy_bento_files(ROOT, Path(name) / "files")
         bento = package.build(folder, name=params.track.model, readme="").path
         two = [Side(name=side, tree=ROOT, folder=folder, python=Path(sys.executable)) for side in ("base", "head")]
         rows = Rows.of(two)
-        usual = latency.compete(two, [bento, bento], rows, limits, seed=0, root=ROOT).bands[0].base_ms
+        usual = latency.measure_until_conclusive(two, [bento, bento], rows, limits, seed=0, root=ROOT).bands[0].base_ms
         spun = slower(bento, Path(name) / "slower", given.effect * usual / 1000)
         pairs = {"no change": [bento, bento], f"{given.effect:+.0%}": [bento, spun]}
         found = [trials(kind, two, pair, rows, limits, given.trials) for kind, pair in pairs.items()]

@@ -210,7 +210,7 @@ def mark(figures: Path = FIGURES) -> str:
 
 
 def main() -> None:
-    drawn = plots.picture(_plot, files.read_json(FIGURES / "serving.json"), name="performance")
+    drawn = plots.render_svg(_plot, files.read_json(FIGURES / "serving.json"), name="performance")
     files.write_text(FIGURES / "performance.svg", drawn + mark())
     files.write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), parts()))
 

@@ -118,14 +118,14 @@ def year() -> tuple[config.Params, pl.DataFrame]:
     """Params and table of all days there are."""
     params = config.load(ROOT / "params.yaml")
     params = params.model_copy(update={"data": config.Data(until=YEAR_END, test_days=92)})
-    return params, ingest.ingest(problem.load(params.problem), params)[0]
+    return params, ingest.build_table(problem.load(params.problem), params)[0]
 
 
 def build() -> list[Check]:
     """The feature build over all rows, in a process of its own so that its peak of memory is its own."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "table.parquet"
-        ingest.write(year()[1], path)
+        ingest.write_parquet(year()[1], path)
         done = subprocess.run(
             [sys.executable, __file__, "--features", str(path)],
             env=environment.for_programs(ROOT),
@@ -141,11 +141,11 @@ def build() -> list[Check]:
 
 def build_here(path: Path) -> None:
     """Three builds, the fastest; the peak is of the whole process: imports, table, frame and check."""
-    spec, table = problem.load(config.load(ROOT / "params.yaml").problem), ingest.read(path)
+    spec, table = problem.load(config.load(ROOT / "params.yaml").problem), ingest.read_parquet(path)
     taken = []
     for _ in range(3):
         started = time.perf_counter()
-        frame = features.features(spec, table)
+        frame = features.build_features(spec, table)
         taken.append(time.perf_counter() - started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(json.dumps({"rows": len(frame), "seconds": min(taken), "gb": peak / 1e9}))
@@ -177,7 +177,7 @@ def auc() -> list[Check]:
     """The model's AUC: on the default windows, on the year's last quarter, and on a random split, which flatters."""
     params, table = year()
     spec = problem.load(params.problem)
-    frame = features.features(spec, table)
+    frame = features.build_features(spec, table)
     default = config.load(ROOT / "params.yaml")
     quarter = frame.filter(~pl.col("day").is_between(date(2013, 9, 1), date(2013, 9, 30)))  # train ends with August
     found = {
@@ -200,9 +200,9 @@ def auc() -> list[Check]:
 
 
 def fit(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> float:
-    pipeline = train.train(frame, params, spec)
-    test = train.window(frame, params.data, "test")
-    return metrics.auc(test[spec.target].to_numpy(), export.expected(pipeline, test, spec))
+    pipeline = train.fit(frame, params, spec)
+    test = train.rows_of_window(frame, params.data, "test")
+    return metrics.auc(test[spec.target].to_numpy(), export.scikit_learn_predictions(pipeline, test, spec))
 
 
 def shuffled(frame: pl.DataFrame, params: config.Params) -> pl.DataFrame:

@@ -55,7 +55,7 @@ def released(folder: Path) -> None:
     line = {
         "at": git.now(), "env": "production", "action": "promote", "image": None, "bento": "flights:bench",
         "bento_sha256": "0" * 64, "model_sha256": "0" * 64, "lock_sha256": "0" * 64, "data_sha256": "0" * 64,
-        "commit": git.commit(root=folder), "pull_request": None, "mlflow_run": None, "metrics": {}, "verdicts": {},
+        "commit": git.commit_hash(root=folder), "pull_request": None, "mlflow_run": None, "metrics": {}, "verdicts": {},
         "evidence": None, "supersedes": None,
     }  # fmt: skip
     ledger.append(ledger.Line.model_validate(line), folder)
@@ -139,7 +139,7 @@ def main() -> None:
         folder, cache = Path(name), dvc.cache_folder(ROOT)
         origin = folder / "origin"
         git.run("clone", "-q", "--bare", str(ROOT), str(origin), root=folder)
-        git.run("update-ref", "refs/heads/main", git.commit(root=ROOT), root=origin)
+        git.run("update-ref", "refs/heads/main", git.commit_hash(root=ROOT), root=origin)
         git.run("symbolic-ref", "HEAD", "refs/heads/main", root=origin)
         developer = clone_at(origin, folder / "developer", "main", cache)
         released(developer)

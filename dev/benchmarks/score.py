@@ -51,9 +51,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 def speed(given: Path, out: Path) -> list[Check]:
     """Rows a second of the graph alone, of `score` with one worker, and of `score` as it is."""
-    source, model = parquet_chunks.source(given), Model(ROOT / "models")
+    source, model = parquet_chunks.open_source(given), Model(ROOT / "models")
     gate = ChunkValidator(model)
-    ready = [gate.arrays(gate.frame(chunk)) for chunk in parquet_chunks.chunks(source)]
+    ready = [gate.arrays(gate.frame(chunk)) for chunk in parquet_chunks.read_chunks(source)]
     doings: dict[str, Callable[[], object]] = {
         "raw": lambda: [model.predict(*arrays) for arrays in ready],
         "one": lambda: score.run(given, out, overwrite=True, folder=ROOT / "models", workers=1),
@@ -63,7 +63,7 @@ def speed(given: Path, out: Path) -> list[Check]:
     for name in [*doings, *reversed(doings)]:
         taken[name].append(seconds(doings[name]))
     rate = {name: source.rows / min(each) for name, each in taken.items()}
-    workers = score.cores()
+    workers = score.usable_cores()
     return [
         at_least("score with one worker ÷ ONNX Runtime alone", rate["one"] / rate["raw"], 0.8),
         at_least(f"score as it is ({workers} workers) ÷ ONNX Runtime alone", rate["all"] / rate["raw"], 0.8),

@@ -120,10 +120,14 @@ def pinned(core: int | None) -> Iterator[None]:
 
 def start(rival: Rival, scratch: Path, golden: Rows, core: int | None = 0) -> float:
     """Start it on the servers' core, or on any; seconds until it gave its first answer."""
-    rival.port = local_server.free_port()
+    rival.port = local_server.find_free_port()
     home = scratch / f"{rival.name}-{len(rival.ready)}"
     home.mkdir()
-    env = local_server.settings(home, ROOT) if rival.folder else environment.for_programs(ROOT, BENTOML_HOME=str(home))
+    env = (
+        local_server.server_environment(home, ROOT)
+        if rival.folder
+        else environment.for_programs(ROOT, BENTOML_HOME=str(home))
+    )
     if "--workers" in rival.command:
         env["PROMETHEUS_MULTIPROC_DIR"] = str(home)
     command = [part.replace("{port}", str(rival.port)) for part in rival.command]

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from slipway.core import config
-from slipway.core.console import escape_error, run_command, talk
+from slipway.core.console import escape_error, run_command, stderr
 from slipway.errors import ConfigError, SlipwayError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -73,7 +73,9 @@ def evaluate(
             "evaluate --table needs --until, --test-days and --out with it", hint="slipway evaluate --help"
         )
     windows = {"data": config.Data(until=until.date(), test_days=test_days)}
-    run_command("evaluate", lambda params: evaluate.replay(params.model_copy(update=windows), table=table, out=out))
+    run_command(
+        "evaluate", lambda params: evaluate.score_other_table(params.model_copy(update=windows), table=table, out=out)
+    )
 
 
 @app.command()
@@ -175,7 +177,7 @@ def load(
     """Locust drives, loadtests/slo.yaml judges; exit 4 when missed, 5 with too few requests."""
     from slipway.loadtest import load
 
-    talk.print(f"[bold]load[/bold] {load.run(host, of=digest)}", soft_wrap=True)
+    stderr.print(f"[bold]load[/bold] {load.run(host, of=digest)}", soft_wrap=True)
 
 
 @app.command()
@@ -189,7 +191,7 @@ def score(
     """Predict every row of parquet files, by the graph that is served; killed, the same command goes on."""
     from slipway.serving import score
 
-    talk.print(f"[bold]score[/bold] {escape(score.run(source, out, overwrite=overwrite))}", soft_wrap=True)
+    stderr.print(f"[bold]score[/bold] {escape(score.run(source, out, overwrite=overwrite))}", soft_wrap=True)
 
 
 @app.command()
@@ -229,7 +231,7 @@ def release_due() -> None:
             with file.open("a", encoding="utf-8") as out:
                 out.write(f"{text}\n")
     if reason:
-        talk.print(f"[bold]release[/bold] {escape(reason)}", soft_wrap=True)
+        stderr.print(f"[bold]release[/bold] {escape(reason)}", soft_wrap=True)
 
 
 @release_app.command("gate")
@@ -285,7 +287,9 @@ def rollback(
     """Restore what an environment ran before, by its ledger, in one commit."""
     from slipway.delivery import rollback
 
-    run_command("rollback", lambda p: rollback.run(p, env=env, reason=reason, aborted=aborted, of=digest, push=push))
+    run_command(
+        "rollback", lambda p: rollback.run(p, env=env, reason=reason, aborted=aborted, only_digest=digest, push=push)
+    )
 
 
 @app.command()
@@ -312,10 +316,10 @@ def verify(
     """Walk back from what runs to the data and the pull request; exit 4 at a broken link."""
     from slipway.lineage import verify
 
-    with talk.status("verify …"):
+    with stderr.status("verify …"):
         chains = verify.run(pod=pod, namespace=namespace, env=env, image=image)
     verify.show(chains, as_json=as_json)
-    talk.print(f"[bold]verify[/bold] {verify.enforce(chains)}", soft_wrap=True)
+    stderr.print(f"[bold]verify[/bold] {verify.enforce(chains)}", soft_wrap=True)
 
 
 @app.command()
@@ -329,7 +333,7 @@ def loop(
     from slipway.sandbox import loop
 
     if stop:
-        return talk.print(f"[bold]loop[/bold] {loop.remove_everything(Path().resolve())} stopped")
+        return stderr.print(f"[bold]loop[/bold] {loop.remove_everything(Path().resolve())} stopped")
     loop.run(config.load(), keep=keep, target=target, port=port)
 
 
@@ -341,7 +345,7 @@ def drill(
     """Break it on purpose, on a cluster: each fault must be seen and mended, nothing lost; exit 4 when not."""
     from slipway.sandbox.drills import drill
 
-    talk.print(f"[bold]drill[/bold] {escape(drill.run(config.load(), names, keep=keep))}", soft_wrap=True)
+    stderr.print(f"[bold]drill[/bold] {escape(drill.run(config.load(), names, keep=keep))}", soft_wrap=True)
 
 
 @app.command()
@@ -357,9 +361,9 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except SlipwayError as error:
-        talk.print(f"[red]error[/red] {escape_error(error)}", soft_wrap=True)
+        stderr.print(f"[red]error[/red] {escape_error(error)}", soft_wrap=True)
         if error.hint:
-            talk.print(f"[dim]next:[/dim] {error.hint.replace('[', chr(92) + '[')}", soft_wrap=True)
+            stderr.print(f"[dim]next:[/dim] {error.hint.replace('[', chr(92) + '[')}", soft_wrap=True)
         sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(130)

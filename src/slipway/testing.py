@@ -72,7 +72,7 @@ class SampleRun:
 
     def frame(self) -> pl.DataFrame:
         """The rows of the test window, as `features` made them."""
-        return train.window(ingest.read(self.folder / features.FRAME), self.params.data, "test")
+        return train.rows_of_window(ingest.read_parquet(self.folder / features.FRAME), self.params.data, "test")
 
 
 def fail(what: str, error: Exception) -> NoReturn:
@@ -104,8 +104,8 @@ def run_chapters(params: config.Params, table: pl.DataFrame, *, root: Path, fold
 
     def run_ingest(small: config.Params) -> None:
         with contextlib.chdir(root):  # the problem may name its sources from there; it only reads
-            ingest.ingest(spec, small)
-        ingest.write(table, ingest.TABLE)
+            ingest.build_table(spec, small)
+        ingest.write_parquet(table, ingest.TABLE)
 
     runs = (run_ingest, features.run, train.run, export.run, evaluate.run)
     with contextlib.chdir(folder):
@@ -159,7 +159,7 @@ def undeclared(params: list[Any], stage: str, sections: set[str], fingerprints: 
 
 def render_command() -> list[str]:
     """The command that renders an overlay; without kustomize and kubectl the test is skipped, and says why."""
-    command = manifests.tool(environment.for_programs(Path.cwd())["PATH"])
+    command = manifests.find_renderer(environment.for_programs(Path.cwd())["PATH"])
     if command is None:
         pytest.skip("overlays were NOT rendered: neither kustomize nor kubectl is on PATH; install one to check k8s/")
     return command
@@ -200,7 +200,7 @@ class ProjectChecks:
             fail("package", error)
         home = environment.cache_home(sample_run.folder) / "served"
         with local_server.start(
-            bento.path, port=local_server.free_port(), home=home, root=sample_run.folder, log=home / "log"
+            bento.path, port=local_server.find_free_port(), home=home, root=sample_run.folder, log=home / "log"
         ) as server:
             local_server.wait_ready(server)
             yield server.url
@@ -237,8 +237,8 @@ class ProjectChecks:
         """On rows of the test window, to `export.tolerance`."""
         sample_run.require("export")
         rows, pipeline = sample_run.frame().head(500), joblib.load(sample_run.folder / train.MODEL)
-        expected = export.expected(pipeline, rows, sample_run.spec)
-        parity = export.parity(expected, sample_run.model().frame(rows), sample_run.params.export.tolerance)
+        expected = export.scikit_learn_predictions(pipeline, rows, sample_run.spec)
+        parity = export.check_parity(expected, sample_run.model().frame(rows), sample_run.params.export.tolerance)
         assert parity.ok, f"{parity.name} is {parity.value}, allowed: {parity.limit}"
 
     def test_service_answers_the_example(self, sample_run: SampleRun, service: str) -> None:
@@ -274,7 +274,7 @@ class ProjectChecks:
         if not overlays:
             pytest.skip(f"there is no {manifests.OVERLAYS}/ here")
         command = render_command()
-        rendered = {folder.name: manifests.build(folder, command, root=project_root) for folder in overlays}
+        rendered = {folder.name: manifests.render_folder(folder, command, root=project_root) for folder in overlays}
         broken = {name: objects for name, objects in rendered.items() if isinstance(objects, str)}
         assert not broken, "\n".join(f"overlay {name} does not render: {message}" for name, message in broken.items())
 

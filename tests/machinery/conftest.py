@@ -145,7 +145,7 @@ def served(bento: Path, packable: Path) -> Iterator[int]:
 
     home = packable / ".slipway" / "served"
     with local_server.start(
-        bento, port=local_server.free_port(), home=home, root=packable, log=home / "log"
+        bento, port=local_server.find_free_port(), home=home, root=packable, log=home / "log"
     ) as running:
         local_server.wait_ready(running)
         yield running.port

@@ -21,7 +21,7 @@ HOURS = timedelta(hours=1)
 
 @pytest.fixture(scope="module")
 def frame(sample: pl.DataFrame) -> pl.DataFrame:
-    return chapter.features(PROBLEM, sample)
+    return chapter.build_features(PROBLEM, sample)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def test_every_flight_of_the_year_is_in_the_table(table: pl.DataFrame) -> None:
     assert table["row_id"].n_unique() == 336_776
     assert table["late"].is_not_null().sum() == 327_346
     assert table["late"].mean() == pytest.approx(0.245, abs=0.001)
-    contract.check(Flight, table, where="table")
+    contract.check_frame(Flight, table, where="table")
 
 
 def test_the_impossible_wind_is_found(ingested: tuple[pl.DataFrame, list[SourceFault]]) -> None:

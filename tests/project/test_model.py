@@ -27,7 +27,7 @@ def frame(sample: pl.DataFrame) -> pl.DataFrame:
 def fitted(frame: pl.DataFrame, name: str, options: dict[str, Any]) -> Any:
     """The estimator, fitted on the frame."""
     pipeline = estimator(name, options, categories=CATEGORIES, numbers=NUMBERS, seed=1)
-    return pipeline.fit(train.inputs(frame, PROBLEM), frame["late"].to_numpy())
+    return pipeline.fit(train.model_inputs(frame, PROBLEM), frame["late"].to_numpy())
 
 
 @pytest.mark.parametrize(("name", "options"), ESTIMATORS)
@@ -36,12 +36,12 @@ def test_both_estimators_fit_and_take_what_they_never_saw(
 ) -> None:
     pipeline = fitted(frame, name, options)
     strange = frame.head(3).with_columns(carrier=pl.lit("ZZ"), temp=pl.lit(None, pl.Float32))
-    assert np.isfinite(pipeline.predict_proba(train.inputs(strange, PROBLEM))).all()
+    assert np.isfinite(pipeline.predict_proba(train.model_inputs(strange, PROBLEM))).all()
 
 
 @pytest.mark.parametrize(("name", "options"), ESTIMATORS)
 def test_both_estimators_export(frame: pl.DataFrame, name: str, options: dict[str, Any]) -> None:
-    graph = export.export(fitted(frame, name, options), PROBLEM)
+    graph = export.to_graph(fitted(frame, name, options), PROBLEM)
     assert [given.name for given in graph.graph.input] == ["categories", "numbers"]
     assert [output.name for output in graph.graph.output] == ["prediction"]
 

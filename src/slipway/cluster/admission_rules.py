@@ -101,7 +101,7 @@ RULES: Mapping[str, tuple[Callable[[PodSpec], list[str]], str]] = {
 """The rules by name (that of the policy in k8s/policy, without `slipway-`): find the breaches, and the limit in words."""
 
 
-def checks(targets: Mapping[str, Sequence[Object]]) -> list[Check]:
+def check_rules(targets: Mapping[str, Sequence[Object]]) -> list[Check]:
     """One check for each rule over all pods of all targets; none where there are no pods."""
     named_pods = [(f"{env} {one.get('kind')} {one['metadata'].get('name')}", pod)
                   for env, objects in targets.items() for one in objects for pod in _pod_specs_or_broken(one)]  # fmt: skip

@@ -136,7 +136,7 @@ def bootstrap(root: Path, *, repository: str, name: str) -> None:
     kubectl.run("apply", "-k", str(root / "k8s/policy"))
     objects = list(YAML(typ="safe").load_all(kubectl.run("kustomize", str(root / "argocd"))))
     items = [_with_repository(one, repository, name) for one in objects]
-    kubectl.run("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    kubectl.run("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
 
 def _with_repository(item: dict[str, Any], repository: str, name: str) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def includes_commit(revision: str, commit: str, *, root: Path) -> bool:
     if revision == commit or not re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision == commit
     try:
-        git.commit(revision, root=root)
+        git.commit_hash(revision, root=root)
     except ConfigError:
         git.fetch("main", root=root)
     return git.is_ancestor(commit, revision, root=root)

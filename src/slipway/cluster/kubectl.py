@@ -36,18 +36,18 @@ MEANINGS = [
 """A pattern in a failed program's output, its meaning, and the next command; the first match counts."""
 
 
-def run(*args: str, given: str | None = None, timeout: float = 60) -> str:
-    """Run `kubectl ARGS` and return its output; `given` goes to its standard input. Errors as in `call`."""
-    return call("kubectl", *args, given=given, timeout=timeout)
+def run(*args: str, stdin: str | None = None, timeout: float = 60) -> str:
+    """Run `kubectl ARGS` and return its output; `stdin` goes to its standard input. Errors as in `call`."""
+    return call("kubectl", *args, stdin=stdin, timeout=timeout)
 
 
-def call(program: str, *args: str, given: str | None = None, timeout: float = 60) -> str:
-    """Run a program by name and return its output; `given` goes to its standard input.
+def call(program: str, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
+    """Run a program by name and return its output; `stdin` goes to its standard input.
 
     ConfigError when it is missing or fails, with the next command; Inconclusive after `timeout` seconds.
     """
     try:
-        finished = process.run([program, *args], given=given, timeout=timeout)
+        finished = process.run([program, *args], stdin=stdin, timeout=timeout)
     except FileNotFoundError:
         raise ConfigError(f"{program} is not on PATH", hint=DOCTOR) from None
     except subprocess.TimeoutExpired:

@@ -24,7 +24,7 @@ HINT = "docs/operations.md, release, shows the three lines that an overlay ends 
 
 
 @dataclass(frozen=True)
-class Pinned:
+class PinnedImage:
     """An image: its repository (`registry/name`, no tag) and its digest (`sha256:…`)."""
 
     new_name: str
@@ -42,12 +42,12 @@ def path(env: str, root: Path = Path()) -> Path:
     return root / "k8s" / "overlays" / env / FILE
 
 
-def read(text: str, name: str = "serve", *, where: str = FILE) -> Pinned:
+def read(text: str, name: str = "serve", *, where: str = FILE) -> PinnedImage:
     """The entry of `images` called `name`; ConfigError unless there is exactly one, with a digest and no tag."""
     return _entry(_parse(text, where), name, where)
 
 
-def pinned_at(env: str, revision: str, root: Path = Path()) -> Pinned | None:
+def pinned_at(env: str, revision: str, root: Path = Path()) -> PinnedImage | None:
     """The image that the overlay of `env` pins at a Git revision; None when there is no overlay."""
     name = path(env).as_posix()
     text = git.file_at(revision, name, root=root)
@@ -96,7 +96,7 @@ def _parse(text: str, where: str) -> Any:
         raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split())[:300]}", hint=HINT) from None
 
 
-def _entry(document: Any, name: str, where: str) -> Pinned:
+def _entry(document: Any, name: str, where: str) -> PinnedImage:
     images = document.get("images") if isinstance(document, Mapping) else None
     if not isinstance(images, list) or not all(isinstance(image, Mapping) for image in images):
         raise ConfigError(f"{where}: it has no list `images`", hint=HINT)
@@ -117,7 +117,7 @@ def _entry(document: Any, name: str, where: str) -> Pinned:
         raise ConfigError(
             f"{where}: {name} has {pinned}", allowed="sha256: and 64 hexadecimal digits", value=digest, hint=HINT
         )
-    return Pinned(new_name, digest)
+    return PinnedImage(new_name, digest)
 
 
 def _span(text: str, name: str, where: str) -> tuple[int, int]:

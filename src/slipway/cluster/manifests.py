@@ -37,7 +37,7 @@ SCRATCH = "manifests"
 HINT = "kustomize build the folder it names; docs/operations.md, section manifests, says what to do"
 
 
-def tool(path: str) -> list[str] | None:
+def find_renderer(path: str) -> list[str] | None:
     """The command on `path` that renders a folder: kustomize, else the one in kubectl; None without both."""
     for name, verb in (("kustomize", "build"), ("kubectl", "kustomize")):
         if program := shutil.which(name, path=path):
@@ -45,7 +45,7 @@ def tool(path: str) -> list[str] | None:
     return None
 
 
-def rendered(revision: str, command: Sequence[str], *, root: Path) -> Rendering:
+def render(revision: str, command: Sequence[str], *, root: Path) -> Rendering:
     """The objects of each target at a commit, by environment; kustomize's error as text where it fails.
 
     The targets are the folders of k8s/overlays and those of BY_HAND that hold a kustomization.
@@ -58,10 +58,12 @@ def rendered(revision: str, command: Sequence[str], *, root: Path) -> Rendering:
         folders |= {
             name: tree / folder for name, folder in BY_HAND.items() if (tree / folder / "kustomization.yaml").exists()
         }
-        return {env: build(folder, command, root=root) for env, folder in folders.items()}
+        return {env: render_folder(folder, command, root=root) for env, folder in folders.items()}
 
 
-def build(folder: Path, command: Sequence[str], *, root: Path, seconds: float = BUILD_SECONDS) -> list[Object] | str:
+def render_folder(
+    folder: Path, command: Sequence[str], *, root: Path, seconds: float = BUILD_SECONDS
+) -> list[Object] | str:
     """The objects of one kustomization; kustomize's error as text when it fails, or prints no objects."""
     try:
         finished = process.run(
@@ -87,9 +89,9 @@ def last_error(stderr: str, root: Path) -> str:
 
 def diff(base: str, head: str, *, root: Path) -> list[Change]:
     """The objects that differ between two commits, in targets that render at both; ConfigError without kustomize."""
-    if (program := tool(environment.for_programs(root)["PATH"])) is None:
+    if (program := find_renderer(environment.for_programs(root)["PATH"])) is None:
         raise ConfigError("there is no kustomize here, nor kubectl", hint="slipway doctor")
-    return object_diff.changes(rendered(base, program, root=root), rendered(head, program, root=root))
+    return object_diff.changes(render(base, program, root=root), render(head, program, root=root))
 
 
 def changed_files(base: str, head: str, *, root: Path) -> list[str]:
@@ -133,23 +135,23 @@ def run(*, base: str | None = None, root: Path = Path()) -> str:
     """
     started, root = time.monotonic(), root.resolve()
     (root / VERDICT).unlink(missing_ok=True)
-    head = git.commit(root=root)
+    head = git.commit_hash(root=root)
     if not git.run("ls-tree", "--name-only", head, "--", *FOLDERS, root=root):
         return "there is no k8s/ here"
     fork = git.merge_base(git.base_commit(base, root=root), head, root=root)
-    changed, program = changed_files(fork, head, root=root), tool(environment.for_programs(root)["PATH"])
+    changed, program = changed_files(fork, head, root=root), find_renderer(environment.for_programs(root)["PATH"])
     inputs = {"commit": head, "base": fork}
     notes: dict[str, Any] = {"files": len(changed), "ships": changed_image_files(fork, head, root=root),
                              "local": uses_local_registry(head, root), "by": None}  # fmt: skip
     if program is None:
         files.write_json(root / VERDICT, {"chapter": "manifests", "inputs": inputs, "notes": notes})
         return "not rendered: no kustomize here"
-    after = rendered(head, program, root=root)
-    before = rendered(fork, program, root=root) if changed else after
+    after = render(head, program, root=root)
+    before = render(fork, program, root=root) if changed else after
     changes = object_diff.changes(before, after)
     notes |= notes_of(before, after, changes) | {"by": Path(program[0]).name}
     targets = {env: objects for env, objects in after.items() if not isinstance(objects, str)}
-    checks = [*render_checks(after), *admission_rules.checks(targets)]
+    checks = [*render_checks(after), *admission_rules.check_rules(targets)]
     count = sum(len(objects) for objects in targets.values())
     seconds = time.monotonic() - started
     verdict = Verdict(chapter="manifests", checks=checks, rows=count, seconds=seconds, inputs=inputs, notes=notes)
@@ -169,7 +171,7 @@ def render_checks(after: Rendering) -> list[Check]:
 
 def notes_of(before: Rendering, after: Rendering, changes: Sequence[Change]) -> dict[str, Any]:
     """The record's notes: the changes, the hooks of each environment, and the targets that could not be compared."""
-    hooks = {env: [f"{o['kind']} {o['metadata'].get('name')}" for o in objects if object_diff.hooked(o)]
+    hooks = {env: [f"{o['kind']} {o['metadata'].get('name')}" for o in objects if object_diff.is_hook(o)]
              for env, objects in after.items() if env not in BY_HAND and not isinstance(objects, str)}  # fmt: skip
     return {
         "envs": [env for env in after if env not in BY_HAND],

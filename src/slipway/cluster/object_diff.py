@@ -69,7 +69,7 @@ def compare(before: Sequence[Object], after: Sequence[Object], env: str) -> list
         fields = [(printable(path, MAX_VALUE), old_value, new_value) for path, old_value, new_value in rows]
         if len(fields) > MAX_FIELDS:
             fields[MAX_FIELDS:] = [("…", None, f"and {len(fields) - MAX_FIELDS} more")]
-        hook = all(hooked(each) for each in pair if each)
+        hook = all(is_hook(each) for each in pair if each)
         pods = kind in WORKLOADS and pod_template(pair[0]) != pod_template(pair[1])
         results.append(
             Change(env=env, kind=kind, namespace=namespace, name=name, what=what, hook=hook, pods=pods, fields=fields)
@@ -98,7 +98,7 @@ def pod_template(one: Object | None) -> Any:
     return spec.get("template") if isinstance(spec, Mapping) else None
 
 
-def hooked(one: Object) -> bool:
+def is_hook(one: Object) -> bool:
     """Return whether the object is a hook for Argo CD: run at a sync, never compared."""
     annotations = one["metadata"].get("annotations")
     return isinstance(annotations, Mapping) and any(name in annotations for name in HOOKS)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from slipway.cluster import kubectl
 
-LABEL = "app.kubernetes.io/name=serve"
+SERVICE_SELECTOR = "app.kubernetes.io/name=serve"
 
 
 class Pod(NamedTuple):
@@ -21,7 +21,7 @@ class Pod(NamedTuple):
 
 def list_pods(namespace: str) -> list[Pod]:
     """The service's pods, without those that are being deleted."""
-    items = json.loads(kubectl.run("-n", namespace, "get", "pods", "-l", LABEL, "-o", "json"))["items"]
+    items = json.loads(kubectl.run("-n", namespace, "get", "pods", "-l", SERVICE_SELECTOR, "-o", "json"))["items"]
     return [parse(raw) for raw in items if "deletionTimestamp" not in raw["metadata"]]
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway.core.strict_model import StrictModel, sentence
+from slipway.core.strict_model import StrictModel, describe_errors
 from slipway.errors import ConfigError
 
 Count = Annotated[int, Field(gt=0)]
@@ -202,4 +202,4 @@ def load(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {sentence(error)}", hint=f"edit {path}") from None
+        raise ConfigError(f"{path}: {describe_errors(error)}", hint=f"edit {path}") from None

@@ -12,16 +12,18 @@ from rich.markup import escape
 from slipway.core import config
 from slipway.errors import SlipwayError
 
-talk = Console(stderr=True, highlight=False)
+stderr = Console(stderr=True, highlight=False)
 
 
 def run_command(name: str, work: Callable[[config.Params], str]) -> None:
     """Load params.yaml, call `work` with it, and print the sentence that `work` returns and the seconds it took."""
     started = time.monotonic()
     params = config.load()
-    with talk.status(f"{name} …"):
+    with stderr.status(f"{name} …"):
         result = work(params)
-    talk.print(f"[bold]{name}[/bold] {escape(result)} [dim]({time.monotonic() - started:.1f} s)[/dim]", soft_wrap=True)
+    stderr.print(
+        f"[bold]{name}[/bold] {escape(result)} [dim]({time.monotonic() - started:.1f} s)[/dim]", soft_wrap=True
+    )
 
 
 def escape_error(error: SlipwayError) -> str:

@@ -50,7 +50,7 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
 
 
-def registry() -> str | None:
+def registry_host() -> str | None:
     """REGISTRY: `host:port` of the registry that the loop's cluster pulls from; None if not set."""
     return os.environ.get("REGISTRY") or None
 

@@ -64,9 +64,9 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def tree_sha256(root: Path, *, leave: Iterable[str] = ()) -> str:
-    """One SHA-256 over the relative names and bytes of all files under `root`, except the names in `leave`."""
-    ignored = set(leave)
+def tree_sha256(root: Path, *, exclude: Iterable[str] = ()) -> str:
+    """One SHA-256 over the relative names and bytes of all files under `root`, except the names in `exclude`."""
+    ignored = set(exclude)
     digest = hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         name = path.relative_to(root).as_posix()

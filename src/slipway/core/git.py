@@ -30,7 +30,7 @@ def run(*args: str, root: Path = Path(), strip: bool = True) -> str:
     return finished.out.strip() if strip else finished.out
 
 
-def commit(revision: str = "HEAD", *, root: Path = Path()) -> str:
+def commit_hash(revision: str = "HEAD", *, root: Path = Path()) -> str:
     """The full hash of the commit that `revision` names; ConfigError if there is none."""
     try:
         return run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", root=root)
@@ -45,7 +45,7 @@ def base_commit(base: str | None, *, root: Path = Path()) -> str:
     """The hash of the commit that a change is compared with: `base` if named, else origin/main, else main."""
     for revision in [base] if base else ["origin/main", "main"]:
         try:
-            return commit(revision, root=root)
+            return commit_hash(revision, root=root)
         except NoRepository:
             raise
         except ConfigError:
@@ -128,14 +128,14 @@ def require_identity(root: Path = Path()) -> str:
         raise ConfigError("Git does not know who you are, so nothing can be committed", hint=hint) from None
 
 
-def require_clean(root: Path = Path(), *, leave: str) -> None:
-    """ConfigError if a tracked file differs from the last commit, unless its name starts with `leave`."""
-    if changed := [name for name in uncommitted_files(root) if not name.startswith(leave)]:
+def require_clean(root: Path = Path(), *, exclude: str) -> None:
+    """ConfigError if a tracked file differs from the last commit, unless its name starts with `exclude`."""
+    if changed := [name for name in uncommitted_files(root) if not name.startswith(exclude)]:
         shown = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
         raise ConfigError(f"{len(changed)} tracked files are not committed: {shown}", hint="git commit, or git stash")
 
 
-def pull_request(root: Path = Path(), revision: str = "HEAD") -> int | None:
+def pull_request_number(root: Path = Path(), revision: str = "HEAD") -> int | None:
     """The number of the pull request that a commit merged, from its subject (merge or squash); None for other commits."""
     subject = run("log", "-1", "--format=%s", revision, root=root)
     number = re.match(r"Merge pull request #(\d+) ", subject) or re.search(r" \(#(\d+)\)$", subject)

@@ -156,7 +156,7 @@ def line_at(env: str, moment: datetime, root: Path = Path()) -> Line | None:
     unstable = unstable_positions(read_at(env, "HEAD", root)) if commits else set()
     for commit, seconds in (row.split() for row in commits):
         if int(seconds) <= moment.timestamp():
-            return newest([line for n, line in enumerate(read_at(env, commit, root)) if n not in unstable])
+            return newest_line([line for n, line in enumerate(read_at(env, commit, root)) if n not in unstable])
     return None
 
 
@@ -165,12 +165,12 @@ def unstable_positions(lines: Sequence[Line]) -> set[int]:
     return {n for n, new in enumerate(lines[1:]) if new.action == "rollback" and (new.evidence or {}).get("aborted")}
 
 
-def newest(lines: Sequence[Line]) -> Line | None:
+def newest_line(lines: Sequence[Line]) -> Line | None:
     """The line in effect now; None if there are no lines."""
     return lines[-1] if lines else None
 
 
-def withdrawn(lines: Sequence[Line]) -> list[Line]:
+def withdrawn_lines(lines: Sequence[Line]) -> list[Line]:
     """The lines that a rollback withdrew and no later line released again, oldest first."""
     by_identity = dict[str, Line]()
     before: Line | None = None

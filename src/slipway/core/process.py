@@ -13,7 +13,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class ProcessResult:
     """Result of a program that ended: its exit code, and the text of both output streams."""
 
     code: int
@@ -33,22 +33,22 @@ class Finished:
 
 def run(
     command: Sequence[str], *, folder: Path | None = None, env: Mapping[str, str] | None = None,
-    given: str | None = None, timeout: float | None = None, errors: Literal["replace", "strict"] = "replace",
-) -> Finished:  # fmt: skip
-    """Run `command` in `folder`, with `given` on its standard input (empty if None), for at most `timeout` seconds.
+    stdin: str | None = None, timeout: float | None = None, errors: Literal["replace", "strict"] = "replace",
+) -> ProcessResult:  # fmt: skip
+    """Run `command` in `folder`, with `stdin` on its standard input (empty if None), for at most `timeout` seconds.
 
     Output is decoded as UTF-8. Other bytes become U+FFFD, or raise UnicodeDecodeError with `errors="strict"`.
     An OSError means that the program could not be started, subprocess.TimeoutExpired that it took too long.
     """
     completed = subprocess.run(
-        list(command), cwd=folder, env=None if env is None else dict(env), input=given,
-        stdin=subprocess.DEVNULL if given is None else None, capture_output=True, text=True, encoding="utf-8",
+        list(command), cwd=folder, env=None if env is None else dict(env), input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True, encoding="utf-8",
         errors=errors, timeout=timeout, check=False,
     )  # fmt: skip
-    return Finished(code=completed.returncode, out=completed.stdout, err=completed.stderr)
+    return ProcessResult(code=completed.returncode, out=completed.stdout, err=completed.stderr)
 
 
-def printed(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:
+def probe(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:
     """The stdout of a program, `yes` if it is empty; None if the program is not on PATH, fails, or takes too long."""
     program = shutil.which(command[0], path=env.get("PATH", ""))
     if program is None:
@@ -60,9 +60,9 @@ def printed(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -
     return (finished.out.strip() or "yes") if finished.ok else None
 
 
-def version(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:
+def probe_version(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:
     """The first version number in the stdout of a program, else all of it; None as for `printed`."""
-    text = printed(command, env, timeout=timeout)
+    text = probe(command, env, timeout=timeout)
     number = re.search(r"\d+\.\d+(\.\d+)?", text) if text else None
     return number.group() if number else text
 

@@ -13,13 +13,13 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def sentence(error: ValidationError, *, whole: str = "the file") -> str:
-    """All errors of a validation in one line: dotted key, value, what is allowed. `whole` names the top level."""
-    return "; ".join(_describe(each, whole) for each in error.errors())
+def describe_errors(error: ValidationError, *, top_level: str = "the file") -> str:
+    """All errors of a validation in one line: dotted key, value, what is allowed. `top_level` names the top level."""
+    return "; ".join(_describe(each, top_level) for each in error.errors())
 
 
-def _describe(error: Any, whole: str) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or whole
+def _describe(error: Any, top_level: str) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or top_level
     match error["type"]:
         case "extra_forbidden":
             return f"unknown key {key} (value {error['input']!r})"

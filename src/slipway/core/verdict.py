@@ -72,14 +72,14 @@ class Verdict:
         if self.word == "pass":
             return
         ok = False if self.word == "fail" else None
-        lines = [sentence(check) for check in self.checks if check.ok is ok] or ["nothing was measured"]
+        lines = [describe_check(check) for check in self.checks if check.ok is ok] or ["nothing was measured"]
         if len(lines) > NAMED_CHECKS:
             lines[NAMED_CHECKS:] = [f"and {len(lines) - NAMED_CHECKS} more in reports/{self.chapter}.json"]
         error = CheckFailed if self.word == "fail" else Inconclusive
         raise error(f"{self.chapter}: {self.word}: " + "; ".join(lines), hint=hint)
 
 
-def sentence(check: Check) -> str:
+def describe_check(check: Check) -> str:
     """A check in one line: its name, value, interval and limit."""
     value = f"{check.value:.6g}" if isinstance(check.value, float) else str(check.value)
     if check.low is not None and check.high is not None:

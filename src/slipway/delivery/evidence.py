@@ -22,12 +22,12 @@ from slipway.core.environment import Actions
 from slipway.core.verdict import Word
 from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.github import api
-from slipway.github.client import Rest, Row
+from slipway.github.client import GitHubClient, Row
 
 LOAD = Path("reports/load.json")
-JOB = "load-gate"
+GATE_JOB = "load-gate"
 SOURCES = ("machine", "cluster", "status")
-WORDS: dict[str, Word] = {"success": "pass", "failure": "fail"}
+STATE_VERDICTS: dict[str, Word] = {"success": "pass", "failure": "fail"}
 """The verdict for the state of a commit status; `error` and `pending` are unsure."""
 MAX_COMMITS = 200
 """Commits of main that are searched for a status, newest first."""
@@ -64,7 +64,7 @@ class LoadRecord(BaseModel):
 
 
 @contextmanager
-def github_client(source: str, params: config.Params, actions: Actions | None) -> Iterator[Rest | None]:
+def github_client(source: str, params: config.Params, actions: Actions | None) -> Iterator[GitHubClient | None]:
     """A client of GitHub's API when the source is `status`, else None.
 
     Without `actions` the environment's are used; ConfigError when they are missing.
@@ -73,7 +73,7 @@ def github_client(source: str, params: config.Params, actions: Actions | None) -
         yield None
         return
     access, limits = actions or environment.actions(), params.comment
-    with Rest(access.api, access.repository, access.token,
+    with GitHubClient(access.api, access.repository, access.token,
               attempts=limits.attempts, timeout_seconds=limits.timeout_seconds) as client:  # fmt: skip
         yield client
 
@@ -84,7 +84,7 @@ def digest(line: ledger.Line) -> str:
 
 
 def find(
-    source: str, params: config.Params, staged: ledger.Line, *, root: Path, client: Rest | None = None,
+    source: str, params: config.Params, staged: ledger.Line, *, root: Path, client: GitHubClient | None = None,
     only: str | None = None,
 ) -> Evidence:  # fmt: skip
     """Read the evidence about `staged` from `source`; CheckFailed or Inconclusive when it has none.
@@ -168,7 +168,7 @@ def from_argocd(params: config.Params, staged: ledger.Line, root: Path) -> Evide
         raise Inconclusive(
             f"promote: {name} has ended no operation: {argocd.describe(app)}", hint=f"argocd app get {name}"
         )
-    pinned = _pinned_digest(git.commit(app.revision, root=root), root)
+    pinned = _pinned_digest(git.commit_hash(app.revision, root=root), root)
     if pinned != expected:
         raise CheckFailed(
             f"promote: {name} last synced {app.revision[:12]}, "
@@ -181,7 +181,7 @@ def from_argocd(params: config.Params, staged: ledger.Line, root: Path) -> Evide
             f"promote: the last operation of {name} ran no gate (one that heals runs none)",
             hint=f"argocd app sync {name}, which runs the gate again",
         )
-    record = _last_record(kubectl.hook_log(name, JOB), f"the log of {name}'s {JOB}")
+    record = _last_record(kubectl.hook_log(name, GATE_JOB), f"the log of {name}'s {GATE_JOB}")
     if record.verdict == "pass" and {app.phase, *phases} != {"Succeeded"}:
         raise CheckFailed(
             f"promote: the operation of {name} is {app.phase}: {app.message}", hint=f"argocd app get {name}"
@@ -221,7 +221,7 @@ def _evidence(record: LoadRecord, *, at: datetime, source: str, commit: str | No
 
 
 def from_commit_status(
-    params: config.Params, staged: ledger.Line, client: Rest, root: Path, *, only: str | None = None
+    params: config.Params, staged: ledger.Line, client: GitHubClient, root: Path, *, only: str | None = None
 ) -> Evidence:
     """The newest status about the digest, of our context and creator, on the newest commit that has one.
 
@@ -235,7 +235,7 @@ def from_commit_status(
                 if (row.get("context"), (row.get("creator") or {}).get("login")) == (limits.status, limits.creator)]  # fmt: skip
         if rows:
             row = max(rows, key=lambda row: (str(row["created_at"]), int(row["id"])))
-            return Evidence(verdict=WORDS.get(str(row["state"]), "unsure"), digest=expected, at=_created_at(row),
+            return Evidence(verdict=STATE_VERDICTS.get(str(row["state"]), "unsure"), digest=expected, at=_created_at(row),
                             source="status", commit=commit)  # fmt: skip
     raise CheckFailed(
         f"promote: no status {limits.status} by {limits.creator} is on a commit whose staging overlay holds {expected[:19]}",

@@ -17,7 +17,7 @@ from slipway.cluster import kustomization
 from slipway.core import config, environment, git, ledger
 from slipway.delivery import gitops_pull_request
 from slipway.errors import CheckFailed, Inconclusive
-from slipway.github.client import Rest
+from slipway.github.client import GitHubClient
 from slipway.reporting.markdown import escape
 
 BRANCH = gitops_pull_request.BASE
@@ -25,7 +25,7 @@ MAIL = "41898282+github-actions[bot]@users.noreply.github.com"
 """The bot's address, by which GitHub recognises its commits."""
 MAX_REASON = 2000
 """Characters of a reason, or of an AnalysisRun's message, that are kept."""
-Make = Callable[[str, list[ledger.Line]], ledger.Line | None]
+MakeLine = Callable[[str, list[ledger.Line]], ledger.Line | None]
 """Makes the new line from the tip and the lines there; None when there is nothing to do."""
 
 
@@ -60,7 +60,7 @@ def starting_tip(params: config.Params, *, push: bool, root: Path) -> str | None
     if push:
         return fetch_main(root, attempts=params.comment.attempts)
     git.require_identity(root)
-    git.require_clean(root, leave="releases/")
+    git.require_clean(root, exclude="releases/")
     return None
 
 
@@ -69,8 +69,8 @@ def ledger_at(env: str, tip: str | None, root: Path) -> list[ledger.Line]:
     return ledger.read_at(env, tip, root) if tip else ledger.read(env, root)
 
 
-def write(
-    env: str, make: Make, *, title: str, body: str = "", push: bool, params: config.Params, root: Path
+def commit_line(
+    env: str, make: MakeLine, *, title: str, body: str = "", push: bool, params: config.Params, root: Path
 ) -> CommitResult:
     """Call `make(tip, lines)` for the line of `env` and commit it: here, or with `push` as release.mode is set.
 
@@ -80,12 +80,12 @@ def write(
     def plan(tip: str) -> Plan | None:
         new = make(tip, ledger.read_at(env, tip, root) if push else ledger.read(env, root))
         digest = new.identity.rpartition(":")[2] if new else ""
-        return Plan(write_files=partial(change, new), digest=digest, line=new) if new else None
+        return Plan(write_files=partial(write_line, new), digest=digest, line=new) if new else None
 
     return apply(env, plan, title=title, body=body, push=push, params=params, root=root)
 
 
-def pin(
+def pin_image(
     file: Path, name: str, digest: str, *, title: str, push: bool, params: config.Params, root: Path
 ) -> CommitResult:
     """Pin `digest` for the image `name` in `file`, which belongs to no environment, in a commit of its own."""
@@ -109,16 +109,16 @@ def apply(
     """Commit what `make_plan` returns: here, on main, or on a branch `bump/NAME-…` with a pull request."""
     require_author(root)
     if not push:
-        plan = make_plan(git.commit(root=root))
+        plan = make_plan(git.commit_hash(root=root))
         if plan is None:
             return CommitResult()
-        return CommitResult(commit=commit(plan.write_files(root), title=title, body=body, root=root), message="")
-    if mode(name, params) == "direct":
+        return CommitResult(commit=commit_files(plan.write_files(root), title=title, body=body, root=root), message="")
+    if release_mode(name, params) == "direct":
         return push_to_main(name, make_plan, title=title, body=body, attempts=params.comment.attempts, root=root)
     return open_pull_request(name, make_plan, title=title, body=body, params=params, root=root)
 
 
-def mode(name: str, params: config.Params) -> str:
+def release_mode(name: str, params: config.Params) -> str:
     """The way of a change of `name` to main: `direct` or `pull-request`, as release.mode is set.
 
     On GitHub, production is always a pull request, because a person merges it.
@@ -134,8 +134,8 @@ def push_to_main(
     for attempt in range(attempts):
         if (plan := make_plan(tip)) is None:
             return CommitResult()
-        with scratch(name, tip, root) as work:
-            pushed = commit(plan.write_files(work), title=title, body=body, root=work)
+        with scratch_checkout(name, tip, root) as work:
+            pushed = commit_files(plan.write_files(work), title=title, body=body, root=work)
         problem = git.push(f"{pushed}:refs/heads/{BRANCH}", root=root)
         tip = fetch_main(root, attempts=attempts) if problem else pushed
         if git.is_ancestor(pushed, tip, root=root):  # also when it arrived, but the answer was lost
@@ -155,18 +155,18 @@ def open_pull_request(
     if (plan := make_plan(tip)) is None:
         return CommitResult()
     branch, actions = f"bump/{name}-{plan.digest[:12]}", environment.github()
-    with scratch(name, tip, root) as work:
+    with scratch_checkout(name, tip, root) as work:
         names = plan.write_files(work)
         if actions:
             files = {path: (work / path).read_bytes().decode("utf-8") for path in names}
             proposal = gitops_pull_request.Proposal(
                 name=name, line=plan.line, branch=branch, tip=tip, files=files, title=title, body=body
             )
-            with Rest(actions.api, actions.repository, actions.token, attempts=params.comment.attempts,
+            with GitHubClient(actions.api, actions.repository, actions.token, attempts=params.comment.attempts,
                       timeout_seconds=params.comment.timeout_seconds) as client:  # fmt: skip
                 sha, number, message = gitops_pull_request.write(client, proposal, actions=actions, root=root)
             return CommitResult(commit=sha, branch=branch, pull_request=number, message=message)
-        sha = commit(names, title=title, body=body, root=work)
+        sha = commit_files(names, title=title, body=body, root=work)
     if problem := git.push(f"+{sha}:refs/heads/{branch}", root=root):
         raise CheckFailed(f"bump: {branch} was not taken: {problem}", hint="git push, with the rights to it")
     url = git.web_url(root)
@@ -187,7 +187,7 @@ def fetch_main(root: Path, *, attempts: int) -> str:
     problem = ""
     for attempt in range(attempts):
         if not (problem := git.fetch(BRANCH, root=root)):
-            return git.commit(f"origin/{BRANCH}", root=root)
+            return git.commit_hash(f"origin/{BRANCH}", root=root)
         wait_before_retry(attempt)
     raise Inconclusive(
         f"bump: origin did not answer in {attempts} attempts: {problem}", hint="nothing was changed; run it again"
@@ -199,12 +199,12 @@ def wait_before_retry(attempt: int) -> None:
     time.sleep(random.uniform(0.5, 1.0) * min(0.1 * 2**attempt, 5.0))  # noqa: S311 - no secret
 
 
-def scratch(name: str, tip: str, root: Path) -> AbstractContextManager[Path]:
+def scratch_checkout(name: str, tip: str, root: Path) -> AbstractContextManager[Path]:
     """A checkout of `tip` next to the working tree, removed when the block ends."""
     return git.worktree(tip, environment.cache_home(root) / f"bump-{name}", root=root)
 
 
-def change(new: ledger.Line, root: Path) -> list[str]:
+def write_line(new: ledger.Line, root: Path) -> list[str]:
     """Write the line, and the digest when it has an image; returns the names of the changed files."""
     paths = [ledger.append(new, root)]
     if new.image:
@@ -213,12 +213,12 @@ def change(new: ledger.Line, root: Path) -> list[str]:
     return [path.relative_to(root).as_posix() for path in paths]
 
 
-def commit(names: list[str], *, title: str, body: str, root: Path) -> str:
+def commit_files(names: list[str], *, title: str, body: str, root: Path) -> str:
     """Commit the named files in the checkout at `root`; returns the commit's hash."""
     git.run("add", "--", *names, root=root)
     paragraphs = [option for text in (title, body) if text for option in ("-m", text)]
     git.run("commit", "-q", *paragraphs, "--", *names, root=root)
-    return git.commit(root=root)
+    return git.commit_hash(root=root)
 
 
 def write_step_summary(message: str) -> str:

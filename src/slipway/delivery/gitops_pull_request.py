@@ -12,7 +12,7 @@ from pathlib import Path
 from slipway.core import environment, git, ledger
 from slipway.errors import CheckFailed
 from slipway.github import api
-from slipway.github.client import GitHubError, GitHubUnavailable, Rest, Row
+from slipway.github.client import GitHubClient, GitHubError, GitHubUnavailable, Row
 
 BASE = "main"
 BOT = "github-actions[bot]"
@@ -36,13 +36,15 @@ class Proposal:
     body: str
 
 
-def write(client: Rest, proposal: Proposal, *, actions: environment.Actions, root: Path) -> tuple[str, int, str]:
+def write(
+    client: GitHubClient, proposal: Proposal, *, actions: environment.Actions, root: Path
+) -> tuple[str, int, str]:
     """Open the pull request, and close older open ones of the same name; returns commit, number and a message.
 
     CheckFailed when one of them is of a newer source commit: only a rollback goes back.
     """
     prefix = f"bump/{proposal.name}-"
-    pulls = [row for row in api.open_pulls(client, BASE) if _repository(row) == actions.repository]
+    pulls = [row for row in api.open_pulls_into(client, BASE) if _repository(row) == actions.repository]
     older = [
         row for row in pulls if str(row["head"]["ref"]).startswith(prefix) and row["head"]["ref"] != proposal.branch
     ]
@@ -52,7 +54,7 @@ def write(client: Rest, proposal: Proposal, *, actions: environment.Actions, roo
     commit = existing_commit(client, proposal, root=root)
     if commit is None:
         message = f"{proposal.title}\n\n{proposal.body}".strip() + "\n"
-        commit = api.commit(client, proposal.tip, proposal.files, message)
+        commit = api.create_commit(client, proposal.tip, proposal.files, message)
         api.set_branch(client, proposal.branch, str(commit["sha"]))
     pull = ensure_pull_request(client, proposal, owner=actions.repository.split("/")[0])
     for row in older:
@@ -67,7 +69,7 @@ def require_not_newer(pull: Row, line: ledger.Line, *, root: Path) -> None:
     branch = str(pull["head"]["ref"])
     if line.action == "rollback" or git.fetch(branch, root=root):
         return
-    proposed = ledger.newest(ledger.read_at(line.env, f"origin/{branch}", root))
+    proposed = ledger.newest_line(ledger.read_at(line.env, f"origin/{branch}", root))
     if proposed and proposed.commit != line.commit and git.is_ancestor(line.commit, proposed.commit, root=root):
         raise CheckFailed(
             f"bump: #{pull['number']} already proposes {proposed.bento} of {proposed.commit[:12]}, "
@@ -76,12 +78,12 @@ def require_not_newer(pull: Row, line: ledger.Line, *, root: Path) -> None:
         )
 
 
-def existing_commit(client: Rest, proposal: Proposal, *, root: Path) -> Row | None:
+def existing_commit(client: GitHubClient, proposal: Proposal, *, root: Path) -> Row | None:
     """The commit at the tip of the branch, when it has the same content and the same parent; else None."""
-    sha = api.branch(client, proposal.branch)
+    sha = api.branch_commit(client, proposal.branch)
     if sha is None or git.fetch(proposal.branch, root=root):
         return None
-    commit = api.committed(client, sha)
+    commit = api.get_commit(client, sha)
     parents = [parent["sha"] for parent in commit["parents"]]
     return commit if parents == [proposal.tip] and has_same_content(proposal, sha, root=root) else None
 
@@ -90,18 +92,18 @@ def has_same_content(proposal: Proposal, sha: str, *, root: Path) -> bool:
     """Return whether a commit has the proposed line, whatever its time; without a line, the proposed files."""
     if proposal.line is None:
         return all(git.file_at(sha, name, root=root) == text for name, text in proposal.files.items())
-    committed = ledger.newest(ledger.read_at(proposal.line.env, sha, root))
+    committed = ledger.newest_line(ledger.read_at(proposal.line.env, sha, root))
     return committed is not None and committed.model_copy(update={"at": proposal.line.at}) == proposal.line
 
 
-def ensure_pull_request(client: Rest, proposal: Proposal, *, owner: str) -> Row:
+def ensure_pull_request(client: GitHubClient, proposal: Proposal, *, owner: str) -> Row:
     """The open pull request of the branch, with title and body brought up to date; else a new one."""
     for attempt in range(2):
-        pulls = [row for row in api.pulls(client, f"{owner}:{proposal.branch}") if row["base"]["ref"] == BASE]
+        pulls = [row for row in api.open_pulls_from(client, f"{owner}:{proposal.branch}") if row["base"]["ref"] == BASE]
         if pulls:
             return api.update_pull(client, pulls[0]["number"], title=proposal.title, body=proposal.body)
         try:
-            return api.propose(client, proposal.branch, BASE, proposal.title, proposal.body)
+            return api.open_pull(client, proposal.branch, BASE, proposal.title, proposal.body)
         except (GitHubError, GitHubUnavailable) as error:
             if isinstance(error, GitHubError) and error.status == 403:
                 problem = f"{proposal.branch} is pushed, but its pull request may not be opened: {error}"

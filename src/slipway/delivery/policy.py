@@ -18,9 +18,9 @@ from slipway.core.environment import Actions
 from slipway.core.verdict import Check, Verdict
 from slipway.delivery import evidence, policy_rules
 from slipway.delivery.evidence import Evidence
-from slipway.delivery.policy_rules import Case, check
+from slipway.delivery.policy_rules import LineContext, as_check
 from slipway.errors import CheckFailed, ConfigError
-from slipway.github.client import Rest
+from slipway.github.client import GitHubClient
 from slipway.reporting.markdown import escape
 
 VERDICT = Path("reports/policy.json")
@@ -34,7 +34,7 @@ def ledger_and_overlay(env: str, revision: str, root: Path) -> tuple[str, str | 
     return lines or "", overlay
 
 
-def pinned_image(overlay: str | None) -> kustomization.Pinned | None:
+def pinned_image(overlay: str | None) -> kustomization.PinnedImage | None:
     """The image that an overlay pins; None without an overlay."""
     return None if overlay is None else kustomization.read(overlay)
 
@@ -53,7 +53,7 @@ def is_touched(env: str, base: str, root: Path) -> bool:
 def check_overlay(env: str, base: str, root: Path) -> str:
     """The overlay pins the image of the ledger's last line; when the line has none, the digest must be the base's."""
     lines, overlay = ledger_and_overlay(env, "HEAD", root)
-    last, after = ledger.newest(ledger.parse(lines, where=env)), pinned_image(overlay)
+    last, after = ledger.newest_line(ledger.parse(lines, where=env)), pinned_image(overlay)
     before = pinned_image(ledger_and_overlay(env, base, root)[1])
     pinned, allowed = (after.image if after else "no image"), (last.image if last else None)
     if allowed is None:  # no image was ever released here, so the overlay has nothing to follow
@@ -63,7 +63,7 @@ def check_overlay(env: str, base: str, root: Path) -> str:
     return pinned
 
 
-def check_environment(env: str, base: str, case: Case) -> tuple[int, list[Check]]:
+def check_environment(env: str, base: str, case: LineContext) -> tuple[int, list[Check]]:
     """The number of lines that a change adds to an environment's ledger, and all checks of the environment."""
     added: list[ledger.Line] = []
     name = ledger.path(env).as_posix()
@@ -73,18 +73,18 @@ def check_environment(env: str, base: str, case: Case) -> tuple[int, list[Check]
         added.extend(ledger.added_lines(before, after, name))
         return f"{len(added)} new lines"
 
-    checks = [check(f"{env}: ledger", "only grows", check_growth)]
+    checks = [as_check(f"{env}: ledger", "only grows", check_growth)]
     old = ledger.parse(before, where=name) if added else []
     for number, line in enumerate(added):
-        checks += policy_rules.checks(line, env, replace(case, lines=[*old, *added[:number]]))
-    checks.append(check(f"{env}: overlay", "what the last line says", partial(check_overlay, env, base, case.root)))
+        checks += policy_rules.check_line(line, env, replace(case, lines=[*old, *added[:number]]))
+    checks.append(as_check(f"{env}: overlay", "what the last line says", partial(check_overlay, env, base, case.root)))
     return len(added), checks
 
 
 def fork_point(base: str | None, root: Path) -> str:
     """The commit at which HEAD left its base; HEAD itself for a first push, whose base GitHub writes as zeros."""
     if base and not base.strip("0"):
-        return git.commit(root=root)
+        return git.commit_hash(root=root)
     return git.run("merge-base", git.base_commit(base, root=root), "HEAD", root=root)
 
 
@@ -98,10 +98,10 @@ def run(
     envs = [env for env in ledger.ENVIRONMENTS if is_touched(env, commit, root)]
     limits = base_limits.limits_at_base(commit, "release", params.release, root=root)
     base_params, rows = params.model_copy(update={"release": limits}), 0
-    checks = [check(f"{env}: untouched", "no line, no digest", lambda: "as in the base")  # no gate: nothing was touched
+    checks = [as_check(f"{env}: untouched", "no line, no digest", lambda: "as in the base")  # no gate: nothing was touched
               for env in ledger.ENVIRONMENTS if env not in envs]  # fmt: skip
     with ExitStack() as stack:
-        clients: list[Rest | None] = []
+        clients: list[GitHubClient | None] = []
 
         def find_evidence(new: ledger.Line, only: str | None) -> Evidence:
             if not clients:
@@ -109,13 +109,13 @@ def run(
             return evidence.find(source, base_params, new, root=root, client=clients[0], only=only)
 
         staging = ledger.read_at("staging", commit, root) if envs else []
-        case = Case(lines=(), staging=staging, limits=limits, now=git.now(), source=source,
+        case = LineContext(lines=(), staging=staging, limits=limits, now=git.now(), source=source,
                     find_evidence=find_evidence, root=root)  # fmt: skip
         for env in envs:
             count, results = check_environment(env, commit, case)
             checks, rows = [*checks, *results], rows + count
     verdict = Verdict(chapter="policy", checks=checks, rows=rows, seconds=time.monotonic() - started,
-                      inputs={"base": commit, "commit": git.commit(root=root)})  # fmt: skip
+                      inputs={"base": commit, "commit": git.commit_hash(root=root)})  # fmt: skip
     verdict.write(root / VERDICT)
     waivers = [each for each in checks if each.name.startswith("WAIVED")]
     _write_waivers(waivers)

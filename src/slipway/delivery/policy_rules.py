@@ -42,7 +42,7 @@ def require_newer_commit(commit: str, lines: Sequence[ledger.Line], *, chapter: 
 
 def refuse_withdrawn(new: ledger.Line, lines: Sequence[ledger.Line], *, chapter: str) -> None:
     """CheckFailed when `new` is of a source commit that was rolled back. `require_newer_commit` refuses older ones."""
-    for old in ledger.withdrawn(lines):
+    for old in ledger.withdrawn_lines(lines):
         if old.commit == new.commit:
             raise CheckFailed(
                 f"{chapter}: {new.bento} of commit {new.commit[:12]} was rolled back in {old.env}",
@@ -53,10 +53,10 @@ def refuse_withdrawn(new: ledger.Line, lines: Sequence[ledger.Line], *, chapter:
 
 def line_to_restore(lines: Sequence[ledger.Line]) -> ledger.Line:
     """The newest line with another identity than the last one that was not itself withdrawn; CheckFailed without one."""
-    last = ledger.newest(lines)
+    last = ledger.newest_line(lines)
     if last is None:
         raise CheckFailed("rollback: the environment never ran anything", hint="slipway release log")
-    excluded = {line.identity for line in ledger.withdrawn(lines)} | {last.identity}
+    excluded = {line.identity for line in ledger.withdrawn_lines(lines)} | {last.identity}
     for line in reversed(lines):
         # an overlay cannot go back to no image
         if line.identity not in excluded and bool(line.image) == bool(last.image):
@@ -72,7 +72,7 @@ def line_to_restore(lines: Sequence[ledger.Line]) -> ledger.Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class LineContext:
     """The data that a new line is checked against: `lines` before it, and the `staging` ledger on main.
 
     `find_evidence` reads the evidence from `source`.
@@ -87,7 +87,7 @@ class Case:
     root: Path
 
 
-def check(name: str, limit: str, rule: Callable[[], str]) -> Check:
+def as_check(name: str, limit: str, rule: Callable[[], str]) -> Check:
     """Call `rule`: the text it returns is a passing check, its error a failing one, or an unsure one if Inconclusive."""
     ok: bool | None
     try:
@@ -98,29 +98,29 @@ def check(name: str, limit: str, rule: Callable[[], str]) -> Check:
     return Check(name=name, value=value, limit=limit, ok=ok)
 
 
-def checks(new: ledger.Line, env: str, case: Case) -> list[Check]:
+def check_line(new: ledger.Line, env: str, case: LineContext) -> list[Check]:
     """All checks of one new line in the ledger of `env`."""
     name = f"{env}, {new.action} of {new.bento}"
     results = [
-        check(f"{name}: order", "follows the line before", partial(check_order, new, env, case)),
-        check(f"{name}: clock", f"≤ {case.limits.max_clock_skew_minutes} minutes ahead",
+        as_check(f"{name}: order", "follows the line before", partial(check_order, new, env, case)),
+        as_check(f"{name}: clock", f"≤ {case.limits.max_clock_skew_minutes} minutes ahead",
               partial(check_clock, new, case)),
     ]  # fmt: skip
     if new.action == "rollback":
         rule = partial(check_restored_line, new, case)
-        return [*results, check(f"{name}: restores", "a former line, with a reason", rule)]
-    results.append(check(f"{name}: source", "newer than all that ran", partial(check_source, new, case)))
-    results.append(check(f"{name}: verdicts", "pass", partial(check_verdicts, new)))
+        return [*results, as_check(f"{name}: restores", "a former line, with a reason", rule)]
+    results.append(as_check(f"{name}: source", "newer than all that ran", partial(check_source, new, case)))
+    results.append(as_check(f"{name}: verdicts", "pass", partial(check_verdicts, new)))
     if new.action == "promote":
-        results.append(check(f"{name}: copy", "staging's line", partial(check_copy, new, case)))
+        results.append(as_check(f"{name}: copy", "staging's line", partial(check_copy, new, case)))
         waived = "waiver" in (new.evidence or {})
         title = f"WAIVED without evidence: {name}" if waived else f"{name}: evidence"
         rule = partial(check_waiver, new) if waived else partial(check_evidence, new, case)
-        results.append(check(title, "a pass of staging", rule))
+        results.append(as_check(title, "a pass of staging", rule))
     return results
 
 
-def check_order(new: ledger.Line, env: str, case: Case) -> str:
+def check_order(new: ledger.Line, env: str, case: LineContext) -> str:
     """The line is of this environment, with one of its actions, and supersedes the last line."""
     if new.env != env or new.action not in ACTIONS[env]:
         raise CheckFailed(f"it is a {new.action} of {new.env}", allowed=f"{' or '.join(ACTIONS[env])} of {env}")
@@ -130,7 +130,7 @@ def check_order(new: ledger.Line, env: str, case: Case) -> str:
     return f"line {len(case.lines) + 1}"
 
 
-def check_clock(new: ledger.Line, case: Case) -> str:
+def check_clock(new: ledger.Line, case: LineContext) -> str:
     """The line is neither from the future nor before the last line, by more than clocks may differ."""
     skew = timedelta(minutes=case.limits.max_clock_skew_minutes)
     if new.at.tzinfo is None:
@@ -142,7 +142,7 @@ def check_clock(new: ledger.Line, case: Case) -> str:
     return new.at.isoformat()
 
 
-def check_source(new: ledger.Line, case: Case) -> str:
+def check_source(new: ledger.Line, case: LineContext) -> str:
     """The source commit is newer than all that ran in the environment, and was not rolled back there."""
     require_newer_commit(new.commit, case.lines, chapter="policy", root=case.root)
     refuse_withdrawn(new, case.lines, chapter="policy")
@@ -157,12 +157,12 @@ def check_verdicts(new: ledger.Line) -> str:
     return ", ".join(words)
 
 
-def check_restored_line(new: ledger.Line, case: Case) -> str:
+def check_restored_line(new: ledger.Line, case: LineContext) -> str:
     """The line copies a former one that was not withdrawn, and has a reason."""
     reason = (new.evidence or {}).get("reason")
     if not isinstance(reason, str) or not reason.strip():
         raise CheckFailed("it has no reason", allowed="a sentence in its evidence")
-    withdrawn = {old.identity for old in ledger.withdrawn(case.lines)}
+    withdrawn = {old.identity for old in ledger.withdrawn_lines(case.lines)}
     if new.identity in withdrawn:
         raise CheckFailed(f"{new.bento} was itself withdrawn", allowed="a line that was not")
     former = [old for old in case.lines[:-1] if old.identity != case.lines[-1].identity]
@@ -170,7 +170,7 @@ def check_restored_line(new: ledger.Line, case: Case) -> str:
     return reason
 
 
-def check_copy(new: ledger.Line, case: Case) -> str:
+def check_copy(new: ledger.Line, case: LineContext) -> str:
     """The line copies one that staging has on main."""
     _require_copy(new, case.staging, place="line of staging on main")
     return new.bento
@@ -187,7 +187,7 @@ def _require_copy(new: ledger.Line, lines: Sequence[ledger.Line], *, place: str)
         raise CheckFailed(f"{changed}: not what the {place} says", allowed="an exact copy")
 
 
-def check_evidence(new: ledger.Line, case: Case) -> str:
+def check_evidence(new: ledger.Line, case: LineContext) -> str:
     """The source has a fresh pass about exactly this digest, and the line quotes it unchanged."""
     expected = evidence.digest(new)
     if not new.evidence:

@@ -113,7 +113,7 @@ def run(
     root = root.resolve()
     tip = gitops_commit.starting_tip(params, push=push, root=root)
     staging, lines = (gitops_commit.ledger_at(env, tip, root) for env in ledger.ENVIRONMENTS)
-    new, before, at = ledger.newest(staging), ledger.newest(lines), git.now()
+    new, before, at = ledger.newest_line(staging), ledger.newest_line(lines), git.now()
     if new is None:
         raise CheckFailed("promote: staging never ran anything", hint="slipway release")
     if before and before.identity == new.identity:
@@ -127,11 +127,11 @@ def run(
 
     proposed = make_line(new, before, at=at, proof=quoted)
     text = f"Evidence: {json.dumps(quoted, ensure_ascii=False)}"
-    if tip and gitops_commit.mode("production", params) == "pull-request":
+    if tip and gitops_commit.release_mode("production", params) == "pull-request":
         preview = manifest_changes(proposed, tip, root)
         text = pull_request_body(proposed, before, manifests=preview, card=model_card(new, root))
     make = line_factory(new, at=at, quoted=quoted, root=root)
-    result = gitops_commit.write("production", make, title=f"Promote {new.bento} to production", body=text, push=push,
+    result = gitops_commit.commit_line("production", make, title=f"Promote {new.bento} to production", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
     if result.commit is None:
         return gitops_commit.write_step_summary(f"production has {new.bento} by now: nothing to promote")
@@ -140,11 +140,11 @@ def run(
     return gitops_commit.write_step_summary(f"production ← {new.bento}, {verdict}{message}")
 
 
-def line_factory(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any], root: Path) -> gitops_commit.Make:
+def line_factory(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any], root: Path) -> gitops_commit.MakeLine:
     """A function that makes production's line on a tip of main; it raises CheckFailed once staging runs another image."""
 
     def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
-        current, last = ledger.newest(ledger.read_at("staging", tip, root)), ledger.newest(lines)
+        current, last = ledger.newest_line(ledger.read_at("staging", tip, root)), ledger.newest_line(lines)
         if last and last.identity == staged.identity:
             return None
         if current is None or current.identity != staged.identity:
@@ -168,7 +168,7 @@ def quote_waiver(reason: str, params: config.Params, *, push: bool) -> dict[str,
     sentence = " ".join(reason.split())[: gitops_commit.MAX_REASON]
     if not sentence:
         raise ConfigError("promote: the waiver has no reason", allowed="a sentence", hint="--waive 'why'")
-    if push and gitops_commit.mode("production", params) == "direct":
+    if push and gitops_commit.release_mode("production", params) == "direct":
         raise CheckFailed(
             "promote: a waiver is for code owners to approve, and release.mode is direct",
             allowed="pull-request",
@@ -184,8 +184,8 @@ def manifest_changes(new: ledger.Line, tip: str, root: Path) -> str | None:
     Only commits are rendered, so the promotion is committed in a scratch checkout, on no branch.
     """
     try:
-        with gitops_commit.scratch("preview", tip, root) as work:
-            head = gitops_commit.commit(gitops_commit.change(new, work), title="Preview", body="", root=work)
+        with gitops_commit.scratch_checkout("preview", tip, root) as work:
+            head = gitops_commit.commit_files(gitops_commit.write_line(new, work), title="Preview", body="", root=work)
         changed = manifests.diff(tip, head, root=root)
     except ConfigError:
         return None

@@ -98,7 +98,7 @@ def commits_with_same_source(root: Path) -> set[str]:
     """HEAD and its first parents, back to the newest that changes more than prose or files that machines write."""
     last = git.run("log", "-1", "--first-parent", "--format=%H", "HEAD", "--", ".", *ASIDE, root=root)
     since = git.run("rev-list", "--first-parent", f"{last}..HEAD", root=root).split() if last else []
-    return {last or git.commit(root=root), *since}
+    return {last or git.commit_hash(root=root), *since}
 
 
 def reason_to_skip(root: Path) -> str | None:
@@ -180,8 +180,8 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
     """
     root = root.resolve()
     gitops_commit.require_author(root)
-    git.require_clean(root, leave="releases/")
-    bento, commit = judged_bento(root), git.commit(root=root)
+    git.require_clean(root, exclude="releases/")
+    bento, commit = judged_bento(root), git.commit_hash(root=root)
     bento["image"], image_commit = pushed_image(bento, root)
     if push and bento["image"] is None:
         raise DataError(f"release: {bento['bento']} has no image, so no cluster can run it", hint="slipway image")
@@ -190,7 +190,7 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
     reasons: list[str] = []
 
     def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
-        before = ledger.newest(lines)
+        before = ledger.newest_line(lines)
         if before and is_released(before, bento, root=root):
             reasons[:] = [f"staging already has {before.bento}: nothing to release"]
         elif reason := already_released(lines, root):
@@ -200,14 +200,14 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
         require_proof(root)
         new = make_line(env="staging", at=git.now(), bento=bento, commit=commit, before=before,
                         metrics=files.read_json(root / "reports/metrics.json"), verdicts=read_verdicts(root),
-                        run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request(root))  # fmt: skip
+                        run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request_number(root))  # fmt: skip
         require_verdicts_and_newer(new, lines, root=root)
         require_merged(commit, tip, root=root)
         require_image_of_commit(new.image, image_commit, commit)
         require_own_registry(new.image, tip, root=root)
         return new
 
-    result = gitops_commit.write(
+    result = gitops_commit.commit_line(
         "staging", make, title=f"Release {bento['bento']} to staging", push=push, params=params, root=root
     )
     if result.commit is None:
@@ -222,11 +222,13 @@ def gate(params: config.Params, *, push: bool = False, root: Path = Path()) -> s
     root = root.resolve()
     gitops_commit.require_author(root)
     message = image.run(params, gate=True, root=root)
-    name = image.COMPONENT.as_posix()
+    name = image.GATE_KUSTOMIZATION.as_posix()
     digest = kustomization.read((root / name).read_text(encoding="utf-8"), "gate", where=name).digest
     if name not in git.uncommitted_files(root):
         return message
     git.run("checkout", "HEAD", "--", name, root=root)  # or a release would find a dirty tree
     title = f"Pin the gate {digest[7:19]}"
-    result = gitops_commit.pin(image.COMPONENT, "gate", digest, title=title, push=push, params=params, root=root)
+    result = gitops_commit.pin_image(
+        image.GATE_KUSTOMIZATION, "gate", digest, title=title, push=push, params=params, root=root
+    )
     return f"gate ← {digest}; {result.message or 'committed'}"

@@ -24,7 +24,7 @@ def make_line(lines: Sequence[ledger.Line], *, at: datetime, reason: str, aborte
 
 def line_factory(
     before: Sequence[ledger.Line], *, at: datetime, reason: str, aborted: str | None
-) -> gitops_commit.Make:
+) -> gitops_commit.MakeLine:
     """A function that makes the line on a tip of main; it raises CheckFailed when the ledger no longer ends as `before`."""
 
     def make(_: str, lines: list[ledger.Line]) -> ledger.Line | None:
@@ -63,26 +63,26 @@ def aborted_message(aborted: str | None) -> str | None:
 
 
 def run(
-    params: config.Params, *, env: str, reason: str, aborted: str | None = None, of: str | None = None,
+    params: config.Params, *, env: str, reason: str, aborted: str | None = None, only_digest: str | None = None,
     push: bool = False, root: Path = Path(),
 ) -> str:  # fmt: skip
     """Restore the previous line of releases/ENV.jsonl and its overlay, in one commit or pull request.
 
-    With `of`, a digest, nothing happens when the environment runs another one: the notification that asks for a
+    With `only_digest`, nothing happens when the environment runs another one: the notification that asks for a
     rollback is about that digest, and may arrive twice.
     """
     root, sentence, message = root.resolve(), " ".join(reason.split())[:MAX_REASON], aborted_message(aborted)
     if not sentence:
         raise ConfigError("rollback: the reason is empty", allowed="a sentence", hint="--reason 'why it has to go'")
     lines, at = ledger_at(env, starting_tip(params, push=push, root=root), root), git.now()
-    if of and lines and evidence.digest(lines[-1]) != of.rpartition("@")[2]:
-        return write_step_summary(f"{env} does not run {escape(of, 100)} any more: nothing to roll back")
+    if only_digest and lines and evidence.digest(lines[-1]) != only_digest.rpartition("@")[2]:
+        return write_step_summary(f"{env} does not run {escape(only_digest, 100)} any more: nothing to roll back")
     restored = line_to_restore(lines)
 
-    proposed = push and gitops_commit.mode(env, params) == "pull-request"
+    proposed = push and gitops_commit.release_mode(env, params) == "pull-request"
     text = pull_request_body(lines, reason=sentence, aborted=message) if proposed else sentence
     make = line_factory(lines, at=at, reason=sentence, aborted=message)
-    result = gitops_commit.write(env, make, title=f"Roll {env} back to {restored.bento}", body=text, push=push,
+    result = gitops_commit.commit_line(env, make, title=f"Roll {env} back to {restored.bento}", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
     return write_step_summary(
         f"{env} ← {restored.bento}, as before" + (f"; {result.message}" if result.message else "")

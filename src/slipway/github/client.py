@@ -48,7 +48,7 @@ class GitHubUnavailable(Inconclusive):
         self.wait = wait
 
 
-class Rest:
+class GitHubClient:
     """One repository (`owner/name`) at an API address; use it in `with`. Paths are below /repos/owner/name.
 
     A request may take `timeout_seconds`; a read is tried `attempts` times; no pause is longer than both multiplied.

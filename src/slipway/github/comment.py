@@ -16,7 +16,7 @@ from slipway.core import config, environment, files
 from slipway.core.environment import Actions
 from slipway.errors import CheckFailed, ConfigError
 from slipway.github import api, untrusted_report
-from slipway.github.client import GitHubUnavailable, Rest, Row
+from slipway.github.client import GitHubClient, GitHubUnavailable, Row
 from slipway.reporting import report_markdown, summary
 from slipway.reporting.markdown import escape
 
@@ -85,7 +85,7 @@ def run(params: config.Params, *, actions: Actions | None = None) -> str:
     if ci_run.conclusion not in ENDED or not ci_run.head_branch or not ci_run.head_repository:
         return "nothing to do: the run has no result, or its branch is gone"
     limits = params.comment
-    with Rest(actions.api, actions.repository, actions.token,
+    with GitHubClient(actions.api, actions.repository, actions.token,
               attempts=limits.attempts, timeout_seconds=limits.timeout_seconds) as client:  # fmt: skip
         pulls = _pulls(client, ci_run, actions.repository)
         if isinstance(pulls, str):
@@ -94,7 +94,7 @@ def run(params: config.Params, *, actions: Actions | None = None) -> str:
         message = _message(client, ci_run, limits, link)
         results = []
         for number in pulls:
-            body = compose(ci_run, number, message, list(api.changed(client, number)), link)
+            body = compose(ci_run, number, message, list(api.changed_paths(client, number)), link)
             results.append(_upsert(client, number, ci_run, message, body, limits))
     if message.refusal:
         raise message.refusal
@@ -112,7 +112,7 @@ def _run(event: Any) -> Run | None:
         raise ConfigError(f"the event's workflow_run is not as GitHub writes it: {place}") from None
 
 
-def _pulls(client: Rest, ci_run: Run, repository: str) -> list[int] | str:
+def _pulls(client: GitHubClient, ci_run: Run, repository: str) -> list[int] | str:
     """The open pull requests that are at the run's commit; a sentence when there is none.
 
     They are listed by the head's branch: by the commit GitHub lists none of a fork.
@@ -120,7 +120,7 @@ def _pulls(client: Rest, ci_run: Run, repository: str) -> list[int] | str:
     assert ci_run.head_repository  # noqa: S101 - the caller checked
     origin = ci_run.head_repository.full_name
     rows = [
-        row for row in api.pulls(client, f"{origin.split('/')[0]}:{ci_run.head_branch}")
+        row for row in api.open_pulls_from(client, f"{origin.split('/')[0]}:{ci_run.head_branch}")
         if _name(row, "head").casefold() == origin.casefold() and _name(row, "base").casefold() == repository.casefold()
     ]  # fmt: skip
     if not rows:
@@ -134,13 +134,13 @@ def _name(pull: Row, side: str) -> str:
     return str(((pull.get(side) or {}).get("repo") or {}).get("full_name", ""))
 
 
-def _message(client: Rest, ci_run: Run, limits: config.Comment, link: str) -> Message:
+def _message(client: GitHubClient, ci_run: Run, limits: config.Comment, link: str) -> Message:
     """The run's report, or why there is none."""
     head = f"`{ci_run.head_sha[:10]}`"
     try:
         raw = _report(client, ci_run, limits)
         if raw is not None:
-            facts = untrusted_report.facts(raw, max_bytes=limits.max_bytes).model_copy(
+            facts = untrusted_report.read_facts(raw, max_bytes=limits.max_bytes).model_copy(
                 update={"commit": ci_run.head_sha}
             )
             return Message(text=report_markdown.render(facts), word=summary.headline(facts).word)
@@ -155,10 +155,10 @@ def _message(client: Rest, ci_run: Run, limits: config.Comment, link: str) -> Me
     return Message(text=f"## ❔ Not judged\n\n{ended}; its log says why.")
 
 
-def _report(client: Rest, ci_run: Run, limits: config.Comment) -> bytes | None:
+def _report(client: GitHubClient, ci_run: Run, limits: config.Comment) -> bytes | None:
     """The zip of the run's report; None when there is none, or no longer."""
-    row = api.artifact(client, ci_run.id, ARTIFACT)
-    return None if row is None else api.download(client, int(row["id"]), max_bytes=limits.max_bytes)
+    row = api.newest_artifact(client, ci_run.id, ARTIFACT)
+    return None if row is None else api.download_artifact(client, int(row["id"]), max_bytes=limits.max_bytes)
 
 
 def compose(ci_run: Run, number: int, message: Message, paths: Sequence[str], link: str) -> str:
@@ -192,7 +192,7 @@ def _warnings(ci_run: Run, message: Message, paths: Sequence[str], link: str) ->
         yield f"> [!CAUTION]\n> The report does not pass, and still [the run]({link}) ended in success: is a gate off?"
 
 
-def _upsert(client: Rest, number: int, ci_run: Run, message: Message, body: str, limits: config.Comment) -> str:
+def _upsert(client: GitHubClient, number: int, ci_run: Run, message: Message, body: str, limits: config.Comment) -> str:
     """Make `body` the text of the pull request's one comment, unless a newer run has commented; what was done.
 
     Each round reads the comments, then makes one request. So a write that was obeyed without a response is not repeated,
@@ -200,7 +200,7 @@ def _upsert(client: Rest, number: int, ci_run: Run, message: Message, body: str,
     """
     created = False
     for attempt in range(limits.attempts):
-        pull = api.pull(client, number)
+        pull = api.get_pull(client, number)
         if pull.get("state") != "open" or pull["head"]["sha"] != ci_run.head_sha:
             return f"pull request {number}: {ci_run.head_sha[:10]} is superseded by a newer commit"
         comments = _marked(api.comments(client, number), limits.author)
@@ -215,7 +215,9 @@ def _upsert(client: Rest, number: int, ci_run: Run, message: Message, body: str,
     raise GitHubUnavailable(f"pull request {number}: its comment did not stay as written, {limits.attempts} times")
 
 
-def _step(client: Rest, number: int, ci_run: Run, comments: Sequence[Row], body: str, *, first: bool) -> str | None:
+def _step(
+    client: GitHubClient, number: int, ci_run: Run, comments: Sequence[Row], body: str, *, first: bool
+) -> str | None:
     """Make one request on the way to one comment with the text `body`; a sentence at the end, None for another round.
 
     The comment with the lowest id stays. Of the others a run deletes only those that are not newer than itself.
@@ -223,17 +225,17 @@ def _step(client: Rest, number: int, ci_run: Run, comments: Sequence[Row], body:
     version = (ci_run.id, ci_run.run_attempt)
     for row in comments[1:]:
         if _version(row, ci_run) <= version:
-            api.delete(client, int(row["id"]))
+            api.delete_comment(client, int(row["id"]))
     if any(_version(row, ci_run) > version for row in comments):
         return "a newer run has commented"
     if not comments:
         if not first:
             return "there is nothing to say that needs a comment"
-        api.comment(client, number, body)
+        api.create_comment(client, number, body)
         return None
     if comments[0]["body"] == body:
         return "its comment says so already"
-    return "its comment was updated" if api.edit(client, int(comments[0]["id"]), body) else None
+    return "its comment was updated" if api.edit_comment(client, int(comments[0]["id"]), body) else None
 
 
 def _marked(rows: Sequence[Row], author: str) -> list[Row]:

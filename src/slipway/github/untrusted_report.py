@@ -38,12 +38,12 @@ BROKEN = (
 """What zipfile raises on bytes that are not a zip."""
 
 
-def facts(raw: bytes, *, max_bytes: int) -> Facts:
+def read_facts(raw: bytes, *, max_bytes: int) -> Facts:
     """The facts in the zip's `facts.json` of at most `max_bytes` bytes; `report_markdown` renders them without an error.
 
     CheckFailed names the faults, their values and limits, in text that is harmless to print.
     """
-    content = entry(raw, max_bytes=max_bytes)
+    content = read_entry(raw, max_bytes=max_bytes)
     try:
         value = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_constant)
     except UnicodeDecodeError as error:
@@ -61,7 +61,7 @@ def facts(raw: bytes, *, max_bytes: int) -> Facts:
         raise CheckFailed(f"{ENTRY} is no report: {'; '.join(faults[:MAX_FAULTS] + more)}") from None
 
 
-def entry(raw: bytes, *, max_bytes: int) -> bytes:
+def read_entry(raw: bytes, *, max_bytes: int) -> bytes:
     """The bytes of `facts.json` in the zip `raw`; inflates at most `max_bytes` + 1 of them."""
     if len(raw) > max_bytes:
         raise CheckFailed(f"the artifact has {len(raw):,} bytes", allowed=f"{max_bytes:,}", value=len(raw))

@@ -31,11 +31,11 @@ def production_commit(base: str, root: Path = Path()) -> str | None:
 
     ConfigError when this clone does not have the commit.
     """
-    line = ledger.newest(ledger.read_at("production", base, root))
+    line = ledger.newest_line(ledger.read_at("production", base, root))
     if line is None:
         return None
     try:
-        return git.commit(line.commit, root=root)
+        return git.commit_hash(line.commit, root=root)
     except ConfigError:
         raise ConfigError(
             f"production runs the model of commit {line.commit[:12]}, which is not in this clone",
@@ -59,7 +59,7 @@ def champion_predictions(revision: str, data: config.Data, *, root: Path) -> Cha
                    "--until", str(data.until), "--test-days", str(data.test_days), "--out", str(out.resolve())]  # fmt: skip
         run_or_unsure(command, tree, env, f"champion {revision[:12]} could not predict the challenger's rows")
         champion = Champion(
-            commit=revision, model_sha256=files.sha256(tree / FOLDER / "model.onnx"), rows=ingest.read(out)
+            commit=revision, model_sha256=files.sha256(tree / FOLDER / "model.onnx"), rows=ingest.read_parquet(out)
         )
     out.unlink()
     return champion
@@ -69,7 +69,7 @@ def _restore_model(tree: Path, root: Path, python: Path, env: dict[str, str]) ->
     """Restore the worktree's model from the shared DVC cache, else by its own `dvc repro export`."""
     if not (tree / "dvc.lock").exists():
         raise ConfigError(
-            f"champion {git.commit(root=tree)[:12]}: its commit has no dvc.lock, so no model",
+            f"champion {git.commit_hash(root=tree)[:12]}: its commit has no dvc.lock, so no model",
             hint="release a commit that has one",
         )
     dvc = [str(python), "-m", "dvc"]

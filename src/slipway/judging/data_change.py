@@ -27,7 +27,7 @@ def compare_data(base: str, train: pl.DataFrame, test: pl.DataFrame, *, rows: in
             row |= {"train": since_base["shift"], "missing": since_base["missing"]}
     gone = [entry["input"] for entry in at_base if entry["input"] not in test_shifts]
     return {
-        "train": [_json_at(base, evaluate.METRICS, root).get("train"), drift.window(train)],
+        "train": [_json_at(base, evaluate.METRICS, root).get("train"), drift.describe_window(train)],
         "inputs": inputs,
         "gone": gone,
     }

@@ -165,13 +165,13 @@ def describe_data(
     base: str, challenger: pl.DataFrame, champion_rows: pl.DataFrame | None, params: config.Params, *, root: Path
 ) -> dict[str, Any]:
     """The data compared with the base's and, with a champion, the shift between both models' predictions."""
-    frame, settings = ingest.read(root / features.FRAME), params.evaluate
-    train_rows, test_rows = (train.window(frame, params.data, name) for name in ("train", "test"))
+    frame, settings = ingest.read_parquet(root / features.FRAME), params.evaluate
+    train_rows, test_rows = (train.rows_of_window(frame, params.data, name) for name in ("train", "test"))
     notes = data_change.compare_data(base, train_rows, test_rows, rows=settings.sample_rows, root=root)
     if champion_rows is not None:
         both = challenger.join(champion_rows.select("row_id", champion="prediction"), on="row_id")
         before, after = both["champion"].to_numpy(), both["prediction"].to_numpy()
-        notes["prediction"] = drift.predictions(before, after, settings.bins)
+        notes["prediction"] = drift.compare_predictions(before, after, settings.bins)
     return notes
 
 
@@ -181,7 +181,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     root = root.resolve()
     spec = problem.load(params.problem)
     challenger = require_current_losses(root)
-    own_rows = ingest.read(root / evaluate.LOSSES)
+    own_rows = ingest.read_parquet(root / evaluate.LOSSES)
     measured = files.read_json(root / evaluate.METRICS)
     commit = git.base_commit(base, root=root)
     limits = base_limits.limits_at_base(commit, "judge", params.judge, root=root)
@@ -224,5 +224,5 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
 def _metrics_of(rows: pl.DataFrame, task: str) -> dict[str, float]:
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
     values = {name: metric(target, prediction, None) for name, metric in metrics.metrics_for(task).items()}
-    values["calibration_error"] = evaluate.calibration_error(evaluate.reliability(rows))
+    values["calibration_error"] = evaluate.calibration_error(evaluate.reliability_curve(rows))
     return {name: round(value, 6) for name, value in values.items()}

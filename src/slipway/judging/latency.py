@@ -30,7 +30,7 @@ HINT = "docs/operations.md, section latency, says what to do"
 
 
 @dataclass
-class Measured:
+class Measurement:
     """The measurements of all starts so far.
 
     `times` has milliseconds by kind, one entry per start. `requests`, `errors` and `first_errors` are by side, the
@@ -62,7 +62,7 @@ class Measured:
             self.first_errors[side] = self.first_errors[side] or connection.first_error
 
 
-def judge(measured: Measured, limits: Limits, *, seed: int) -> tuple[list[Check], list[RatioInterval]]:
+def judge(measured: Measurement, limits: Limits, *, seed: int) -> tuple[list[Check], list[RatioInterval]]:
     """Checks of a measurement, and its intervals, which need enough rounds and no errors.
 
     Errors of the head fail. Errors of the base leave it unsure: there is nothing to compare with.
@@ -82,7 +82,7 @@ def judge(measured: Measured, limits: Limits, *, seed: int) -> tuple[list[Check]
     return [*checks, *latency_statistics.judge(bands, limits)], bands
 
 
-def measure(measured: Measured, services: Sequence[Server], rows: Rows, limits: Limits, *, seconds: float) -> None:
+def measure(measured: Measurement, services: Sequence[Server], rows: Rows, limits: Limits, *, seconds: float) -> None:
     """Add a measurement of both services with the same rows, after a warm-up that is not recorded.
 
     The head gets its own rows when its contract is another and it refuses one of the base's rows.
@@ -114,30 +114,32 @@ class Rows:
         return cls(base=base, head=() if same else head)
 
 
-def build_and_compare(two: Sequence[Side], limits: Limits, *, name: str, seed: int, root: Path) -> Measured:
+def build_and_compare(two: Sequence[Side], limits: Limits, *, name: str, seed: int, root: Path) -> Measurement:
     """Build the bento of each side and compare their services."""
     built = latency_services.build_bentos(two, name=name)
     if faults := failed_services(two, built):
-        return Measured(checks=faults)
+        return Measurement(checks=faults)
     return compare_bentos(two, [bento for bento in built if isinstance(bento, Path)], limits, seed=seed, root=root)
 
 
-def compare_bentos(two: Sequence[Side], bentos: Sequence[Path], limits: Limits, *, seed: int, root: Path) -> Measured:
+def compare_bentos(
+    two: Sequence[Side], bentos: Sequence[Path], limits: Limits, *, seed: int, root: Path
+) -> Measurement:
     """Compare the services of two bentos with the golden rows; unsure when the base has none."""
     if not (rows := Rows.of(two)).base:
-        return Measured(checks=[Check(name="golden rows of the base", value=0, limit="≥ 1", ok=None)])
-    return compete(two, bentos, rows, limits, seed=seed, root=root)
+        return Measurement(checks=[Check(name="golden rows of the base", value=0, limit="≥ 1", ok=None)])
+    return measure_until_conclusive(two, bentos, rows, limits, seed=seed, root=root)
 
 
-def compete(
+def measure_until_conclusive(
     two: Sequence[Side], bentos: Sequence[Path], rows: Rows, limits: Limits, *, seed: int, root: Path
-) -> Measured:
+) -> Measurement:
     """Start and measure both services, again until the result is conclusive; all measurements are judged together.
 
     Two processes of the same code differ by a percent or two, because of their memory layout. So a change is refused
     only after a second start.
     """
-    measured = Measured()
+    measured = Measurement()
     for seconds in (limits.seconds, *[limits.again_seconds] * (limits.starts_at_most - 1)):
         with latency_services.run_services(two, bentos, root=root) as services:
             if faults := failed_services(two, services):
@@ -151,7 +153,7 @@ def compete(
     return measured
 
 
-def is_conclusive(measured: Measured) -> bool:
+def is_conclusive(measured: Measurement) -> bool:
     """True when no further start is needed: every check passes, or one fails over two starts."""
     results = {check.ok for check in measured.checks}
     return results == {True} or (False in results and len(measured.times) > 1)
@@ -177,7 +179,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     """
     started, root = time.monotonic(), root.resolve()
     (root / VERDICT).unlink(missing_ok=True)
-    head = git.commit(root=root)
+    head = git.commit_hash(root=root)
     fork = git.merge_base(git.base_commit(base, root=root), head, root=root)
     limits, limits_changed = latency_statistics.limits_at_base(fork, root=root)
     with latency_services.checkout(fork, root=root) as tree:
@@ -190,7 +192,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     return sentence(measured) or str(measured.checks[0].value)
 
 
-def hint_for(measured: Measured) -> str:
+def hint_for(measured: Measurement) -> str:
     """The next step, and how busy the machine was."""
     busy = f"; others used {max(measured.others):.0%} of the processors meanwhile" if measured.others else ""
     return HINT + busy
@@ -198,17 +200,19 @@ def hint_for(measured: Measured) -> str:
 
 def compare_with_base(
     tree: Path | None, limits: Limits, params: config.Params, *, root: Path
-) -> tuple[list[str], Measured]:
+) -> tuple[list[str], Measurement]:
     """The files that differ between both services, and the measurement; unsure when the base cannot be restored."""
     if tree is None:
-        return [], Measured(checks=[nothing_to_compare("the base has no service", ())])  # no gate: nothing to compare
+        return [], Measurement(
+            checks=[nothing_to_compare("the base has no service", ())]
+        )  # no gate: nothing to compare
     try:
         latency_services.fetch_missing_outputs(tree, root=root)
         if not (differing := latency_services.differing_files(tree, root)):
-            return [], Measured(checks=[nothing_to_compare(EQUAL, differing)])  # no gate: nothing to compare
+            return [], Measurement(checks=[nothing_to_compare(EQUAL, differing)])  # no gate: nothing to compare
         two = latency_services.make_sides(tree, root=root)
     except Inconclusive as error:
-        return [], Measured(checks=[service_check("base", error)])
+        return [], Measurement(checks=[service_check("base", error)])
     return differing, build_and_compare(two, limits, name=params.track.model, seed=params.seed, root=root)
 
 
@@ -217,14 +221,14 @@ def nothing_to_compare(reason: str, differing: Sequence[str]) -> Check:
     return Check(name="service", value=reason, limit="nothing to compare", ok=not differing)  # no gate: nothing differs
 
 
-def notes_of(measured: Measured) -> dict[str, Any]:
+def notes_of(measured: Measurement) -> dict[str, Any]:
     """The verdict's notes: the table of percentiles, and how they were measured."""
     table = [[b.name, b.base_ms, b.head_ms, b.more, b.low, b.high, b.most] for b in measured.bands]
     return {"table": table, "own_rows": measured.own_rows, "rounds": measured.rounds, "starts": len(measured.times),
             "others": [round(share, 3) for share in measured.others]}  # fmt: skip
 
 
-def sentence(measured: Measured) -> str:
+def sentence(measured: Measurement) -> str:
     """The first percentile in words; empty when nothing was measured."""
     if not measured.bands:
         return ""

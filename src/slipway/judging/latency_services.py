@@ -69,12 +69,14 @@ def checkout(revision: str, *, root: Path) -> Iterator[Path | None]:
 
 def fetch_missing_outputs(tree: Path, *, root: Path) -> None:
     """Restore the files of a bento that Git does not keep: from DVC's cache, or by the base's own pipeline; else Inconclusive."""
-    other_commit.fetch_outputs(tree, [name for name in package.wanted(tree) if not (tree / name).exists()], root=root)
+    other_commit.fetch_outputs(
+        tree, [name for name in package.included_files(tree) if not (tree / name).exists()], root=root
+    )
 
 
 def differing_files(tree: Path, root: Path) -> list[str]:
     """The files that differ between the two services: those of their bentos, and those that start them."""
-    names = dict.fromkeys([package.BENTOFILE, *STARTERS, *package.wanted(tree), *package.wanted(root)])
+    names = dict.fromkeys([package.BENTOFILE, *STARTERS, *package.included_files(tree), *package.included_files(root)])
     return [name for name in names if _sha256(tree / name) != _sha256(root / name)]
 
 
@@ -82,9 +84,9 @@ def _sha256(path: Path) -> str | None:
     return files.sha256(path) if path.is_file() else None
 
 
-def copied(root: Path, folder: Path) -> Path:
+def copy_bento_files(root: Path, folder: Path) -> Path:
     """Copy the files of a project's bento into `folder`: a build there leaves the project's own packaged bento alone."""
-    for name in (package.BENTOFILE, *package.wanted(root)):
+    for name in (package.BENTOFILE, *package.included_files(root)):
         if (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
@@ -94,7 +96,7 @@ def copied(root: Path, folder: Path) -> Path:
 def make_sides(tree: Path, *, root: Path) -> tuple[Side, Side]:
     """Base and head; the base gets an environment of its own when its lock of serving is another."""
     python = other_commit.python_for_lock(tree, root, SERVING)
-    head_folder = copied(root, environment.cache_home(root) / SCRATCH / "head")
+    head_folder = copy_bento_files(root, environment.cache_home(root) / SCRATCH / "head")
     return (
         Side(name="base", tree=tree, folder=tree, python=python),
         Side(name="head", tree=root, folder=head_folder, python=Path(sys.executable)),
@@ -152,7 +154,7 @@ def kill(service: Server) -> None:
 
 def free_ports() -> tuple[int, int]:
     """Two free ports of this machine."""
-    one, other = local_server.free_port(), local_server.free_port()
+    one, other = local_server.find_free_port(), local_server.find_free_port()
     return (one, other) if one != other else free_ports()
 
 

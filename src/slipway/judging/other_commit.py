@@ -26,7 +26,7 @@ def fetch_outputs(tree: Path, names: Sequence[str], *, root: Path) -> None:
     python = python_for_lock(tree, root)
     env = environment.for_programs(tree, PATH=f"{python.parent}:{environment.for_programs(tree)['PATH']}")
     share_cache(tree, cache)
-    failure = f"{', '.join(names)} of {git.commit(root=tree)[:12]}: not in DVC's cache, and cannot be rebuilt"
+    failure = f"{', '.join(names)} of {git.commit_hash(root=tree)[:12]}: not in DVC's cache, and cannot be rebuilt"
     run_or_unsure([str(python), "-m", "dvc", "repro", "-q", "export"], tree, env, failure)
 
 

@@ -224,7 +224,7 @@ def run(
     `in_parallel` is work on `root` for a second core: see `checks`.
     """
     started, root = time.monotonic(), root.resolve()
-    head, against = git.commit(root=root), git.base_commit(base, root=root)
+    head, against = git.commit_hash(root=root), git.base_commit(base, root=root)
     limits = base_limits.limits_at_base(against, "prove", params.prove, root=root)
     with git.worktree(head, environment.cache_home(root) / "prove", root=root) as tree:
         lock, model = tree / LOCK, tree / FOLDER / "model.onnx"

@@ -127,7 +127,7 @@ def collect_artifacts(line: ledger.Line, added_in: str | None, root: Path) -> Ar
         table=cached_sha256(lock, TABLE, root),
         sources=_sources(line.commit, root) if is_here else {},
         commit=commit,
-        pull_request=git.pull_request(root, line.commit) if is_here else None,
+        pull_request=git.pull_request_number(root, line.commit) if is_here else None,
     )
 
 
@@ -155,7 +155,7 @@ def _run(line: ledger.Line, root: Path) -> Mapping[str, str] | Absent | Invalid:
     if line.mlflow_run is None:
         return Absent("it was not tracked where it was released")
     try:
-        tags = track.tags(line.mlflow_run, root=root)
+        tags = track.run_tags(line.mlflow_run, root=root)
     except ConfigError as error:
         return Absent(str(error))
     if tags is not None:
@@ -206,7 +206,7 @@ def _sources(commit: str, root: Path) -> Mapping[str, str]:
 def source_commit(commit: str, added_in: str | None, root: Path) -> str | Absent | Invalid:
     """The source commit, if it is on main's first-parent history and not after `added_in`, the ledger line's commit."""
     try:
-        full = git.commit(commit, root=root)
+        full = git.commit_hash(commit, root=root)
     except ConfigError:
         if git.run("rev-parse", "--is-shallow-repository", root=root) == "true":
             return Absent(f"commit {commit[:12]} is not in this shallow clone: git fetch --unshallow")

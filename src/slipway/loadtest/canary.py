@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError
 
 from slipway.core import files
 from slipway.core.strict_model import StrictModel
-from slipway.core.verdict import Check, Verdict, sentence
+from slipway.core.verdict import Check, Verdict, describe_check
 from slipway.errors import ConfigError, DataError, SlipwayError
 from slipway.loadtest import canary_replay, canary_statistics, generator_health
 from slipway.loadtest.canary_replay import Side
@@ -243,7 +243,7 @@ def main(words: Sequence[str]) -> int:
     for check in verdict.checks:
         status = {True: "ok    ", False: "no    ", None: "unsure"}[check.ok]
         sys.stdout.write(
-            f"{status} {sentence(check)}\n"
+            f"{status} {describe_check(check)}\n"
         )  # stdout alone: a pod's log does not keep the order of two streams
     sys.stdout.write(json.dumps(verdict.record(), ensure_ascii=False, separators=(",", ":")) + "\n")
     return CODES[verdict.word]

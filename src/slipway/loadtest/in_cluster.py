@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slipway.core import files
-from slipway.core.verdict import Check, Verdict, sentence
+from slipway.core.verdict import Check, Verdict, describe_check
 from slipway.errors import ConfigError, SlipwayError
 from slipway.loadtest import load
 from slipway.loadtest.slo import read as read_slo
@@ -113,7 +113,7 @@ def main(words: Sequence[str]) -> int:
         print(f"error: {error}\nnext: {error.hint}")  # noqa: T201
         return error.code
     for check in verdict.checks:
-        print(f"{'ok' if check.ok else 'NO' if check.ok is False else '??'}  {sentence(check)}")  # noqa: T201
+        print(f"{'ok' if check.ok else 'NO' if check.ok is False else '??'}  {describe_check(check)}")  # noqa: T201
     print(f"load: {verdict.word}, {verdict.rows:,} requests")  # noqa: T201
     print(json.dumps(verdict.record(), separators=(",", ":"), allow_nan=False), flush=True)  # noqa: T201
     return CODES[verdict.word]

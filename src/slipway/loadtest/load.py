@@ -42,7 +42,7 @@ class Sample(NamedTuple):
     tries: int = 1
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """The result of one run: one sample per request, and the generator's own use of time."""
 
     samples: Sequence[Sample]
@@ -50,7 +50,7 @@ class Measured(NamedTuple):
 
 
 def judge(
-    measured: Measured, slo: Slo, schedule: Schedule, *, bento_sha256: str | None = None, seconds: float = 0.0
+    measured: Measurement, slo: Slo, schedule: Schedule, *, bento_sha256: str | None = None, seconds: float = 0.0
 ) -> Verdict:
     """Check every endpoint, the achieved rate and the generator; too few measurements are unsure, never a pass.
 
@@ -115,7 +115,7 @@ def measure(
     contract: Path | None = None,
     seed: int = 0,
     retries: int = 0,
-) -> Measured:
+) -> Measurement:
     """Run Locust against `host` on `schedule`; Inconclusive with the end of Locust's output when there are no samples.
 
     `root` holds the locustfile and, unless `contract` names another file, models/contract.json. A failed request is sent
@@ -154,7 +154,7 @@ def measure(
                 hint="is the service up? is locust installed?",
             )
         record = json.loads(results.read_text(encoding="utf-8"))
-        return Measured([Sample(*row) for row in record["samples"]], Generator(**record["generator"]))
+        return Measurement([Sample(*row) for row in record["samples"]], Generator(**record["generator"]))
 
 
 def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:

@@ -15,7 +15,7 @@ from slipway.packaging import package, registry
 from slipway.packaging.image_builder import DOCKERFILE, REVISION, build_image
 
 RECORD = Path("reports/image.json")
-COMPONENT = Path("k8s/components/gate/kustomization.yaml")
+GATE_KUSTOMIZATION = Path("k8s/components/gate/kustomization.yaml")
 CODE = Path("src/slipway")
 ENTRY = "slipway.loadtest.in_cluster"
 GATE = (Path("loadtests/locustfile.py"), Path("requirements/load.lock"))
@@ -33,19 +33,19 @@ def run(_: config.Params, *, gate: bool = False, root: Path = Path()) -> str:
 
 def _build_service(root: Path) -> str:
     started = time.monotonic()
-    bento, notes = package.packaged(root)
-    git.require_clean(root, leave="releases/")
+    bento, notes = package.packaged_bento(root)
+    git.require_clean(root, exclude="releases/")
     name = kustomization.read(kustomization.path("staging", root).read_text(encoding="utf-8")).new_name
     hashes = {"bento_sha256": notes["bento_sha256"], "model_sha256": notes["model_sha256"],
               "lock_sha256": files.sha256(root / "dvc.lock")}  # fmt: skip
-    commit = git.commit(root=root)
+    commit = git.commit_hash(root=root)
     labels = {
         REVISION: commit, "org.opencontainers.image.title": notes["bento"],
         **{f"slipway.{key}": value for key, value in hashes.items()},
         "slipway.data_sha256": files.sha256(root / "data/table.parquet"),
     }  # fmt: skip
     image = build_image("serve", bento, f"{name}:{bento.name}", labels, root=root)
-    size = registry.look(image).bytes
+    size = registry.inspect_image(image).bytes
     record = {"image": image, "bento": notes["bento"], **hashes, "commit": commit, "bytes": size,
               "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
     files.write_json(root / RECORD, record)
@@ -53,30 +53,30 @@ def _build_service(root: Path) -> str:
 
 
 def _build_gate(root: Path) -> str:
-    text = (root / COMPONENT).read_text(encoding="utf-8")
-    pinned = kustomization.read(text, "gate", where=COMPONENT.as_posix())
-    inputs = [DOCKERFILE, *contents(root)]
+    text = (root / GATE_KUSTOMIZATION).read_text(encoding="utf-8")
+    pinned = kustomization.read(text, "gate", where=GATE_KUSTOMIZATION.as_posix())
+    inputs = [DOCKERFILE, *gate_files(root)]
     if (since := _source_commit(pinned, root)) and not _has_changed(since, inputs, root):
         return f"the gate is current: nothing in it has changed since {since[:12]}, and {pinned.image} is pinned"
-    git.require_clean(root, leave=COMPONENT.as_posix())
-    commit = git.commit(root=root)
+    git.require_clean(root, exclude=GATE_KUSTOMIZATION.as_posix())
+    commit = git.commit_hash(root=root)
     with tempfile.TemporaryDirectory(prefix="slipway-gate-") as scratch:
-        gather(root, Path(scratch))
+        copy_gate_files(root, Path(scratch))
         labels = {REVISION: commit}
         image = build_image("gate", Path(scratch), f"{pinned.new_name}:{commit[:12]}", labels, root=root)
-    kustomization.write_digest(root / COMPONENT, "gate", image.partition("@")[2])
-    return f"{image}, pinned in {COMPONENT}: commit that"
+    kustomization.write_digest(root / GATE_KUSTOMIZATION, "gate", image.partition("@")[2])
+    return f"{image}, pinned in {GATE_KUSTOMIZATION}: commit that"
 
 
-def gather(root: Path, folder: Path) -> None:
+def copy_gate_files(root: Path, folder: Path) -> None:
     """Copy the contents of the gate's image into `folder`, laid out like a bento: everything below src."""
-    for path in contents(root):
+    for path in gate_files(root):
         target = folder / "src" / path.relative_to("src" if path.parts[0] == "src" else ".")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / path, target)
 
 
-def contents(root: Path) -> list[Path]:
+def gate_files(root: Path) -> list[Path]:
     """The files of the gate's image: its modules, found by following the imports of ENTRY, and GATE."""
     modules, pending = set[Path](), [ENTRY]
     while pending:
@@ -102,7 +102,7 @@ def _imported_names(tree: ast.Module) -> list[str]:
     return [name for module, node in imports for name in (module, *(f"{module}.{alias.name}" for alias in node.names))]
 
 
-def _source_commit(pinned: kustomization.Pinned, root: Path) -> str | None:
+def _source_commit(pinned: kustomization.PinnedImage, root: Path) -> str | None:
     """The commit that the pinned image was built from; None without an image.
 
     It is in the image's label. When that commit was squashed away, the one that wrote the pin stands for it.
@@ -110,9 +110,9 @@ def _source_commit(pinned: kustomization.Pinned, root: Path) -> str | None:
     if pinned.digest == kustomization.NOTHING or not registry.exists(pinned.image):
         return None
     try:
-        return git.commit(registry.labels(pinned.image).get(REVISION, "none"), root=root)
+        return git.commit_hash(registry.labels(pinned.image).get(REVISION, "none"), root=root)
     except ConfigError:
-        pinned_by = ("log", "-1", "--format=%H", "-G", "^ *(- )?digest:", "--", COMPONENT.as_posix())
+        pinned_by = ("log", "-1", "--format=%H", "-G", "^ *(- )?digest:", "--", GATE_KUSTOMIZATION.as_posix())
         return git.run(*pinned_by, root=root) or None
 
 

@@ -29,7 +29,9 @@ def find_builder(env: Mapping[str, str]) -> str | None:
         "podman": ["--version"],
         "buildah": ["--version"],
     }
-    versions = ((name, process.version([name, *rest], env, timeout=VERSION_SECONDS)) for name, rest in commands.items())
+    versions = (
+        (name, process.probe_version([name, *rest], env, timeout=VERSION_SECONDS)) for name, rest in commands.items()
+    )
     return next((f"{name} {version}" for name, version in versions if version), None)
 
 
@@ -110,7 +112,7 @@ def _push(tool: str, tag: str, host: str, env: Mapping[str, str]) -> str:
 def _call(command: list[str], env: Mapping[str, str], host: str, *, stdin: str | None = None) -> str:
     """Run a program and return its output; ConfigError with the end of its output when it fails."""
     try:
-        finished = process.run(command, env=env, given=stdin)
+        finished = process.run(command, env=env, stdin=stdin)
     except OSError as error:
         raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", hint="see BUILD_IMAGE") from None
     if finished.ok:

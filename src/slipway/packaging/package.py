@@ -49,7 +49,7 @@ class Bento:
 def sha256(bento: Path) -> str:
     """The identity of a bento folder: the hash of its files without DATED and Python's caches."""
     caches = [path.relative_to(bento).as_posix() for path in bento.rglob("*.pyc")]
-    return files.tree_sha256(bento, leave=(*DATED, *caches))
+    return files.tree_sha256(bento, exclude=(*DATED, *caches))
 
 
 def build(root: Path, *, name: str, readme: str) -> Bento:
@@ -62,7 +62,7 @@ def build(root: Path, *, name: str, readme: str) -> Bento:
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="build-") as scratch:
         built = _bentoml_build(root, name=name, home=Path(scratch))
-        check_contents(built, [name.removeprefix("src/") for name in wanted(root)])
+        check_contents(built, [name.removeprefix("src/") for name in included_files(root)])
         content = sha256(built)
         version = content[:12]
         if not (store / version).exists():
@@ -87,7 +87,7 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
     command = [sys.executable, "-m", "bentoml", "build", "--name", name, "--version", "new", "--output", "tag"]
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         context = Path(scratch).resolve()
-        for file in (BENTOFILE, *wanted(root)):
+        for file in (BENTOFILE, *included_files(root)):
             if not (root / file).is_file():
                 raise DataError(f"{file}, named in {BENTOFILE}, does not exist", hint="run `make repro`")
             (context / file).parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _write_version(bento: Path, version: str) -> None:
     record.write_text(re.sub(r"(?m)^version: new$", f"version: {version}", record.read_text("utf-8")), "utf-8")
 
 
-def wanted(root: Path) -> list[str]:
+def included_files(root: Path) -> list[str]:
     """The files that bentofile.yaml names; ConfigError when it cannot be read."""
     try:
         document = YAML(typ="safe").load((root / BENTOFILE).read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="serve-") as scratch:
         home = Path(scratch)
         with local_server.start(
-            bento.path, port=local_server.free_port(), home=home, root=root, log=home / "log"
+            bento.path, port=local_server.find_free_port(), home=home, root=root, log=home / "log"
         ) as running:
             ready = local_server.wait_ready(running)
             check = golden.replay(running.url, requests, tolerance=params.package.tolerance)
@@ -154,7 +154,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     return f"{bento.tag} gives all {len(requests)} golden answers, ready in {ready:.1f} s"
 
 
-def packaged(root: Path) -> tuple[Path, dict[str, Any]]:
+def packaged_bento(root: Path) -> tuple[Path, dict[str, Any]]:
     """Folder and notes of the bento in reports/package.json; DataError when the folder's content is another."""
     notes = files.read_json(root / VERDICT, hint="slipway package")["notes"]
     path = root / notes["path"]
@@ -166,7 +166,7 @@ def packaged(root: Path) -> tuple[Path, dict[str, Any]]:
 def serve(*, port: int, root: Path = Path()) -> str:
     """Serve the packaged bento in the foreground until interrupted."""
     root = root.resolve()
-    path, notes = packaged(root)
+    path, notes = packaged_bento(root)
     home = environment.cache_home(root) / f"serve-{port}"
     with local_server.start(path, port=port, home=home, root=root, log=home / "log") as running:
         local_server.wait_ready(running)

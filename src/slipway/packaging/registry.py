@@ -97,7 +97,7 @@ class Image:
 
 def labels(image: str) -> dict[str, str]:
     """The labels of an image, the same on each of its platforms. Errors as in `look`."""
-    return look(image).labels
+    return inspect_image(image).labels
 
 
 def exists(image: str) -> bool:
@@ -111,7 +111,7 @@ def exists(image: str) -> bool:
     return True
 
 
-def look(image: str) -> Image:
+def inspect_image(image: str) -> Image:
     """Read manifest and configuration of an image.
 
     ImageNotFound when it is not there; DataError when bytes do not match their digest, or are no image; ConfigError for
@@ -182,7 +182,7 @@ class Session:
 
     def __init__(self, reference: Reference, *, seconds: float = TIMEOUT_SECONDS) -> None:
         self._reference, self._seconds = reference, seconds
-        self._login = registry_login.of(reference.host, reference.name)
+        self._login = registry_login.find_login(reference.host, reference.name)
         self._is_http = reference.url.startswith("http://")
         self._authorization: dict[str, str] = {}
         self._client = httpx.Client(timeout=seconds, follow_redirects=True, max_redirects=5,

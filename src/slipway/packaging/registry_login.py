@@ -18,7 +18,7 @@ HUB = ("https://index.docker.io/v1/", "index.docker.io", "docker.io")
 HELPER_SECONDS = 20
 
 
-def of(host: str, name: str) -> Login | None:
+def find_login(host: str, name: str) -> Login | None:
     """The login for the repository `name` at `host`, None for an anonymous request; ConfigError for a broken one.
 
     The environment's login is sent to any registry, so call this only for registries that an overlay names.
@@ -41,7 +41,7 @@ def read_login_file(file: Path, host: str, name: str) -> Login | None:
     for key in keys:
         if text := (entries.get(key) or {}).get("auth"):
             return _decode(text, file, host)
-    return ask(str(helper), host) if helper else None
+    return login_from_helper(str(helper), host) if helper else None
 
 
 def _normalize(key: str) -> str:
@@ -59,13 +59,13 @@ def _decode(text: str, file: Path, host: str) -> Login:
     return Login(user=user, password=password.rstrip("\0"))
 
 
-def ask(helper: str, host: str, *, seconds: float = HELPER_SECONDS) -> Login | None:
+def login_from_helper(helper: str, host: str, *, seconds: float = HELPER_SECONDS) -> Login | None:
     """Get the login from a credential helper; None when it has none for this registry, ConfigError when it fails."""
     program = shutil.which(f"docker-credential-{helper}")
     if program is None:
         raise ConfigError(f"docker-credential-{helper}, which keeps the logins, is not on PATH", hint="install it")
     try:
-        finished = process.run([program, "get"], given=HUB[0] if host == "docker.io" else host, timeout=seconds)
+        finished = process.run([program, "get"], stdin=HUB[0] if host == "docker.io" else host, timeout=seconds)
     except subprocess.TimeoutExpired:
         raise ConfigError(f"{program} did not answer in {seconds:g} s", hint=f"docker login {host}") from None
     try:

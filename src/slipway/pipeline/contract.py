@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def typed(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
+def check_types(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     """Check that `frame` has the columns of `model` with their types; DataError names each missing or wrong column."""
     import polars as pl
 
@@ -34,7 +34,7 @@ def typed(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
         raise DataError(f"{where}: " + "; ".join(sentences), hint=hint)
 
 
-def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
+def check_frame(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     """Check every value of a frame against `model`, vectorised; DataError names column, value, limit and rows.
 
     Columns outside the contract are allowed: a frame also carries ids and times.
@@ -42,7 +42,7 @@ def check(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> None:
     import pandera.polars as pa
     import polars as pl
 
-    typed(model, frame, where=where)
+    check_types(model, frame, where=where)
     if long := _length_breaches(model, frame):
         raise DataError(f"{where}: " + "; ".join(long), hint=_hint(model))
     schema = {}

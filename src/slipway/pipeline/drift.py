@@ -17,7 +17,7 @@ OTHER = "other"
 Record = Mapping[str, Any]
 
 
-def describe(
+def describe_inputs(
     frame: pl.DataFrame, categories: Sequence[str], numbers: Sequence[str], *, bins: int, rows: int
 ) -> list[dict[str, Any]]:
     """One record for each input: its shares in `bins` groups of equally many rows, from a sample of about `rows` rows.
@@ -38,7 +38,7 @@ def describe(
     return inputs
 
 
-def window(frame: pl.DataFrame) -> dict[str, Any]:
+def describe_window(frame: pl.DataFrame) -> dict[str, Any]:
     """The number of rows, and the first and last day of a frame."""
     return {"rows": len(frame), "first": str(frame["day"].min()), "last": str(frame["day"].max())}
 
@@ -88,7 +88,7 @@ def input_drift(before: Sequence[Record], frame: pl.DataFrame, *, rows: int) -> 
     return sorted(drifts, key=lambda row: -float(row["shift"]))
 
 
-def predictions(before: NDArray[np.float64], after: NDArray[np.float64], bins: int) -> dict[str, Any]:
+def compare_predictions(before: NDArray[np.float64], after: NDArray[np.float64], bins: int) -> dict[str, Any]:
     """Compare two models' predictions of the same rows: their means, and the distance between their distributions."""
     edges = np.unique(np.quantile(before, np.linspace(0, 1, bins + 1)[1:-1]))
     old, new = (

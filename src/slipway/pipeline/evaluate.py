@@ -34,7 +34,7 @@ def score_rows(frame: pl.DataFrame, spec: problem.Problem, model: Model) -> pl.D
     return frame.select("row_id", "day", *spec.slices).with_columns(
         target=pl.Series(target),
         prediction=pl.Series(prediction),
-        loss=pl.Series(metrics.loss(spec.task, target, prediction)),
+        loss=pl.Series(metrics.row_losses(spec.task, target, prediction)),
     )
 
 
@@ -53,7 +53,7 @@ def measure(rows: pl.DataFrame, task: str, settings: config.Evaluate, seed: int)
             name: metric for name, metric in metric_functions.items() if name not in ("auc", "average_precision")
         }
     results |= {name: metric(target, prediction, None) for name, metric in metric_functions.items()}
-    results["calibration_error"] = calibration_error(reliability(rows))
+    results["calibration_error"] = calibration_error(reliability_curve(rows))
     weights = day_weights(rows, settings.resamples, seed)
     tail = (1 - settings.confidence) / 2
     results["intervals"] = {}
@@ -70,7 +70,7 @@ def day_weights(rows: pl.DataFrame, resamples: int, seed: int) -> NDArray[np.flo
     return metrics.draw_days(int(day.max()) + 1, resamples, seed)[:, day].astype(np.float64)
 
 
-def reliability(rows: pl.DataFrame, bins: int = 10) -> list[dict[str, float]]:
+def reliability_curve(rows: pl.DataFrame, bins: int = 10) -> list[dict[str, float]]:
     """Mean prediction against mean target in `bins` groups of equally many rows."""
     ordered = rows.sort("prediction", "row_id").with_row_index("at")
     return (
@@ -87,7 +87,7 @@ def calibration_error(points: list[dict[str, float]]) -> float:
     return sum(point["rows"] * abs(point["predicted"] - point["observed"]) for point in points) / total
 
 
-def by_slice(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[dict[str, Any]]:
+def measure_slices(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[dict[str, Any]]:
     """Rows, mean target, mean loss and (binary) AUC of every slice value with at least `min_rows` rows."""
     slices = []
     for name in spec.slices:
@@ -102,7 +102,9 @@ def by_slice(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[d
     return slices
 
 
-def importance(frame: pl.DataFrame, spec: problem.Problem, model: Model, rows: int, seed: int) -> list[dict[str, Any]]:
+def input_importance(
+    frame: pl.DataFrame, spec: problem.Problem, model: Model, rows: int, seed: int
+) -> list[dict[str, Any]]:
     """The increase of the mean loss when one input is shuffled, on a seeded sample of `rows` rows; largest first."""
     rng = np.random.default_rng(seed)
     sample = frame[np.sort(rng.choice(len(frame), min(rows, len(frame)), replace=False))]
@@ -124,15 +126,15 @@ def plot_data(
     middles = (edges[:-1] + edges[1:]) / 2
     settings = params.evaluate
     plots: dict[str, Any] = {
-        "reliability": reliability(rows),
-        "slices": by_slice(rows, spec, settings.min_slice_rows),
-        "importance": importance(frame, spec, model, settings.importance_rows, params.seed),
+        "reliability": reliability_curve(rows),
+        "slices": measure_slices(rows, spec, settings.min_slice_rows),
+        "importance": input_importance(frame, spec, model, settings.importance_rows, params.seed),
         "predictions": [{"prediction": float(p), "rows": int(n)} for p, n in zip(middles, counts, strict=True)],
     }
     return plots | (_curves(rows) if spec.task == "binary" else {})
 
 
-def golden(model: Model) -> list[dict[str, Any]]:
+def answer_golden_requests(model: Model) -> list[dict[str, Any]]:
     """The predictions of the model for the golden requests, in their order."""
     rows = [each["row"] for each in files.read_json(FOLDER / "golden.json")]
     return [{"request": at, "prediction": round(float(p), 9)} for at, p in enumerate(model.rows(rows))]
@@ -141,8 +143,8 @@ def golden(model: Model) -> list[dict[str, Any]]:
 def _curves(rows: pl.DataFrame, points: int = 101) -> dict[str, Any]:
     """The ROC and precision–recall curves, reduced to `points` points each."""
     target, prediction = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    fpr, tpr = metrics.roc(target, prediction)
-    recall, precision = metrics.precision_recall(target, prediction)
+    fpr, tpr = metrics.roc_curve(target, prediction)
+    recall, precision = metrics.precision_recall_curve(target, prediction)
     grid = np.linspace(0, 1, points)
     roc = zip(grid, np.interp(grid, fpr, tpr), strict=True)
     pr = zip(grid, np.interp(grid, recall, precision), strict=True)
@@ -152,13 +154,13 @@ def _curves(rows: pl.DataFrame, points: int = 101) -> dict[str, Any]:
     }
 
 
-def rounded(value: Any, digits: int = 6) -> Any:
+def round_floats(value: Any, digits: int = 6) -> Any:
     """The same structure with rounded floats, so that committed files do not differ in the last bits."""
     if isinstance(value, float):
         return round(value, digits)
     if isinstance(value, Mapping):
-        return {key: rounded(item, digits) for key, item in value.items()}
-    return [rounded(item, digits) for item in value] if isinstance(value, list) else value
+        return {key: round_floats(item, digits) for key, item in value.items()}
+    return [round_floats(item, digits) for item in value] if isinstance(value, list) else value
 
 
 def check_row_count(rows: pl.DataFrame, settings: config.Evaluate) -> Check:
@@ -173,26 +175,28 @@ def run(params: config.Params) -> str:
 
     problem.import_in_background("matplotlib.figure")
     spec, model = problem.load(params.problem), Model()
-    frame = ingest.read(features.FRAME)
-    contract.typed(spec.inputs, frame, where=str(features.FRAME))
-    test, training = train.window(frame, params.data, "test"), train.window(frame, params.data, "train")
+    frame = ingest.read_parquet(features.FRAME)
+    contract.check_types(spec.inputs, frame, where=str(features.FRAME))
+    test, training = train.rows_of_window(frame, params.data, "test"), train.rows_of_window(frame, params.data, "train")
     rows = score_rows(test, spec, model)
     check = check_row_count(rows, params.evaluate)
     guess = np.full(len(rows), float(training[spec.target].mean()))  # type: ignore[arg-type]
-    dummy = metrics.loss(spec.task, rows["target"].to_numpy(), guess)
+    dummy = metrics.row_losses(spec.task, rows["target"].to_numpy(), guess)
     rows = rows.with_columns(dummy=pl.Series(dummy))
     results = measure(rows, spec.task, params.evaluate, params.seed)
-    results["train"] = drift.window(training)
+    results["train"] = drift.describe_window(training)
     results["dummy"] = {HEADLINE[spec.task]: float(dummy.mean()), "prediction": float(guess[0])}
     for name, data in plot_data(rows, test, spec, model, params).items():
-        files.write_json(PLOTS / f"{name}.json", rounded(data))
+        files.write_json(PLOTS / f"{name}.json", round_floats(data))
     settings = params.evaluate
-    reference = drift.describe(training, model.categories, model.numbers, bins=settings.bins, rows=settings.sample_rows)
+    reference = drift.describe_inputs(
+        training, model.categories, model.numbers, bins=settings.bins, rows=settings.sample_rows
+    )
     files.write_json(drift.PATH, reference)
-    files.write_json(GOLDEN, golden(model))
-    files.write_json(METRICS, rounded(results))
-    ingest.write(rows, LOSSES)
-    plots.draw(PLOTS, PICTURES)
+    files.write_json(GOLDEN, answer_golden_requests(model))
+    files.write_json(METRICS, round_floats(results))
+    ingest.write_parquet(rows, LOSSES)
+    plots.draw_all(PLOTS, PICTURES)
     inputs = {"model": files.sha256(FOLDER / "model.onnx")}
     verdict = Verdict(chapter="evaluate", checks=[check], rows=len(rows), inputs=inputs)
     verdict.write(VERDICT)
@@ -201,10 +205,10 @@ def run(params: config.Params) -> str:
     return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, dummy {dummy.mean():.4f}"
 
 
-def replay(params: config.Params, *, table: Path, out: Path) -> str:
+def score_other_table(params: config.Params, *, table: Path, out: Path) -> str:
     """Score another checkout's table with this checkout's features and exported model, in the same windows → `out`."""
     spec = problem.load(params.problem)
-    frame = train.window(spec.features(ingest.read(table)), params.data, "test")
+    frame = train.rows_of_window(spec.features(ingest.read_parquet(table)), params.data, "test")
     rows = score_rows(frame, spec, Model())
-    ingest.write(rows, out)
+    ingest.write_parquet(rows, out)
     return f"{len(rows):,} rows of {params.data.test_from} to {params.data.until}"

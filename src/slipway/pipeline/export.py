@@ -42,7 +42,7 @@ importlib.import_module(sys.argv[2]).write(polars.read_parquet(sys.argv[3]), Pat
 """The program that makes the lookup, run as a separate process."""
 
 
-def export(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
+def to_graph(pipeline: Pipeline, spec: problem.Problem) -> onnx.ModelProto:
     """The Pipeline as a graph of two inputs, `categories` (text) and `numbers` (float32), and one output.
 
     The output `prediction` [rows] is the probability of the positive class, or the value of a regression.
@@ -88,16 +88,16 @@ def _round_thresholds(pipeline: Pipeline) -> Pipeline:
     return rounded
 
 
-def expected(pipeline: Pipeline, frame: pl.DataFrame, spec: problem.Problem) -> NDArray[np.float64]:
+def scikit_learn_predictions(pipeline: Pipeline, frame: pl.DataFrame, spec: problem.Problem) -> NDArray[np.float64]:
     """The predictions of scikit-learn itself, [rows]: probabilities of the positive class, or values of a regression."""
-    rows = train.inputs(frame, spec)
+    rows = train.model_inputs(frame, spec)
     result: NDArray[np.float64] = (
         pipeline.predict_proba(rows)[:, 1] if spec.task == "binary" else pipeline.predict(rows)
     )
     return result
 
 
-def parity(reference: NDArray[np.float64], exported: NDArray[np.float32], tolerance: float) -> Check:
+def check_parity(reference: NDArray[np.float64], exported: NDArray[np.float32], tolerance: float) -> Check:
     """Check the largest absolute difference over all rows against `tolerance`; NaN anywhere fails."""
     if not len(reference):
         return Check(name="parity with scikit-learn", value=None, limit=f"≤ {tolerance:g}", ok=None)
@@ -106,7 +106,7 @@ def parity(reference: NDArray[np.float64], exported: NDArray[np.float32], tolera
     return Check(name="parity with scikit-learn", value=shown, limit=f"≤ {tolerance:g}", ok=bool(worst <= tolerance))
 
 
-def document(
+def describe_contract(
     spec: problem.Problem, params: config.Params, training: pl.DataFrame, tested: NDArray[np.float32]
 ) -> dict[str, Any]:
     """The content of `models/contract.json`: inputs, known category values, limits, distribution of the predictions."""
@@ -131,7 +131,7 @@ def document(
     }
 
 
-def golden(frame: pl.DataFrame, model: Model, count: int) -> list[dict[str, Any]]:
+def golden_requests(frame: pl.DataFrame, model: Model, count: int) -> list[dict[str, Any]]:
     """`count` evenly spaced rows of the frame as requests, with the predictions of the exported model."""
     spread = np.linspace(0, len(frame) - 1, min(count, len(frame))).astype(int)
     rows = frame[spread].select(model.categories + model.numbers).to_dicts()
@@ -140,7 +140,7 @@ def golden(frame: pl.DataFrame, model: Model, count: int) -> list[dict[str, Any]
 
 
 @contextmanager
-def lookup(spec: problem.Problem) -> Iterator[None]:
+def write_lookup(spec: problem.Problem) -> Iterator[None]:
     """Make models/lookup.sqlite in a separate process while the block runs; an empty file for a problem without one.
 
     When that process fails, the lookup is made again in this one, so that the original error is raised.
@@ -154,17 +154,17 @@ def lookup(spec: problem.Problem) -> Iterator[None]:
         with subprocess.Popen([sys.executable, "-c", LOOKUP_PROGRAM, *arguments], stderr=subprocess.DEVNULL) as process:
             yield
         if process.returncode:
-            importlib.import_module(spec.lookup).write(ingest.read(ingest.TABLE), partial)
+            importlib.import_module(spec.lookup).write(ingest.read_parquet(ingest.TABLE), partial)
 
 
 def run(params: config.Params) -> str:
     """Turn models/model.joblib into model.onnx, contract.json, golden.json and lookup.sqlite; exit 4 without parity."""
     spec = problem.load(params.problem)
-    with lookup(spec):
-        return graph(params, spec)
+    with write_lookup(spec):
+        return write_graph(params, spec)
 
 
-def graph(params: config.Params, spec: problem.Problem) -> str:
+def write_graph(params: config.Params, spec: problem.Problem) -> str:
     """Write the graph, its contract and golden requests; return a sentence: how many rows agree, and how closely."""
     import joblib
 
@@ -174,19 +174,19 @@ def graph(params: config.Params, spec: problem.Problem) -> str:
         raise DataError(
             f"{train.MODEL} cannot be read: {error}", hint=f"remove {train.MODEL} and run `make repro`"
         ) from None
-    frame = ingest.read(features.FRAME)
-    training, test = train.window(frame, params.data, "train"), train.window(frame, params.data, "test")
-    reference = expected(pipeline, test, spec)
+    frame = ingest.read_parquet(features.FRAME)
+    training, test = train.rows_of_window(frame, params.data, "train"), train.rows_of_window(frame, params.data, "test")
+    reference = scikit_learn_predictions(pipeline, test, spec)
     (FOLDER / "model.onnx").unlink(missing_ok=True)  # only a graph that agrees may be served
-    files.write_json(FOLDER / "contract.json", document(spec, params, training, reference.astype(np.float32)))
+    files.write_json(FOLDER / "contract.json", describe_contract(spec, params, training, reference.astype(np.float32)))
     with files.atomic_write(FOLDER / "model.onnx") as partial:
-        partial.write_bytes(export(pipeline, spec).SerializeToString(deterministic=True))
+        partial.write_bytes(to_graph(pipeline, spec).SerializeToString(deterministic=True))
         model = Model(FOLDER, graph=partial)
-        check = parity(reference, model.frame(test), params.export.tolerance)
+        check = check_parity(reference, model.frame(test), params.export.tolerance)
         verdict = Verdict(chapter="export", checks=[check], rows=len(test))
         verdict.write(VERDICT)
         verdict.enforce(
             hint="a known trap: native categorical_features of HistGradientBoosting; encode them in the Pipeline"
         )
-    files.write_json(FOLDER / "golden.json", golden(test, model, params.export.golden))
+    files.write_json(FOLDER / "golden.json", golden_requests(test, model, params.export.golden))
     return f"{len(test):,} rows agree with scikit-learn, largest difference {check.value:.1e}"

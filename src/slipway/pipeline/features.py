@@ -18,13 +18,13 @@ HISTORY = timedelta(days=40)
 """How much history the leak check gives to the features; an input with a longer memory is not checked beyond it."""
 
 
-def features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
+def build_features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
     """Build and check the frame: `row_id`, `day`, time, target, slices and inputs; only rows with a target."""
     frame = spec.features(table)
     absent = {"row_id", "day", spec.time, spec.target, *spec.slices} - set(frame.columns)
     if absent:
         raise DataError(f"problem {spec.name}: features lack {', '.join(sorted(absent))}")
-    contract.check(spec.inputs, frame, where="data/features.parquet")
+    contract.check_frame(spec.inputs, frame, where="data/features.parquet")
     return frame
 
 
@@ -75,14 +75,14 @@ def run(params: config.Params) -> str:
     """Turn data/table.parquet into data/features.parquet; DataError names the inputs that leak."""
     problem.import_in_background("pandera.polars")
     spec = problem.load(params.problem)
-    table = ingest.read(ingest.TABLE)
-    contract.typed(spec.table, table, where=str(ingest.TABLE))
-    frame = features(spec, table)
+    table = ingest.read_parquet(ingest.TABLE)
+    contract.check_types(spec.table, table, where=str(ingest.TABLE))
+    frame = build_features(spec, table)
     if leaking := find_leaks(spec, table, moments=params.features.leak_moments, seed=params.seed):
         raise DataError(
             f"leak: {', '.join(leaking)} depend on what is known only after the prediction is asked for "
             f"({spec.horizon_hours:g} h before {spec.time})",
             hint="use only facts whose moment in `known_at` is at or before the asking",
         )
-    ingest.write(frame, FRAME)
+    ingest.write_parquet(frame, FRAME)
     return f"{len(frame):,} rows, {len(spec.inputs.model_fields)} inputs, no leak at {params.features.leak_moments} moments"

@@ -16,7 +16,7 @@ TABLE = Path("data/table.parquet")
 QUALITY = Path("reports/quality.json")
 
 
-def read(path: Path) -> pl.DataFrame:
+def read_parquet(path: Path) -> pl.DataFrame:
     """Read a parquet file as a frame; DataError when it is missing or truncated."""
     if not path.exists():
         raise DataError(f"{path} does not exist", hint="run `make repro`")
@@ -28,13 +28,13 @@ def read(path: Path) -> pl.DataFrame:
         ) from None
 
 
-def write(frame: pl.DataFrame, path: Path) -> None:
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write a frame as parquet, completely or not at all; the same frame gives the same bytes."""
     with files.atomic_write(path) as partial:
         frame.write_parquet(partial, compression="zstd", compression_level=1)
 
 
-def sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
+def verify_sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
     """The folder of the sources, after comparing the SHA-256 of each file with the stated one; DataError otherwise."""
     folder = spec.sources()
     for name, expected_sha256 in stated.items():
@@ -48,7 +48,7 @@ def sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
     return folder
 
 
-def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
+def rows_before_until(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
     """The rows before `data.until`; ConfigError when the training or the test window would be empty."""
     rows = table.filter(pl.col("day") < data.until)
     first, last = str(table["day"].min()), str(table["day"].max())
@@ -64,9 +64,9 @@ def known(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
     return rows
 
 
-def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
+def build_table(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
     """The checked table of all rows before `data.until`, and the faults of the sources."""
-    folder = sources(spec, params.ingest.sources)
+    folder = verify_sources(spec, params.ingest.sources)
     try:
         table, faults = spec.ingest(folder)
     except pl.exceptions.PolarsError as error:
@@ -78,16 +78,18 @@ def ingest(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, 
     for needed in ("row_id", "day"):
         if needed not in table.columns:
             raise DataError(f"problem {spec.name}: the table has no column {needed}")
-    table = known(table, params.data)
+    table = rows_before_until(table, params.data)
     if doubled := len(table) - table["row_id"].n_unique():
         raise DataError(
             f"problem {spec.name}: {doubled} row_ids stand twice", allowed="every row_id once", value=doubled
         )
-    contract.check(spec.table, table, where="data/table.parquet")
+    contract.check_frame(spec.table, table, where="data/table.parquet")
     return table, faults
 
 
-def quality(table: pl.DataFrame, faults: list[problem.SourceFault], spec: problem.Problem) -> dict[str, object]:
+def describe_quality(
+    table: pl.DataFrame, faults: list[problem.SourceFault], spec: problem.Problem
+) -> dict[str, object]:
     """The data of the quality page: faults, share of missing values and distribution of every column, target by day."""
     by_day = table.group_by("day").agg(pl.len().alias("rows"), pl.col(spec.target).mean().alias("target")).sort("day")
     return {
@@ -129,7 +131,7 @@ def run(params: config.Params) -> str:
     """Turn the sources into data/table.parquet and reports/quality.json; return a sentence about it."""
     problem.import_in_background("pandera.polars")
     spec = problem.load(params.problem)
-    table, faults = ingest(spec, params)
-    write(table, TABLE)
-    files.write_json(QUALITY, quality(table, faults, spec))
+    table, faults = build_table(spec, params)
+    write_parquet(table, TABLE)
+    files.write_json(QUALITY, describe_quality(table, faults, spec))
     return f"{len(table):,} rows before {params.data.until}, {len(faults)} kinds of fault in the sources"

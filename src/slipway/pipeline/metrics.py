@@ -16,7 +16,7 @@ Metric = Callable[[Floats, Floats, "Floats | None"], float]
 """A function of target, prediction and row weights (None: all 1), each [rows]."""
 
 
-def loss(task: str, target: Floats, prediction: Floats) -> Floats:
+def row_losses(task: str, target: Floats, prediction: Floats) -> Floats:
     """The loss of each row, [rows]: log loss in nats (probabilities clipped at 1e-7), or the squared error."""
     if task == "regression":
         return np.square(target - prediction)
@@ -29,7 +29,7 @@ def draw_days(days: int, resamples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=resamples)
 
 
-def by_threshold(target: Floats, prediction: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
+def weights_by_threshold(target: Floats, prediction: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
     """The weight of positives and of negatives at each distinct prediction, highest prediction first."""
     w = np.ones_like(target) if weights is None else weights
     order = np.argsort(-prediction, kind="stable")
@@ -40,29 +40,29 @@ def by_threshold(target: Floats, prediction: Floats, weights: Floats | None) -> 
 
 def auc(target: Floats, prediction: Floats, weights: Floats | None = None) -> float:
     """The probability that a positive row is ranked above a negative one; ties count half."""
-    positive, negative = by_threshold(target, prediction, weights)
+    positive, negative = weights_by_threshold(target, prediction, weights)
     above = np.cumsum(positive) - positive / 2
     return float(np.sum(negative * above) / (positive.sum() * negative.sum()))
 
 
 def average_precision(target: Floats, prediction: Floats, weights: Floats | None = None) -> float:
     """The mean precision over the steps of recall."""
-    positive, negative = by_threshold(target, prediction, weights)
+    positive, negative = weights_by_threshold(target, prediction, weights)
     positives_above = np.cumsum(positive)
     # Until a row has weight, no positive is counted either, and the term is 0.
     precision = positives_above / np.maximum(positives_above + np.cumsum(negative), 1e-300)
     return float(np.sum(positive * precision) / positives_above[-1])
 
 
-def roc(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
+def roc_curve(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
     """The false and true positive rates at every threshold, from (0, 0) to (1, 1)."""
-    positive, negative = by_threshold(target, prediction, None)
+    positive, negative = weights_by_threshold(target, prediction, None)
     return _cumulative_share(negative), _cumulative_share(positive)
 
 
-def precision_recall(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
+def precision_recall_curve(target: Floats, prediction: Floats) -> tuple[Floats, Floats]:
     """The recall, rising from 0, and the precision at each recall."""
-    positive, negative = by_threshold(target, prediction, None)
+    positive, negative = weights_by_threshold(target, prediction, None)
     positives_above = np.cumsum(positive)
     precision = positives_above / (positives_above + np.cumsum(negative))
     return _cumulative_share(positive), np.concatenate([precision[:1], precision])
@@ -82,7 +82,7 @@ def metrics_for(task: str) -> dict[str, Metric]:
     """The metrics of a task by name; the first one is the mean of the loss that `judge` compares."""
 
     def mean_loss(t: Floats, p: Floats, w: Floats | None) -> float:
-        return float(np.average(loss(task, t, p), weights=w))
+        return float(np.average(row_losses(task, t, p), weights=w))
 
     def mean_error(t: Floats, p: Floats, w: Floats | None) -> float:
         return float(np.average(np.abs(t - p), weights=w))

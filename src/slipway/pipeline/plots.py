@@ -36,7 +36,7 @@ Rows = Sequence[dict[str, Any]]
 Plot = Callable[["Figure", Any], str]
 
 
-def draw(data: Path, out: Path) -> list[Path]:
+def draw_all(data: Path, out: Path) -> list[Path]:
     """Draw every plot that has a `<name>.json` in `data` as `<name>.svg` in `out`; return the files written.
 
     A plot without data is left out: a regression has no ROC curve.
@@ -46,12 +46,12 @@ def draw(data: Path, out: Path) -> list[Path]:
         source, target = data / f"{name}.json", out / f"{name}.svg"
         target.unlink(missing_ok=True)  # a plot of an earlier run must not be mistaken for one of this run
         if source.exists() and (rows := files.read_json(source)):
-            files.write_text(target, picture(plot, rows, name=name))
+            files.write_text(target, render_svg(plot, rows, name=name))
             drawn.append(target)
     return drawn
 
 
-def picture(plot: Plot, rows: Any, *, name: str) -> str:
+def render_svg(plot: Plot, rows: Any, *, name: str) -> str:
     """Draw one plot as the text of an SVG file: transparent background, text as text, colours as CSS variables.
 
     The same rows give the same bytes. Ids contain `name`, so that several plots fit in one page.
@@ -74,7 +74,7 @@ def picture(plot: Plot, rows: Any, *, name: str) -> str:
     return _with_theme(buffer.getvalue(), title)
 
 
-def css() -> str:
+def palette_css() -> str:
     """The palette as CSS variables that follow the reader's colour scheme; the report's pages use the same ones."""
     light, dark = ("".join(f"--{role}:{pair[i]};" for role, pair in PALETTE.items()) for i in (0, 1))
     return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
@@ -103,7 +103,7 @@ def _with_theme(svg: str, title: str) -> str:
     for role, (light, _) in PALETTE.items():
         svg = svg.replace(f": {light}", f": var(--{role})")
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" font-family="{FONT}" ', 1)
-    return svg.replace('<style type="text/css">', f'<style type="text/css">{css()}', 1)
+    return svg.replace('<style type="text/css">', f'<style type="text/css">{palette_css()}', 1)
 
 
 def _light_colour(role: str) -> str:
@@ -197,7 +197,7 @@ def _label_rows(axes: Axes, names: list[str]) -> None:
     axes.locator_params(axis="x", nbins=5)
 
 
-def days(figure: Figure, days: dict[str, list[Any]]) -> str:
+def draw_target_by_day(figure: Figure, days: dict[str, list[Any]]) -> str:
     """Plot the table over time (`days` of quality.json): mean target per day and per week, rows per day."""
     figure.set_size_inches(2 * WIDTH, HEIGHT)
     at = [date.fromisoformat(day) for day in days["day"]]

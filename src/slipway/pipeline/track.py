@@ -28,12 +28,12 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one mapping with dotted keys."""
     dotted: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        dotted |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        dotted |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return dotted
 
 
@@ -98,11 +98,11 @@ def _log_run(experiment: str, params: config.Params, lock: str, root: Path) -> s
     import onnx
 
     measured = files.read_json(root / evaluate.METRICS)
-    tags = {"lock_sha256": lock, "commit": git.commit(root=root), "data_sha256": files.sha256(root / "data/table.parquet"),
+    tags = {"lock_sha256": lock, "commit": git.commit_hash(root=root), "data_sha256": files.sha256(root / "data/table.parquet"),
             "model_sha256": files.sha256(root / FOLDER / "model.onnx"), "problem": params.problem}  # fmt: skip
     with mlflow.start_run(experiment_id=experiment, run_name=f"lock {lock[:8]}", tags=tags) as run:
-        mlflow.log_params({k: str(v)[:500] for k, v in flat(params.model_dump(mode="json")).items()})
-        mlflow.log_metrics({k: float(v) for k, v in flat(measured).items() if isinstance(v, int | float)})
+        mlflow.log_params({k: str(v)[:500] for k, v in flatten(params.model_dump(mode="json")).items()})
+        mlflow.log_metrics({k: float(v) for k, v in flatten(measured).items() if isinstance(v, int | float)})
         mlflow.log_artifacts(str(root / evaluate.PICTURES), "pictures")
         mlflow.log_artifacts(str(root / evaluate.PLOTS), "plots")
         mlflow.log_artifact(str(root / LOCK))
@@ -134,7 +134,7 @@ def _register_version(client: Any, model: str, run_id: str) -> str:
 
 def _set_champion(client: Any, model: str, experiment: str, root: Path) -> str | None:
     """Set `champion` to the newest release in production; None when there is none, or its run is not in this store."""
-    line = ledger.newest(ledger.read("production", root))
+    line = ledger.newest_line(ledger.read("production", root))
     run_id = _find_run(client, experiment, line.lock_sha256) if line else None
     if run_id is None:
         return None
@@ -143,7 +143,7 @@ def _set_champion(client: Any, model: str, experiment: str, root: Path) -> str |
     return version
 
 
-def tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
+def run_tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
     """The tags of a run; None when the store has no such run or it was deleted. ConfigError without a reachable store."""
     uri = environment.tracking_uri(root)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():

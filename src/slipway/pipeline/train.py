@@ -18,14 +18,14 @@ if TYPE_CHECKING:  # evaluate and judge need `window` and no scikit-learn
 MODEL = Path("models/model.joblib")
 
 
-def inputs(frame: pl.DataFrame, spec: problem.Problem) -> pl.DataFrame:
+def model_inputs(frame: pl.DataFrame, spec: problem.Problem) -> pl.DataFrame:
     """The input columns of the model, categories first; a missing category becomes the empty text."""
-    contract.typed(spec.inputs, frame, where="data/features.parquet")
+    contract.check_types(spec.inputs, frame, where="data/features.parquet")
     categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     return frame.select(pl.col(categories).fill_null(""), pl.col(numbers).cast(pl.Float32))
 
 
-def window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.DataFrame:
+def rows_of_window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.DataFrame:
     """The rows of the "train" or the "test" window; an empty one is a DataError."""
     day = pl.col("day")
     first, last = str(frame["day"].min()), str(frame["day"].max())
@@ -41,7 +41,7 @@ def window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.DataFrame:
     return rows
 
 
-def train(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> Pipeline:
+def fit(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> Pipeline:
     """Fit the estimator that `params.train` names on the training window of `frame`; seeded."""
     settings = params.train
     categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
@@ -57,9 +57,9 @@ def train(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> 
         raise ConfigError(
             f"train.estimator {settings.estimator!r} cannot be made: {error}", hint="edit params.yaml"
         ) from None
-    rows = window(frame, params.data, "train")
+    rows = rows_of_window(frame, params.data, "train")
     try:
-        return pipeline.fit(inputs(rows, spec), rows[spec.target].to_numpy())
+        return pipeline.fit(model_inputs(rows, spec), rows[spec.target].to_numpy())
     except ValueError as error:
         raise ConfigError(f"train.estimators.{settings.estimator}: {error}", hint="edit params.yaml") from None
 
@@ -69,9 +69,9 @@ def run(params: config.Params) -> str:
     import joblib
 
     spec = problem.load(params.problem)
-    frame = ingest.read(Path("data/features.parquet"))
-    pipeline = train(frame, params, spec)
+    frame = ingest.read_parquet(Path("data/features.parquet"))
+    pipeline = fit(frame, params, spec)
     with files.atomic_write(MODEL) as partial:
         joblib.dump(pipeline, partial)
-    rows = len(window(frame, params.data, "train"))
+    rows = len(rows_of_window(frame, params.data, "train"))
     return f"{params.train.estimator} on {rows:,} rows before {params.data.test_from}"

@@ -36,7 +36,7 @@ class Subject:
     merged: str = "not merged yet"
 
 
-def model(subject: Subject) -> str:
+def model_card(subject: Subject) -> str:
     """The model card as Markdown."""
     facts = without_foreign_judgement(subject.facts)
     return _render(
@@ -46,14 +46,14 @@ def model(subject: Subject) -> str:
         inputs=list(inputs(facts.contract)),
         metrics=list(metrics(facts)),
         weakest=sorted(facts.slices, key=lambda row: -row.loss)[:WORST],
-        worse=[row for row in summary.slices(facts) if row.better is False],
+        worse=[row for row in summary.slice_rows(facts) if row.better is False],
         far=max(subject.calibration, key=lambda group: abs(group.predicted - group.observed), default=None),
         verdicts=list(verdicts(facts)),
         missing=missing(facts),
     )
 
 
-def data(subject: Subject) -> str:
+def data_card(subject: Subject) -> str:
     """The data card as Markdown."""
     return _render("data_card.md.j2", subject, facts=subject.facts, quality=subject.facts.quality)
 
@@ -82,7 +82,7 @@ def inputs(contract: Contract) -> Iterator[dict[str, Any]]:
 
 def metrics(facts: Facts) -> Iterator[tuple[summary.Delta, object, object]]:
     """Every metric with the dummy's and the champion's value of it."""
-    for delta in summary.deltas(facts):
+    for delta in summary.metric_deltas(facts):
         yield delta, facts.metrics.dummy.get(delta.key), facts.reference.get(delta.key)
 
 
@@ -101,19 +101,19 @@ def missing(facts: Facts) -> list[Column]:
     return sorted(columns, key=lambda column: -column.missing)[:WORST]
 
 
-def merged(root: Path = Path()) -> str:
+def merge_note(root: Path = Path()) -> str:
     """A sentence on who merged HEAD and by which pull request, from Git; names in it are text of strangers."""
     try:
         if not git.is_ancestor("HEAD", git.base_commit(None, root=root), root=root):
             return "not merged yet"
         author, committer = git.run("log", "-1", "--format=%an%n%cn", root=root).split("\n")
-        number = git.pull_request(root)
+        number = git.pull_request_number(root)
     except ConfigError:
         return "not merged yet"
     who = author if author == committer else f"{author}, committed by {committer}"
     if number:
         return f"pull request {number}, merged by {who}"
-    return f"merged by {who}" if len(report_data.history(root)) > 2 else f"put on the main branch by {who}"
+    return f"merged by {who}" if len(report_data.head_and_parents(root)) > 2 else f"put on the main branch by {who}"
 
 
 def write(params: config.Params, facts: Facts, *, root: Path = Path()) -> str:
@@ -124,9 +124,9 @@ def write(params: config.Params, facts: Facts, *, root: Path = Path()) -> str:
         spec=problem.load(params.problem),
         params=params,
         calibration=report_data.load(list[CalibrationGroup], path, otherwise=[]) if facts.metrics else (),
-        merged=merged(root),
+        merged=merge_note(root),
     )
-    texts = {MODEL: model(subject), DATA: data(subject)}
+    texts = {MODEL: model_card(subject), DATA: data_card(subject)}
     for name, text in texts.items():
         files.write_text(root / name, text)
     return "\n".join(texts.values())

@@ -22,13 +22,13 @@ NEAR = 12
 """Inputs that are shown above the folded list."""
 
 
-def html(facts: Facts, pictures: Mapping[str, str], cards: str = "") -> str:
+def report_page(facts: Facts, pictures: Mapping[str, str], cards: str = "") -> str:
     """The report as one page; `pictures` are SVG texts by name, `cards` both cards as Markdown.
 
     Where the pipeline stopped nothing was measured, and pictures of an earlier run are not shown.
     """
-    rows = summary.slices(facts)
-    overall = summary.compared(facts)[:1]
+    rows = summary.slice_rows(facts)
+    overall = summary.paired_checks(facts)[:1]
     ends = [end for row in rows for end in (row.low, row.high)] + [
         end for check in overall for end in (check.low, check.high)
     ]
@@ -37,27 +37,27 @@ def html(facts: Facts, pictures: Mapping[str, str], cards: str = "") -> str:
         "report.html.j2",
         facts=facts,
         head=summary.headline(facts),
-        cards=[(delta, _span(delta)) for delta in summary.deltas(facts)],
+        cards=[(delta, _span(delta)) for delta in summary.metric_deltas(facts)],
         slices=[(row, _around_zero(row.difference, row.low, row.high, margin)) for row in rows],
         overall=[(check, _around_zero(check.value, check.low, check.high, margin)) for check in overall],
         pictures=[Markup(pictures[name]) for name in ORDER if facts.metrics and name in pictures],  # noqa: S704 - drawn by plots
         changed=_changed(facts),
         latency_rows=sections.latency_rows(facts),
         latency=sections.latency_outcome(facts),
-        delivery=sections.lines(facts),
+        delivery=sections.delivery_sentences(facts),
         objects=sections.change_rows(facts.delivery.changes, MAX_FIELDS),
         folds=_folded(cards) if facts.metrics else [],
-        commands=report_data.commands(facts),
+        commands=report_data.commands_to_reproduce(facts),
     )
 
 
-def data(facts: Facts, days: str) -> str:
+def data_page(facts: Facts, days: str) -> str:
     """The table's page: faults, every column with its distribution, and `days`, an SVG text."""
     return _render("data.html.j2", facts=facts, quality=facts.quality, days=Markup(days))  # noqa: S704 - as above
 
 
 def _render(name: str, **values: Any) -> str:
-    return jinja_environment.render(name, palette=Markup(plots.css()), **values)  # noqa: S704 - constants
+    return jinja_environment.render(name, palette=Markup(plots.palette_css()), **values)  # noqa: S704 - constants
 
 
 def _changed(facts: Facts) -> dict[str, Any]:

@@ -23,8 +23,8 @@ def run(params: config.Params) -> str:
     pictures = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.svg"))}
     files.write_text(MARKDOWN, render(facts))
     written_cards = cards.write(params, facts)
-    files.write_text(PAGE, html.html(facts, pictures, written_cards))
-    days = plots.picture(plots.days, facts.quality.days, name="days") if facts.quality.days else ""
-    files.write_text(DATA, html.data(facts, days))
+    files.write_text(PAGE, html.report_page(facts, pictures, written_cards))
+    days = plots.render_svg(plots.draw_target_by_day, facts.quality.days, name="days") if facts.quality.days else ""
+    files.write_text(DATA, html.data_page(facts, days))
     head = summary.headline(facts)
     return f"{head.word}: {head.title.lower()}; see {PAGE}"

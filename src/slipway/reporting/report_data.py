@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from slipway.core import files, git
-from slipway.core.strict_model import sentence
+from slipway.core.strict_model import describe_errors
 from slipway.core.text import printable
 from slipway.errors import ConfigError, DataError
 from slipway.reporting.report_model import (
@@ -42,7 +42,7 @@ def read(root: Path = Path()) -> Facts:
         "model": root / "models/model.onnx",
     }
     hashes = {name: files.sha256(path) for name, path in hashed.items() if path.exists()}
-    commits = history(root)
+    commits = head_and_parents(root)
     gates, delivery = read_gates(reports)
     gates = drop_stale(gates, hashes, commits[0] if commits else None)
     if "manifests" not in gates:
@@ -57,7 +57,7 @@ def read(root: Path = Path()) -> Facts:
         contract=load(Contract, root / "models/contract.json", otherwise=Contract()),
         slices=load(list[Slice], reports / "plots/slices.json", otherwise=[]) if complete else [],
         hashes=hashes,
-        commit=proposed(gates, commits),
+        commit=proposed_commit(gates, commits),
         delivery=delivery,
     )
 
@@ -73,7 +73,7 @@ def _parse(kind: type[T], value: Any, path: Path) -> T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        fault = printable(sentence(error), 300)
+        fault = printable(describe_errors(error), 300)
         raise DataError(f"{path} cannot be read: {fault}", hint="run `make review`, which writes it again") from None
 
 
@@ -91,7 +91,7 @@ def read_gates(reports: Path) -> tuple[dict[str, Gate], Delivery]:
     return gates, delivery
 
 
-def history(root: Path) -> list[str]:
+def head_and_parents(root: Path) -> list[str]:
     """HEAD's commit and its parents; empty where there is no repository, or no commit yet."""
     try:
         return git.run("log", "-1", "--format=%H %P", root=root).split()
@@ -99,7 +99,7 @@ def history(root: Path) -> list[str]:
         return []
 
 
-def proposed(gates: Mapping[str, Gate], commits: Sequence[str]) -> str | None:
+def proposed_commit(gates: Mapping[str, Gate], commits: Sequence[str]) -> str | None:
     """The commit that is proposed: HEAD, or in a pull request's run the one that was merged into the base to try it."""
     bases = {gate.notes.base for gate in gates.values()}
     is_trial_merge = len(commits) == 3 and commits[1] in bases
@@ -127,7 +127,7 @@ def revision(value: object) -> str | None:
     return value if isinstance(value, str) and re.fullmatch("[0-9a-f]{7,64}", value) else None
 
 
-def commands(facts: Facts) -> list[str]:
+def commands_to_reproduce(facts: Facts) -> list[str]:
     """The commands that reproduce the report."""
     base, commit = revision(facts.judge.base), revision(facts.commit)
     switch = [f"git switch --detach {commit}"] if commit else []

@@ -74,7 +74,7 @@ def _metrics(facts: Facts) -> str:
             delta.words.replace("worse", "**worse**"),
             _interval(delta.low, delta.high),
         ]
-        for delta in summary.deltas(facts)
+        for delta in summary.metric_deltas(facts)
     ]
     return table(["metric", f">{facts.against}", ">challenger", ">change", ">interval"], rows) if rows else ""
 
@@ -171,7 +171,7 @@ def _shift(value: float | None) -> str:
 
 def _delivery(facts: Facts) -> str:
     """The sentences on the cluster: in one line, or as a list when there are more than two."""
-    sentences = [escape(line, 240) for line in sections.lines(facts)]
+    sentences = [escape(line, 240) for line in sections.delivery_sentences(facts)]
     sentences[MAX_LINES:] = [f"and {len(sentences) - MAX_LINES} more in `{PAGE}`"] * (len(sentences) > MAX_LINES)
     if len(sentences) > 2:
         return "\n".join(["**Delivery**", "", *(f"- {line}" for line in sentences)])
@@ -186,7 +186,7 @@ def _objects(facts: Facts) -> str:
 
 
 def _slices(facts: Facts) -> str:
-    rows = summary.slices(facts)
+    rows = summary.slice_rows(facts)
     if not rows:
         return ""
     largest = max(row.loss for row in rows) or 1.0
@@ -221,6 +221,6 @@ def _quality(facts: Facts) -> str:
 
 
 def _reproduce(facts: Facts) -> str:
-    lines = "\n".join(["```sh", *report_data.commands(facts), "```"])
+    lines = "\n".join(["```sh", *report_data.commands_to_reproduce(facts), "```"])
     hashes = ", ".join(f"{name} `{value[:12]}`" for name, value in facts.hashes.items() if report_data.revision(value))
     return details("How to reproduce", lines + (f"\n\n{hashes}" if hashes else ""))

@@ -40,7 +40,7 @@ class Sync:
         return self.changed > self.hooks
 
 
-def sync(delivery: Delivery) -> list[Sync]:
+def planned_syncs(delivery: Delivery) -> list[Sync]:
     """The effect of a sync in each environment that an Argo CD Application follows."""
     syncs = []
     for env in delivery.envs:
@@ -53,7 +53,7 @@ def sync(delivery: Delivery) -> list[Sync]:
     return syncs
 
 
-def lines(facts: Facts) -> list[str]:
+def delivery_sentences(facts: Facts) -> list[str]:
     """The sentences of the section, first those on the change itself; none where no record has a delivery."""
     if not (delivery := facts.delivery):
         return []
@@ -66,7 +66,7 @@ def lines(facts: Facts) -> list[str]:
         )
     else:
         sentences += _rendered(delivery)
-    return [*sentences, merged(delivery), *_rules(facts)]
+    return [*sentences, merge_sentence(delivery), *_rules(facts)]
 
 
 def _rendered(delivery: Delivery) -> list[str]:
@@ -74,7 +74,7 @@ def _rendered(delivery: Delivery) -> list[str]:
     sentences = [
         f"{env}: what changes is not known, for it does not build here, or not at the base" for env in delivery.unknown
     ]
-    sentences += [_synced(row) for row in sync(delivery) if row.changed]
+    sentences += [_synced(row) for row in planned_syncs(delivery) if row.changed]
     manual = [change.env for change in delivery.changes if change.env not in delivery.envs]
     sentences += [f"{env}: {_count(manual.count(env), 'object')} changed; no application syncs them, a person applies them"
                   for env in dict.fromkeys(manual)]  # fmt: skip
@@ -98,7 +98,7 @@ def _synced(row: Sync) -> str:
     return f"{row.env}: synced, {objects} changed; {pods}{runs}"
 
 
-def merged(delivery: Delivery) -> str:
+def merge_sentence(delivery: Delivery) -> str:
     """The release that follows the merge, as a sentence."""
     if not delivery.ships:
         return "nothing that ships changed: the merge releases nothing"

@@ -96,19 +96,19 @@ def headline(facts: Facts) -> Headline:
     if set(words.values()) != {"pass"}:
         return Headline(word="unsure", title="Cannot tell", why=["a record holds no verdict"])
     title = f"{'Better' if facts.judge.better else 'Not worse'} than the {facts.against}"
-    overall = [sentence(check) for check in compared(facts)[:1]]
+    overall = [describe_check(check) for check in paired_checks(facts)[:1]]
     return Headline(word="pass", title=title, why=overall or ["nothing was compared"])
 
 
 def _why(facts: Facts, stopped: Sequence[str], *, ok: bool | None) -> list[str]:
     """The checks that stopped it as sentences, chapter by chapter."""
     checks = [check for chapter in stopped for check in facts.gates[chapter].checks if check.ok is ok]
-    return [sentence(check) for check in checks] or ["nothing was measured"]
+    return [describe_check(check) for check in checks] or ["nothing was measured"]
 
 
 def _refusal(facts: Facts, stopped: Sequence[str]) -> str:
     """The title of a refusal, in words where one gate refused."""
-    worse = any((check.low or 0) > 0 and check.ok is False for check in compared(facts)[:1])
+    worse = any((check.low or 0) > 0 and check.ok is False for check in paired_checks(facts)[:1])
     reasons = {
         "repro": "the pipeline stops",
         "prove": "what is committed is not what the pipeline gives",
@@ -119,12 +119,12 @@ def _refusal(facts: Facts, stopped: Sequence[str]) -> str:
     return f"Refused: {'; '.join(reasons.get(chapter, f'by {chapter}') for chapter in stopped)}"
 
 
-def compared(facts: Facts) -> list[Check]:
+def paired_checks(facts: Facts) -> list[Check]:
     """The judge's checks that compare with an interval, the one over all rows first."""
     return [check for check in facts.gates["judge"].checks if check.low is not None] if "judge" in facts.gates else []
 
 
-def sentence(check: Check) -> str:
+def describe_check(check: Check) -> str:
     """A check in words: name, value with its interval (then a difference, so signed), limit."""
     paired = check.low is not None and check.high is not None
     value = number(check.value, signed=paired)
@@ -136,10 +136,10 @@ def sentence(check: Check) -> str:
 def main_check(gate: Gate) -> str:
     """A gate's most telling check: one that stopped it, else one that compares, else any; empty without checks."""
     checks = sorted(gate.checks, key=lambda check: (check.ok is True, check.low is None))
-    return sentence(checks[0]) if checks else ""
+    return describe_check(checks[0]) if checks else ""
 
 
-def deltas(facts: Facts) -> list[Delta]:
+def metric_deltas(facts: Facts) -> list[Delta]:
     """Every metric with its reference: the champion's, or the dummy's where there is no champion."""
     reference, values = facts.reference or facts.metrics.dummy, facts.metrics.by_name
     rows = []
@@ -161,7 +161,7 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def slices(facts: Facts) -> list[SliceRow]:
+def slice_rows(facts: Facts) -> list[SliceRow]:
     """Slice values with their measurements and the judge's differences, the one that got worst first."""
     judged = {(row.slice, row.value): row for row in facts.judge.slices}
     rows = [_slice_row(row, judged.get((row.slice, row.value))) for row in facts.slices]

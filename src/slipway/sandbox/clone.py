@@ -20,7 +20,7 @@ from rich.markup import escape
 from ruamel.yaml import YAML
 
 from slipway.core import dvc, environment, files, git
-from slipway.core.console import talk
+from slipway.core.console import stderr
 from slipway.errors import ConfigError, SlipwayError
 from slipway.serving import local_server
 
@@ -89,13 +89,13 @@ class Sandbox:
     def start_part(self, title: str) -> None:
         """Start a part of the loop; the steps that follow belong to it."""
         self.part = title
-        talk.print(f"\n[bold cyan]{escape(title)}[/bold cyan]")
+        stderr.print(f"\n[bold cyan]{escape(title)}[/bold cyan]")
 
     def record_step(self, chapter: str, summary: str, seconds: float, verdict: str = "") -> None:
         """Append a step and print it."""
         self.steps.append(Step(self.part, chapter, summary, seconds, verdict))
         word = f"[{COLOURS[verdict]}]{verdict}[/]"
-        talk.print(f"  [bold]{chapter:<10}[/bold]{escape(summary)} [dim]{seconds:.1f} s[/dim] {word}", soft_wrap=True)
+        stderr.print(f"  [bold]{chapter:<10}[/bold]{escape(summary)} [dim]{seconds:.1f} s[/dim] {word}", soft_wrap=True)
 
 
 def prepare(root: Path, name: str, ports: dict[str, int], target: str = "machine") -> Sandbox:
@@ -104,7 +104,7 @@ def prepare(root: Path, name: str, ports: dict[str, int], target: str = "machine
     for earlier in (sandbox.home, sandbox.remote):
         shutil.rmtree(earlier, ignore_errors=True)
     files.make_folder(sandbox.home)
-    head, remote = git.commit(root=root), sandbox.remote
+    head, remote = git.commit_hash(root=root), sandbox.remote
     git.run("clone", "-q", "--bare", str(root), str(remote), root=root)
     git.run("update-ref", "refs/heads/main", head, root=remote)
     git.run("symbolic-ref", "HEAD", "refs/heads/main", root=remote)
@@ -121,7 +121,7 @@ def prepare(root: Path, name: str, ports: dict[str, int], target: str = "machine
     sandbox.start_part("Prepare")
     sandbox.record_step("clone", f"{head[:12]} with a bare remote of its own", time.monotonic() - started)
     if changed := git.uncommitted_files(root):
-        talk.print(f"  [yellow]note[/yellow] {len(changed)} changed files are not committed, so not part of this")
+        stderr.print(f"  [yellow]note[/yellow] {len(changed)} changed files are not committed, so not part of this")
     return sandbox
 
 
@@ -133,7 +133,7 @@ def run_verb(sandbox: Sandbox, word: str, *args: str, code: int = 0) -> None:
 def run_commands(sandbox: Sandbox, *verbs: Sequence[str], code: int = 0) -> None:
     """Run independent verbs at the same time; ConfigError when one ends with another exit code than `code`."""
     started = time.monotonic()
-    with talk.status("  " + ", ".join(verb[0] for verb in verbs) + " …"), contextlib.ExitStack() as stack:
+    with stderr.status("  " + ", ".join(verb[0] for verb in verbs) + " …"), contextlib.ExitStack() as stack:
         programs = [stack.enter_context(running_program(sandbox, [sys.executable, "-m", "slipway", *v])) for v in verbs]
         results = [(one.communicate()[0], time.monotonic() - started) for one in programs]
     for verb, one, (output, seconds) in zip(verbs, programs, results, strict=True):
@@ -151,7 +151,7 @@ def run_commands(sandbox: Sandbox, *verbs: Sequence[str], code: int = 0) -> None
 def repro(sandbox: Sandbox) -> None:
     """Run `dvc repro` in the clone; every stage that ran becomes a step, with its own seconds."""
     started = time.monotonic()
-    with talk.status("  dvc repro …"), running_program(sandbox, [sys.executable, "-m", "dvc", "repro"]) as one:
+    with stderr.status("  dvc repro …"), running_program(sandbox, [sys.executable, "-m", "dvc", "repro"]) as one:
         lines = [line for line in one.communicate()[0].splitlines() if line.strip()]
     if one.returncode:
         raise step_error(f"`dvc repro` ended with exit code {one.returncode}", lines)
@@ -211,7 +211,7 @@ def serve(sandbox: Sandbox, env: str) -> None:
     if env in sandbox.running:
         local_server.stop(sandbox.running.pop(env))
     home = sandbox.home / env
-    with talk.status(f"  {env} …"):
+    with stderr.status(f"  {env} …"):
         sandbox.running[env] = local_server.start(
             sandbox.work / bento["path"],
             port=sandbox.ports[env],

@@ -46,9 +46,9 @@ def missing_tools(root: Path) -> list[str]:
 def configure_registry(sandbox: Sandbox) -> None:
     """Commit and push what a team sets once: the registry in the overlays, and the gate's image."""
     started = time.monotonic()
-    address = f"{environment.registry()}/{sandbox.name}"
+    address = f"{environment.registry_host()}/{sandbox.name}"
     set_image_names(sandbox.work, address)
-    commit_changes(sandbox, f"Keep images at {environment.registry()}")
+    commit_changes(sandbox, f"Keep images at {environment.registry_host()}")
     run_verb(sandbox, "image", "--gate")
     commit_changes(sandbox, "Pin the gate's image")
     git.run("push", "-q", "origin", "main", root=sandbox.work)
@@ -60,7 +60,7 @@ def set_image_names(work: Path, address: str) -> None:
     for path, suffix in (
         (kustomization.path("staging"), ""),
         (kustomization.path("production"), ""),
-        (image.COMPONENT, "-gate"),
+        (image.GATE_KUSTOMIZATION, "-gate"),
     ):
         text = (work / path).read_text(encoding="utf-8")
         files.write_text(work / path, re.sub(r"(?m)^(\s*newName:) .*$", rf"\1 {address}{suffix}", text))
@@ -157,7 +157,7 @@ def wait_for_arrival(sandbox: Sandbox, env: str) -> None:
     """Wait until Argo CD has synced main's newest commit to an environment; CheckFailed when it did not."""
     started = time.monotonic()
     git.run("pull", "-q", "--ff-only", "origin", "main", root=sandbox.work)
-    revision, app = git.commit(root=sandbox.work), f"{sandbox.name}-{env}"
+    revision, app = git.commit_hash(root=sandbox.work), f"{sandbox.name}-{env}"
     try:
         argocd.refresh(app)
         state = argocd.wait_for_sync(app, revision, seconds=SYNC_SECONDS, root=sandbox.work)

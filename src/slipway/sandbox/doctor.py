@@ -91,8 +91,8 @@ def examine(states: Mapping[str, str | None], *, system: str, machine: str) -> l
 
 def inspect_machine(root: Path, env: Mapping[str, str]) -> dict[str, str | None]:
     """The state of each tool by name, None when it is missing; `env` is the environment of the programs that are called."""
-    ask = partial(process.printed, env=env, timeout=TIMEOUT_SECONDS)
-    version = partial(process.version, env=env, timeout=TIMEOUT_SECONDS)
+    ask = partial(process.probe, env=env, timeout=TIMEOUT_SECONDS)
+    version = partial(process.probe_version, env=env, timeout=TIMEOUT_SECONDS)
     checks: dict[str, Callable[[], str | None]] = {
         "python": lambda: platform.python_version() if sys.version_info >= (3, 11) else None,
         "git": lambda: version(["git", "--version"]),

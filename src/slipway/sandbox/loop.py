@@ -19,7 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from slipway.core import config, environment, files, git
-from slipway.core.console import talk
+from slipway.core.console import stderr
 from slipway.errors import CheckFailed, ConfigError
 from slipway.packaging import package
 from slipway.sandbox import deploy
@@ -101,7 +101,7 @@ def merge_change(sandbox: Sandbox, change: config.Change, number: int) -> None:
     git.run("merge", "-q", "--no-ff", "-m", title, branch, root=sandbox.work)
     git.run("push", "-q", "origin", "main", root=sandbox.work)
     sandbox.record_step(
-        "merge", f"#{number} into main, {git.commit(root=sandbox.work)[:12]}", time.monotonic() - started
+        "merge", f"#{number} into main, {git.commit_hash(root=sandbox.work)[:12]}", time.monotonic() - started
     )
 
 
@@ -134,7 +134,7 @@ def keep_report(sandbox: Sandbox, name: str) -> None:
         shutil.copy2(sandbox.work / "reports" / file, out / file)
     text = (out / "report.md").read_text(encoding="utf-8").split("\n<details>")[0]
     title = f"the pull request's comment; all of it: .slipway/loop/report-{name}/report.md"
-    talk.print(Panel(Markdown(text), title=title, title_align="left", border_style="dim", padding=(0, 2)))
+    stderr.print(Panel(Markdown(text), title=title, title_align="left", border_style="dim", padding=(0, 2)))
 
 
 def print_summary(sandbox: Sandbox, seconds: float, *, keep: bool) -> None:
@@ -221,7 +221,7 @@ def choose_ports(first: int | None) -> dict[str, int]:
         for port in (first, first + 1):
             local_server.require_free_port(port)
         return dict(zip(ENVIRONMENTS, (first, first + 1), strict=True))
-    free = (port for port in range(3000, 3100) if local_server.free(port))
+    free = (port for port in range(3000, 3100) if local_server.is_port_free(port))
     return {env: next(free) for env in ENVIRONMENTS}
 
 

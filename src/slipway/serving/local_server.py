@@ -50,7 +50,7 @@ class Server:
         stop(self)
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """Return a port that is unused now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -64,7 +64,7 @@ def command(bento: Path, *, port: object, host: str = HOST) -> list[str]:
             "--host", host, "--port", str(port)]  # fmt: skip
 
 
-def settings(home: Path, root: Path) -> dict[str, str]:
+def server_environment(home: Path, root: Path) -> dict[str, str]:
     """Return the environment of a server: no PYTHONPATH, so that only the bento's code runs, and its own BENTOML_HOME."""
     variables = environment.for_programs(root, BENTOML_HOME=str(home.resolve()))
     del variables["PYTHONPATH"]
@@ -83,7 +83,7 @@ def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Serve
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command(bento, port=port), cwd=bento / "src", env=settings(home, root), stdin=subprocess.DEVNULL,
+            command(bento, port=port), cwd=bento / "src", env=server_environment(home, root), stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     return Server(process, port, home, log)
@@ -134,7 +134,7 @@ def _members(home: Path) -> list[psutil.Process]:
     return members
 
 
-def free(port: int) -> bool:
+def is_port_free(port: int) -> bool:
     """Whether the port can be used."""
     try:
         require_free_port(port)

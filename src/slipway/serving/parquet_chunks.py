@@ -53,7 +53,7 @@ class Source:
         return f"{self.files[number][0]}, row {row - (ends[number] - self.files[number][1])} (from 0)"
 
 
-def source(path: Path) -> Source:
+def open_source(path: Path) -> Source:
     """Open `path`, a parquet file or a folder of them; DataError when it cannot be read or has no rows."""
     names = sorted(each for each in path.glob("*.parquet") if each.name[0] not in "._") if path.is_dir() else [path]
     if not names:
@@ -82,7 +82,7 @@ def _footer(path: Path) -> tuple[pa.Schema, int]:
         raise DataError(f"{path} cannot be read as parquet: {error}", hint="name a parquet file") from None
 
 
-def chunks(source: Source, *, skip: int = 0) -> Iterator[pa.Table]:
+def read_chunks(source: Source, *, skip: int = 0) -> Iterator[pa.Table]:
     """Yield tables of CHUNK rows, the last one shorter, from the `skip`-th row on; DataError when a file is broken."""
     buffer: list[pa.RecordBatch] = []
     count = 0
@@ -199,6 +199,6 @@ def _fits(dtype: pa.DataType, node: Mapping[str, Any]) -> bool:
     return bool(pa.types.is_floating(dtype) or pa.types.is_integer(dtype))
 
 
-def tags(**values: Any) -> dict[str, str]:
+def file_metadata(**values: Any) -> dict[str, str]:
     """Return metadata for a parquet file: `values` as JSON under the key `slipway`."""
     return {"slipway": json.dumps(values, sort_keys=True)}

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from rich.progress import Progress
 
 from slipway.core import files
-from slipway.core.console import talk
+from slipway.core.console import stderr
 from slipway.errors import ConfigError, DataError
 from slipway.serving import parquet_chunks
 from slipway.serving.onnx_model import FOLDER, Model
@@ -67,7 +67,7 @@ class Job:
             )
         predictions = self.model.predict(*self.validator.arrays(frame))
         part = table.drop_columns(self.validator.inputs).append_column(ANSWER, pa.array(predictions, pa.float32()))
-        part = part.replace_schema_metadata(parquet_chunks.tags(unknown=self.validator.count_unknown(frame)))
+        part = part.replace_schema_metadata(parquet_chunks.file_metadata(unknown=self.validator.count_unknown(frame)))
         with files.atomic_write(self._path(number)) as partial, pa.ipc.new_file(str(partial), part.schema) as writer:
             writer.write_table(part)
         return part
@@ -83,7 +83,7 @@ def run(
     """
     started = time.monotonic()
     model = Model(folder)
-    source, validator = parquet_chunks.source(input_path), ChunkValidator(model)
+    source, validator = parquet_chunks.open_source(input_path), ChunkValidator(model)
     validator.check_columns(source.schema, where=source.files[0][0])
     _check_output(input_path, out, overwrite=overwrite)
     hashes = {name: files.sha256(folder / name) for name in ("model.onnx", "contract.json")}
@@ -91,15 +91,15 @@ def run(
         _prepare_parts(home, {**hashes, "input": source.identity(), "rows a part": CHUNK})
         job = Job(source=source, model=model, validator=validator, home=home)
         with _keep_parts(out, home):
-            tags = parquet_chunks.tags(model_sha256=hashes["model.onnx"])
-            unknown = _write(job, out, tags, workers or cores())
+            tags = parquet_chunks.file_metadata(model_sha256=hashes["model.onnx"])
+            unknown = _write(job, out, tags, workers or usable_cores())
         shutil.rmtree(home)
     counts = ", ".join(f"{count:,} of {name}" for name, count in sorted(unknown.items()))
     summary = f"{source.rows:,} rows → {out} in {time.monotonic() - started:.1f} s"
     return summary + (f"; never seen in training: {counts}" if counts else "")
 
 
-def cores() -> int:
+def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -147,7 +147,7 @@ def _prepare_parts(home: Path, manifest: dict[str, Any]) -> None:
     path = home / "manifest.json"
     old = files.read_json(path, hint=f"remove {home}") if path.exists() else manifest
     if differing := ", ".join(key for key in manifest if old.get(key) != manifest[key]):
-        talk.print(f"score: begun before with another {differing}: starting anew", soft_wrap=True)
+        stderr.print(f"score: begun before with another {differing}: starting anew", soft_wrap=True)
         for part in home.glob("*.arrow"):
             part.unlink()
     files.write_json(path, manifest)
@@ -175,11 +175,11 @@ def _parts(job: Job, workers: int) -> Generator[pa.Table, None, None]:
         yield part
         done += 1
     if done:
-        talk.print(f"score: {min(done * CHUNK, job.source.rows):,} of {job.source.rows:,} rows were there already")
+        stderr.print(f"score: {min(done * CHUNK, job.source.rows):,} of {job.source.rows:,} rows were there already")
     pending: deque[Future[pa.Table]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for number, table in enumerate(parquet_chunks.chunks(job.source, skip=done * CHUNK), done):
+            for number, table in enumerate(parquet_chunks.read_chunks(job.source, skip=done * CHUNK), done):
                 pending.append(pool.submit(job.work, number, table))
                 if len(pending) > workers:
                     yield pending.popleft().result()
@@ -195,8 +195,8 @@ def progress(total: int, *, every: float = PROGRESS_SECONDS) -> Iterator[Callabl
 
     It moves a bar on a terminal; elsewhere it prints a line at most every `every` seconds.
     """
-    if talk.is_terminal:
-        with Progress(console=talk, transient=True) as bar:
+    if stderr.is_terminal:
+        with Progress(console=stderr, transient=True) as bar:
             task = bar.add_task("score", total=total)
             yield lambda rows: bar.advance(task, rows)
         return
@@ -207,6 +207,6 @@ def progress(total: int, *, every: float = PROGRESS_SECONDS) -> Iterator[Callabl
         done += rows
         if time.monotonic() - printed_at >= every:
             printed_at = time.monotonic()
-            talk.print(f"score: {done:,} of {total:,} rows ({done / total:.0%})")
+            stderr.print(f"score: {done:,} of {total:,} rows ({done / total:.0%})")
 
     yield advance

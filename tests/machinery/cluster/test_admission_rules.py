@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from slipway.cluster import admission_rules
-from slipway.cluster.admission_rules import RULES, checks, pod_specs
+from slipway.cluster.admission_rules import RULES, check_rules, pod_specs
 from support.paths import ROOT
 from support.sample_pods import BAD, GOOD, KINDS, made, pod
 
@@ -63,7 +63,7 @@ def test_two_breaches_of_a_rule_are_both_said():
 def test_every_rule_is_a_check_that_names_who_breaks_it():
     good = made("Deployment", "serve", pod())
     bad = made("Job", "gate", BAD["a tag"][1])
-    found = {check.name: check for check in checks({"staging": [good, bad], "production": [good]})}
+    found = {check.name: check for check in check_rules({"staging": [good, bad], "production": [good]})}
     assert list(found) == [f"rule {rule}" for rule in RULES]
     assert found["rule images"].value == "staging Job gate: serve has a:1"
     assert found["rule images"].ok is False
@@ -72,7 +72,7 @@ def test_every_rule_is_a_check_that_names_who_breaks_it():
 
 
 def test_many_breaches_are_counted():
-    [check, *_] = checks({"staging": [made("Deployment", f"d{i}", BAD["a tag"][1]) for i in range(9)]})
+    [check, *_] = check_rules({"staging": [made("Deployment", f"d{i}", BAD["a tag"][1]) for i in range(9)]})
     assert check.value is not None
     assert str(check.value).endswith("staging Deployment d2: serve has a:1; and 6 more")
 
@@ -86,13 +86,15 @@ def test_many_breaches_are_counted():
     ],
 )  # fmt: skip
 def test_what_has_not_the_form_of_its_kind_breaks_every_rule(kind: str, spec: dict[str, object]):
-    found = checks({"staging": [made("Pod", "good", pod()), {"kind": kind, "metadata": {"name": "a"}, "spec": spec}]})
+    found = check_rules(
+        {"staging": [made("Pod", "good", pod()), {"kind": kind, "metadata": {"name": "a"}, "spec": spec}]}
+    )
     assert {check.value for check in found} == {f"staging {kind} a: has not the form of its kind"}
     assert {check.ok for check in found} == {False}
 
 
 def test_without_pods_no_rule_is_said_to_hold():
-    assert checks({"staging": [{"kind": "Service", "metadata": {"name": "a"}}], "production": []}) == []
+    assert check_rules({"staging": [{"kind": "Service", "metadata": {"name": "a"}}], "production": []}) == []
 
 
 def test_rules_are_those_of_the_policies():

@@ -212,7 +212,7 @@ def repository(folder: Path) -> list[str]:
     git.run("config", "user.email", "t@example.org", root=folder)
     for name in ("one", "two"):
         git.run("commit", "-q", "--allow-empty", "-m", name, root=folder)
-    return [git.commit("HEAD~1", root=folder), git.commit(root=folder)]
+    return [git.commit_hash("HEAD~1", root=folder), git.commit_hash(root=folder)]
 
 
 def test_later_commit_holds_an_earlier_one(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_commit_of_another_is_fetched(tmp_path: Path) -> None:
     one, two = repository(tmp_path / "theirs")
     git.run("clone", "-q", str(tmp_path / "theirs"), str(tmp_path / "mine"))
     git.run("commit", "-q", "--allow-empty", "-m", "three", root=tmp_path / "theirs")
-    three = git.commit(root=tmp_path / "theirs")
+    three = git.commit_hash(root=tmp_path / "theirs")
     assert argocd.includes_commit(three, two, root=tmp_path / "mine")
     assert argocd.includes_commit(three, one, root=tmp_path / "mine")
 

@@ -35,7 +35,7 @@ def test_program_that_hangs_is_given_up(programs: Path) -> None:
 
 def test_program_gets_what_it_is_given(programs: Path) -> None:
     write_script(programs / "kubectl", "read line; echo heard $line")
-    assert kubectl.run("apply", "-f", "-", given="one\n") == "heard one\n"
+    assert kubectl.run("apply", "-f", "-", stdin="one\n") == "heard one\n"
 
 
 def test_failed_program_ends_in_its_meaning(programs: Path) -> None:

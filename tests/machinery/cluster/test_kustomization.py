@@ -182,7 +182,9 @@ def test_overlay_is_read_at_a_revision(tmp_path: Path):
     pinned = kustomization.pinned_at("staging", "HEAD~1", tmp_path)
     assert pinned
     assert pinned.image == f"localhost:5000/flights@{NEW}"
-    assert kustomization.pinned_at("staging", "HEAD~2", tmp_path) == kustomization.Pinned("localhost:5000/flights", OLD)
+    assert kustomization.pinned_at("staging", "HEAD~2", tmp_path) == kustomization.PinnedImage(
+        "localhost:5000/flights", OLD
+    )
     with pytest.raises(ConfigError, match=r"^HEAD:k8s/overlays/staging/kustomization.yaml: 0 images"):
         kustomization.pinned_at("staging", "HEAD", tmp_path)
 

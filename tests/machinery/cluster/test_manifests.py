@@ -97,11 +97,11 @@ def test_without_kustomize_it_says_so_and_gives_no_verdict(project: Path):
 
 
 def test_kustomize_is_preferred_to_the_one_in_kubectl(bare: Path):
-    assert manifests.tool(str(bare)) is None
+    assert manifests.find_renderer(str(bare)) is None
     (bare / "kubectl").symlink_to(sys.executable)
-    assert manifests.tool(str(bare)) == [f"{bare}/kubectl", "kustomize"]
+    assert manifests.find_renderer(str(bare)) == [f"{bare}/kubectl", "kustomize"]
     own = program(bare, "exit 0")
-    assert manifests.tool(str(bare)) == [str(own), "build"]
+    assert manifests.find_renderer(str(bare)) == [str(own), "build"]
 
 
 @pytest.mark.usefixtures("kustomize")
@@ -182,9 +182,9 @@ def test_what_does_not_build_is_refused_in_its_own_words(bare: Path, project: Pa
 
 def test_a_build_that_hangs_is_given_up(bare: Path, project: Path):
     program(bare, "exec sleep 60")
-    command = manifests.tool(str(bare))
+    command = manifests.find_renderer(str(bare))
     assert command
-    assert manifests.build(project / STAGING, command, root=project, seconds=0.2) == "took longer than 0.2 s"
+    assert manifests.render_folder(project / STAGING, command, root=project, seconds=0.2) == "took longer than 0.2 s"
 
 
 @pytest.mark.usefixtures("kustomize")

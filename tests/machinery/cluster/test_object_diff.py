@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from slipway.cluster import object_diff
-from slipway.cluster.object_diff import by_name, changes, compare, differences, format_value, hooked
+from slipway.cluster.object_diff import by_name, changes, compare, differences, format_value, is_hook
 
 DIGESTS = ["sha256:" + digit * 64 for digit in "12"]
 
@@ -91,8 +91,8 @@ def test_values_of_a_secret_are_never_shown():
 @pytest.mark.parametrize("annotation", object_diff.HOOKS)
 def test_a_hook_is_known_by_its_annotation(annotation: str):
     hook = one("Job") | {"metadata": {"name": "gate", "annotations": {annotation: "PostSync"}}}
-    assert hooked(hook)
-    assert not hooked(one("Job"))
+    assert is_hook(hook)
+    assert not is_hook(one("Job"))
     assert compare([], [hook], "s")[0].hook
     plain = hook | {"metadata": {"name": "gate", "namespace": ""}}
     assert not compare([hook], [plain], "s")[0].hook, "what becomes an object of the application is compared"

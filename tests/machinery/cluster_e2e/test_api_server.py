@@ -30,7 +30,7 @@ Object = dict[str, Any]
 
 
 def kube(*words: str, given: Any = None, timeout: float = 180) -> str:
-    return kubectl.run("-n", f"{NAME}-production", *words, given=json.dumps(given) if given else None, timeout=timeout)
+    return kubectl.run("-n", f"{NAME}-production", *words, stdin=json.dumps(given) if given else None, timeout=timeout)
 
 
 def until(seen: Callable[[], Any], seconds: float) -> Any:

@@ -33,7 +33,7 @@ SECONDS = 90.0
 
 
 def kube(*words: str, given: str | None = None) -> str:
-    return kubectl.run("-n", SPACE, *words, given=given, timeout=120)
+    return kubectl.run("-n", SPACE, *words, stdin=given, timeout=120)
 
 
 def changed(bento: Path, serve: str, folder: Path, operator: str, operand: float) -> str:
@@ -82,7 +82,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rendered(folder: Path, images: dict[str, str], name: str) -> list[dict[str, Any]]:
     """The production overlay with the image `name`, in the tests' namespace and with their short objective."""
     of = {"serve": (kustomization.path("production", folder), images[name]),
-          "gate": (folder / image.COMPONENT, images["gate"])}  # fmt: skip
+          "gate": (folder / image.GATE_KUSTOMIZATION, images["gate"])}  # fmt: skip
     for what, (path, ref) in of.items():
         text, (new_name, _, digest) = path.read_text("utf-8"), ref.partition("@")
         before = kustomization.read(text, what).new_name
@@ -108,7 +108,7 @@ def release(images: dict[str, str], production: Path) -> Iterator[Apply]:
     """`release("good", "Healthy")`: apply that version and wait for the Rollout's phase; its status."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "slipway/policy": "enforced"}
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}}
-    kubectl.run("create", "-f", "-", given=json.dumps(space))
+    kubectl.run("create", "-f", "-", stdin=json.dumps(space))
 
     def apply(name: str, phase: str, *, port: int = 3000) -> dict[str, Any]:
         objects = rendered(production, images, name)

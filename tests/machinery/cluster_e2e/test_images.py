@@ -53,7 +53,7 @@ PIP = "import importlib.util as found; print(found.find_spec('pip'))"
 
 
 def kube(*words: str, given: Any = None, timeout: float = 180) -> str:
-    return kubectl.run("-n", SPACE, *words, given=json.dumps(given) if given else None, timeout=timeout)
+    return kubectl.run("-n", SPACE, *words, stdin=json.dumps(given) if given else None, timeout=timeout)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +64,7 @@ def space() -> Iterator[None]:
         "pod-security.kubernetes.io/enforce-version": "latest",
     }
     found = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}}
-    kubectl.run("create", "-f", "-", given=json.dumps(found))
+    kubectl.run("create", "-f", "-", stdin=json.dumps(found))
     try:
         kube("create", "configmap", "slo", f"--from-literal=slo.yaml={json.dumps(SLO)}")
         yield
@@ -178,7 +178,7 @@ def test_doctor_sees_the_cluster() -> None:
 
 def test_pod_of_anybody_gives_the_golden_answers(running: None, packable: Path) -> None:
     assert running is None
-    rows, port = files.read_json(packable / package.GOLDEN), local_server.free_port()
+    rows, port = files.read_json(packable / package.GOLDEN), local_server.find_free_port()
     with subprocess.Popen(["kubectl", "-n", SPACE, "port-forward", "pod/serve", f"{port}:3000"],
                           stdout=subprocess.PIPE, text=True) as forward:  # fmt: skip
         try:

@@ -42,7 +42,7 @@ def lines(cluster_loop: ClusterLoop, env: str) -> list[ledger.Line]:
 
 
 def pinned(cluster_loop: ClusterLoop, env: str, revision: str = "main", name: str = "serve") -> str:
-    at = image.COMPONENT if name == "gate" else kustomization.path(env)
+    at = image.GATE_KUSTOMIZATION if name == "gate" else kustomization.path(env)
     text = git.file_at(revision, at.as_posix(), root=cluster_loop.sandbox.remote)
     assert text is not None
     return kustomization.read(text, name).image
@@ -84,7 +84,7 @@ def test_two_releases_were_promoted_on_the_clusters_evidence(kept: ClusterLoop) 
 
 def test_load_test_took_its_time(kept: ClusterLoop) -> None:
     """Counted by the cluster, pulling and waiting included; the schedule is what sets it."""
-    done = json.loads(kubectl.run("-n", f"{kept.sandbox.name}-staging", "get", "job", evidence.JOB, "-o", "json"))
+    done = json.loads(kubectl.run("-n", f"{kept.sandbox.name}-staging", "get", "job", evidence.GATE_JOB, "-o", "json"))
     began, ended = (datetime.fromisoformat(done["status"][name]) for name in ("startTime", "completionTime"))
     assert (ended - began).total_seconds() >= SECONDS
     slo = YAML(typ="safe").load(git.file_at("main", "k8s/base/slo.yaml", root=kept.sandbox.remote))
@@ -107,9 +107,13 @@ def test_overlay_ledger_and_pods_hold_one_image(kept: ClusterLoop, env: str) -> 
 @pytest.mark.parametrize("env", ledger.ENVIRONMENTS)
 def test_application_is_at_mains_tip(kept: ClusterLoop, env: str) -> None:
     app = argocd.get_app(f"{kept.sandbox.name}-{env}")
-    assert (app.phase, app.sync, app.compared) == ("Succeeded", "Synced", git.commit("main", root=kept.sandbox.remote))
-    assert pinned(kept, env, app.whole.revision) == pinned(kept, env)
-    assert [(hook.name, hook.phase) for hook in app.hooks] == [(evidence.JOB, "Succeeded")] * (env == "staging")
+    assert (app.phase, app.sync, app.compared) == (
+        "Succeeded",
+        "Synced",
+        git.commit_hash("main", root=kept.sandbox.remote),
+    )
+    assert pinned(kept, env, app.last_full_sync.revision) == pinned(kept, env)
+    assert [(hook.name, hook.phase) for hook in app.hooks] == [(evidence.GATE_JOB, "Succeeded")] * (env == "staging")
 
 
 def walked(cluster_loop: ClusterLoop, *words: str, code: int = 0) -> dict[str, str]:
@@ -146,7 +150,7 @@ def stranger(kept: ClusterLoop) -> Iterator[str]:
     idle = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit()); signal.pause()"
     container |= {"image": pinned(kept, "staging", name="gate"), "command": ["python", "-c", idle]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-    kubectl.run("-n", place, "apply", "-f", "-", given=json.dumps(pod))
+    kubectl.run("-n", place, "apply", "-f", "-", stdin=json.dumps(pod))
     kubectl.run("-n", place, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s", timeout=70)
     yield name
     kubectl.run("-n", place, "delete", "pod", name)

@@ -43,7 +43,7 @@ def until(work: Callable[[], Any], *, seconds: float = 90) -> Any:
 
 
 def apply(*objects: Any) -> None:
-    kubectl.run("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+    kubectl.run("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
 
 def notifications(hub: GitHub) -> Iterator[Any]:
@@ -115,7 +115,7 @@ def write(root: Path, number: int, *, code: int) -> str:
     git.run("add", "-A", root=root)
     git.run("commit", "-q", "-m", f"Release {number}", root=root)
     git.run("push", "-q", "origin", "HEAD:main", root=root)
-    return git.commit(root=root)
+    return git.commit_hash(root=root)
 
 
 def job(code: int) -> Any:
@@ -186,12 +186,12 @@ def test_an_aborted_canary_asks_for_its_rollback(hub, namespace):
 
 
 def test_a_gate_that_says_yes_is_a_green_status(hub, application, repository, params):
-    commit = git.commit(root=repository)
+    commit = git.commit_hash(root=repository)
     until(lambda: statuses(hub, commit))
     assert statuses(hub, commit) == [("slipway/staging", "success")]
     assert hub.statuses[-1]["description"] == f"{application}: successfully synced (no more tasks)"
     row = {**hub.statuses[-1], "creator": {"login": params.release.creator}}
-    assert evidence.WORDS[row["state"]] == "pass"
+    assert evidence.STATE_VERDICTS[row["state"]] == "pass"
 
 
 def test_a_gate_that_says_no_is_a_red_status_that_healing_leaves_red(hub, application, repository):
@@ -207,7 +207,7 @@ def test_a_gate_that_says_no_is_a_red_status_that_healing_leaves_red(hub, applic
 
 
 def test_the_next_commit_that_passes_is_green(hub, application, repository):
-    red = git.commit(root=repository)
+    red = git.commit_hash(root=repository)
     commit = write(repository, 3, code=0)
     argocd.refresh(application)
     until(lambda: statuses(hub, commit))

@@ -21,7 +21,7 @@ def commit_params(folder: Path, text: str) -> str:
     (folder / "params.yaml").write_text(text)
     git.run("add", "-A", root=folder)
     git.run("commit", "-q", "-m", "Change", root=folder)
-    return git.commit(root=folder)
+    return git.commit_hash(root=folder)
 
 
 def test_limits_of_the_base_hold_over_own_ones(folder):

@@ -82,11 +82,11 @@ def test_missing_json_says_the_next_command(tmp_path: Path) -> None:
 def test_tree_hash_sees_names_and_bytes_but_not_what_is_left_out(tmp_path: Path) -> None:
     files.write_text(tmp_path / "a" / "one", "1")
     files.write_text(tmp_path / "stamp", "Monday")
-    first = files.tree_sha256(tmp_path, leave=["stamp"])
+    first = files.tree_sha256(tmp_path, exclude=["stamp"])
     files.write_text(tmp_path / "stamp", "Tuesday")
-    assert files.tree_sha256(tmp_path, leave=["stamp"]) == first
+    assert files.tree_sha256(tmp_path, exclude=["stamp"]) == first
     (tmp_path / "a" / "one").rename(tmp_path / "a" / "two")
-    assert files.tree_sha256(tmp_path, leave=["stamp"]) != first
+    assert files.tree_sha256(tmp_path, exclude=["stamp"]) != first
 
 
 def made(project: Path) -> dict[str, bytes]:

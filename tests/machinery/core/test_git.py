@@ -20,10 +20,12 @@ def repository(tmp_path: Path) -> Path:
 
 def test_missing_revision_is_named(repository):
     with pytest.raises(ConfigError, match="revision 'nowhere' does not exist"):
-        git.commit("nowhere", root=repository)
+        git.commit_hash("nowhere", root=repository)
 
 
-@pytest.mark.parametrize("ask", [lambda root: git.commit(root=root), lambda root: git.base_commit(None, root=root)])
+@pytest.mark.parametrize(
+    "ask", [lambda root: git.commit_hash(root=root), lambda root: git.base_commit(None, root=root)]
+)
 def test_folder_without_repository_is_named(tmp_path, ask):
     with pytest.raises(ConfigError, match="is in no Git repository") as error:
         ask(tmp_path)
@@ -33,7 +35,7 @@ def test_folder_without_repository_is_named(tmp_path, ask):
 def test_repository_without_commit_says_so(tmp_path):
     git.run("init", "-q", root=tmp_path)
     with pytest.raises(ConfigError, match="revision 'HEAD' does not exist") as error:
-        git.commit(root=tmp_path)
+        git.commit_hash(root=tmp_path)
     assert error.value.hint == "commit something first"
 
 
@@ -48,7 +50,7 @@ def test_dirty_names_changed_tracked_files(repository):
     (repository / "untracked").touch()
     assert git.uncommitted_files(repository) == ["file"]
     with pytest.raises(ConfigError, match="1 tracked files are not committed: file"):
-        git.require_clean(repository, leave="releases/")
+        git.require_clean(repository, exclude="releases/")
 
 
 def test_missing_identity_says_how_to_set_it(repository):
@@ -67,14 +69,14 @@ def test_worktree_vanishes_after_the_block(repository, tmp_path_factory):
 
 
 def test_ancestors_are_contained_and_others_not(repository):
-    first = git.commit(root=repository)
+    first = git.commit_hash(root=repository)
     git.run("commit", "-q", "--allow-empty", "-m", "Two", root=repository)
     assert git.is_ancestor(first, "HEAD", root=repository)
     assert not git.is_ancestor("HEAD", first, root=repository)
 
 
 def test_merge_base_is_where_a_change_left_its_base(repository):
-    fork = git.commit(root=repository)
+    fork = git.commit_hash(root=repository)
     git.run("checkout", "-q", "-b", "change", root=repository)
     git.run("commit", "-q", "--allow-empty", "-m", "Two", root=repository)
     git.run("checkout", "-q", "main", root=repository)
@@ -127,7 +129,7 @@ def test_push_and_fetch_say_nothing_when_they_work(cloned: Path):
     assert git.push("HEAD:refs/heads/main", root=cloned) == ""
     git.run("update-ref", "-d", "refs/remotes/origin/main", root=cloned)
     assert git.fetch("main", root=cloned) == ""
-    assert git.commit("origin/main", root=cloned) == git.commit(root=cloned)
+    assert git.commit_hash("origin/main", root=cloned) == git.commit_hash(root=cloned)
 
 
 def test_push_that_is_not_taken_says_why_without_hints(cloned: Path):
@@ -165,5 +167,5 @@ def test_without_a_remote_there_is_no_page(repository):
 def test_pull_request_of_an_older_commit(repository):
     for subject in ("Better (#12)", "Merge pull request #13 from a/b", "Words"):
         git.run("commit", "-q", "--allow-empty", "-m", subject, root=repository)
-    numbers = [git.pull_request(repository, f"HEAD~{back}") for back in (0, 1, 2)]
+    numbers = [git.pull_request_number(repository, f"HEAD~{back}") for back in (0, 1, 2)]
     assert numbers == [None, 13, 12]

@@ -17,7 +17,7 @@ def test_appended_lines_are_read_back(tmp_path):
 
 def test_no_file_is_an_empty_ledger(tmp_path):
     assert ledger.read("staging", tmp_path) == []
-    assert ledger.newest([]) is None
+    assert ledger.newest_line([]) is None
 
 
 def test_lines_before_stay_byte_for_byte(tmp_path):
@@ -141,9 +141,9 @@ def test_release_that_was_released_again_is_no_longer_withdrawn():
     first, second = line(1), line(2, supersedes=line(1).identity)
     back = first.model_copy(update={"action": "rollback", "supersedes": second.identity})
     again = second.model_copy(update={"commit": "d", "supersedes": first.identity})
-    assert ledger.withdrawn([first, second, back]) == [second]
-    assert ledger.withdrawn([first, second, back, again]) == []
-    assert ledger.withdrawn([]) == ledger.withdrawn([first, second]) == []
+    assert ledger.withdrawn_lines([first, second, back]) == [second]
+    assert ledger.withdrawn_lines([first, second, back, again]) == []
+    assert ledger.withdrawn_lines([]) == ledger.withdrawn_lines([first, second]) == []
 
 
 def test_aborted_canaries_are_found_by_the_rollback_after_them():

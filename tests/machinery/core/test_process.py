@@ -31,7 +31,7 @@ def test_program_runs_in_its_folder_with_its_environment(tmp_path):
 @pytest.mark.parametrize("text", [None, "", "größer\n"])
 def test_input_ends_with_its_text(text):
     code = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"
-    assert process.run(python(code), given=text).out == (text or "")
+    assert process.run(python(code), stdin=text).out == (text or "")
 
 
 def test_bytes_that_are_not_utf8_are_replaced_or_refused():
@@ -64,7 +64,7 @@ def test_missing_program_is_an_error(tmp_path):
     ("a\n", "", 5, "a"),
 ])  # fmt: skip
 def test_last_lines_are_of_the_errors_first(out, err, count, line):
-    assert process.Finished(code=3, out=out, err=err).last_lines(count) == line
+    assert process.ProcessResult(code=3, out=out, err=err).last_lines(count) == line
 
 
 @pytest.mark.parametrize(("code", "text"), [
@@ -75,20 +75,20 @@ def test_last_lines_are_of_the_errors_first(out, err, count, line):
 ])  # fmt: skip
 def test_output_of_a_program_or_none(code, text):
     seconds = 0.5 if "sleep" in code else 60
-    assert process.printed(python(code), dict(os.environ), timeout=seconds) == text
+    assert process.probe(python(code), dict(os.environ), timeout=seconds) == text
 
 
 def test_program_outside_of_the_path_prints_nothing(tmp_path):
     (tmp_path / "broken").write_text("not a program")
     (tmp_path / "broken").chmod(0o755)
-    assert process.printed(["no-such-program"], {"PATH": str(tmp_path)}, timeout=60) is None
-    assert process.printed(["broken"], {"PATH": str(tmp_path)}, timeout=60) is None
-    assert process.version(["no-such-program"], {"PATH": str(tmp_path)}, timeout=60) is None
+    assert process.probe(["no-such-program"], {"PATH": str(tmp_path)}, timeout=60) is None
+    assert process.probe(["broken"], {"PATH": str(tmp_path)}, timeout=60) is None
+    assert process.probe_version(["no-such-program"], {"PATH": str(tmp_path)}, timeout=60) is None
 
 
 @pytest.mark.parametrize(("words", "number"), [("kind v0.27.1 go1.22", "0.27.1"), ("v1.31", "1.31"), ("dev", "dev")])
 def test_version_is_the_first_number(words, number):
-    assert process.version(python(f"print('{words}')"), dict(os.environ), timeout=60) == number
+    assert process.probe_version(python(f"print('{words}')"), dict(os.environ), timeout=60) == number
 
 
 def test_poll_ends_when_the_condition_is_true():

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError, field_validator, model_validator
 
-from slipway.core.strict_model import StrictModel, sentence
+from slipway.core.strict_model import StrictModel, describe_errors
 
 
 class Inner(StrictModel):
@@ -51,11 +51,11 @@ def test_model_that_fits_cannot_be_changed() -> None:
 def test_every_error_is_in_the_sentence(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(values)
-    assert sentence(caught.value) == message
+    assert describe_errors(caught.value) == message
 
 
 @pytest.mark.parametrize(("whole", "message"), [("the file", "the file is 3: "), ("slo.yaml", "slo.yaml is 3: ")])
 def test_top_level_is_called_by_its_name(whole: str, message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(3)
-    assert sentence(caught.value, whole=whole).startswith(message)
+    assert describe_errors(caught.value, top_level=whole).startswith(message)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slipway.core import files
-from slipway.core.verdict import Check, Verdict, sentence
+from slipway.core.verdict import Check, Verdict, describe_check
 from slipway.errors import CheckFailed, Inconclusive
 
 
@@ -56,4 +56,6 @@ def test_record_has_the_keys_of_the_design(tmp_path: Path) -> None:
 
 
 def test_sentence_shows_a_text_value() -> None:
-    assert sentence(Check(name="parity", value="nan", limit="≤ 1e-05", ok=False)) == "parity is nan, limit: ≤ 1e-05"
+    assert (
+        describe_check(Check(name="parity", value="nan", limit="≤ 1e-05", ok=False)) == "parity is nan, limit: ≤ 1e-05"
+    )

@@ -15,7 +15,7 @@ from slipway.core import config, environment, git
 from slipway.delivery import evidence
 from slipway.delivery.evidence import Evidence
 from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive
-from slipway.github.client import Rest
+from slipway.github.client import GitHubClient
 from support import release_repository
 from support.executables import write_script
 from support.fake_github import GitHub
@@ -231,7 +231,7 @@ def hub() -> Any:
 
 
 def asked(hub: GitHub, params: config.Params, root: Path, number: int = 1, **only: Any) -> Evidence:
-    with Rest(hub.url, hub.repository, hub.token, attempts=2, timeout_seconds=5) as api:
+    with GitHubClient(hub.url, hub.repository, hub.token, attempts=2, timeout_seconds=5) as api:
         return evidence.from_commit_status(params, release_repository.line(number), api, root, **only)
 
 
@@ -325,4 +325,4 @@ def test_api_is_opened_for_the_status_alone(hub, params, tmp_path):
         evidence.github_client("status", params, given) as api,
     ):
         assert none is None
-        assert isinstance(api, Rest)
+        assert isinstance(api, GitHubClient)

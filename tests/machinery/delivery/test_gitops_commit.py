@@ -29,9 +29,11 @@ def work(bare: Path) -> Path:
 
 
 def write(
-    work: Path, params: config.Params, make: gitops_commit.Make, *, push: bool = True, env: str = "staging"
+    work: Path, params: config.Params, make: gitops_commit.MakeLine, *, push: bool = True, env: str = "staging"
 ) -> gitops_commit.CommitResult:
-    return gitops_commit.write(env, make, title="Release it", body="Because.", push=push, params=params, root=work)
+    return gitops_commit.commit_line(
+        env, make, title="Release it", body="Because.", push=push, params=params, root=work
+    )
 
 
 def released(bare: Path, env: str = "staging") -> list[str]:
@@ -49,7 +51,7 @@ def changed(root: Path, revision: str) -> list[str]:
 
 def test_line_and_digest_are_one_commit(work: Path, params: config.Params):
     done = write(work, params, maker(1), push=False)
-    assert done == gitops_commit.CommitResult(commit=git.commit(root=work), message="")
+    assert done == gitops_commit.CommitResult(commit=git.commit_hash(root=work), message="")
     assert changed(work, "HEAD") == ["k8s/overlays/staging/kustomization.yaml", "releases/staging.jsonl"]
     assert git.run("log", "-1", "--format=%B", root=work) == "Release it\n\nBecause."
     rows = git.run("show", "-U0", "--format=", "HEAD", "--", "k8s", root=work).splitlines()
@@ -67,9 +69,9 @@ def test_without_an_image_only_the_ledger_changes(work: Path, params: config.Par
 @pytest.mark.parametrize("mode", ["direct", "pull-request"])
 @pytest.mark.parametrize("push", [True, False])
 def test_nothing_to_do_changes_nothing(bare: Path, work: Path, params: config.Params, mode: str, push: bool):
-    before = git.run("for-each-ref", root=bare), git.commit(root=work)
+    before = git.run("for-each-ref", root=bare), git.commit_hash(root=work)
     assert write(work, of(params, mode), lambda *_: None, push=push) == gitops_commit.CommitResult()
-    assert (git.run("for-each-ref", root=bare), git.commit(root=work)) == before
+    assert (git.run("for-each-ref", root=bare), git.commit_hash(root=work)) == before
 
 
 @pytest.mark.parametrize("mode", ["direct", "pull-request"])
@@ -84,15 +86,15 @@ def test_what_make_refuses_is_not_written(bare: Path, work: Path, params: config
 
 
 def test_direct_lands_on_the_remotes_tip_and_not_here(bare: Path, work: Path, params: config.Params):
-    before = git.commit(root=work)
+    before = git.commit_hash(root=work)
     tip = advance(clone(bare, bare.parent / "other"))
     (work / "k8s/overlays/staging/kustomization.yaml").write_text("someone is editing")
     done = write(work, params, maker(1))
-    assert (done.commit, done.branch) == (git.commit("main", root=bare), "main")
-    assert git.commit("main^", root=bare) == tip
+    assert (done.commit, done.branch) == (git.commit_hash("main", root=bare), "main")
+    assert git.commit_hash("main^", root=bare) == tip
     assert done.message == f"pushed to main as {str(done.commit)[:12]}"
     assert released(bare) == [digest(1)]
-    assert git.commit(root=work) == before
+    assert git.commit_hash(root=work) == before
     assert git.uncommitted_files(work) == ["k8s/overlays/staging/kustomization.yaml"]
     assert git.run("worktree", "list", root=work).count("\n") == 0
 
@@ -110,7 +112,7 @@ def test_line_is_made_anew_on_the_tip_that_came_meanwhile(bare: Path, work: Path
     assert released(bare) == [digest(1), digest(2)]
     lines = ledger.read_at("staging", "main", bare)
     assert lines[1].supersedes == lines[0].identity
-    assert seen == [git.commit("main~2", root=bare), git.commit("main~1", root=bare)]
+    assert seen == [git.commit_hash("main~2", root=bare), git.commit_hash("main~1", root=bare)]
 
 
 def test_make_may_find_nothing_to_do_on_the_new_tip(bare: Path, work: Path, params: config.Params):
@@ -168,7 +170,7 @@ def test_a_push_that_fails_once_leaves_one_line(
     hook(bare, kind)
     done = write(work, of(params, attempts=attempts), maker(1))
     assert (bare / "tried").exists()
-    assert done.commit == git.commit("main", root=bare)
+    assert done.commit == git.commit_hash("main", root=bare)
     assert released(bare) == [digest(1)]
 
 
@@ -199,18 +201,18 @@ def test_a_remote_that_is_away_is_unsure_and_later_all_is_well(
 
 
 def test_without_a_token_the_branch_is_pushed_and_the_rest_is_told(bare: Path, work: Path, params: config.Params):
-    before, make = git.commit("main", root=bare), maker(1, image=f"{IMAGE}@sha256:{'0abc' * 16}")
+    before, make = git.commit_hash("main", root=bare), maker(1, image=f"{IMAGE}@sha256:{'0abc' * 16}")
     done = write(work, of(params, "pull-request"), make)
     assert done.branch == "bump/staging-0abc0abc0abc"
     assert done.pull_request is None
     assert done.message == f"pushed {done.branch}; open its pull request by hand: {done.branch} into main"
-    assert git.commit("main", root=bare) == before
-    assert git.commit(done.branch, root=bare) == done.commit
-    assert git.commit(f"{done.branch}^", root=bare) == before
+    assert git.commit_hash("main", root=bare) == before
+    assert git.commit_hash(done.branch, root=bare) == done.commit
+    assert git.commit_hash(f"{done.branch}^", root=bare) == before
     advance(clone(bare, bare.parent / "other"))
     again = write(work, of(params, "pull-request"), make)
-    assert git.commit(done.branch, root=bare) == again.commit
-    assert git.commit(f"{done.branch}^", root=bare) == git.commit("main", root=bare)
+    assert git.commit_hash(done.branch, root=bare) == again.commit
+    assert git.commit_hash(f"{done.branch}^", root=bare) == git.commit_hash("main", root=bare)
 
 
 def test_damaged_ledger_of_the_tip_stops_a_bump(bare: Path, work: Path, params: config.Params):
@@ -221,7 +223,7 @@ def test_damaged_ledger_of_the_tip_stops_a_bump(bare: Path, work: Path, params: 
     tip = advance(other)
     with pytest.raises(ledger.DataError, match="cut off"):
         write(work, params, maker(2))
-    assert git.commit("main", root=bare) == tip
+    assert git.commit_hash("main", root=bare) == tip
 
 
 def test_overlay_that_is_gone_stops_a_bump(bare: Path, work: Path, params: config.Params):
@@ -229,7 +231,7 @@ def test_overlay_that_is_gone_stops_a_bump(bare: Path, work: Path, params: confi
     tip = advance(work)
     with pytest.raises(ConfigError, match=r"kustomization\.yaml does not exist"):
         write(work, params, maker(1))
-    assert git.commit("main", root=bare) == tip
+    assert git.commit_hash("main", root=bare) == tip
     assert not environment.cache_home(work).exists() or not list(environment.cache_home(work).glob("bump-*"))
 
 
@@ -267,14 +269,14 @@ def gate(work: Path) -> Path:
 
 
 def pin(work: Path, params: config.Params, number: int, *, push: bool = True) -> gitops_commit.CommitResult:
-    return gitops_commit.pin(GATE, "gate", digest(number), title="Pin it", push=push, params=params, root=work)
+    return gitops_commit.pin_image(GATE, "gate", digest(number), title="Pin it", push=push, params=params, root=work)
 
 
 @pytest.mark.parametrize("push", [True, False])
 def test_a_pin_moves_in_a_commit_of_its_own(bare: Path, gate: Path, params: config.Params, push: bool):
     done = pin(gate, params, 1, push=push)
     place, made = (bare, "main") if push else (gate, "HEAD")
-    assert done.commit == git.commit(made, root=place)
+    assert done.commit == git.commit_hash(made, root=place)
     assert changed(place, made) == [GATE.as_posix()]
     assert kustomization.read(str(git.file_at(made, GATE.as_posix(), root=place)), "gate").digest == digest(1)
     assert pin(gate, params, 1, push=push) == gitops_commit.CommitResult()
@@ -283,7 +285,7 @@ def test_a_pin_moves_in_a_commit_of_its_own(bare: Path, gate: Path, params: conf
 def test_a_pin_waits_on_a_branch_where_main_is_protected(bare: Path, gate: Path, params: config.Params):
     done = pin(gate, of(params, "pull-request"), 1)
     assert done.branch == "bump/gate-000000000000"
-    assert git.commit(done.branch, root=bare) == done.commit
+    assert git.commit_hash(done.branch, root=bare) == done.commit
 
 
 def test_a_pin_that_main_lost_is_told(gate: Path, params: config.Params):

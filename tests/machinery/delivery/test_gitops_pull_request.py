@@ -31,7 +31,7 @@ class Site:
 
     def write(self, image: str = FIRST, **changes: object) -> gitops_commit.CommitResult:
         make = maker(1, image=image, **changes)
-        return gitops_commit.write(
+        return gitops_commit.commit_line(
             "staging", make, title="Release it", body="Because.", push=True, params=self.params, root=self.work
         )
 
@@ -52,13 +52,13 @@ def site(tmp_path: Path, params: config.Params, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_pull_request_holds_one_signed_commit_on_the_tip(site: Site):
-    tip = git.commit("main", root=site.bare)
+    tip = git.commit_hash("main", root=site.bare)
     done = site.write()
     assert done == gitops_commit.CommitResult(
-        commit=git.commit(BRANCH, root=site.bare), branch=BRANCH, pull_request=1,
+        commit=git.commit_hash(BRANCH, root=site.bare), branch=BRANCH, pull_request=1,
         message="proposed as #1; GitHub signed its commit; its checks start by themselves",
     )  # fmt: skip
-    assert git.commit(f"{BRANCH}^", root=site.bare) == tip == git.commit("main", root=site.bare)
+    assert git.commit_hash(f"{BRANCH}^", root=site.bare) == tip == git.commit_hash("main", root=site.bare)
     assert git.run("log", "-1", "--format=%B", BRANCH, root=site.bare) == "Release it\n\nBecause."
     assert git.run("diff", "--name-only", "main", BRANCH, root=site.bare).splitlines() == [
         "k8s/overlays/staging/kustomization.yaml", "releases/staging.jsonl",
@@ -88,14 +88,14 @@ def test_the_same_bump_again_writes_no_second_commit_and_opens_nothing(site: Sit
 def test_a_bump_on_a_newer_tip_or_of_another_line_is_made_anew(site: Site, change: dict[str, object]):
     first = site.write()
     tip = (
-        git.commit("main", root=site.bare)
+        git.commit_hash("main", root=site.bare)
         if "verdicts" in change
         else advance(clone(site.bare, site.bare.parent / "c"))
     )
     again = site.write(**change)
     assert again.commit not in (first.commit, None)
-    assert again.commit == git.commit(BRANCH, root=site.bare)
-    assert git.commit(f"{BRANCH}^", root=site.bare) == tip
+    assert again.commit == git.commit_hash(BRANCH, root=site.bare)
+    assert git.commit_hash(f"{BRANCH}^", root=site.bare) == tip
     assert again.pull_request == 1
     assert site.github.pulls[1]["head"]["sha"] == again.commit
 
@@ -123,7 +123,7 @@ def test_nothing_is_lost_or_doubled_when_a_step_breaks(site: Site, step: str, ho
         done = site.write()
     assert (done.pull_request, site.open()) == (1, [1])
     assert site.branches() == {"main", BRANCH}
-    assert git.commit(BRANCH, root=site.bare) == done.commit == site.github.pulls[1]["head"]["sha"]
+    assert git.commit_hash(BRANCH, root=site.bare) == done.commit == site.github.pulls[1]["head"]["sha"]
     assert len(ledger.read_at("staging", BRANCH, site.bare)) == 1
 
 
@@ -162,7 +162,7 @@ def test_a_newer_bump_closes_the_older(site: Site):
 
 
 def test_an_older_bump_is_refused_beside_a_newer_one(site: Site):
-    old = git.commit("main", root=site.bare)
+    old = git.commit_hash("main", root=site.bare)
     new = advance(clone(site.bare, site.bare.parent / "c"))
     site.write(SECOND, commit=new)
     with pytest.raises(CheckFailed, match=f"#1 already proposes bikes:1 of {new[:12]}, newer than {old[:12]}"):
@@ -171,7 +171,7 @@ def test_an_older_bump_is_refused_beside_a_newer_one(site: Site):
 
 
 def test_a_rollback_stands_above_a_newer_bump(site: Site):
-    old = git.commit("main", root=site.bare)
+    old = git.commit_hash("main", root=site.bare)
     site.write(SECOND, commit=advance(clone(site.bare, site.bare.parent / "c")))
     assert site.write(FIRST, commit=old, action="rollback").pull_request == 2
     assert site.open() == [2]
@@ -198,7 +198,7 @@ def test_a_pin_is_proposed_once_and_a_newer_one_closes_it(site: Site):
     (site.work / file).write_text(f"images: [{{name: gate, newName: {IMAGE}-gate, digest: {ZERO}}}]\n")
     advance(site.work)
     asked = {"title": "Pin it", "push": True, "params": site.params, "root": site.work}
-    one, same, two = (gitops_commit.pin(file, "gate", f"sha256:{digit * 64}", **asked) for digit in "112")
+    one, same, two = (gitops_commit.pin_image(file, "gate", f"sha256:{digit * 64}", **asked) for digit in "112")
     assert (one.branch, one.pull_request) == ("bump/gate-111111111111", 1)
     assert (same.commit, same.pull_request) == (one.commit, 1)
     assert two.message.startswith("proposed as #2, closed #1; ")

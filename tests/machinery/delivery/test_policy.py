@@ -45,7 +45,7 @@ def root(released: Path, tmp_path: Path) -> Path:
 def hub(root: Path) -> Any:
     """GitHub, where staging's gate passed release 2."""
     with GitHub("octo/bikes") as server:
-        server.status(git.commit("main", root=root))
+        server.status(git.commit_hash("main", root=root))
         yield server
 
 
@@ -88,7 +88,7 @@ def test_a_change_of_neither_needs_no_token(root, params):
     release_repository.commit(root, "Words")
     assert policy.run(params, root=root) == "0 new lines, touched: no ledger, no digest"
     told = record(root)
-    assert (told["verdict"], told["inputs"]["commit"]) == ("pass", git.commit(root=root))
+    assert (told["verdict"], told["inputs"]["commit"]) == ("pass", git.commit_hash(root=root))
 
 
 def test_an_honest_promotion_passes(root, hub, judge):
@@ -180,7 +180,7 @@ def test_a_ledger_that_does_not_only_grow_is_refused(root, judge, bend):
 
 def test_staging_and_production_in_one_change_are_refused(root, hub, judge):
     release_repository.released(root, 3)
-    hub.status(git.commit(root=root))
+    hub.status(git.commit_hash(root=root))
     promote(root, hub, evidence=proof(hub, 3))
     with pytest.raises(CheckFailed, match="is on no line of staging on main"):
         judge()

@@ -10,7 +10,7 @@ import pytest
 from slipway.core import git, ledger
 from slipway.delivery import policy_rules
 from slipway.delivery.evidence import Evidence
-from slipway.delivery.policy_rules import Case
+from slipway.delivery.policy_rules import LineContext
 from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive
 from support import release_repository
 
@@ -31,30 +31,30 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def case(params, repository) -> Case:
+def case(params, repository) -> LineContext:
     """Production runs release 1; staging ran 1 and runs 2, which was judged."""
     first = line(1, repository, env="production", action="promote")
     staging = [line(number, repository) for number in (1, 2)]
-    return Case(lines=[first], staging=staging, limits=params.release, now=NOW, source="status",
+    return LineContext(lines=[first], staging=staging, limits=params.release, now=NOW, source="status",
                 find_evidence=lambda *_: FOUND, root=repository)  # fmt: skip
 
 
 def line(number: int, root: Path, **changes: Any) -> ledger.Line:
-    source = git.commit(f"HEAD~{3 - number}", root=root)
+    source = git.commit_hash(f"HEAD~{3 - number}", root=root)
     return release_repository.line(number, **{"at": EARLIER, "commit": source} | changes)
 
 
-def promoted(case: Case, **changes: Any) -> ledger.Line:
+def promoted(case: LineContext, **changes: Any) -> ledger.Line:
     """An honest promotion of release 2, then changed."""
     usual = {"env": "production", "action": "promote", "evidence": FOUND.record(), "at": NOW,
              "supersedes": case.lines[-1].identity}  # fmt: skip
     return line(2, case.root, **usual | changes)
 
 
-def said(case: Case, new: ledger.Line, env: str = "production") -> dict[str, str]:
+def said(case: LineContext, new: ledger.Line, env: str = "production") -> dict[str, str]:
     """The checks that do not hold, by the last word of their names."""
     return {found.name.split(": ")[-1]: f"{found.value}, limit: {found.limit}"
-            for found in policy_rules.checks(new, env, case) if not found.ok}  # fmt: skip
+            for found in policy_rules.check_line(new, env, case) if not found.ok}  # fmt: skip
 
 
 def test_an_honest_promotion_holds(case):
@@ -107,7 +107,7 @@ def test_an_unsure_verdict_and_an_unsure_source_are_unsure(case):
 
     for ask in (lambda *_: replace(FOUND, verdict="unsure"), broken):
         bent = replace(case, find_evidence=ask)
-        (found,) = [one for one in policy_rules.checks(promoted(bent), "production", bent) if one.ok is not True]
+        (found,) = [one for one in policy_rules.check_line(promoted(bent), "production", bent) if one.ok is not True]
         assert found.ok is None
 
 
@@ -124,7 +124,7 @@ def test_numbers_of_another_source_are_not_asked_for(case):
     quoted = FOUND.record() | {"by": "cluster", "p95_ms": 7.0, "commit": "e" * 40}
     new = promoted(case, evidence=quoted)
     assert said(case, new) == {}
-    told = [one.value for one in policy_rules.checks(new, "production", case) if one.name.endswith("evidence")]
+    told = [one.value for one in policy_rules.check_line(new, "production", case) if one.name.endswith("evidence")]
     assert told == ["status says pass; its numbers are those of cluster, which was not asked"]
 
 
@@ -137,7 +137,7 @@ def test_cluster_that_has_judged_again_only_confirms(case):
 
 
 def test_a_waiver_is_loud(case):
-    found = policy_rules.checks(promoted(case, evidence={"waiver": "The gate is being moved"}), "production", case)
+    found = policy_rules.check_line(promoted(case, evidence={"waiver": "The gate is being moved"}), "production", case)
     assert [(one.name, one.value) for one in found if one.name.startswith("WAIVED")] == [
         ("WAIVED without evidence: production, promote of bikes:2", "The gate is being moved")
     ]
@@ -178,7 +178,7 @@ def test_a_release_needs_its_verdicts(case):
     assert said(before, bent, "staging") == {"verdicts": "judge unsure, limit: pass"}
 
 
-def rolled(case: Case, **changes: Any) -> tuple[Case, ledger.Line]:
+def rolled(case: LineContext, **changes: Any) -> tuple[LineContext, ledger.Line]:
     """Production ran 1 and 2, and goes back to 1."""
     later = replace(case, lines=[*case.lines, promoted(case)])
     new = later.lines[0].model_copy(update={"at": NOW, "action": "rollback", "evidence": {"reason": "slow"},
@@ -219,7 +219,7 @@ def test_an_error_is_a_check_that_does_not_hold(error, ok):
     def work() -> str:
         raise error
 
-    check = policy_rules.check("x", "y", work)
+    check = policy_rules.as_check("x", "y", work)
     assert (check.value, check.limit, check.ok) == ("is 3", "2", ok)
 
 
@@ -227,5 +227,5 @@ def test_an_error_without_a_limit_has_that_of_its_check():
     def work() -> str:
         raise CheckFailed("reads a, limit: b")
 
-    check = policy_rules.check("x", "y", work)
+    check = policy_rules.as_check("x", "y", work)
     assert (check.value, check.limit) == ("reads a, limit: b", "y")

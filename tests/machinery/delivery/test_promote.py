@@ -74,10 +74,10 @@ def test_production_line_is_stagings_with_evidence(root, params):
 def test_what_production_runs_already_is_not_promoted(root, params, tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page.md"))
     promote.run(params, source="machine", root=root)
-    before = git.commit(root=root)
+    before = git.commit_hash(root=root)
     said = "production already has bikes:1: nothing to promote"
     assert promote.run(params, source="machine", root=root) == said
-    assert git.commit(root=root) == before
+    assert git.commit_hash(root=root) == before
     assert "nothing to promote" in (tmp_path / "page.md").read_text()
 
 
@@ -90,7 +90,7 @@ def test_a_push_goes_onto_mains_newest_tip(root, params, tmp_path):
     git.run("push", "-q", "origin", "main", root=other)
     said = promote.run(params, source="machine", push=True, root=root)
     assert "pushed to main" in said
-    assert git.commit("origin/main^", root=root) == theirs
+    assert git.commit_hash("origin/main^", root=root) == theirs
     assert production(root, "origin/main").bento == "bikes:1"
     assert git.run("log", "-1", "--format=%B", "origin/main", root=root).startswith(
         "Promote bikes:1 to production\n\nEvidence: {"
@@ -131,7 +131,7 @@ def test_older_commit_than_productions_is_refused(root, params):
         root,
         new.model_copy(
             update={
-                "commit": git.commit("HEAD~3", root=root),
+                "commit": git.commit_hash("HEAD~3", root=root),
                 "image": f"{release_repository.NAME}@{release_repository.digest(2)}",
             }
         ),
@@ -162,7 +162,7 @@ def test_staging_that_moved_meanwhile_is_refused(root):
     make = promote.line_factory(released, at=release_repository.NOW, quoted=PROOF, root=root)
     release_repository.released(root, 2)
     with pytest.raises(CheckFailed, match="staging has moved on from bikes:1 to bikes:2 meanwhile"):
-        make(git.commit(root=root), [])
+        make(git.commit_hash(root=root), [])
 
 
 def test_somebody_elses_promotion_meanwhile_is_nothing_to_do(root):
@@ -196,7 +196,7 @@ def test_without_a_source_an_image_is_asked_for_at_github(root, params):
         actions = environment.Actions(event=root, repository=hub.repository, api=hub.url, server="", token=hub.token)
         with pytest.raises(CheckFailed, match="no status slipway/staging by slipway-argocd"):
             promote.run(params, actions=actions, root=root)
-        hub.status(git.commit(root=root))
+        hub.status(git.commit_hash(root=root))
         promote.run(params, actions=actions, root=root)
     assert (production(root).evidence or {})["by"] == "status"
     assert promote.default_evidence_source(release_repository.line(1, image=None)) == "machine"

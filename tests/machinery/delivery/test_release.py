@@ -34,7 +34,7 @@ def line(**changes: object) -> ledger.Line:
 
 
 def test_release_writes_one_line_in_one_commit(packaged, params):
-    source = git.commit(root=packaged)
+    source = git.commit_hash(root=packaged)
     assert release.run(params, root=packaged) == "staging ← bikes:1"
     assert git.run("show", "--name-only", "--format=%s", "HEAD", root=packaged).split("\n\n") == [
         "Release bikes:1 to staging",
@@ -50,7 +50,7 @@ def test_proof_of_another_commit_releases_nothing(packaged, params):
     git.run("commit", "-q", "-m", "Words", root=packaged)
     with pytest.raises(DataError, match=r"the proof is of commit \w{12}, since when 1 files changed: README\.md"):
         release.run(params, root=packaged)
-    record(packaged, "prove", inputs={"commit": git.commit(root=packaged)})
+    record(packaged, "prove", inputs={"commit": git.commit_hash(root=packaged)})
     ledger.append(ledger_line(1), packaged)  # what the ledgers say is no part of it
     git.run("add", "releases", root=packaged)
     git.run("commit", "-q", "-m", "Release", root=packaged)
@@ -59,9 +59,9 @@ def test_proof_of_another_commit_releases_nothing(packaged, params):
 
 def test_second_release_of_the_same_bento_does_nothing(packaged, params):
     release.run(params, root=packaged)
-    before = git.commit(root=packaged)
+    before = git.commit_hash(root=packaged)
     assert "nothing to release" in release.run(params, root=packaged)
-    assert git.commit(root=packaged) == before
+    assert git.commit_hash(root=packaged) == before
 
 
 @pytest.mark.parametrize("chapter", policy_rules.REQUIRED_VERDICTS)
@@ -73,7 +73,7 @@ def test_anything_but_a_pass_is_not_released(chapter, word):
 
 
 def test_older_commit_is_not_released(repository):
-    new, old = git.commit("HEAD", root=repository), git.commit("HEAD~1", root=repository)
+    new, old = git.commit_hash("HEAD", root=repository), git.commit_hash("HEAD~1", root=repository)
     with pytest.raises(CheckFailed, match="is no descendant of"):
         release.require_verdicts_and_newer(
             line(commit=old), [ledger_line(1, env="staging", commit=new)], root=repository
@@ -122,7 +122,7 @@ def imaged(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git.run("init", "-q", "--bare", "-b", "main", str(packaged.parent / "remote.git"), root=packaged)
     git.run("remote", "add", "origin", str(packaged.parent / "remote.git"), root=packaged)
     git.run("push", "-q", "origin", "main", root=packaged)
-    record(packaged, "prove", inputs={"commit": git.commit(root=packaged)})
+    record(packaged, "prove", inputs={"commit": git.commit_hash(root=packaged)})
     pushed(packaged, IMAGE)
     return packaged
 
@@ -131,7 +131,7 @@ IMAGE = f"{remote_repository.IMAGE}@{remote_repository.digest(1)}"
 
 
 def pushed(folder: Path, image: str, bento: str = "b1") -> None:
-    made = {"image": image, "bento": "bikes:1", "bento_sha256": bento, "commit": git.commit(root=folder)}
+    made = {"image": image, "bento": "bikes:1", "bento_sha256": bento, "commit": git.commit_hash(root=folder)}
     (folder / "reports/image.json").write_text(json.dumps(made))
 
 
@@ -142,7 +142,7 @@ def another(folder: Path, bento: str, image: str | None = None) -> None:
         "package",
         notes=BENTO | {"bento_sha256": bento, "model_sha256": files.sha256(folder / "models/model.onnx")},
     )
-    record(folder, "prove", inputs={"commit": git.commit(root=folder)})
+    record(folder, "prove", inputs={"commit": git.commit_hash(root=folder)})
     pushed(folder, image or f"{remote_repository.IMAGE}@{remote_repository.digest(2)}", bento)
 
 
@@ -152,13 +152,13 @@ def commit(folder: Path, name: str, words: str, title: str = "A change") -> str:
     git.run("add", "--", name, root=folder)
     git.run("commit", "-q", "-m", title, root=folder)
     git.run("push", "-q", "origin", "HEAD:main", root=folder)
-    return git.commit(root=folder)
+    return git.commit_hash(root=folder)
 
 
 def update(folder: Path) -> str:
     """As the workflow that a bump starts would check it out."""
     git.run("pull", "-q", "--ff-only", "origin", "main", root=folder)
-    return git.commit(root=folder)
+    return git.commit_hash(root=folder)
 
 
 def pinned(folder: Path, revision: str = "HEAD") -> str:
@@ -168,7 +168,7 @@ def pinned(folder: Path, revision: str = "HEAD") -> str:
 
 
 def test_image_of_another_commit_is_refused(imaged, params):
-    old = git.commit(root=imaged)
+    old = git.commit_hash(root=imaged)
     new = commit(imaged, "README.md", "other words")
     record(imaged, "prove", inputs={"commit": new})
     with pytest.raises(DataError, match=rf"the image is of commit {old[:12]}, limit: {new[:12]}"):
@@ -177,9 +177,9 @@ def test_image_of_another_commit_is_refused(imaged, params):
 
 
 def test_pushed_release_moves_one_line_of_one_overlay(imaged, params):
-    source = git.commit(root=imaged)
+    source = git.commit_hash(root=imaged)
     said = release.run(params, push=True, root=imaged)
-    assert git.commit(root=imaged) == source
+    assert git.commit_hash(root=imaged) == source
     assert said == f"staging ← bikes:1; pushed to main as {update(imaged)[:12]}"
     assert pinned(imaged) == IMAGE
     (found,) = ledger.read("staging", imaged)
@@ -270,7 +270,7 @@ def test_image_without_an_overlay_is_refused(imaged, params):
     git.run("rm", "-q", "-r", "k8s", root=imaged)
     git.run("commit", "-q", "-m", "Gone", root=imaged)
     git.run("push", "-q", "origin", "main", root=imaged)
-    record(imaged, "prove", inputs={"commit": git.commit(root=imaged)})
+    record(imaged, "prove", inputs={"commit": git.commit_hash(root=imaged)})
     pushed(imaged, IMAGE)
     with pytest.raises(CheckFailed, match="limit: one of none: there is no overlay"):
         release.run(params, push=True, root=imaged)
@@ -280,7 +280,7 @@ def test_what_was_never_merged_is_not_released(imaged, params):
     (imaged / "a.py").write_text("1")
     git.run("add", "a.py", root=imaged)
     git.run("commit", "-q", "-m", "Mine alone", root=imaged)
-    record(imaged, "prove", inputs={"commit": git.commit(root=imaged)})
+    record(imaged, "prove", inputs={"commit": git.commit_hash(root=imaged)})
     with pytest.raises(CheckFailed, match=r"release: commit \w{12} is not on main, whose tip is \w{12}"):
         release.run(params, push=True, root=imaged)
 
@@ -289,7 +289,7 @@ def test_a_newer_release_that_came_first_stands(imaged, params):
     other = remote_repository.clone(imaged.parent / "remote.git", imaged.parent / "other")
     newer = remote_repository.advance(other)
     make = remote_repository.maker(2, commit=newer)
-    gitops_commit.write("staging", make, title="Newer", push=True, params=params, root=other)
+    gitops_commit.commit_line("staging", make, title="Newer", push=True, params=params, root=other)
     with pytest.raises(CheckFailed, match=rf"is no descendant of {newer[:12]}, which staging already ran"):
         release.run(params, push=True, root=imaged)
     assert pinned(imaged, "origin/main").endswith(remote_repository.digest(2))
@@ -298,7 +298,7 @@ def test_a_newer_release_that_came_first_stands(imaged, params):
 def test_an_unmerged_bump_of_another_run_is_rebuilt_upon(imaged, params):
     other = remote_repository.clone(imaged.parent / "remote.git", imaged.parent / "other")
     make = remote_repository.maker(9, env="production", commit="c", image=None)
-    gitops_commit.write("production", make, title="Production meanwhile", push=True, params=params, root=other)
+    gitops_commit.commit_line("production", make, title="Production meanwhile", push=True, params=params, root=other)
     release.run(params, push=True, root=imaged)
     update(imaged)
     assert (pinned(imaged), len(ledger.read("production", imaged))) == (IMAGE, 1)
@@ -374,9 +374,9 @@ def gated(imaged: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     write_script(builder, f'exec {shlex.join([sys.executable, str(SUPPORT / "fake_image_builder.py")])} "$@"')
     monkeypatch.setenv("BUILD_IMAGE", str(builder))
     with fake_registry.server() as address:
-        (imaged / image.COMPONENT).parent.mkdir(parents=True)
+        (imaged / image.GATE_KUSTOMIZATION).parent.mkdir(parents=True)
         text = f"images:\n  - name: gate\n    newName: {address}/gate\n    digest: {remote_repository.ZERO}\n"
-        (imaged / image.COMPONENT).write_text(text)
+        (imaged / image.GATE_KUSTOMIZATION).write_text(text)
         git.run("add", "-A", "Dockerfile", "src", "loadtests", "requirements", "k8s", root=imaged)
         git.run("commit", "-q", "-m", "A gate", root=imaged)
         git.run("push", "-q", "origin", "main", root=imaged)
@@ -384,14 +384,14 @@ def gated(imaged: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_gate_is_built_and_pinned_when_it_changed_and_only_then(gated, params):
-    source = git.commit(root=gated)
+    source = git.commit_hash(root=gated)
     said = release.gate(params, push=True, root=gated)
     assert said.startswith("gate ← sha256:")
     assert "pushed to main" in said
     assert git.uncommitted_files(gated) == []
     update(gated)
-    assert git.run("diff", "--name-only", source, "HEAD", root=gated) == image.COMPONENT.as_posix()
-    pin = kustomization.read((gated / image.COMPONENT).read_text(), "gate")
+    assert git.run("diff", "--name-only", source, "HEAD", root=gated) == image.GATE_KUSTOMIZATION.as_posix()
+    pin = kustomization.read((gated / image.GATE_KUSTOMIZATION).read_text(), "gate")
     assert registry.exists(pin.image)
     assert release.gate(params, push=True, root=gated).startswith("the gate is current")
     assert source in release.commits_with_same_source(gated), "a pin is nothing to release"

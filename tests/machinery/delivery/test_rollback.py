@@ -67,10 +67,10 @@ def test_rollback_is_pushed_onto_main(root, params):
 
 def test_there_is_no_way_back_past_the_first(root, params):
     run(root, params)
-    before = git.commit(root=root)
+    before = git.commit_hash(root=root)
     with pytest.raises(CheckFailed, match=r"nothing before bikes:1 to go back to, limit: an earlier line that was not"):
         run(root, params)
-    assert git.commit(root=root) == before
+    assert git.commit_hash(root=root) == before
 
 
 def test_an_image_does_not_go_back_to_a_line_without_one():
@@ -112,9 +112,9 @@ def test_what_was_brought_again_is_no_longer_withdrawn():
     first, second = release_repository.line(1, commit="a"), release_repository.line(2, commit="b")
     back = first.model_copy(update={"action": "rollback", "supersedes": second.identity})
     again = second.model_copy(update={"commit": "c"})
-    assert ledger.withdrawn([first, second, back]) == [second]
-    assert ledger.withdrawn([first, second, back, again]) == []
-    assert ledger.withdrawn([]) == ledger.withdrawn([first, second]) == []
+    assert ledger.withdrawn_lines([first, second, back]) == [second]
+    assert ledger.withdrawn_lines([first, second, back, again]) == []
+    assert ledger.withdrawn_lines([]) == ledger.withdrawn_lines([first, second]) == []
 
 
 def test_withdrawn_source_is_refused_and_a_newer_one_is_not():
@@ -142,7 +142,7 @@ def test_an_aborted_canary_never_was_stable(root, params):
         params,
         reason="the canary was aborted",
         aborted='Metric "canary"\n assessed Failed',
-        of=release_repository.digest(2),
+        only_digest=release_repository.digest(2),
     )
     back = lines(root)[-1]
     assert back.evidence == {"reason": "the canary was aborted", "aborted": 'Metric "canary" assessed Failed'}
@@ -159,7 +159,7 @@ def test_at_answers_what_was_stable_while_the_canary_ran(tmp_path, monkeypatch):
     for day, number in enumerate((1, 2), start=1):
         monkeypatch.setenv("GIT_COMMITTER_DATE", f"2026-03-0{day}T12:00:00Z")
         release_repository.put(
-            root, release_repository.line(number, "production", commit=git.commit(root=root), action="promote")
+            root, release_repository.line(number, "production", commit=git.commit_hash(root=root), action="promote")
         )
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-03-03T12:00:00Z")
     back = rollback.make_line(lines(root), at=NOW, reason="x", aborted="metric")
@@ -178,9 +178,9 @@ def test_at_answers_what_was_stable_while_the_canary_ran(tmp_path, monkeypatch):
 def test_a_notification_that_comes_twice_rolls_back_once(root, params):
     told = {"aborted": "metric", "of": f"registry.example/bikes@{release_repository.digest(2)}"}
     run(root, params, **told)
-    before = git.commit(root=root)
+    before = git.commit_hash(root=root)
     assert "does not run registry" in run(root, params, **told)
-    assert git.commit(root=root) == before
+    assert git.commit_hash(root=root) == before
 
 
 def test_words_come_from_an_option_or_standard_input(monkeypatch, tmp_path):

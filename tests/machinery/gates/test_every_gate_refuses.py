@@ -29,7 +29,7 @@ from slipway.core import files, git, ledger
 from slipway.errors import CheckFailed, Inconclusive
 from slipway.loadtest import load
 from slipway.loadtest.generator_health import Generator
-from slipway.loadtest.load import Measured, Sample
+from slipway.loadtest.load import Measurement, Sample
 from slipway.packaging import package
 from slipway.sandbox import clone, loop
 from support import committed_project, release_repository
@@ -223,7 +223,7 @@ def test_judge_refuses_by_that_check_alone(judged: Path, tmp_path: Path, say: Sa
 def followed(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A commit whose very model production runs: it is its own champion. Read only."""
     folder = shutil.copytree(honest, tmp_path_factory.mktemp("followed") / "a b é", symlinks=True)
-    ledger.append(line(1, commit=git.commit(root=folder)), folder)
+    ledger.append(line(1, commit=git.commit_hash(root=folder)), folder)
     return committed_project.save(folder)
 
 
@@ -285,7 +285,7 @@ def test_judge_refuses_what_its_champion_shows(followed: Path, tmp_path: Path, s
     ],
 )  # fmt: skip
 def test_load_refuses_by_that_check_alone(given: list[Sample], word: str, checks: list[str]) -> None:
-    verdict = load.judge(Measured(given, QUIET), SLO, SCHEDULE)
+    verdict = load.judge(Measurement(given, QUIET), SLO, SCHEDULE)
     assert (verdict.word, [check.name for check in verdict.checks if not check.ok]) == (word, checks)
 
 
@@ -304,7 +304,7 @@ LATENCIES = [f"POST /predict {what}" for what in ("p50_ms", "p95_ms", "p99_ms")]
 def test_load_believes_only_the_errors_of_a_busy_generator(
     own: Generator, check: str, given: list[Sample], word: str, checks: list[str]
 ) -> None:
-    verdict = load.judge(Measured(given, own), SLO, SCHEDULE)
+    verdict = load.judge(Measurement(given, own), SLO, SCHEDULE)
     assert (verdict.word, [check.name for check in verdict.checks if not check.ok]) == (word, [check, *checks])
 
 
@@ -358,7 +358,7 @@ def beside(env: str) -> Break:
 
     def broken(folder: Path) -> None:
         git.run("commit", "-q", "--allow-empty", "-m", "Newer", root=folder)
-        ledger.append(line(9, env=env, commit=git.commit(root=folder)), folder)
+        ledger.append(line(9, env=env, commit=git.commit_hash(root=folder)), folder)
         git.run("reset", "-q", "--hard", "HEAD~1", root=folder)
 
     return broken

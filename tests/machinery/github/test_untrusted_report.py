@@ -24,7 +24,7 @@ GOOD = facts().record()
 def taken(raw: bytes) -> Facts | str:
     """The facts of a zip, or the words of its refusal."""
     try:
-        return untrusted_report.facts(raw, max_bytes=MOST)
+        return untrusted_report.read_facts(raw, max_bytes=MOST)
     except CheckFailed as error:
         return str(error)
 
@@ -69,19 +69,19 @@ def changed(path: str, value: Any, start: Any = GOOD) -> Any:
     ids=["binary", "refused", "regression", "stopped", "empty", "rules", "latency", "same", "not rendered"],
 )
 def test_an_honest_report_says_the_same_on_both_sides(given_facts: Facts):
-    read = untrusted_report.facts(packed(given_facts.record()), max_bytes=MOST)
+    read = untrusted_report.read_facts(packed(given_facts.record()), max_bytes=MOST)
     assert report_markdown.render(read) == report_markdown.render(given_facts)
 
 
 def test_a_report_of_before_there_was_a_cluster_is_taken():
     told = {name: value for name, value in GOOD.items() if name != "delivery"}
-    assert untrusted_report.facts(packed(told), max_bytes=MOST).record()["delivery"] == {}
+    assert untrusted_report.read_facts(packed(told), max_bytes=MOST).record()["delivery"] == {}
 
 
 def test_what_no_report_shows_is_dropped():
     told = changed("contract.labels", {"title": "T", "evil": "x" * 99, "deep": [[[]]]})
     told["more"] = told["metrics"]["confusion"] = {"a": [1]}
-    read = untrusted_report.facts(packed(told), max_bytes=MOST)
+    read = untrusted_report.read_facts(packed(told), max_bytes=MOST)
     assert read.record()["contract"] == {"labels": {"title": "T"}}
     assert "confusion" not in read.metrics.by_name
 
@@ -92,7 +92,7 @@ def test_other_entries_of_the_zip_are_not_looked_at():
     )
     with zipfile.ZipFile(target, "a") as archive:
         archive.writestr("bomb", bytes(10_000_000), zipfile.ZIP_DEFLATED)
-    assert untrusted_report.facts(target.getvalue(), max_bytes=MOST).commit == "d" * 40
+    assert untrusted_report.read_facts(target.getvalue(), max_bytes=MOST).commit == "d" * 40
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_other_entries_of_the_zip_are_not_looked_at():
 )
 def test_what_is_no_report_is_refused_and_named(raw: bytes, said: str):
     with pytest.raises(CheckFailed, match=said) as caught:
-        untrusted_report.facts(raw, max_bytes=MOST)
+        untrusted_report.read_facts(raw, max_bytes=MOST)
     assert caught.value.code == 4
 
 
@@ -136,7 +136,7 @@ def test_a_bomb_is_never_inflated():
     raw = pack(b" " * 20_000_000)
     tracemalloc.start()
     with pytest.raises(CheckFailed, match="when inflated"):
-        untrusted_report.facts(raw, max_bytes=MOST)
+        untrusted_report.read_facts(raw, max_bytes=MOST)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10 * MOST
@@ -146,7 +146,7 @@ def test_two_entries_of_the_name_are_refused():
     with pytest.warns(UserWarning, match="Duplicate name"):
         raw = pack(json.dumps(GOOD), "facts.json", "facts.json")
     with pytest.raises(CheckFailed, match=r"holds 2 entries facts\.json, limit: exactly 1"):
-        untrusted_report.facts(raw, max_bytes=MOST)
+        untrusted_report.read_facts(raw, max_bytes=MOST)
 
 
 def test_an_encrypted_entry_is_refused():
@@ -154,7 +154,7 @@ def test_an_encrypted_entry_is_refused():
     at = raw.index(b"PK\x01\x02")
     raw[at + 8] |= 1
     with pytest.raises(CheckFailed, match="is encrypted, limit: no encryption"):
-        untrusted_report.facts(bytes(raw), max_bytes=MOST)
+        untrusted_report.read_facts(bytes(raw), max_bytes=MOST)
 
 
 @pytest.mark.parametrize("size", [10, 4_000_000_000])
@@ -162,7 +162,7 @@ def test_a_size_that_lies_is_refused(size: int):
     raw = bytearray(pack(b" " * 1_000_000))
     struct.pack_into("<I", raw, raw.index(b"PK\x01\x02") + 24, size)
     with pytest.raises(CheckFailed):
-        untrusted_report.facts(bytes(raw), max_bytes=MOST)
+        untrusted_report.read_facts(bytes(raw), max_bytes=MOST)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_size_that_lies_is_refused(size: int):
 )  # fmt: skip
 def test_every_part_has_a_type_and_a_size(path: str, value: Any, said: str):
     with pytest.raises(CheckFailed, match=said):
-        untrusted_report.facts(packed(changed(path, value)), max_bytes=2_000_000)
+        untrusted_report.read_facts(packed(changed(path, value)), max_bytes=2_000_000)
 
 
 EVIL = "\n::set-output name=x::y\r\x1b[31m\u202e" + "z" * 50_000
@@ -251,7 +251,7 @@ EVIL = "\n::set-output name=x::y\r\x1b[31m\u202e" + "z" * 50_000
 )
 def test_a_refusal_is_one_short_harmless_line(told: str):
     with pytest.raises(CheckFailed) as caught:
-        untrusted_report.facts(pack(told), max_bytes=2_000_000)
+        untrusted_report.read_facts(pack(told), max_bytes=2_000_000)
     said = str(caught.value)
     assert len(said) < 900
     assert said.isprintable()
@@ -260,7 +260,7 @@ def test_a_refusal_is_one_short_harmless_line(told: str):
 def test_many_faults_are_counted_not_listed():
     told = changed("slices", [{}] * 5000)
     with pytest.raises(CheckFailed, match=r"slices\.0\.slice: Field required; .*; and 24997 more$"):
-        untrusted_report.facts(packed(told), max_bytes=2_000_000)
+        untrusted_report.read_facts(packed(told), max_bytes=2_000_000)
 
 
 fuzzed = settings(database=None, deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
@@ -314,4 +314,4 @@ def test_a_zip_with_any_byte_changed_is_read_or_refused(data: st.DataObject):
 @given(st.binary(max_size=300) | json_values.map(lambda value: pack(json.dumps(value))))
 def test_anything_else_is_refused(raw: bytes):
     with pytest.raises(CheckFailed):
-        untrusted_report.facts(raw, max_bytes=MOST)
+        untrusted_report.read_facts(raw, max_bytes=MOST)

@@ -16,17 +16,17 @@ from support.sample_ledger import line
 def released(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose production runs its commit before the last."""
     folder = shutil.copytree(honest, tmp_path_factory.mktemp("champion") / "a b é", symlinks=True)
-    ledger.append(line(1, commit=git.commit(root=folder)), folder)
+    ledger.append(line(1, commit=git.commit_hash(root=folder)), folder)
     return save(folder)
 
 
 def test_source_is_productions_commit(released):
-    assert champion.production_commit("HEAD", released) == git.commit("HEAD~1", root=released)
+    assert champion.production_commit("HEAD", released) == git.commit_hash("HEAD~1", root=released)
     assert champion.production_commit("HEAD~1", released) is None
 
 
 def test_champion_predicts_the_challengers_rows(released, params):
-    found = champion.champion_predictions(git.commit("HEAD~1", root=released), params.data, root=released)
+    found = champion.champion_predictions(git.commit_hash("HEAD~1", root=released), params.data, root=released)
     assert found.rows.columns[:2] == ["row_id", "day"]
     assert params.data.test_from <= found.rows["day"].min() <= found.rows["day"].max() < params.data.until
     assert git.run("worktree", "list", root=released).count("\n") == 0
@@ -46,7 +46,7 @@ def test_lost_model_is_rebuilt_by_its_own_pipeline(released, params, tmp_path):
 
 
 def test_commit_without_a_lock_is_no_champion(released, params):
-    first = git.commit("HEAD~2", root=released)
+    first = git.commit_hash("HEAD~2", root=released)
     with pytest.raises(ConfigError, match=rf"champion {first[:12]}: its commit has no dvc\.lock"):
         champion.champion_predictions(first, params.data, root=released)
 
@@ -61,4 +61,4 @@ def test_shallow_clone_without_productions_commit_says_what_to_fetch(released, t
 def test_champion_that_cannot_predict_leaves_it_unsure(released):
     nothing = config.Data(until="1999-01-01", test_days=3)
     with pytest.raises(Inconclusive, match="could not predict the challenger's rows"):
-        champion.champion_predictions(git.commit("HEAD~1", root=released), nothing, root=released)
+        champion.champion_predictions(git.commit_hash("HEAD~1", root=released), nothing, root=released)

@@ -16,7 +16,7 @@ from support.committed_project import begin
 def commit(folder: Path) -> str:
     git.run("add", "-A", "-f", root=folder)
     git.run("commit", "-q", "-m", "Change", root=folder)
-    return git.commit(root=folder)
+    return git.commit_hash(root=folder)
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def data(folder: Path, frame: pl.DataFrame, test: pl.DataFrame) -> dict:
 
 
 def test_input_that_moved_since_the_base_is_found(measured, params):
-    frame = ingest.read(measured / features.FRAME)
-    seen, test = (train.window(frame, params.data, which) for which in ("train", "test"))
+    frame = ingest.read_parquet(measured / features.FRAME)
+    seen, test = (train.rows_of_window(frame, params.data, which) for which in ("train", "test"))
     still = {row["input"]: row for row in data(measured, seen, test)["inputs"]}
     assert max(row["train"] for row in still.values()) < 0.01
     name = next(of["input"] for of in files.read_json(measured / drift.PATH) if "edges" in of)
@@ -45,8 +45,8 @@ def test_input_that_moved_since_the_base_is_found(measured, params):
 
 
 def test_windows_of_both_are_told(measured, params):
-    frame = ingest.read(measured / features.FRAME)
-    seen, test = (train.window(frame, params.data, which) for which in ("train", "test"))
+    frame = ingest.read_parquet(measured / features.FRAME)
+    seen, test = (train.rows_of_window(frame, params.data, which) for which in ("train", "test"))
     before, now = data(measured, seen[5:], test)["train"]
     assert (before["rows"], now["rows"]) == (len(seen), len(seen) - 5)
     assert before["first"] == str(seen["day"].min())
@@ -62,7 +62,7 @@ def test_base_without_a_reference_leaves_shift_unknown(measured, text):
     base = commit(measured)
     (measured / drift.PATH).write_text(whole, "utf-8")
     assert data_change.reference_at(base, measured) == []
-    frame = ingest.read(measured / features.FRAME)
+    frame = ingest.read_parquet(measured / features.FRAME)
     found = data_change.compare_data(base, frame, frame, rows=1000, root=measured)
     assert {row["train"] for row in found["inputs"]} == {None}
     assert all(row["test"] is not None for row in found["inputs"])

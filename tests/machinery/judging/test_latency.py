@@ -21,7 +21,7 @@ from slipway.core import config, files, git
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.judging import latency
-from slipway.judging.latency import Measured
+from slipway.judging.latency import Measurement
 from slipway.judging.latency_services import Side
 from slipway.judging.latency_statistics import Limits
 from slipway.reporting import report_data
@@ -71,7 +71,7 @@ def test_an_equal_service_passes_and_its_percentiles_are_told(copy: Path, params
     )
     record = record_of(copy)
     assert record["verdict"] == "pass"
-    assert record["inputs"] == {"commit": git.commit(root=copy), "base": git.commit("HEAD~1", root=copy)}
+    assert record["inputs"] == {"commit": git.commit_hash(root=copy), "base": git.commit_hash("HEAD~1", root=copy)}
     assert record["notes"]["differing"] == ["src/slipway/serving/asgi.py"]
     assert [row[0] for row in record["notes"]["table"]] == ["p50 of one row", "p95 of one row", "p50 of all rows"]
     assert record["notes"]["starts"] >= 1  # more on a machine that is too busy for enough rounds
@@ -87,13 +87,15 @@ def root(tmp_path: Path) -> Path:
     return files.make_folder(tmp_path / "a b é")
 
 
-def competed(root: Path, base: Side, head: Side, limits: Limits = LOOSE) -> Measured:
+def competed(root: Path, base: Side, head: Side, limits: Limits = LOOSE) -> Measurement:
     """The result of the check of two stand-ins."""
     two = [base, head]
-    return latency.compete(two, [side.folder for side in two], latency.Rows.of(two), limits, seed=1, root=root)
+    return latency.measure_until_conclusive(
+        two, [side.folder for side in two], latency.Rows.of(two), limits, seed=1, root=root
+    )
 
 
-def word(found: Measured) -> str:
+def word(found: Measurement) -> str:
     return Verdict(chapter="latency", checks=found.checks).word
 
 
@@ -123,7 +125,7 @@ def test_what_cannot_be_told_is_measured_with_more_starts(root: Path):
 )  # fmt: skip
 def test_a_yes_is_enough_and_a_no_over_two_starts(said: Sequence[bool | None], starts: int, enough: bool):
     checks = [Check(name="a", value=1, limit="", ok=ok) for ok in said]
-    assert latency.is_conclusive(Measured(times=[times(rounds=5)] * starts, checks=checks)) is enough
+    assert latency.is_conclusive(Measurement(times=[times(rounds=5)] * starts, checks=checks)) is enough
 
 
 @pytest.mark.parametrize(("fault", "said"), [({"status": 500}, "status 500"), ({"lives": 40}, "no answer: ")])
@@ -197,7 +199,7 @@ def test_equal_files_are_not_measured_and_it_is_said(copy: Path, params: config.
         "the same service as the base's: not one file of it differs"
     )
     assert (record_of(copy)["verdict"], record_of(copy)["rows"]) == ("pass", 0)
-    given = report_data.drop_stale({"latency": Gate(**record_of(copy))}, {}, git.commit(root=copy))
+    given = report_data.drop_stale({"latency": Gate(**record_of(copy))}, {}, git.commit_hash(root=copy))
     assert given["latency"].checks[0].limit == "nothing to compare"
 
 
@@ -210,13 +212,13 @@ def test_a_base_without_a_service_is_said(copy: Path, params: config.Params):
     assert record_of(copy)["verdict"] == "pass"
 
 
-def measured(*, rounds: int = 60, errors: Sequence[int] = (0, 0), ratio: float = 1.0) -> Measured:
-    return Measured(
+def measured(*, rounds: int = 60, errors: Sequence[int] = (0, 0), ratio: float = 1.0) -> Measurement:
+    return Measurement(
         times=[times(ratio, rounds=rounds)], requests=[100, 100], errors=list(errors), first_errors=["a", "b"]
     )
 
 
-def judged(found: Measured) -> str:
+def judged(found: Measurement) -> str:
     return word(replace(found, checks=latency.judge(found, LIMITS, seed=1)[0]))
 
 
@@ -235,7 +237,7 @@ def test_errors_of_the_head_are_a_no_and_of_the_base_unsure():
 
 
 def test_nothing_measured_has_no_band():
-    nothing = Measured(requests=[1, 1], errors=[0, 0])
+    nothing = Measurement(requests=[1, 1], errors=[0, 0])
     assert judged(nothing) == "unsure"
     assert latency.sentence(nothing) == ""
     assert latency.hint_for(nothing) == latency.HINT
@@ -245,7 +247,7 @@ def test_nothing_measured_has_no_band():
 
 
 def test_measurements_of_both_starts_count_together():
-    found = Measured()
+    found = Measurement()
     for _ in range(2):
         found.add(times(rounds=3), [])
     assert found.rounds == 6

@@ -147,7 +147,7 @@ def test_a_side_that_dies_ends_it_without_that_round(two: list[Service], lines: 
 
 
 def test_nobody_who_listens_is_a_dead_line():
-    with latency_client.connect([local_server.free_port()]) as [line]:
+    with latency_client.connect([local_server.find_free_port()]) as [line]:
         assert (line.dead, line.errors, line.requests) == (True, 1, 0)
         assert latency_client.count_refused(line, plans()[0]) == 0
         assert (line.errors, line.send(latency_client.predict_request(ROWS[0])), line.requests) == (1, 0.0, 0)

@@ -125,7 +125,7 @@ def test_both_answer_on_cores_of_their_own_and_are_gone_at_the_end(mine: Path, b
         assert all(len(found) == 1 and not found & own for found in theirs)
     assert os.sched_getaffinity(0) == cores
     assert 0 <= shares[0] <= 1
-    assert all(local_server.free(one.port) for one in running)
+    assert all(local_server.is_port_free(one.port) for one in running)
 
 
 def run_stand_ins(root: Path, *two: Side) -> AbstractContextManager[list[Server | SlipwayError]]:
@@ -139,7 +139,7 @@ def test_each_side_is_started_by_its_own_code(tmp_path: Path):
         assert isinstance(failed, SlipwayError)
         assert "started by the base" in str(failed)
         assert isinstance(running, Server)
-    assert local_server.free(running.port)
+    assert local_server.is_port_free(running.port)
 
 
 def test_a_base_from_before_the_rooms_is_started_by_its_own_module(tmp_path: Path):
@@ -150,7 +150,7 @@ def test_a_base_from_before_the_rooms_is_started_by_its_own_module(tmp_path: Pat
         assert len(running) == 2, services
         commands = ["".join(process.cmdline()) for process in latency_services.processes(running[0])]
         assert str(base.tree / "src/slipway/stand_in.py") in commands[-1]
-    assert all(local_server.free(one.port) for one in running)
+    assert all(local_server.is_port_free(one.port) for one in running)
 
 
 def test_a_base_from_before_the_rooms_differs_by_how_it_is_started(tmp_path: Path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from slipway.core import config, dvc, files, git
-from slipway.core.verdict import Check, sentence
+from slipway.core.verdict import Check, describe_check
 from slipway.errors import CheckFailed, Inconclusive
 from slipway.judging import lock_diff, prove
 from slipway.judging.lock_diff import PipelineState
@@ -65,7 +65,7 @@ def test_honest_lock_is_proven(honest):
     assert record["verdict"] == "pass"
     assert record["seconds"] > 0
     assert record["inputs"] == {
-        "commit": git.commit(root=honest),
+        "commit": git.commit_hash(root=honest),
         "lock": files.sha256(honest / "dvc.lock"),
         "model": files.sha256(honest / "models/model.onnx"),
     }
@@ -167,7 +167,7 @@ def test_golden_answer_off_beyond_tolerance_is_red(copy, honest):
     relock(copy, "models/golden.json", copy / "models/golden.json")
     check = models(copy, honest)["golden answers of the model"]
     assert check.ok is False
-    assert re.search(r"is 0\.\d+, limit: off by ≤ 1e-05; `make repro`, commit", sentence(check))
+    assert re.search(r"is 0\.\d+, limit: off by ≤ 1e-05; `make repro`, commit", describe_check(check))
 
 
 def test_other_model_in_the_lock_is_red(copy, honest, run):
@@ -200,7 +200,7 @@ def test_model_of_another_processor_rests_on_the_golden_answers_in_git(copy, hon
     (copy / evaluate.GOLDEN).unlink()
     check = models(copy, honest)["models/model.onnx of dvc.lock"]
     assert check.ok is None
-    assert "limit: there, or its answers in reports/plots/golden.json" in sentence(check)
+    assert "limit: there, or its answers in reports/plots/golden.json" in describe_check(check)
 
 
 def test_golden_answers_in_git_have_their_own_tolerance(copy, honest):

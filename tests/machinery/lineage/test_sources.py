@@ -98,7 +98,7 @@ def history(tmp_path):
     for branch, name in (("main", "one"), ("main", "two"), ("beside", "three")):
         git.run("checkout", "-q", "-B", branch, root=tmp_path)
         git.run("commit", "-q", "--allow-empty", "-m", name, root=tmp_path)
-        found.append(git.commit(root=tmp_path))
+        found.append(git.commit_hash(root=tmp_path))
     git.run("checkout", "-q", "main", root=tmp_path)
     return found
 
@@ -122,6 +122,6 @@ def test_commit_without_a_lock_is_wrong(history, tmp_path):
     (tmp_path / "dvc.lock").write_text("stages: {train: {}}\n", encoding="utf-8")
     git.run("add", "dvc.lock", root=tmp_path)
     git.run("commit", "-q", "-m", "A lock", root=tmp_path)
-    found = sources.lock_at(git.commit(root=tmp_path), tmp_path)
+    found = sources.lock_at(git.commit_hash(root=tmp_path), tmp_path)
     assert isinstance(found, Invalid)
     assert "is no lock with a stage ingest" in found.reason

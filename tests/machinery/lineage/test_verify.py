@@ -21,7 +21,7 @@ from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.lineage import links, verify
 from slipway.packaging import package
 from slipway.pipeline import track
-from slipway.serving.local_server import free_port
+from slipway.serving.local_server import find_free_port
 from support import fake_registry
 from support.callables import Cli
 from support.committed_project import edit, save
@@ -48,9 +48,9 @@ class Project:
 
     def release(self, *, env: str = "staging", labels: dict[str, str] | None = None, **changes: object) -> str:
         """Push an image and write its ledger line and its overlay in one commit, with whatever lie; the image."""
-        head = git.commit(root=self.folder)
+        head = git.commit_hash(root=self.folder)
         bento = package.sha256(next(self.folder.glob(".slipway/bentoml/bentos/bikes/*/")))
-        before = ledger.newest(ledger.read(env, self.folder))
+        before = ledger.newest_line(ledger.read(env, self.folder))
         values = {
             "at": datetime(2026, 3, 1, tzinfo=UTC), "env": env, "action": "release", "bento": f"bikes:{bento[:12]}",
             "bento_sha256": bento, "model_sha256": files.sha256(self.folder / "models/model.onnx"),
@@ -130,7 +130,9 @@ def test_image_is_walked_back_by_its_digest_alone(project):
 
 def test_image_that_both_environments_ran_is_walked_back_twice(project):
     image = project.release()
-    project.release(env="production", action="promote", image=image, commit=git.commit("HEAD~1", root=project.folder))
+    project.release(
+        env="production", action="promote", image=image, commit=git.commit_hash("HEAD~1", root=project.folder)
+    )
     chains = verify.run(image=image, root=project.folder)
     assert {env: {link.word for link in found} for env, found in chains.items()} == {
         "staging": {"ok"},
@@ -140,7 +142,7 @@ def test_image_that_both_environments_ran_is_walked_back_twice(project):
 
 
 def test_older_image_is_walked_back_by_its_own_line(project):
-    older, source = project.release(), git.commit("HEAD~1", root=project.folder)
+    older, source = project.release(), git.commit_hash("HEAD~1", root=project.folder)
     newer = project.release(labels={"a": "b"}, commit=source)
     assert older != newer
     assert project.walk(image=older) == project.walk(image=newer) == dict.fromkeys(ALL, "ok")
@@ -323,7 +325,7 @@ def test_lock_that_is_none_is_the_broken_link(project, text):
     values = {"lock_sha256": known, "pull_request": None}
     if text is None:
         (project.folder / "dvc.lock").write_text("put back")
-    project.release(**values, commit=git.commit(root=project.folder))
+    project.release(**values, commit=git.commit_hash(root=project.folder))
     assert project.broken()[0] == "lock"
 
 
@@ -356,7 +358,7 @@ def test_model_that_nobody_proved_is_the_broken_link(project):
     bento.mkdir()
     project.release(**lie)
     assert project.walk()["model"] == "ok"  # by the recorded proof: another processor's bytes
-    project.release(**lie, verdicts={}, commit=git.commit("HEAD~1", root=project.folder))
+    project.release(**lie, verdicts={}, commit=git.commit_hash("HEAD~1", root=project.folder))
     found, said = project.broken()
     assert (found, files.sha256(file)[:12] in said) == ("model", True)
 
@@ -387,7 +389,7 @@ def test_params_without_sources_are_the_broken_link(project):
 def test_commit_beside_main_is_the_broken_link(project):
     git.run("checkout", "-q", "-b", "aside", root=project.folder)
     (project.folder / "aside").write_text("x")
-    aside = git.commit(root=save(project.folder))
+    aside = git.commit_hash(root=save(project.folder))
     git.run("checkout", "-q", "main", root=project.folder)
     git.run("merge", "-q", "--no-ff", "-m", "Merge it", "aside", root=project.folder)
     project.release(commit=aside, pull_request=None)
@@ -404,7 +406,7 @@ def test_commit_that_is_none_is_the_broken_link(project, commit):
 def test_commit_later_than_its_line_is_the_broken_link(project):
     project.release()
     (project.folder / "later").write_text("x")
-    later = git.commit(root=save(project.folder))
+    later = git.commit_hash(root=save(project.folder))
     image = project.release(commit=later)
     git.run("reset", "-q", "--hard", "HEAD~2", root=project.folder)  # the same line, in a commit before its source
     line = ledger.Line.model_validate_json(
@@ -483,7 +485,7 @@ def test_run_that_was_deleted_is_absent_here(project):
 
 def test_tracking_server_that_is_down_is_absent(project, monkeypatch):
     project.release()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{find_free_port()}")
     assert project.walk()["run"] == "absent"
 
 

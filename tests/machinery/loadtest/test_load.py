@@ -19,7 +19,7 @@ from slipway.core import files
 from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.loadtest import load, slo
 from slipway.loadtest.generator_health import Limits
-from slipway.loadtest.load import Measured, Sample
+from slipway.loadtest.load import Measurement, Sample
 from slipway.loadtest.slo import Endpoint, Schedule, Slo
 from support.load_samples import LIMITS, PREDICT, QUIET, SCHEDULE, SLO, samples
 from support.paths import ROOT
@@ -46,7 +46,7 @@ ATTEMPTS = 4
     ],
 )
 def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> None:
-    verdict = load.judge(Measured(given, QUIET), SLO, SCHEDULE, bento_sha256="abc")
+    verdict = load.judge(Measurement(given, QUIET), SLO, SCHEDULE, bento_sha256="abc")
     assert (verdict.word, verdict.inputs) == (word, {"bento_sha256": "abc"})
     if because:
         with pytest.raises((CheckFailed, Inconclusive)) as caught:
@@ -58,7 +58,7 @@ def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> 
 def test_each_endpoint_is_judged_alone() -> None:
     both = Slo(**SLO.model_dump(exclude={"endpoints"}), endpoints={PREDICT: LIMITS, "POST /ask": LIMITS})
     given = samples() + [Sample("POST /ask", s.intended, 500, True) for s in samples()]
-    wrong = [check.name for check in load.judge(Measured(given, QUIET), both, SCHEDULE).checks if check.ok is False]
+    wrong = [check.name for check in load.judge(Measurement(given, QUIET), both, SCHEDULE).checks if check.ok is False]
     assert wrong == ["POST /ask p50_ms", "POST /ask p95_ms", "POST /ask p99_ms"]
 
 

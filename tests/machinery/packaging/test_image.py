@@ -65,7 +65,10 @@ def template(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(template: Path, registry: fake_registry.Registry, tmp_path: Path) -> Path:
     """A clean copy whose overlays name the registry."""
     folder = shutil.copytree(template, tmp_path / "a b é")
-    for name, repository, path in (("serve", "bikes", STAGING), ("gate", "bikes-gate", image.COMPONENT.as_posix())):
+    for name, repository, path in (
+        ("serve", "bikes", STAGING),
+        ("gate", "bikes-gate", image.GATE_KUSTOMIZATION.as_posix()),
+    ):
         entry = f"name: {name}\n    newName: {registry.address}/{repository}\n    digest: {kustomization.NOTHING}"
         files.write_text(folder / path, f"images:\n  - {entry}\n")
     return committed_project.save(folder)
@@ -85,7 +88,7 @@ def test_image_of_a_bento_says_what_is_in_it(
         "model_sha256": "m" * 64,
         "lock_sha256": files.sha256(work / "dvc.lock"),
     }
-    assert {**record, **identity, "commit": git.commit(root=work), "bento": f"bikes:{bento.name}"} == record
+    assert {**record, **identity, "commit": git.commit_hash(root=work), "bento": f"bikes:{bento.name}"} == record
     assert registry_client.labels(record["image"]) == {
         "org.opencontainers.image.revision": record["commit"], "org.opencontainers.image.title": f"bikes:{bento.name}",
         **{f"slipway.{key}": value for key, value in identity.items()},
@@ -117,20 +120,20 @@ def test_gate_is_built_from_its_few_files_and_pinned(
 ) -> None:
     fake_container_tool.program(tools, "docker")
     assert "commit that" in image.run(params, gate=True, root=work)
-    pinned = kustomization.read((work / image.COMPONENT).read_text("utf-8"), "gate")
+    pinned = kustomization.read((work / image.GATE_KUSTOMIZATION).read_text("utf-8"), "gate")
     assert ("bikes-gate", pinned.digest) in registry.manifests
     (build,) = [call for call in fake_container_tool.calls(tools, "docker") if call["words"][0] == "build"]
     assert fake_container_tool.option(build["words"], "--target") == ["gate"]
-    expected = [path if path.parts[0] == "src" else "src" / path for path in image.contents(work)]
+    expected = [path if path.parts[0] == "src" else "src" / path for path in image.gate_files(work)]
     assert build["context"] == sorted(path.as_posix() for path in expected)
-    assert git.uncommitted_files(work) == [image.COMPONENT.as_posix()]
+    assert git.uncommitted_files(work) == [image.GATE_KUSTOMIZATION.as_posix()]
 
 
 @pytest.fixture
 def pinned(work: Path, tools: Path, params: config.Params) -> str:
     """The commit that the gate's image was built of; its pin is the commit after."""
     fake_container_tool.program(tools, "docker")
-    since = git.commit(root=work)
+    since = git.commit_hash(root=work)
     image.run(params, gate=True, root=work)
     committed_project.save(work)
     return since
@@ -162,7 +165,7 @@ def test_gate_of_a_squashed_commit_is_as_old_as_its_pin(work: Path, params: conf
     git.run("branch", "-q", "-D", "main", root=work)
     git.run("reflog", "expire", "--expire=now", "--all", root=work)
     git.run("gc", "-q", "--prune=now", root=work)
-    since = git.commit(root=work)
+    since = git.commit_hash(root=work)
     assert since != pinned
     assert f"nothing in it has changed since {since[:12]}" in image.run(params, gate=True, root=work)
 
@@ -172,7 +175,7 @@ def test_what_a_module_imports_comes_with_it(work: Path) -> None:
         file.write(
             "\n\ndef late() -> None:\n    from slipway.core import console\n    from slipway.core.git import run\n"
         )
-    names = {path.stem for path in image.contents(work)} - {path.stem for path in image.contents(ROOT)}
+    names = {path.stem for path in image.gate_files(work)} - {path.stem for path in image.gate_files(ROOT)}
     assert {"console", "git", "config"} <= names  # `config` is imported by `console`
 
 

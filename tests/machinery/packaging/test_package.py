@@ -137,12 +137,12 @@ def test_a_bentofile_that_cannot_be_read_is_a_wrong_setting(tmp_path: Path, text
     if text is not None:
         (tmp_path / "bentofile.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"bentofile.yaml has no list `include` that can be read"):
-        package.wanted(tmp_path)
+        package.included_files(tmp_path)
 
 
 def test_the_projects_bentofile_names_files_that_exist() -> None:
     root = ROOT
-    code = [name for name in package.wanted(root) if not name.startswith("models/")]
+    code = [name for name in package.included_files(root) if not name.startswith("models/")]
     assert all((root / name).is_file() for name in code)
     assert {"src/slipway/serving/service.py", "src/flights/lookup.py", "requirements/serve.lock"} <= set(code)
 
@@ -160,7 +160,7 @@ def test_serve_refuses_what_was_not_packaged(packaged: Path) -> None:
     (packaged / "src/late.txt").touch()
     try:
         with pytest.raises(DataError, match=r"is not the bento that was packaged"):
-            package.serve(port=local_server.free_port())
+            package.serve(port=local_server.find_free_port())
     finally:
         (packaged / "src/late.txt").unlink()
 
@@ -171,7 +171,7 @@ def test_serve_refuses_a_package_that_is_gone(inside: Path) -> None:
     record["notes"]["path"] = "bentos/gone"
     files.write_json(inside / package.VERDICT, record)
     with pytest.raises(DataError, match=r"gone is not the bento that was packaged"):
-        package.serve(port=local_server.free_port())
+        package.serve(port=local_server.find_free_port())
 
 
 def test_serve_without_a_package_says_what_to_do(tmp_path: Path) -> None:

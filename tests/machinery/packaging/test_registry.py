@@ -9,7 +9,7 @@ import pytest
 from slipway.errors import ConfigError, DataError
 from slipway.packaging import registry
 from slipway.packaging.registry import ImageNotFound, RegistryUnavailable, Session, parse_reference
-from slipway.serving.local_server import free_port
+from slipway.serving.local_server import find_free_port
 from support import fake_registry
 
 LABELS = {"org.opencontainers.image.revision": "c" * 40, "slipway.model_sha256": "m" * 64}
@@ -37,7 +37,7 @@ def test_labels_are_read_from_every_kind_of_image(hub, docker, index):
 
 def test_image_tells_its_digest_date_and_size(hub):
     image = fake_registry.push(hub.address, "flights", labels=LABELS)
-    found = registry.look(f"{hub.address}/flights")
+    found = registry.inspect_image(f"{hub.address}/flights")
     assert image.endswith(found.digest)
     assert found.created == "2026-03-01T12:00:00Z"
     assert found.bytes == sum(map(len, hub.blobs.values()))
@@ -262,7 +262,7 @@ def test_registry_in_trouble_leaves_it_unknown(hub, status):
 
 def test_registry_that_is_down_leaves_it_unknown():
     with pytest.raises(RegistryUnavailable, match="flights: manifests/latest: ") as told:
-        registry.exists(f"127.0.0.1:{free_port()}/flights")
+        registry.exists(f"127.0.0.1:{find_free_port()}/flights")
     assert told.value.code == 5
 
 

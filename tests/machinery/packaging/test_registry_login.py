@@ -31,7 +31,7 @@ def keep(file: Path, **values: object) -> None:
 
 
 def who(host: str = "ghcr.io", name: str = "octo/flights") -> tuple[str, str] | None:
-    found = registry_login.of(host, name)
+    found = registry_login.find_login(host, name)
     return (found.user, found.password) if found else None
 
 
@@ -130,7 +130,7 @@ def test_helper_that_says_something_else_is_named(file, tmp_path, monkeypatch):
 def test_helper_that_hangs_is_named(tmp_path, monkeypatch):
     helper(tmp_path, monkeypatch, "exec sleep 9")
     with pytest.raises(ConfigError, match=r"docker-credential-safe did not answer in 0\.2 s"):
-        registry_login.ask("safe", "ghcr.io", seconds=0.2)
+        registry_login.login_from_helper("safe", "ghcr.io", seconds=0.2)
 
 
 def test_helper_that_is_missing_is_named(file):

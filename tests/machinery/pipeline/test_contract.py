@@ -47,8 +47,8 @@ def test_a_type_nobody_can_check_is_refused() -> None:
 
 
 def test_a_frame_that_keeps_the_contract_passes() -> None:
-    contract.check(Boat, boats(), where="boats")
-    contract.check(Boat, boats(length=pl.Series([9, 12.5], dtype=pl.Float32), row_id=["a", "b"]), where="boats")
+    contract.check_frame(Boat, boats(), where="boats")
+    contract.check_frame(Boat, boats(length=pl.Series([9, 12.5], dtype=pl.Float32), row_id=["a", "b"]), where="boats")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_frame_that_keeps_the_contract_passes() -> None:
 )
 def test_a_breach_names_column_value_limit_and_rows(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
-        contract.check(Boat, boats(**changes), where="boats")
+        contract.check_frame(Boat, boats(**changes), where="boats")
     assert str(caught.value) == f"boats: {message}"
 
 
@@ -85,19 +85,19 @@ def test_a_number_without_bounds_is_finite(depth: float) -> None:
     class Lake(BaseModel):
         depth: float | None
 
-    contract.check(Lake, pl.DataFrame({"depth": [1e9, None]}), where="lakes")
+    contract.check_frame(Lake, pl.DataFrame({"depth": [1e9, None]}), where="lakes")
     with pytest.raises(DataError, match="lakes: column depth is NaN or infinite on 1 rows"):
-        contract.check(Lake, pl.DataFrame({"depth": [depth, 3.0]}), where="lakes")
+        contract.check_frame(Lake, pl.DataFrame({"depth": [depth, 3.0]}), where="lakes")
 
 
 def test_all_breaches_are_told_at_once() -> None:
     with pytest.raises(DataError, match=r"column length is 99.*; column age is -1"):
-        contract.check(Boat, boats(length=[9.0, 99.0], age=[-1.0, 3.0]), where="boats")
+        contract.check_frame(Boat, boats(length=[9.0, 99.0], age=[-1.0, 3.0]), where="boats")
 
 
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(DataError, match="boats: column length, age is missing; it has name, launched"):
-        contract.check(Boat, boats().drop("length", "age"), where="boats")
+        contract.check_frame(Boat, boats().drop("length", "age"), where="boats")
 
 
 def test_an_example_is_a_row() -> None:

@@ -19,7 +19,7 @@ FRAME = pl.DataFrame({
 
 
 def describe(frame: pl.DataFrame = FRAME) -> list[dict]:
-    return drift.describe(frame, ["kind"], ["heat"], bins=5, rows=4000)
+    return drift.describe_inputs(frame, ["kind"], ["heat"], bins=5, rows=4000)
 
 
 def moved(frame: pl.DataFrame) -> dict[str, float]:
@@ -65,12 +65,12 @@ def test_input_that_is_gone_is_left_out():
 
 
 def test_only_so_many_rows_are_looked_at():
-    seen = drift.describe(FRAME, [], ["heat"], bins=5, rows=10)
+    seen = drift.describe_inputs(FRAME, [], ["heat"], bins=5, rows=10)
     assert seen != describe()[1:]
-    assert drift.window(FRAME) == {"rows": 4000, "first": "2024-01-01", "last": "2024-01-28"}
+    assert drift.describe_window(FRAME) == {"rows": 4000, "first": "2024-01-01", "last": "2024-01-28"}
 
 
 def test_predictions_are_compared_on_the_same_rows():
     before = RNG.uniform(0, 1, 2000)
-    assert drift.predictions(before, before, 10) == {"mean": [before.mean()] * 2, "shift": 0}
-    assert drift.predictions(before, before**3, 10)["shift"] > 0.5
+    assert drift.compare_predictions(before, before, 10) == {"mean": [before.mean()] * 2, "shift": 0}
+    assert drift.compare_predictions(before, before**3, 10)["shift"] > 0.5

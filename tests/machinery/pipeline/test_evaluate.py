@@ -20,7 +20,7 @@ def rows(count: int = 400) -> pl.DataFrame:
     target = (rng.uniform(size=count) < prediction).astype(float)
     return pl.DataFrame({
         "row_id": [str(i) for i in range(count)], "day": [date(2024, 1, 1 + i % 20) for i in range(count)],
-        "target": target, "prediction": prediction, "loss": metrics.loss("binary", target, prediction),
+        "target": target, "prediction": prediction, "loss": metrics.row_losses("binary", target, prediction),
     })  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_too_few_rows_are_unsure_not_failed():
 
 
 def test_rounding_reaches_every_depth():
-    assert evaluate.rounded({"a": [{"b": 1 / 3}], "c": "text"}, 3) == {"a": [{"b": 0.333}], "c": "text"}
+    assert evaluate.round_floats({"a": [{"b": 1 / 3}], "c": "text"}, 3) == {"a": [{"b": 0.333}], "c": "text"}
 
 
 def test_regression_runs_from_model_to_metrics(project_copy, run):
@@ -101,7 +101,7 @@ def test_replay_needs_its_options_together(project_copy, cli):
 
 def test_a_frame_that_lost_a_column_ends_in_exit_code_3(project_copy, cli):
     path = project_copy / "data/features.parquet"
-    ingest.write(ingest.read(path).drop("temp"), path)
+    ingest.write_parquet(ingest.read_parquet(path).drop("temp"), path)
     said = cli(project_copy, "evaluate")
     assert said.returncode == 3
     assert "data/features.parquet: column temp is missing" in said.stderr

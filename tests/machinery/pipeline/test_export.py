@@ -60,19 +60,19 @@ def test_a_model_that_exports_wrongly_is_refused_and_removed(project_copy: Path,
     ],
 )
 def test_parity_is_the_largest_difference(reference: list[float], exported: list[float], ok: bool | None) -> None:
-    assert export.parity(np.array(reference), np.array(exported, dtype=np.float32), 1e-5).ok is ok
+    assert export.check_parity(np.array(reference), np.array(exported, dtype=np.float32), 1e-5).ok is ok
 
 
 def test_a_value_just_above_a_threshold_goes_right_in_both(project: Path) -> None:
     """Thresholds lie halfway between training values; the nearest float32 may be the value in between."""
     pipeline = joblib.load(project / train.MODEL)
-    frame = ingest.read(project / features.FRAME).head(1)
+    frame = ingest.read_parquet(project / features.FRAME).head(1)
     nodes = np.concatenate([trees[0].nodes for trees in pipeline[-1]._predictors])
     number = 2 + list(PROBLEM.inputs.model_fields).index("temp")  # after three stations in place of one category
     splits = np.unique(nodes["num_threshold"][(nodes["is_leaf"] == 0) & (nodes["feature_idx"] == number)])
     rows = frame.sample(len(splits), with_replacement=True).with_columns(temp=splits.astype(np.float32))
-    session = export.export(pipeline, PROBLEM).SerializeToString()
-    reference = export.expected(pipeline, rows, PROBLEM)
+    session = export.to_graph(pipeline, PROBLEM).SerializeToString()
+    reference = export.scikit_learn_predictions(pipeline, rows, PROBLEM)
     assert np.abs(reference - _answers(session, rows.to_dicts())).max() < 1e-4
 
 
@@ -125,17 +125,17 @@ def making(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Problem:
 
 def test_a_lookup_is_made_in_a_process_of_its_own(project_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = making(project_copy, monkeypatch, "path.write_text(f'{os.getpid()} {len(table)}')")
-    with export.lookup(spec):
+    with export.write_lookup(spec):
         pass
     process, rows = (project_copy / "models/lookup.sqlite").read_text().split()
     assert int(process) != os.getpid()
-    assert int(rows) == len(ingest.read(project_copy / ingest.TABLE))
+    assert int(rows) == len(ingest.read_parquet(project_copy / ingest.TABLE))
 
 
 def test_a_lookup_that_cannot_be_made_says_why(project_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = making(project_copy, monkeypatch, "raise DataError('no such plane')")
     before = sorted((project_copy / "models").iterdir())
-    with pytest.raises(DataError, match="no such plane"), export.lookup(spec):
+    with pytest.raises(DataError, match="no such plane"), export.write_lookup(spec):
         pass
     assert sorted((project_copy / "models").iterdir()) == before
 
@@ -143,7 +143,7 @@ def test_a_lookup_that_cannot_be_made_says_why(project_copy: Path, monkeypatch: 
 def test_without_a_table_there_is_no_lookup(project_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = making(project_copy, monkeypatch, "pass")
     (project_copy / ingest.TABLE).unlink()
-    with pytest.raises(DataError, match=r"data/table\.parquet does not exist"), export.lookup(spec):
+    with pytest.raises(DataError, match=r"data/table\.parquet does not exist"), export.write_lookup(spec):
         pass
 
 

@@ -18,7 +18,7 @@ from support.callables import Cli
 
 @pytest.fixture(scope="module")
 def table(project: Path) -> pl.DataFrame:
-    return ingest.read(project / ingest.TABLE)
+    return ingest.read_parquet(project / ingest.TABLE)
 
 
 def using(value: pl.Expr, where: str) -> Problem:
@@ -32,7 +32,7 @@ def using(value: pl.Expr, where: str) -> Problem:
 
 
 def test_frame_holds_rows_with_a_target_only(project: Path, table: pl.DataFrame) -> None:
-    frame = ingest.read(project / features.FRAME)
+    frame = ingest.read_parquet(project / features.FRAME)
     assert len(frame) == table["hires"].is_not_null().sum() == 1884
     assert set(PROBLEM.inputs.model_fields) | {"row_id", "day", "start", "hires", "part"} == set(frame.columns)
 
@@ -92,7 +92,7 @@ def test_a_frame_that_breaks_the_contract_is_refused(
 ) -> None:
     spec = replace(PROBLEM, features=lambda given: spoil(PROBLEM.features(given)))
     with pytest.raises(DataError, match=message):
-        features.features(spec, table)
+        features.build_features(spec, table)
 
 
 def test_blind_changes_only_what_came_later(table: pl.DataFrame) -> None:
@@ -106,8 +106,8 @@ def test_blind_changes_only_what_came_later(table: pl.DataFrame) -> None:
 
 
 def test_a_table_that_lost_a_column_ends_in_exit_code_3(project_copy: Path, cli: Cli) -> None:
-    table = ingest.read(project_copy / ingest.TABLE)
-    ingest.write(table.drop("temp"), project_copy / ingest.TABLE)
+    table = ingest.read_parquet(project_copy / ingest.TABLE)
+    ingest.write_parquet(table.drop("temp"), project_copy / ingest.TABLE)
     said = cli(project_copy, "features")
     assert said.returncode == 3
     assert "data/table.parquet: column temp is missing" in said.stderr

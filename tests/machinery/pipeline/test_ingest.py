@@ -38,7 +38,7 @@ def test_source_is_what_its_program_makes() -> None:
 
 
 def test_table_ends_before_until(project: Path, params: config.Params) -> None:
-    table = ingest.read(project / ingest.TABLE)
+    table = ingest.read_parquet(project / ingest.TABLE)
     assert len(table) == 1890
     assert table["day"].max() < params.data.until
     assert table["row_id"].is_unique().all()
@@ -73,7 +73,7 @@ def test_two_runs_give_the_same_bytes(project: Path, bare_copy: Path, run: Run) 
 def test_a_changed_source_is_refused_by_its_hash(tmp_path: Path, params: config.Params) -> None:
     spec, _ = changed(",park,", ",port,", tmp_path, params)
     with pytest.raises(DataError) as caught:
-        ingest.ingest(spec, params)
+        ingest.build_table(spec, params)
     assert "source file bikes.csv has SHA-256" in str(caught.value)
     assert params.ingest.sources["bikes.csv"] in str(caught.value)
 
@@ -92,19 +92,19 @@ def test_a_changed_source_ends_in_exit_code_3(bare_copy: Path, cli: Cli) -> None
 def test_a_source_of_another_shape_is_refused(tmp_path: Path, params: config.Params, old: str, new: str) -> None:
     spec, params = changed(old, new, tmp_path, params)
     with pytest.raises(DataError, match="problem bikes: its sources are not as its ingest expects them: ") as caught:
-        ingest.ingest(spec, params)  # type: ignore[arg-type]
+        ingest.build_table(spec, params)  # type: ignore[arg-type]
     assert "compare the files in" in caught.value.hint
 
 
 def test_an_absent_source_is_named(tmp_path: Path, params: config.Params) -> None:
     with pytest.raises(DataError, match=r"source file bikes\.csv is not in"):
-        ingest.ingest(replace(PROBLEM, sources=lambda: tmp_path), params)
+        ingest.build_table(replace(PROBLEM, sources=lambda: tmp_path), params)
 
 
 def test_a_value_out_of_range_stops_ingest(tmp_path: Path, params: config.Params) -> None:
     spec, stated = changed("harbour,7.6,16", "harbour,7.6,777", tmp_path, params)
     with pytest.raises(DataError, match=r"hires is 777 \(the worst of 1 rows\), limit: 0 to 500 bikes"):
-        ingest.ingest(spec, stated)
+        ingest.build_table(spec, stated)
 
 
 @pytest.mark.parametrize(
@@ -113,20 +113,20 @@ def test_a_value_out_of_range_stops_ingest(tmp_path: Path, params: config.Params
 )
 def test_an_empty_window_is_refused(params: config.Params, until: date, test_days: int) -> None:
     with pytest.raises(ConfigError, match=r"leaves a window empty: the sources reach from 2021-03-01 to 2021-06-28"):
-        ingest.ingest(PROBLEM, windows(params, until, test_days))
+        ingest.build_table(PROBLEM, windows(params, until, test_days))
 
 
 def test_a_doubled_row_id_is_refused(params: config.Params) -> None:
     spec = replace(PROBLEM, ingest=lambda _: (_table().with_columns(row_id=pl.lit("same")), []))
     with pytest.raises(DataError, match="1889 row_ids stand twice"):
-        ingest.ingest(spec, params)
+        ingest.build_table(spec, params)
 
 
 @pytest.mark.parametrize("column", ["row_id", "day"])
 def test_a_table_without_what_the_seam_demands_is_refused(params: config.Params, column: str) -> None:
     spec = replace(PROBLEM, ingest=lambda _: (_table().drop(column), []))
     with pytest.raises(DataError, match=f"no column {column}"):
-        ingest.ingest(spec, params)
+        ingest.build_table(spec, params)
 
 
 def _table() -> pl.DataFrame:
@@ -146,18 +146,18 @@ def test_a_truncated_parquet_is_named(project_copy: Path, cli: Cli) -> None:
 def test_what_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "table.parquet").write_bytes(content)
     with pytest.raises(DataError, match="is no readable parquet file"):
-        ingest.read(tmp_path / "table.parquet")
+        ingest.read_parquet(tmp_path / "table.parquet")
 
 
 def test_a_missing_table_says_the_next_command(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist") as caught:
-        ingest.read(tmp_path / "table.parquet")
+        ingest.read_parquet(tmp_path / "table.parquet")
     assert caught.value.hint == "run `make repro`"
 
 
 def test_a_read_only_source_folder_is_enough(tmp_path: Path, params: config.Params) -> None:
     shutil.copy(BIKES / "bikes.csv", tmp_path)
     tmp_path.chmod(0o555)
-    table, _ = ingest.ingest(replace(PROBLEM, sources=lambda: tmp_path), params)
+    table, _ = ingest.build_table(replace(PROBLEM, sources=lambda: tmp_path), params)
     tmp_path.chmod(0o755)
     assert len(table) == 1890

@@ -47,14 +47,14 @@ def test_regression_metrics_are_scikit_learns(rows, weighted):
 
 def test_roc_encloses_the_auc(rows):
     target, prediction, _ = rows
-    fpr, tpr = metrics.roc(target, prediction)
+    fpr, tpr = metrics.roc_curve(target, prediction)
     assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
     assert np.trapezoid(tpr, fpr) == pytest.approx(metrics.auc(target, prediction))
 
 
 def test_precision_falls_to_the_base_rate(rows):
     target, prediction, _ = rows
-    recall, precision = metrics.precision_recall(target, prediction)
+    recall, precision = metrics.precision_recall_curve(target, prediction)
     assert np.all(np.diff(recall) >= 0)
     assert precision[-1] == pytest.approx(target.mean())
 
@@ -66,8 +66,8 @@ def test_perfect_and_reversed_ranking():
 
 
 def test_log_loss_is_finite_for_certain_errors():
-    assert metrics.loss("binary", np.array([1.0]), np.array([0.0]))[0] == pytest.approx(16.118, abs=1e-3)
+    assert metrics.row_losses("binary", np.array([1.0]), np.array([0.0]))[0] == pytest.approx(16.118, abs=1e-3)
 
 
 def test_squared_error_is_the_loss_of_a_regression():
-    assert metrics.loss("regression", np.array([3.0]), np.array([1.0])).tolist() == [4.0]
+    assert metrics.row_losses("regression", np.array([3.0]), np.array([1.0])).tolist() == [4.0]

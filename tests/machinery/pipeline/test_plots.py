@@ -33,27 +33,27 @@ def data(tmp_path: Path) -> Path:
 
 
 def drawn(name: str, rows: Any) -> str:
-    return plots.picture(plots.PLOTS[name], rows, name=name)
+    return plots.render_svg(plots.PLOTS[name], rows, name=name)
 
 
 def test_every_plot_gets_its_picture(data: Path, tmp_path: Path):
-    found = plots.draw(data, tmp_path / "out")
+    found = plots.draw_all(data, tmp_path / "out")
     assert {path.name for path in found} == {f"{name}.svg" for name in DATA}
     assert all(ET.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg" for path in found)  # noqa: S314
 
 
 def test_same_data_gives_same_bytes(data: Path, tmp_path: Path):
-    first = {path.name: path.read_bytes() for path in plots.draw(data, tmp_path / "out")}
-    assert first == {path.name: path.read_bytes() for path in plots.draw(data, tmp_path / "again")}
+    first = {path.name: path.read_bytes() for path in plots.draw_all(data, tmp_path / "out")}
+    assert first == {path.name: path.read_bytes() for path in plots.draw_all(data, tmp_path / "again")}
 
 
 def test_a_regression_goes_without_curves(data: Path, tmp_path: Path):
     out = tmp_path / "out"
-    plots.draw(data, out)
+    plots.draw_all(data, out)
     for name in ("roc", "precision_recall"):
         (data / f"{name}.json").unlink()
     (data / "slices.json").write_text("[]")
-    assert {path.stem for path in plots.draw(data, out)} == {"reliability", "importance", "predictions"}
+    assert {path.stem for path in plots.draw_all(data, out)} == {"reliability", "importance", "predictions"}
     assert not (out / "roc.svg").exists()
 
 
@@ -87,7 +87,9 @@ def test_one_prediction_can_be_drawn():
 
 
 def test_days_without_a_target_leave_a_gap():
-    svg = plots.picture(
-        plots.days, {"day": ["2024-01-01", "2024-01-20"], "rows": [3, 4], "target": [None, 0.5]}, name="days"
+    svg = plots.render_svg(
+        plots.draw_target_by_day,
+        {"day": ["2024-01-01", "2024-01-20"], "rows": [3, 4], "target": [None, 0.5]},
+        name="days",
     )
     assert "nan" not in svg

@@ -57,7 +57,7 @@ def test_run_holds_metrics_parameters_and_hashes(tracked, params):
     one = runs(tracked)[0]
     assert one.data.metrics["r2"] == pytest.approx(files.read_json(tracked / "reports/metrics.json")["r2"])
     assert one.data.params["train.estimator"] == "boosting"
-    assert one.data.tags["commit"] == git.commit(root=tracked)
+    assert one.data.tags["commit"] == git.commit_hash(root=tracked)
     assert one.data.tags["model_sha256"] == files.sha256(tracked / "models/model.onnx")
 
 
@@ -110,4 +110,4 @@ def test_unreachable_store_is_named(tracked, cli, tmp_path):
 
 
 def test_nested_values_get_dotted_names():
-    assert track.flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert track.flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}

@@ -21,7 +21,7 @@ from support.callables import Cli, Run
 
 @pytest.fixture(scope="module")
 def frame(project: Path) -> pl.DataFrame:
-    return ingest.read(project / features.FRAME)
+    return ingest.read_parquet(project / features.FRAME)
 
 
 def choosing(params: config.Params, estimator: str, **options: Any) -> config.Params:
@@ -29,11 +29,11 @@ def choosing(params: config.Params, estimator: str, **options: Any) -> config.Pa
 
 
 def predictions(frame: pl.DataFrame, params: config.Params) -> Any:
-    return train.train(frame, params, PROBLEM).predict(train.inputs(frame, PROBLEM))
+    return train.fit(frame, params, PROBLEM).predict(train.model_inputs(frame, PROBLEM))
 
 
 def test_windows_meet_and_do_not_overlap(frame: pl.DataFrame, params: config.Params) -> None:
-    seen, test = (train.window(frame, params.data, which) for which in ("train", "test"))
+    seen, test = (train.rows_of_window(frame, params.data, which) for which in ("train", "test"))
     assert len(seen) + len(test) == len(frame)
     assert seen["day"].max() == date(2021, 5, 16)
     assert test["day"].min() == params.data.test_from == date(2021, 5, 17)
@@ -44,7 +44,7 @@ def test_windows_meet_and_do_not_overlap(frame: pl.DataFrame, params: config.Par
 def test_an_empty_window_names_the_dates(frame: pl.DataFrame, which: str, until: date) -> None:
     message = f"the {which} window is empty: the data reaches from 2021-03-01 to 2021-06-13"
     with pytest.raises(DataError, match=message):
-        train.window(frame, config.Data(until=until, test_days=28), which)
+        train.rows_of_window(frame, config.Data(until=until, test_days=28), which)
 
 
 @pytest.mark.parametrize(("estimator", "options"), [("boosting", {"max_iter": 9}), ("ridge", {})])
@@ -68,7 +68,7 @@ def test_the_test_window_is_not_trained_on(frame: pl.DataFrame, params: config.P
 
 
 def test_missing_categories_become_the_empty_text(frame: pl.DataFrame) -> None:
-    given = train.inputs(frame.head(2).with_columns(station=pl.lit(None, pl.String)), PROBLEM)
+    given = train.model_inputs(frame.head(2).with_columns(station=pl.lit(None, pl.String)), PROBLEM)
     assert given["station"].to_list() == ["", ""]
     assert given.columns[0] == "station"
 
@@ -86,7 +86,7 @@ def test_an_impossible_estimator_is_a_config_error(
     frame: pl.DataFrame, params: config.Params, estimator: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        train.train(frame, choosing(params, estimator, **options), PROBLEM)
+        train.fit(frame, choosing(params, estimator, **options), PROBLEM)
     assert message in str(caught.value)
     assert caught.value.hint == "edit params.yaml"
 
@@ -102,7 +102,7 @@ def test_an_unknown_option_ends_in_exit_code_2(project_copy: Path, cli: Cli) -> 
 def test_a_bug_in_a_problem_is_not_called_a_setting(frame: pl.DataFrame, params: config.Params) -> None:
     spec = replace(PROBLEM, estimator=lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        train.train(frame, params, spec)
+        train.fit(frame, params, spec)
 
 
 def test_the_model_file_is_a_pipeline(project: Path) -> None:
@@ -111,4 +111,4 @@ def test_the_model_file_is_a_pipeline(project: Path) -> None:
 
 def test_a_frame_with_another_type_is_refused(frame: pl.DataFrame, params: config.Params) -> None:
     with pytest.raises(DataError, match="column temp has type String, the contract says number"):
-        train.train(frame.with_columns(pl.col("temp").cast(pl.String)), params, PROBLEM)
+        train.fit(frame.with_columns(pl.col("temp").cast(pl.String)), params, PROBLEM)

@@ -55,20 +55,20 @@ def rendered(text: str) -> str:
 
 
 def test_model_card_has_the_headings_of_the_field(of: Subject):
-    assert re.findall(r"^## (.*)", cards.model(of), re.M) == [
+    assert re.findall(r"^## (.*)", cards.model_card(of), re.M) == [
         "Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data",
         "Quantitative analyses", "Caveats and recommendations",
     ]  # fmt: skip
 
 
 def test_data_card_has_the_headings_of_the_field(of: Subject):
-    assert re.findall(r"^## (.*)", cards.data(of), re.M) == [
+    assert re.findall(r"^## (.*)", cards.data_card(of), re.M) == [
         "Motivation", "Composition", "Collection", "Preprocessing", "Known faults", "Maintenance",
     ]  # fmt: skip
 
 
 def test_every_input_is_named_with_type_and_range(of: Subject):
-    text = cards.model(of)
+    text = cards.model_card(of)
     assert "| `station` | text | 3 known |  | where bikes are hired |" in text
     assert "| `weekday` | number | 1 to 7 | day | day of the week, Monday is 1 |" in text
     assert "| `temp` | number or nothing | -30 to 50 | °C | last temperature measured before asking |" in text
@@ -78,7 +78,7 @@ def test_every_input_is_named_with_type_and_range(of: Subject):
 
 
 def test_model_card_says_what_is_known(of: Subject):
-    text, given = cards.model(of), of.facts
+    text, given = cards.model_card(of), of.facts
     for said in (
         "# Model card: How many bikes will be hired?",
         "answers `hires` in bikes",
@@ -100,7 +100,7 @@ def test_model_card_says_what_is_known(of: Subject):
 
 
 def test_data_card_says_what_is_known(of: Subject):
-    text = cards.data(of)
+    text = cards.data_card(of)
     sources = of.params.ingest.sources
     for said in (
         "a row for each slot. The target is `hires`.",
@@ -115,7 +115,7 @@ def test_data_card_says_what_is_known(of: Subject):
         assert said in text, said
 
 
-@pytest.mark.parametrize("write", [cards.model, cards.data])
+@pytest.mark.parametrize("write", [cards.model_card, cards.data_card])
 @pytest.mark.parametrize("empty", [False, True])
 def test_no_placeholder_is_left(of: Subject, write: Callable[[Subject], str], empty: bool):
     if empty:  # a pipeline that stopped, of a problem that says nothing of itself
@@ -128,14 +128,14 @@ def test_no_placeholder_is_left(of: Subject, write: Callable[[Subject], str], em
 
 
 def test_changed_metric_shows_up(of: Subject):
-    text = cards.model(of)
+    text = cards.model_card(of)
     changed = replace(of, facts=replaced(of.facts, metrics=of.facts.record()["metrics"] | {"mae": 12.3456}))
-    assert "| mean absolute error | **12.35** |" in cards.model(changed)
+    assert "| mean absolute error | **12.35** |" in cards.model_card(changed)
     assert "12.35" not in text
 
 
 def test_champion_and_slices_that_got_worse_are_on_the_card(of: Subject):
-    text = cards.model(replace(of, facts=judged_of(of.facts)))
+    text = cards.model_card(replace(of, facts=judged_of(of.facts)))
     assert re.search(r"\| mean absolute error \| \*\*[\d.]+\*\* \| [\d.]+ … [\d.]+ \| – \| 9.87 \|", text)
     assert "Worse than the champion: station park by 2.5." in text
     assert "✅ judge: pass, log&#95;loss vs champion −0.0100" in text
@@ -144,7 +144,7 @@ def test_champion_and_slices_that_got_worse_are_on_the_card(of: Subject):
 
 def test_judgement_of_another_model_is_left_out(of: Subject):
     given = judged_of(of.facts)
-    text = cards.model(replace(of, facts=replaced(given, hashes={**given.hashes, "model": "0" * 64})))
+    text = cards.model_card(replace(of, facts=replaced(given, hashes={**given.hashes, "model": "0" * 64})))
     assert "this model was not judged yet" in text
     assert "9.87" not in text
 
@@ -152,7 +152,7 @@ def test_judgement_of_another_model_is_left_out(of: Subject):
 def test_broken_check_is_what_a_gate_is_quoted_with(of: Subject):
     records = judged_of(of.facts).record()
     records["gates"]["judge"]["verdict"], records["gates"]["judge"]["checks"][0]["ok"] = "fail", False
-    assert "❌ judge: fail, paired rows 1,000, limit ≥ 500" in cards.model(replace(of, facts=Facts(**records)))
+    assert "❌ judge: fail, paired rows 1,000, limit ≥ 500" in cards.model_card(replace(of, facts=Facts(**records)))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -175,7 +175,11 @@ def shapes(of: Subject, text: str) -> list[list[str]]:
         metrics={**of.facts.record()["metrics"], text: 0.5, "train": {"rows": text, "first": text, "last": text}},
     )
     wrong = replace(of, facts=given, spec=replace(of.spec, labels=labels), merged=f"merged by {text}")
-    pages = [rendered(cards.model(wrong)), rendered(cards.data(wrong)), html.html(given, {}, cards.model(wrong))]
+    pages = [
+        rendered(cards.model_card(wrong)),
+        rendered(cards.data_card(wrong)),
+        html.report_page(given, {}, cards.model_card(wrong)),
+    ]
     return [
         [tag for tag in re.findall(r"</?[a-z][^>]*>", document) if not re.fullmatch("</?code>", tag)]
         for document in pages
@@ -184,7 +188,7 @@ def shapes(of: Subject, text: str) -> list[list[str]]:
 
 def test_a_long_text_is_cut(of: Subject):
     long = replace(of, spec=replace(of.spec, labels={"purpose": "x" * 10**6}))
-    assert len(cards.model(long)) < 10_000
+    assert len(cards.model_card(long)) < 10_000
 
 
 def test_report_writes_both_and_shows_them_folded(measured: Path, tmp_path: Path, run: Callable[..., str]):
@@ -224,13 +228,13 @@ def merge(folder: Path, *args: str) -> None:
 
 
 def test_nothing_is_merged_without_a_repository(tmp_path: Path):
-    assert cards.merged(tmp_path) == "not merged yet"
+    assert cards.merge_note(tmp_path) == "not merged yet"
 
 
 def test_change_on_a_branch_is_not_merged_yet(repository: Path):
     git.run("checkout", "-q", "-b", "change", root=repository)
     commit(repository, "-m", "Change (#12)")
-    assert cards.merged(repository) == "not merged yet"
+    assert cards.merge_note(repository) == "not merged yet"
 
 
 def test_merge_that_only_tries_a_change_is_not_merged_yet(repository: Path):
@@ -240,23 +244,23 @@ def test_merge_that_only_tries_a_change_is_not_merged_yet(repository: Path):
     commit(repository, "-m", "Change")
     git.run("checkout", "-q", "try", root=repository)
     git.run("merge", "-q", "--no-ff", *merge_into, "change", root=repository)
-    assert cards.merged(repository) == "not merged yet"
+    assert cards.merge_note(repository) == "not merged yet"
 
 
 def test_merged_pull_request_has_its_number_and_merger(repository: Path):
     merge(repository, "-m", "Merge pull request #3 from x/change")
-    assert cards.merged(repository) == "pull request 3, merged by A Tester"
+    assert cards.merge_note(repository) == "pull request 3, merged by A Tester"
 
 
 def test_merge_by_hand_has_its_merger(repository: Path):
     merge(repository, "-m", "Merge it")
-    assert cards.merged(repository) == "merged by A Tester"
+    assert cards.merge_note(repository) == "merged by A Tester"
 
 
 def test_squashed_pull_request_names_author_and_committer(repository: Path):
     commit(repository, "-m", "Change (#12)", "--author", "B Author <b@example.org>")
-    assert cards.merged(repository) == "pull request 12, merged by B Author, committed by A Tester"
+    assert cards.merge_note(repository) == "pull request 12, merged by B Author, committed by A Tester"
 
 
 def test_commit_without_a_pull_request_says_so(repository: Path):
-    assert cards.merged(repository) == "put on the main branch by A Tester"
+    assert cards.merge_note(repository) == "put on the main branch by A Tester"

@@ -12,7 +12,7 @@ from slipway.reporting.report_model import Facts
 from support.sample_reports import DATA, DELIVERY, QUALITY, REGRESSION, RELIABILITY, facts, judged, paced
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
-DRAWN = {"reliability": plots.picture(plots.PLOTS["reliability"], RELIABILITY, name="reliability")}
+DRAWN = {"reliability": plots.render_svg(plots.PLOTS["reliability"], RELIABILITY, name="reliability")}
 
 
 class Reader(HTMLParser):
@@ -52,7 +52,7 @@ def read(document: str) -> Reader:
     return reader
 
 
-@pytest.mark.parametrize("document", [html.html(facts(), DRAWN), html.data(facts(), DRAWN["reliability"])])
+@pytest.mark.parametrize("document", [html.report_page(facts(), DRAWN), html.data_page(facts(), DRAWN["reliability"])])
 def test_a_page_stands_alone(document: str):
     reader = read(document)
     assert not {"script", "link", "img", "iframe"} & set(reader.tags)
@@ -64,7 +64,7 @@ def test_a_page_stands_alone(document: str):
 
 
 def test_the_verdict_and_its_numbers_are_on_the_page():
-    text = read(html.html(facts(), DRAWN)).text
+    text = read(html.report_page(facts(), DRAWN)).text
     for shown in (
         "Better than the champion",
         "0.4200",
@@ -82,7 +82,7 @@ def test_the_verdict_and_its_numbers_are_on_the_page():
     [(judged(), "good"), (judged(low=0.01, high=0.02, ok=False), "bad"), (judged(ok=None), "unsure")],
 )
 def test_a_verdict_has_its_colour(judge: dict[str, Any], look: str):
-    assert f'class="verdict {look}"' in html.html(facts(judge=judge), {})
+    assert f'class="verdict {look}"' in html.report_page(facts(judge=judge), {})
 
 
 def test_text_of_the_data_is_only_text():
@@ -110,7 +110,7 @@ def test_text_of_the_data_is_only_text():
             ],
         },
     )
-    for document in (html.html(given, {}, f"# {nasty[:-1]}\n\n{nasty[:-1]}\n"), html.data(given, "")):
+    for document in (html.report_page(given, {}, f"# {nasty[:-1]}\n\n{nasty[:-1]}\n"), html.data_page(given, "")):
         reader = read(document)
         assert "script" not in reader.tags
         assert "\u202e" not in document
@@ -119,15 +119,15 @@ def test_text_of_the_data_is_only_text():
 
 def test_what_does_not_exist_is_left_out():
     bare = Facts(metrics=REGRESSION)
-    text = read(html.html(bare, {})).text
+    text = read(html.report_page(bare, {})).text
     assert "Not judged yet" in text
     assert "Pictures" not in text
     assert "no commit yet" in text
-    assert "No fault was found" in read(html.data(bare, "")).text
+    assert "No fault was found" in read(html.data_page(bare, "")).text
 
 
 def test_what_changed_in_the_data_is_on_the_page():
-    text = " ".join(re.sub("<[^>]*>", " ", html.html(facts(), {})).split())
+    text = " ".join(re.sub("<[^>]*>", " ", html.report_page(facts(), {})).split())
     for shown in (
         "What changed training data 8,000 → 9,000 rows, 1 of 2 inputs shifted",
         "data.until: 2013-10-01 → 2013-11-01",
@@ -140,7 +140,7 @@ def test_what_changed_in_the_data_is_on_the_page():
 
 
 def test_what_happens_in_the_cluster_is_on_the_page():
-    text = " ".join(re.sub("<[^>]*>", " ", html.html(facts(), {})).split())
+    text = " ".join(re.sub("<[^>]*>", " ", html.report_page(facts(), {})).split())
     for shown in (
         "Delivery what happens in the cluster staging: synced, 2 objects changed; pods restart: Deployment serve;",
         "2 rendered objects differ",
@@ -148,32 +148,32 @@ def test_what_happens_in_the_cluster_is_on_the_page():
         "staging: Job load-gate (hook) metadata.labels.a – → b",
     ):
         assert shown in text, shown
-    assert "Delivery" not in html.html(facts(delivery={}), {})
+    assert "Delivery" not in html.report_page(facts(delivery={}), {})
 
 
 def test_latency_is_on_the_page_where_it_was_measured():
     gates = {"judge": judged(limits_changed=["judge.margin: 1 → 2"]), "latency": paced()}
-    text = " ".join(re.sub("<[^>]*>", " ", html.html(facts(gates=gates), {})).split())
+    text = " ".join(re.sub("<[^>]*>", " ", html.report_page(facts(gates=gates), {})).split())
     for shown in (
         "in turns not slower than the base: p50 of one row × 1.01 (0.9900 … 1.03), tolerated × 1.1",
         "p50 of one row 0.2000 0.2020 1.01 0.9900 … 1.03 1.1",
         "it was judged by those of its base. judge.margin: 1 → 2",
     ):
         assert shown in text, shown
-    same = html.html(facts(gates={"latency": paced(table=False, value="the same service")}), {})
+    same = html.report_page(facts(gates={"latency": paced(table=False, value="the same service")}), {})
     assert "the same service" in same
     assert "noise band" not in same
-    assert "Latency" not in html.html(facts(), {})
+    assert "Latency" not in html.report_page(facts(), {})
 
 
 def test_only_an_input_that_shifted_stands_out():
-    bars = re.findall(r'class="reach( far)?".*?width:([\d.]+)%', html.html(facts(), {}))
+    bars = re.findall(r'class="reach( far)?".*?width:([\d.]+)%', html.report_page(facts(), {}))
     assert bars == [(" far", "40.0"), (" far", "100.0"), ("", "1.0"), ("", "2.0"), ("", "10.0")]
 
 
 def test_inputs_that_moved_least_are_folded():
     inputs = [{"input": f"input {i}", "train": 0.01 * i, "test": 0.1, "missing": [0.0, 0.0]} for i in range(20)]
-    document = html.html(facts(judge=judged(data=DATA | {"inputs": inputs})), {})
+    document = html.report_page(facts(judge=judged(data=DATA | {"inputs": inputs})), {})
     shown, folded = document.split("8 more that moved less in training")
     assert "input 19" in shown
     assert "input 7<" in folded
@@ -183,7 +183,7 @@ def test_inputs_that_moved_least_are_folded():
 def test_without_the_bases_reference_only_the_test_is_compared():
     inputs = [{"input": "year", "train": None, "test": 1.5, "missing": None}]
     data = {"train": [None, DATA["train"][1]], "inputs": inputs, "gone": []}
-    text = read(html.html(facts(judge=judged(data=data)), {})).text
+    text = read(html.report_page(facts(judge=judged(data=data)), {})).text
     assert "the base left nothing to compare with" in text
     assert "test, against training" in text
     for absent in ("by the base", "missing before", "No longer", "Predictions of the same rows"):
@@ -193,7 +193,7 @@ def test_without_the_bases_reference_only_the_test_is_compared():
 def test_page_of_a_pipeline_that_stopped_shows_no_model():
     check = {"name": "dvc repro", "value": "ingest: 3 rows", "limit": "ends well", "ok": False}
     repro = {"verdict": "fail", "rows": 0, "checks": [check | {"low": None, "high": None}]}
-    text = read(html.html(Facts(gates={"repro": repro}), DRAWN, "# Card\n")).text
+    text = read(html.report_page(Facts(gates={"repro": repro}), DRAWN, "# Card\n")).text
     assert "Refused: the pipeline stops" in text
     assert "ingest: 3 rows" in text
     for absent in ("Metrics", "Pictures", "Calibration", "What changed", "Cards", "– rows"):
@@ -201,14 +201,14 @@ def test_page_of_a_pipeline_that_stopped_shows_no_model():
 
 
 def test_cards_are_folded_parts_of_the_page():
-    text = html.html(facts(), {}, "# One\n\n- a `b`\n\n# Two\n\n| c |\n|---|\n| d |\n")
+    text = html.report_page(facts(), {}, "# One\n\n- a `b`\n\n# Two\n\n| c |\n|---|\n| d |\n")
     assert '<details class="card"><summary>One</summary><div class="folded">\n<ul>\n<li>a <code>b</code></li>' in text
     assert '<summary>Two</summary><div class="folded">\n<table>' in text
     read(text)
 
 
 def test_every_column_is_on_the_data_page():
-    text = read(html.data(facts(), "")).text
+    text = read(html.data_page(facts(), "")).text
     for shown in (
         "carrier",
         "airline",
@@ -223,5 +223,5 @@ def test_every_column_is_on_the_data_page():
 
 
 def test_a_reference_far_away_stays_on_the_line():
-    document = html.html(facts(judge=judged(metrics={"champion": {"auc": 0.1}})), {})
+    document = html.report_page(facts(judge=judged(metrics={"champion": {"auc": 0.1}})), {})
     assert all(-1 <= float(at) <= 101 for at in re.findall(r"left:(-?[\d.]+)%", document))

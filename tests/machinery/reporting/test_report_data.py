@@ -8,7 +8,7 @@ import pytest
 from slipway.core import files, git
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import DataError
-from slipway.reporting.report_data import commands, drop_stale, history, proposed, read
+from slipway.reporting.report_data import commands_to_reproduce, drop_stale, head_and_parents, proposed_commit, read
 from slipway.reporting.report_model import Facts
 from slipway.reporting.summary import headline
 from support.committed_project import begin, save
@@ -16,8 +16,8 @@ from support.sample_reports import DELIVERY, facts, gate, judged, ruled
 
 
 def test_a_base_that_is_no_hash_enters_no_command():
-    assert "make review BASE=" + "a" * 40 in commands(facts())
-    assert "make review" in commands(facts(judge=judged(base="main; rm -rf /")))
+    assert "make review BASE=" + "a" * 40 in commands_to_reproduce(facts())
+    assert "make review" in commands_to_reproduce(facts(judge=judged(base="main; rm -rf /")))
 
 
 def test_only_the_metrics_must_be_there(tmp_path: Path):
@@ -60,7 +60,7 @@ def test_what_a_change_does_to_the_cluster_is_a_fact_with_and_without_a_verdict(
     (tmp_path / ".gitignore").write_text("reports\n", "utf-8")
     begin(tmp_path)
     save(tmp_path)
-    of = {"inputs": {"commit": git.commit(root=tmp_path)}, "notes": DELIVERY}
+    of = {"inputs": {"commit": git.commit_hash(root=tmp_path)}, "notes": DELIVERY}
     for record, gates in ((of, []), (ruled() | of, ["manifests"]), (ruled() | {"inputs": {"commit": "other"}}, None)):
         files.write_json(tmp_path / "reports/manifests.json", record)
         found = read(tmp_path)
@@ -83,16 +83,18 @@ def test_proposed_commit_is_what_was_merged_to_try_it(tmp_path: Path):
 
     def commit(*args: str) -> str:
         git.run("commit", "-q", "--allow-empty", "-m", "Change", *args, root=tmp_path)
-        return git.commit(root=tmp_path)
+        return git.commit_hash(root=tmp_path)
 
     base = commit()
     git.run("checkout", "-q", "-b", "change", root=tmp_path)
     head = commit()
-    assert proposed({}, history(tmp_path)) == head
+    assert proposed_commit({}, head_and_parents(tmp_path)) == head
     git.run("checkout", "-q", "--detach", "main", root=tmp_path)
     git.run("merge", "-q", "--no-ff", "change", root=tmp_path)
-    assert proposed({"judge": gate({"notes": {"base": base}})}, history(tmp_path)) == head
-    assert proposed({"judge": gate({"notes": {"base": head}})}, history(tmp_path)) == git.commit(root=tmp_path)
+    assert proposed_commit({"judge": gate({"notes": {"base": base}})}, head_and_parents(tmp_path)) == head
+    assert proposed_commit({"judge": gate({"notes": {"base": head}})}, head_and_parents(tmp_path)) == git.commit_hash(
+        root=tmp_path
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,18 @@ import pytest
 
 from slipway.reporting import report_markdown, sections
 from slipway.reporting.report_model import Change, Delivery, Facts
-from slipway.reporting.sections import change_rows, lines, merged, sync
+from slipway.reporting.sections import change_rows, delivery_sentences, merge_sentence, planned_syncs
 from support.sample_reports import DELIVERY, facts, judged, paced, ruled
 
 POD, HOOK = DELIVERY["changes"]
 
 
 def said(**notes: Any) -> list[str]:
-    return lines(facts(delivery=DELIVERY | notes))
+    return delivery_sentences(facts(delivery=DELIVERY | notes))
 
 
 def test_a_project_without_a_cluster_has_no_section():
-    assert lines(Facts()) == []
+    assert delivery_sentences(Facts()) == []
 
 
 def test_what_is_synced_and_what_restarts_is_said_by_environment():
@@ -27,7 +27,7 @@ def test_what_is_synced_and_what_restarts_is_said_by_environment():
 
 
 def test_hooks_alone_are_not_synced_and_do_not_run():
-    [one, other] = sync(Delivery(**DELIVERY | {"changes": [HOOK]}))
+    [one, other] = planned_syncs(Delivery(**DELIVERY | {"changes": [HOOK]}))
     assert (one.env, one.synced, one.runs, one.pods) == ("staging", False, [], [])
     assert not other.synced
     assert "nothing is synced, nothing runs" in said(changes=[HOOK])[0]
@@ -48,7 +48,7 @@ def test_pods_start_stop_or_restart(what: str, verb: str):
 
 
 def test_a_hook_whose_template_changed_is_no_pod_that_restarts():
-    assert sync(Delivery(**DELIVERY | {"changes": [POD, HOOK | {"pods": True}]}))[0].pods == [
+    assert planned_syncs(Delivery(**DELIVERY | {"changes": [POD, HOOK | {"pods": True}]}))[0].pods == [
         "pods restart: Deployment serve"
     ]
 
@@ -73,10 +73,10 @@ def test_an_environment_that_does_not_build_is_unknown():
 
 def test_without_kustomize_it_is_said_and_nothing_is_claimed():
     bare = {"by": None, "files": 2, "ships": []}
-    found = lines(facts(delivery=bare))
+    found = delivery_sentences(facts(delivery=bare))
     assert found[0] == "not rendered: no kustomize here"
     assert found[1] == "2 files below k8s/ changed; what that does to the cluster is not known"
-    assert "nothing below k8s/ changes" in lines(facts(delivery=bare | {"files": 0}))[1]
+    assert "nothing below k8s/ changes" in delivery_sentences(facts(delivery=bare | {"files": 0}))[1]
 
 
 def test_a_change_of_nothing_below_k8s_is_two_short_sentences():
@@ -89,25 +89,29 @@ def test_a_change_of_nothing_below_k8s_is_two_short_sentences():
 
 
 def test_what_the_merge_leads_to_depends_on_what_ships():
-    assert merged(Delivery(ships=[])) == "nothing that ships changed: the merge releases nothing"
-    assert "(a, b, c and 2 more changed)" in merged(Delivery(ships=list("abcde")))
-    assert merged(Delivery(ships=["a"], local=True)).endswith(
+    assert merge_sentence(Delivery(ships=[])) == "nothing that ships changed: the merge releases nothing"
+    assert "(a, b, c and 2 more changed)" in merge_sentence(Delivery(ships=list("abcde")))
+    assert merge_sentence(Delivery(ships=["a"], local=True)).endswith(
         "by promotion; on GitHub not before newName in k8s/overlays/staging names a registry"
     )
-    assert "GitHub" not in merged(Delivery(ships=["a"], local=False))
+    assert "GitHub" not in merge_sentence(Delivery(ships=["a"], local=False))
 
 
 def test_the_rules_are_told_with_who_read_them():
-    told = lines(facts(gates={"manifests": ruled()}))[-1]
+    told = delivery_sentences(facts(gates={"manifests": ruled()}))[-1]
     assert told == "rules of k8s/policy: all 1 hold (as this code reads them; no API server was asked)"
-    assert lines(facts(gates={"manifests": ruled(ok=False)}))[-1].startswith("rules of k8s/policy: broken: images (")
-    assert lines(facts(gates={"manifests": ruled(ok=None)}))[-1].startswith("rules of k8s/policy: broken: images (")
+    assert delivery_sentences(facts(gates={"manifests": ruled(ok=False)}))[-1].startswith(
+        "rules of k8s/policy: broken: images ("
+    )
+    assert delivery_sentences(facts(gates={"manifests": ruled(ok=None)}))[-1].startswith(
+        "rules of k8s/policy: broken: images ("
+    )
 
 
 def test_a_rule_that_was_broken_before_is_told_even_where_nothing_changes():
     quiet = DELIVERY | {"files": 0, "changes": []}
-    assert not lines(facts(delivery=quiet, gates={"manifests": ruled()}))[-1].startswith("rules")
-    assert lines(facts(delivery=quiet, gates={"manifests": ruled(ok=False)}))[-1].startswith(
+    assert not delivery_sentences(facts(delivery=quiet, gates={"manifests": ruled()}))[-1].startswith("rules")
+    assert delivery_sentences(facts(delivery=quiet, gates={"manifests": ruled(ok=False)}))[-1].startswith(
         "rules of k8s/policy: broken"
     )
 

@@ -4,7 +4,7 @@ import pytest
 
 from slipway.core.verdict import Check, Verdict
 from slipway.reporting.report_model import Check as CheckRecord
-from slipway.reporting.summary import deltas, headline, number, sentence, slices
+from slipway.reporting.summary import describe_check, headline, metric_deltas, number, slice_rows
 from support.sample_reports import REGRESSION, facts, judged, paced, ruled
 
 
@@ -68,7 +68,7 @@ def test_a_slower_service_refuses_a_good_model():
 
 
 def test_a_delta_is_judged_by_its_metric():
-    found = {delta.name: delta for delta in deltas(facts())}
+    found = {delta.name: delta for delta in metric_deltas(facts())}
     assert found["log loss"].words == "▼ 0.0100 better"
     assert found["AUC"].words == "▼ 0.0100 worse"
     assert found["Brier score"].words == "as before"
@@ -77,7 +77,7 @@ def test_a_delta_is_judged_by_its_metric():
 
 def test_without_a_champion_the_dummy_is_the_reference():
     given = facts(metrics=REGRESSION, judge=judged(against="dummy", metrics={"champion": None}))
-    found = {delta.name: delta for delta in deltas(given)}
+    found = {delta.name: delta for delta in metric_deltas(given)}
     assert found["squared error"].before == 342.2
     assert found["R²"].words == "–"
     assert headline(given).title == "Better than the dummy baseline"
@@ -85,7 +85,7 @@ def test_without_a_champion_the_dummy_is_the_reference():
 
 def test_an_unknown_metric_is_shown_but_not_judged():
     given = facts(metrics={"profit_eur": 12.5}, judge=judged(metrics={"champion": {"profit_eur": 10.0}}))
-    assert [(delta.name, delta.words) for delta in deltas(given)] == [("profit eur", "▲ 2.5")]
+    assert [(delta.name, delta.words) for delta in metric_deltas(given)] == [("profit eur", "▲ 2.5")]
 
 
 def test_the_slice_that_got_worst_comes_first():
@@ -93,7 +93,7 @@ def test_the_slice_that_got_worst_comes_first():
         {"slice": "carrier", "value": v, "rows": 9, "target": 0.1, "loss": loss}
         for v, loss in (("AA", 0.9), ("UA", 0.1))
     ]
-    found = slices(facts(slices=rows))
+    found = slice_rows(facts(slices=rows))
     assert [(row.value, row.better) for row in found] == [("UA", False), ("AA", None)]
 
 
@@ -111,6 +111,7 @@ def test_a_number_is_short_to_read(value: object, text: str):
 
 def test_only_a_difference_is_signed():
     assert (
-        sentence(CheckRecord(name="auc floor", value=0.7, limit="≥ 0.65", ok=True)) == "auc floor 0.7000, limit ≥ 0.65"
+        describe_check(CheckRecord(name="auc floor", value=0.7, limit="≥ 0.65", ok=True))
+        == "auc floor 0.7000, limit ≥ 0.65"
     )
     assert number(0.5, signed=True) == "+0.5000"

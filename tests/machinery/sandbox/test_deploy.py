@@ -47,16 +47,17 @@ def test_all_three_images_come_from_the_registry_that_is_meant(tmp_path):
     for env in ledger.ENVIRONMENTS:
         assert kustomization.read(kustomization.path(env, work).read_text()).new_name == "registry.example.org/bikes"
     assert (
-        kustomization.read((work / image.COMPONENT).read_text(), "gate").new_name == "registry.example.org/bikes-gate"
+        kustomization.read((work / image.GATE_KUSTOMIZATION).read_text(), "gate").new_name
+        == "registry.example.org/bikes-gate"
     )
     assert (work / "k8s/base/deployment.yaml").read_text() == (ROOT / "k8s/base/deployment.yaml").read_text()
 
 
 def test_nothing_changed_is_no_commit(tmp_path):
     stage = clone.prepare(repository(tmp_path / "p"), "bikes", {})
-    before = git.commit(root=stage.work)
+    before = git.commit_hash(root=stage.work)
     deploy.commit_changes(stage, "Nothing")
-    assert git.commit(root=stage.work) == before
+    assert git.commit_hash(root=stage.work) == before
     (stage.work / "params.yaml").write_text("seed: 1\n")
     deploy.commit_changes(stage, "Something")
     assert git.run("log", "-1", "--format=%s", root=stage.work) == "Something"
@@ -71,7 +72,7 @@ def test_machine_is_reached_at_its_port(tmp_path):
 def test_sync_that_failed_is_refused_and_what_the_cluster_says_is_kept(tmp_path, monkeypatch):
     stage = clone.prepare(repository(tmp_path / "p"), "bikes", {})
     told = json.loads((RECORDED / "gate-failed.json").read_text())
-    told["status"]["operationState"]["syncResult"]["revision"] = git.commit(root=stage.work)
+    told["status"]["operationState"]["syncResult"]["revision"] = git.commit_hash(root=stage.work)
     (tmp_path / "app.json").write_text(json.dumps(told))
     script = f'#!/bin/sh\ncase "$*" in *"get applications"*) exec cat "{tmp_path}/app.json";; esac\n'
     (tmp_path / "kubectl").write_text(script)

@@ -171,7 +171,7 @@ def test_second_loop_in_one_project_is_refused(tmp_path):
 
 
 def test_wanted_port_in_use_is_named():
-    port = local_server.free_port()
+    port = local_server.find_free_port()
     with socket.create_server((local_server.HOST, port)):
         with pytest.raises(ConfigError, match=f"port {port} "):
             loop.choose_ports(port)

@@ -38,12 +38,12 @@ def test_a_port_that_cannot_be_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_bento_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="bento is no bento: it has no folder src"):
-        start(tmp_path / "bento", tmp_path, local_server.free_port())
+        start(tmp_path / "bento", tmp_path, local_server.find_free_port())
 
 
 def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     (tmp_path / "bento/src").mkdir(parents=True)
-    running = start(tmp_path / "bento", tmp_path, local_server.free_port())
+    running = start(tmp_path / "bento", tmp_path, local_server.find_free_port())
     with pytest.raises(SlipwayError, match=r"ended with exit code \d; its log ends:\n(.*\n)*.*contract\.json"):
         local_server.wait_ready(running)
     assert not local_server._members(running.home)
@@ -51,7 +51,7 @@ def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
 
 def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "bento/src").mkdir(parents=True)
-    running = start(tmp_path / "bento", tmp_path, local_server.free_port())
+    running = start(tmp_path / "bento", tmp_path, local_server.find_free_port())
     with pytest.raises(SlipwayError, match="was not ready after 0 s"):
         local_server.wait_ready(running, seconds=0)
     assert running.process.returncode is not None
@@ -75,9 +75,9 @@ def test_stopping_is_done_whole_and_may_be_repeated(own: local_server.Server) ->
 
 
 def test_stopping_ends_workers_whose_supervisor_was_killed(bento: Path, tmp_path: Path) -> None:
-    home, port = tmp_path / "home", local_server.free_port()
+    home, port = tmp_path / "home", local_server.find_free_port()
     home.mkdir()
-    env = local_server.settings(home, tmp_path) | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    env = local_server.server_environment(home, tmp_path) | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     command = [*local_server.command(bento, port=port), "--workers", "2"]
     supervisor = subprocess.Popen(command, cwd=bento / "src", env=env)
     running = local_server.Server(supervisor, port, home, tmp_path / "log")
@@ -93,6 +93,6 @@ def test_stopping_ends_workers_whose_supervisor_was_killed(bento: Path, tmp_path
 @pytest.fixture
 def own(bento: Path, tmp_path: Path) -> Iterator[local_server.Server]:
     """A ready server of this test's own."""
-    with start(bento, tmp_path, local_server.free_port()) as running:
+    with start(bento, tmp_path, local_server.find_free_port()) as running:
         local_server.wait_ready(running)
         yield running

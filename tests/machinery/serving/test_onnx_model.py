@@ -22,7 +22,7 @@ def model(project: Path) -> Model:
 
 
 def test_rows_and_frame_answer_alike(model: Model, project: Path) -> None:
-    frame = ingest.read(project / features.FRAME).tail(50)
+    frame = ingest.read_parquet(project / features.FRAME).tail(50)
     rows = frame.select(model.categories + model.numbers).to_dicts()
     assert np.array_equal(model.rows(rows), model.frame(frame))
 

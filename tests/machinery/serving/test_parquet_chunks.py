@@ -66,26 +66,26 @@ def numbered(folder: Path, *lengths: int, group: int = 10_000) -> Path:
 
 @pytest.mark.parametrize("skip", [0, 1, 5_000, 10_000, 25_000, CHUNK, 41_007, 99_999])
 def test_chunks_of_equal_length_hold_every_row_once_and_in_order(tmp_path: Path, skip: int) -> None:
-    source = parquet_chunks.source(numbered(tmp_path / "in", 25_000, 7, 30_000, 44_993))
-    found = list(parquet_chunks.chunks(source, skip=skip))
+    source = parquet_chunks.open_source(numbered(tmp_path / "in", 25_000, 7, 30_000, 44_993))
+    found = list(parquet_chunks.read_chunks(source, skip=skip))
     assert source.rows == 100_000
     assert [len(each) for each in found[:-1]] == [CHUNK] * ((100_000 - skip - 1) // CHUNK)
     assert np.array_equal(pa.concat_tables(found)["n"].to_numpy(), np.arange(skip, 100_000))
 
 
 def test_nothing_is_left_behind_the_last_row(tmp_path: Path) -> None:
-    source = parquet_chunks.source(numbered(tmp_path / "in", 20, 0, 30))
-    assert list(parquet_chunks.chunks(source, skip=50)) == []
+    source = parquet_chunks.open_source(numbered(tmp_path / "in", 20, 0, 30))
+    assert list(parquet_chunks.read_chunks(source, skip=50)) == []
 
 
 def test_one_large_row_group_is_cut_too(tmp_path: Path) -> None:
-    source = parquet_chunks.source(numbered(tmp_path / "in", 70_000, group=10**6))
-    assert [len(each) for each in parquet_chunks.chunks(source)] == [CHUNK, CHUNK, 70_000 - 2 * CHUNK]
+    source = parquet_chunks.open_source(numbered(tmp_path / "in", 70_000, group=10**6))
+    assert [len(each) for each in parquet_chunks.read_chunks(source)] == [CHUNK, CHUNK, 70_000 - 2 * CHUNK]
 
 
 @pytest.mark.parametrize(("row", "told"), [(0, "0.parquet, row 0"), (4, "0.parquet, row 4"), (5, "2.parquet, row 0")])
 def test_a_row_is_named_by_its_file(tmp_path: Path, row: int, told: str) -> None:
-    source = parquet_chunks.source(numbered(tmp_path / "in", 5, 0, 3))
+    source = parquet_chunks.open_source(numbered(tmp_path / "in", 5, 0, 3))
     assert source.where(row) == f"{tmp_path / 'in'}/{told} (from 0)"
 
 
@@ -93,20 +93,20 @@ def test_hidden_and_other_files_of_a_folder_are_no_input(tmp_path: Path) -> None
     folder = numbered(tmp_path / "in", 5)
     for name in (".part.parquet", "_metadata.parquet", "notes.txt"):
         (folder / name).write_text("no parquet")
-    assert [path.name for path, _ in parquet_chunks.source(folder).files] == ["0.parquet"]
+    assert [path.name for path, _ in parquet_chunks.open_source(folder).files] == ["0.parquet"]
 
 
 def test_another_time_of_change_is_another_input(tmp_path: Path) -> None:
     folder = numbered(tmp_path / "in", 5)
-    before = parquet_chunks.source(folder).identity()
-    assert parquet_chunks.source(folder).identity() == before
+    before = parquet_chunks.open_source(folder).identity()
+    assert parquet_chunks.open_source(folder).identity() == before
     (folder / "0.parquet").touch()
-    assert parquet_chunks.source(folder).identity() != before
+    assert parquet_chunks.open_source(folder).identity() != before
 
 
 def refused(path: Path, told: str) -> None:
     with pytest.raises(DataError, match=re.escape(told)) as caught:
-        list(parquet_chunks.chunks(parquet_chunks.source(path)))
+        list(parquet_chunks.read_chunks(parquet_chunks.open_source(path)))
     assert caught.value.hint
 
 

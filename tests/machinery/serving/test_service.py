@@ -151,7 +151,7 @@ def test_a_question_without_an_answer_is_refused(served: int, question: dict[str
 def run(bento: Path, folder: Path, command: list[str], **more: str) -> Iterator[local_server.Server]:
     """The bento served by another command than ours."""
     (folder / "home").mkdir()
-    env = local_server.settings(folder / "home", folder) | more
+    env = local_server.server_environment(folder / "home", folder) | more
     port = int(command[command.index("--port") + 1])
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=bento / "src", env=env, stdout=log, stderr=log, start_new_session=True)
@@ -177,7 +177,7 @@ def test_bentoml_serve_answers_as_uvicorn_does_and_both_give_up_a_body_that_stop
         {"body": None, "path": "/docs.json", "method": "GET"}, {"body": None, "path": "/livez", "method": "GET"},
         {"body": None, "path": "/readyz", "method": "GET"}, {"body": None, "path": "/", "method": "GET"},
     ]  # fmt: skip
-    port = local_server.free_port()
+    port = local_server.find_free_port()
     command = [sys.executable, "-m", "bentoml", "serve", str(bento), "--host", HOST, "--port", str(port)]
     with run(bento, tmp_path, command) as running, closing(stopped_body(served)) as own:
         local_server.wait_ready(running)
@@ -194,7 +194,7 @@ def test_bentoml_serve_answers_as_uvicorn_does_and_both_give_up_a_body_that_stop
 
 
 def test_several_workers_add_up_their_metrics(bento: Path, tmp_path: Path) -> None:
-    command = [*local_server.command(bento, port=local_server.free_port()), "--workers", "2"]
+    command = [*local_server.command(bento, port=local_server.find_free_port()), "--workers", "2"]
     with run(bento, tmp_path, command, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)) as running:
         local_server.wait_ready(running)
         assert all(send(running.port, ROW)[0] == 200 for _ in range(12))
@@ -203,7 +203,7 @@ def test_several_workers_add_up_their_metrics(bento: Path, tmp_path: Path) -> No
 
 
 def test_several_workers_that_could_not_add_up_do_not_start(bento: Path, tmp_path: Path) -> None:
-    command = [*local_server.command(bento, port=local_server.free_port()), "--workers", "2"]
+    command = [*local_server.command(bento, port=local_server.find_free_port()), "--workers", "2"]
     error = "ConfigError: one of several workers: env PROMETHEUS_MULTIPROC_DIR is not set"
     with run(bento, tmp_path, command) as running:
         assert poll_until(lambda: running.log.read_text("utf-8").count(error) >= 2, seconds=60, every=0.05)
@@ -217,7 +217,7 @@ def listens(port: int) -> bool:
 
 
 def test_a_container_ends_with_its_one_process_and_answers_before_what_was_asked(bento: Path, tmp_path: Path) -> None:
-    with run(bento, tmp_path, local_server.command(bento, port=local_server.free_port())) as running:
+    with run(bento, tmp_path, local_server.command(bento, port=local_server.find_free_port())) as running:
         local_server.wait_ready(running)
         with socket.create_connection((HOST, running.port), timeout=60) as connection:
             body = json.dumps(ROW).encode()
@@ -234,7 +234,7 @@ def test_a_container_ends_with_its_one_process_and_answers_before_what_was_asked
 
 
 def test_bentomls_page_is_made_once_for_all_who_ask_and_ended_with_the_server(bento: Path, tmp_path: Path) -> None:
-    with run(bento, tmp_path, local_server.command(bento, port=local_server.free_port())) as running:
+    with run(bento, tmp_path, local_server.command(bento, port=local_server.find_free_port())) as running:
         local_server.wait_ready(running)
         with ThreadPoolExecutor(4) as pool:
             found = [

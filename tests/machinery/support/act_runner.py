@@ -157,7 +157,7 @@ class Project:
     def commit(self, title: str) -> str:
         self.git("add", "-A")
         self.git("commit", "-q", "--allow-empty", "-m", title)
-        return git.commit(root=self.work)
+        return git.commit_hash(root=self.work)
 
     def edit(self, name: str, was: str, becomes: str) -> None:
         path = self.work / name
@@ -171,10 +171,10 @@ class Project:
 
     def propose(self, number: int) -> str:
         """Push the branch as a pull request; GitHub makes the merge commit, whose hash this is."""
-        head = git.commit(root=self.work)
+        head = git.commit_hash(root=self.work)
         self.git("checkout", "-q", "--detach", "main")
         self.git("merge", "-q", "--no-ff", "-m", f"Merge {head} into main", head)
-        merged = git.commit(root=self.work)
+        merged = git.commit_hash(root=self.work)
         self.git("push", "-q", "-f", "origin", f"{head}:refs/pull/{number}/head", f"{merged}:refs/pull/{number}/merge")
         return merged
 

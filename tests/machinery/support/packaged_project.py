@@ -34,7 +34,7 @@ def packaged(tmp_path: Path) -> Path:
     begin(folder)
     git.run("add", "dvc.lock", root=folder)
     git.run("commit", "-q", "-m", "Better features (#12)", root=folder)
-    record(folder, "prove", inputs={"commit": git.commit(root=folder)})
+    record(folder, "prove", inputs={"commit": git.commit_hash(root=folder)})
     return folder
 
 

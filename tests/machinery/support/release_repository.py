@@ -63,7 +63,7 @@ def project(folder: Path) -> Path:
 def commit(folder: Path, title: str) -> str:
     git.run("add", "-A", root=folder)
     git.run("commit", "-q", "--allow-empty", "-m", title, root=folder)
-    return git.commit(root=folder)
+    return git.commit_hash(root=folder)
 
 
 def push(folder: Path) -> None:
@@ -73,7 +73,7 @@ def push(folder: Path) -> None:
 
 def put(folder: Path, new: ledger.Line) -> str:
     """Commit `new` as its environment's newest line, with its overlay's digest; returns the commit."""
-    before = ledger.newest(ledger.read(new.env, folder))
+    before = ledger.newest_line(ledger.read(new.env, folder))
     added = new.model_copy(update={"supersedes": before.identity if before else None})
     ledger.append(added, folder)
     if added.image:

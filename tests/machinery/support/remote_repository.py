@@ -49,7 +49,7 @@ def clone(bare: Path, folder: Path) -> Path:
 def save(work: Path, title: str) -> str:
     git.run("add", "-A", root=work)
     git.run("commit", "-q", "--allow-empty", "-m", title, root=work)
-    return git.commit(root=work)
+    return git.commit_hash(root=work)
 
 
 def advance(work: Path, title: str = "A change") -> str:
@@ -57,14 +57,16 @@ def advance(work: Path, title: str = "A change") -> str:
     save(work, title)
     git.run("pull", "-q", "--rebase", "origin", "main", root=work)
     git.run("push", "-q", "origin", "HEAD:main", root=work)
-    return git.commit(root=work)
+    return git.commit_hash(root=work)
 
 
 def digest(number: int) -> str:
     return f"sha256:{number:064x}"
 
 
-def maker(number: int, *, env: str = "staging", seen: list[str] | None = None, **changes: object) -> gitops_commit.Make:
+def maker(
+    number: int, *, env: str = "staging", seen: list[str] | None = None, **changes: object
+) -> gitops_commit.MakeLine:
     """A function that makes the line of a release with the image of that digest; `seen` collects the tips it was called with."""
 
     def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:

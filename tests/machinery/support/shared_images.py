@@ -22,7 +22,7 @@ USER 10001:10001
 
 def named(target: str, context: Path, name: str, *, labels: Mapping[str, str] | None = None, root: Path = ROOT) -> str:
     """Build and push a target of the Dockerfile in `root` under a name of this run; `registry/name@sha256:…`."""
-    registry = environment.registry()
+    registry = environment.registry_host()
     assert registry, "REGISTRY is not set; `.venv/bin/slipway doctor` says how to get one"
     return image_builder.build_image(
         target, context, f"{registry}/slipway-test-{name}:{os.getpid()}", labels or {}, root=root
@@ -36,7 +36,7 @@ def serve(bento: Path) -> str:
 
 def gate(folder: Path) -> str:
     """The judge of this project, gathered in an empty folder."""
-    image.gather(ROOT, folder)
+    image.copy_gate_files(ROOT, folder)
     return named("gate", folder, "gate", labels={image_builder.REVISION: "0" * 40})
 
 

@@ -49,7 +49,7 @@ def told(folder: Path) -> dict[str, Any]:
 
 
 def said(record: dict[str, Any]) -> str:
-    return "\n".join(sections.lines(Facts(gates={"manifests": record}, delivery=record["notes"])))
+    return "\n".join(sections.delivery_sentences(Facts(gates={"manifests": record}, delivery=record["notes"])))
 
 
 def digit(folder: Path, env: str, digest: str) -> None:
@@ -142,9 +142,9 @@ def test_the_one_in_kubectl_says_the_same(project: Path, tmp_path: Path):
     assert own, "these tests need kubectl"
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/kubectl").symlink_to(own)
-    found = [manifests.tool(path) for path in (str(tmp_path / "bin"), environment.for_programs(ROOT)["PATH"])]
+    found = [manifests.find_renderer(path) for path in (str(tmp_path / "bin"), environment.for_programs(ROOT)["PATH"])]
     assert [Path(program[0]).name for program in found if program] == ["kubectl", "kustomize"]
-    one, other = (manifests.rendered("HEAD", program, root=project) for program in found if program)
+    one, other = (manifests.render("HEAD", program, root=project) for program in found if program)
     assert one == other
     assert "staging" in one
 

@@ -106,7 +106,7 @@ def first(stage: Stage) -> str:
 @pytest.fixture(scope="module")
 def forged(stage: Stage, first: str) -> Ran:
     """An event that says all the right words; but its status is mallory's, and the honest one is of another digest."""
-    stage.github.status(git.commit(f"{first}~2", root=stage.project.remote))
+    stage.github.status(git.commit_hash(f"{first}~2", root=stage.project.remote))
     stage.github.status(first, creator="mallory")
     return stage.hear(first)
 

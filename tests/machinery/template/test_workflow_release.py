@@ -37,7 +37,7 @@ class Stage:
 
     @property
     def tip(self) -> str:
-        return git.commit("main", root=self.project.remote)
+        return git.commit_hash("main", root=self.project.remote)
 
     def push(self, title: str) -> str:
         """The developer's commit on main, on top of what machines wrote there."""
@@ -68,7 +68,7 @@ class Stage:
     def lines(self) -> list[ledger.Line]:
         return ledger.read_at("staging", "main", self.project.remote)
 
-    def pinned(self, revision: str = "main") -> kustomization.Pinned:
+    def pinned(self, revision: str = "main") -> kustomization.PinnedImage:
         found = kustomization.pinned_at("staging", revision, self.project.remote)
         assert found
         return found
@@ -115,7 +115,7 @@ def test_push_to_main_is_built_and_bumped(stage: Stage, first: tuple[str, Ran], 
     source, ran = first
     assert ran.results == WHOLE, ran.said[-4000:]
     bump, _ = again
-    assert git.commit(f"{bump}~2", root=stage.project.remote) == source
+    assert git.commit_hash(f"{bump}~2", root=stage.project.remote) == source
     rows = git.run("diff", "--numstat", f"{bump}^", bump, root=stage.project.remote).splitlines()
     assert rows == [f"1\t1\t{PIN}", "1\t0\treleases/staging.jsonl"]
     (line,) = ledger.read_at("staging", bump, stage.project.remote)
@@ -157,7 +157,7 @@ def test_the_bumps_own_push_builds_nothing(stage: Stage, again: tuple[str, Ran])
     tip, ran = again
     assert ran.results in (SKIPPED, {"due": "success"}), ran.said[-4000:]
     assert "nothing to release" in ran.summary
-    assert git.commit(f"{tip}", root=stage.project.remote) == tip
+    assert git.commit_hash(f"{tip}", root=stage.project.remote) == tip
     assert not lines(ran, "release")
 
 
@@ -178,7 +178,7 @@ def test_on_a_protected_main_it_is_one_pull_request(stage: Stage, proposed: tupl
     assert stage.tip == source
     number, branch = stage.open("bump/staging-")
     assert stage.open("bump/gate-"), "another recipe is another gate too"
-    assert git.commit(f"{branch}^", root=stage.project.remote) == source
+    assert git.commit_hash(f"{branch}^", root=stage.project.remote) == source
     released = ledger.read_at("staging", branch, stage.project.remote)
     assert [line.pull_request for line in released] == [7, 9]
     assert released[-1].supersedes == released[0].image

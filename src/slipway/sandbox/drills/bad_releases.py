@@ -65,7 +65,7 @@ def fixed(context: DrillContext, timeline: Timeline) -> None:
 def mend_service(context: DrillContext) -> bool:
     """Commit the service's source without a drill's delay; whether it had one."""
     source = (context.work / bad_artifacts.SERVICE).read_text(encoding="utf-8")
-    comment = f"a drill: in time again, after {git.commit(root=context.work)[:12]}"
+    comment = f"a drill: in time again, after {git.commit_hash(root=context.work)[:12]}"
     if (good := bad_artifacts.without_delay(source, comment)) == source:
         return False
     context.commit({bad_artifacts.SERVICE: good}, "Answer in time again")

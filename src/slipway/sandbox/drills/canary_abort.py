@@ -58,8 +58,8 @@ def notifications_to_receiver(context: DrillContext) -> Iterator[webhook_receive
             raise ConfigError(f"drill: {HOOK} posts elsewhere than to {GITHUB}", hint="run the drills in the template")
         secret = {"apiVersion": "v1", "kind": "Secret", "stringData": {"github-token": "none"},
                   "metadata": {"name": NOTIFICATION_OBJECTS[1].partition("/")[2], "namespace": ROLLOUTS_NAMESPACE}}  # fmt: skip
-        kubectl.run("apply", "-f", "-", given=text.replace(GITHUB, receiver.url))
-        kubectl.run("apply", "-f", "-", given=json.dumps(secret))
+        kubectl.run("apply", "-f", "-", stdin=text.replace(GITHUB, receiver.url))
+        kubectl.run("apply", "-f", "-", stdin=json.dumps(secret))
         try:
             yield receiver
         finally:
@@ -67,7 +67,7 @@ def notifications_to_receiver(context: DrillContext) -> Iterator[webhook_receive
                 if original is None:
                     kubectl.run("-n", ROLLOUTS_NAMESPACE, "delete", name, "--ignore-not-found")
                 else:
-                    kubectl.run("replace", "-f", "-", given=json.dumps(original))
+                    kubectl.run("replace", "-f", "-", stdin=json.dumps(original))
 
 
 def _read_object(name: str) -> dict[str, Any] | None:
@@ -115,7 +115,7 @@ def wrong(context: DrillContext, timeline: Timeline) -> None:
         revert = time.monotonic() - min(aborted_at, message.at)
         context.pull()
         timeline.figure = (
-            f"abort → revert commit {git.commit(root=context.work)[:12]} on main: {revert:.1f} s (limit 60)"
+            f"abort → revert commit {git.commit_hash(root=context.work)[:12]} on main: {revert:.1f} s (limit 60)"
         )
         timeline.expect(revert <= 60, timeline.figure)
         context.sandbox.record_step("figure", timeline.figure, revert)

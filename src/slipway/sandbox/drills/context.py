@@ -69,7 +69,7 @@ class DrillContext:
     def pull(self) -> str:
         """Bring the clone to main's tip; the tip."""
         git.run("pull", "-q", "--ff-only", "origin", "main", root=self.work)
-        return git.commit(root=self.work)
+        return git.commit_hash(root=self.work)
 
     def commit(self, texts: dict[Path, str], title: str) -> str:
         """Write files, commit them on main (an empty commit without any) and push, as a merge does; the commit."""
@@ -78,7 +78,7 @@ class DrillContext:
             files.write_text(self.work / path, text)
         git.run("commit", "-q", "-a", "--allow-empty", "-m", title, root=self.work)
         git.run("push", "-q", "origin", "main", root=self.work)
-        return git.commit(root=self.work)
+        return git.commit_hash(root=self.work)
 
     def run_verb(self, *words: str, code: int = 0, folder: Path | None = None) -> str:
         """Run a verb in the clone (or in `folder`) as a person does; its whole output.
@@ -124,7 +124,7 @@ class DrillContext:
             }  # fmt: skip
             return lines[-1].model_copy(update={**changes, "action": action})
 
-        gitops_commit.write(env, make, title=title, push=True, params=self.params, root=self.work)
+        gitops_commit.commit_line(env, make, title=title, push=True, params=self.params, root=self.work)
         return self.pull()
 
     def last_line(self, env: str) -> ledger.Line:
@@ -224,10 +224,10 @@ def is_stale(work: Path) -> bool:
     """Return whether the packaged bento is of other files than HEAD's."""
     record = files.read_json(work / "reports/image.json")
     try:
-        package.packaged(work)
+        package.packaged_bento(work)
     except SlipwayError:
         return True
-    sources = [name for name in package.wanted(work) if not name.startswith("models/")]
+    sources = [name for name in package.included_files(work) if not name.startswith("models/")]
     names = ["--", "dvc.lock", package.BENTOFILE, *sources]
     return bool(git.run("diff", "--name-only", record["commit"], "HEAD", *names, root=work))
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slipway.core import config, environment, ledger
-from slipway.core.console import talk
+from slipway.core.console import stderr
 from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.sandbox import deploy, loop
 from slipway.sandbox.drills import bad_releases, canary_abort, drift_and_race, ledger_tampering, outages
@@ -151,7 +151,7 @@ def run(params: config.Params, names: Sequence[str], *, keep: bool, root: Path =
             outcomes = [run_drill(context, name) for name in drills]
         finally:
             if created and not leave:
-                talk.print(f"  {loop.remove_everything(root)} applications removed")
+                stderr.print(f"  {loop.remove_everything(root)} applications removed")
     print_table(outcomes, time.monotonic() - started)
     return require_all_passed(outcomes)
 

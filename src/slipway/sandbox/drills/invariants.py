@@ -89,11 +89,11 @@ def take_snapshot(sandbox: Sandbox, remembered: Mapping[str, str]) -> Snapshot:
     """Fetch the remote's main and read Git and the cluster; their errors are raised as they are."""
     work = sandbox.work
     git.fetch("main", root=work)
-    tip = git.commit("origin/main", root=work)
+    tip = git.commit_hash("origin/main", root=work)
     trees = git.run("worktree", "list", "--porcelain", root=work).split("\n\n")[1:]
     scratch = environment.cache_home(work).glob("bump-*")
     return Snapshot(
-        tip=tip, head=git.commit(root=work), branch=git.run("branch", "--show-current", root=work),
+        tip=tip, head=git.commit_hash(root=work), branch=git.run("branch", "--show-current", root=work),
         dirty=git.uncommitted_files(work), worktrees=[*(tree.split("\n")[0] for tree in trees), *(path.name for path in scratch)],
         envs=[_environment_state(sandbox, name, tip, remembered.get(name, "")) for name in ledger.ENVIRONMENTS],
     )  # fmt: skip

@@ -282,5 +282,5 @@ def test_imported_modules_are_those_of_the_gate_image():
     from slipway.packaging import image
 
     modules = imported_modules(ROOT, "slipway.loadtest.in_cluster")
-    expected = {path for path in image.contents(ROOT) if path.suffix == ".py" and path.parts[0] == "src"}
+    expected = {path for path in image.gate_files(ROOT) if path.suffix == ".py" and path.parts[0] == "src"}
     assert {path.relative_to(ROOT) for path in modules} == expected

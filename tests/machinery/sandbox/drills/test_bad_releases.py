@@ -29,9 +29,9 @@ def test_what_the_gate_did_not_judge_is_not_proven(there):
 
 def test_service_that_is_in_time_needs_no_mending(there):
     files.write_text(there.work / bad_artifacts.SERVICE, "in time\n")
-    before = git.commit(root=there.work)
+    before = git.commit_hash(root=there.work)
     assert not bad_releases.mend_service(there)
-    assert git.commit(root=there.work) == before
+    assert git.commit_hash(root=there.work) == before
 
 
 def test_production_with_other_answers_is_refused(there, host):

@@ -58,7 +58,7 @@ def test_line_that_was_remembered_and_is_gone_is_refused(there):
 def test_commit_of_a_person_is_pushed(there):
     made = there.commit({Path("note"): "x\n"}, "Nothing tracked")
     assert git.run("log", "-1", "--format=%s", "main", root=there.sandbox.remote) == "Nothing tracked"
-    assert git.commit("origin/main", root=there.work) == made
+    assert git.commit_hash("origin/main", root=there.work) == made
 
 
 def test_image_put_in_by_hand_has_its_line_and_its_source(there):
@@ -67,14 +67,14 @@ def test_image_put_in_by_hand_has_its_line_and_its_source(there):
     tip = there.force_image("production", image, "By hand")
     new = there.last_line("production")
     assert (new.image, new.supersedes, new.action) == (image, before.identity, "promote")
-    assert new.commit == git.commit(f"{tip}~1", root=there.work) != before.commit
-    assert git.commit("main", root=there.sandbox.remote) == tip
+    assert new.commit == git.commit_hash(f"{tip}~1", root=there.work) != before.commit
+    assert git.commit_hash("main", root=there.sandbox.remote) == tip
 
 
 def test_operation_that_failed_has_not_arrived(there):
     assert there.wait_for_arrival("staging").phase == "Succeeded"
     fake_cluster.says(there, phase="Failed")
-    assert there.wait_for_operation("staging", git.commit(root=there.work)).phase == "Failed"
+    assert there.wait_for_operation("staging", git.commit_hash(root=there.work)).phase == "Failed"
     with pytest.raises(CheckFailed, match="flights-staging: Failed: "):
         there.wait_for_arrival("staging")
 

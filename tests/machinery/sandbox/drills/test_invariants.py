@@ -110,9 +110,9 @@ def test_history_of_a_ledger_is_that_of_main(tmp_path):
     sandbox = Sandbox(root=tmp_path, name="bikes", ports={})
     folder = project(sandbox.work)
     released(folder, 1)
-    put(folder, line(2, commit=git.commit(root=folder)))
+    put(folder, line(2, commit=git.commit_hash(root=folder)))
     push(folder)
-    found = invariants.ledger_history(sandbox, "staging", git.commit("origin/main", root=folder))
+    found = invariants.ledger_history(sandbox, "staging", git.commit_hash("origin/main", root=folder))
     assert [subject for subject, _ in found] == ["release bikes:1 to staging", "release bikes:2 to staging"]
     assert found[-1][1] == (folder / "releases/staging.jsonl").read_text()
 

@@ -24,7 +24,7 @@ def there(tmp_path, monkeypatch):
 def test_change_is_of_the_recipe_alone_and_on_main(there):
     made = outages.commit_change(there, "a drill")
     assert git.run("show", "--format=", "--name-only", made, root=there.work) == "Dockerfile"
-    assert git.commit("main", root=there.sandbox.remote) == made
+    assert git.commit_hash("main", root=there.sandbox.remote) == made
 
 
 def test_change_mends_a_service_that_was_left_slow(there):
