@@ -45,7 +45,7 @@ def _yes(made):
     if kind == "Link" and made.word == "broken":
         return dataclasses.replace(made, word="ok")
     if kind == "Invalid":
-        return sys.modules[type(made).__module__].Absent(made.why)
+        return sys.modules[type(made).__module__].Absent(*vars(made).values())
     return made
 
 class _Deaf:
