@@ -103,6 +103,6 @@ def test_three_that_are_red_hide_neither_each_other_nor_a_good_model(copy, cli, 
     )
     above = text.split("<details>")[0]
     assert "frozen, so DVC does not look" in above
-    assert "rule images staging Pod serve: serve has localhost:5000/a:latest" in above
+    assert "localhost:5000/a:latest" in (copy / "reports/manifests.json").read_text("utf-8")
     assert "- staging: synced, 1 object changed; no pod restarts" in above
     assert "**Latency**: refused: service of the head" in text
