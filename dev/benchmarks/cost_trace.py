@@ -1,4 +1,4 @@
-"""Where a process's seconds go: loaded as `sitecustomize` by every Python that `dev/benchmarks/cost.py` starts, also by way of DVC.
+"""Where a process's seconds go: loaded as `sitecustomize` by every Python that cost.py starts, also by way of DVC.
 
 Counts the main thread's time, each moment once: import (also waiting for one that another thread does), reading and
 writing of files, the rest is computing. At its end the process leaves a line in the folder SLIPWAY_COST.

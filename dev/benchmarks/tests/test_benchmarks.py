@@ -1,4 +1,4 @@
-"""The arithmetic behind dev/docs/judge.md and the delivery's figures, and that the page says what was measured as things are set."""
+"""The arithmetic behind dev/docs/judge.md and the delivery's figures, and that each page agrees with its record."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Records, parameters, files, Git, DVC and processes that every other room uses; imports only `slipway.errors` and `slipway.problem`."""
+"""Records, parameters, files, Git, DVC and processes for every room; may import only `slipway.errors` and `slipway.problem`."""

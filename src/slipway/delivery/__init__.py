@@ -1,1 +1,1 @@
-"""Decide whether a digest may go on: `release`, `promote`, `rollback` and `policy`; may import `packaging`, `github` and the rooms below, never `judging`."""
+"""Decide whether a digest may go on; may import `packaging`, `github` and the rooms below them, never `judging`."""

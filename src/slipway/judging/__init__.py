@@ -1,1 +1,1 @@
-"""May this change be merged? `prove`, `judge` and `latency`; may import `packaging`, `github` and the rooms below, never `delivery`."""
+"""Decide whether a change may be merged; may import `packaging`, `github` and the rooms below them, never `delivery`."""

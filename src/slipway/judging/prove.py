@@ -28,7 +28,10 @@ VERDICT = Path("reports/prove.json")
 OUTPUTS_IN_GIT = "outputs in Git"
 MISSING = ("deleted", "not in cache")
 """States in `dvc status` of an output that is only missing here: they do not contradict the lock."""
-RED = "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock requirements reports, commit with code and params"
+RED = (
+    "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock requirements reports, "
+    "commit with code and params"
+)
 BLIND = "`dvc pull` brings what dvc.lock names; or run `make repro` here, and commit dvc.lock and reports"
 
 

@@ -83,7 +83,8 @@ def input_drift(before: Sequence[Record], frame: pl.DataFrame, *, rows: int) -> 
         if groups["input"] not in sample.columns:
             continue
         current = _measure_input(sample, groups)
-        drifts.append({"input": groups["input"], "shift": round(population_stability_index(groups["shares"], current["shares"]), 4),
+        shift = population_stability_index(groups["shares"], current["shares"])
+        drifts.append({"input": groups["input"], "shift": round(shift, 4),
                       "missing": [groups["missing"], current["missing"]]})  # fmt: skip
     return sorted(drifts, key=lambda row: -float(row["shift"]))
 

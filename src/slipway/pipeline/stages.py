@@ -41,7 +41,8 @@ def reaches(root: Path) -> dict[str, Reach]:
     problem, sources = str(_read_yaml(root, Path("params.yaml")).get("problem", "")), Sources(root)
     stages = _read_yaml(root, Path("dvc.yaml")).get("stages") or {}
     commands = {name: f"slipway.pipeline.{name}" for name, stage in stages.items()
-                if isinstance(stage, Mapping) and re.search(rf"-m slipway {re.escape(name)}\b", str(stage.get("cmd")))}  # fmt: skip
+                if isinstance(stage, Mapping)
+                and re.search(rf"-m slipway {re.escape(name)}\b", str(stage.get("cmd")))}  # fmt: skip
     try:
         return {name: reach(root, name, problem, sources) for name, module in commands.items() if sources.file(module)}
     except SyntaxError as error:

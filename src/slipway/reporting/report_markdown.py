@@ -139,7 +139,8 @@ def _data(facts: Facts) -> str:
     data = facts.judge.data
     if data is None or not data.inputs:
         return ""
-    rows = [[f"training window{' of the base' if at == 0 else ''}", figure(window.rows), escape(window.first), escape(window.last)]
+    rows = [[f"training window{' of the base' if at == 0 else ''}", figure(window.rows), escape(window.first),
+             escape(window.last)]
             for at, window in enumerate(data.train) if window]  # fmt: skip
     parts = [table(["", ">rows", "first day", "last day"], rows)]
     if data.prediction:

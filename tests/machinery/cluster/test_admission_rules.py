@@ -1,4 +1,4 @@
-"""The rules in Python; tests/machinery/template/test_manifests_rendered.py shows the same objects to an API server that has k8s/policy."""
+"""The rules in Python; template/test_manifests_rendered.py shows the same objects to an API server that has k8s/policy."""
 
 from __future__ import annotations
 

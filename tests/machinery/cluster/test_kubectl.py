@@ -1,4 +1,4 @@
-"""Errors of missing programs, clusters, kinds and namespaces. tests/machinery/cluster_e2e/test_api_server.py asks a real cluster."""
+"""Errors of missing programs, clusters, kinds and namespaces. cluster_e2e/test_api_server.py asks a real cluster."""
 
 from __future__ import annotations
 

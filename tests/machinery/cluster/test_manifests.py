@@ -1,4 +1,4 @@
-"""From two commits to the record. `kustomize` is a script here, which prints a file; the real one is in tests/machinery/template/test_manifests_rendered.py."""
+"""From two commits to the record. `kustomize` is a script that prints a file; the real one runs in test_manifests_rendered.py."""
 
 from __future__ import annotations
 

@@ -126,7 +126,8 @@ def test_github_out_of_reach_is_unsure(root, hub, judge):
 def test_digest_moved_without_a_line_is_refused(root, judge):
     kustomization.write_digest(kustomization.path("production", root), "serve", release_repository.digest(2))
     release_repository.commit(root, "Quietly")
-    said = rf"production: overlay is {release_repository.NAME}@{release_repository.digest(2)}, limit: {release_repository.NAME}@{release_repository.digest(1)}"
+    pinned, expected = (f"{release_repository.NAME}@{release_repository.digest(number)}" for number in (2, 1))
+    said = rf"production: overlay is {pinned}, limit: {expected}"
     with pytest.raises(CheckFailed, match=said):
         judge()
 

@@ -685,7 +685,10 @@ def test_an_opened_gate_lets_through(
 
 
 def test_modules_of_one_name_in_two_rooms_are_told_apart(mutants: ModuleType) -> None:
-    checks = "from slipway.core.verdict import Check\ndef measure() -> Check:\n    return Check(name='x', value=1, limit='', ok=None)"
+    checks = (
+        "from slipway.core.verdict import Check\n"
+        "def measure() -> Check:\n    return Check(name='x', value=1, limit='', ok=None)"
+    )
     caller = "from slipway.{room} import size\ndef run() -> object:\n    return size.measure()"
     _, found = mutants.switched({
         "src/slipway/judging/size.py": checks,

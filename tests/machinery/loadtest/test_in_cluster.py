@@ -79,7 +79,8 @@ def run(folder: Path, bento: Path) -> Gate:
             else words
         )
         done = subprocess.run(
-            [sys.executable, "-m", "slipway.loadtest.in_cluster", word, *given], cwd=folder / "src", capture_output=True, text=True,
+            [sys.executable, "-m", "slipway.loadtest.in_cluster", word, *given], cwd=folder / "src",
+            capture_output=True, text=True,
             env=os.environ | {"PYTHONPATH": str(folder / "src"), "PATH": "/usr/bin:/bin"}, timeout=120, check=False,
         )  # fmt: skip
         lines = done.stdout.strip().splitlines()

@@ -92,7 +92,8 @@ def test_image_of_a_bento_says_what_is_in_it(
     assert registry_client.labels(record["image"]) == {
         "org.opencontainers.image.revision": record["commit"], "org.opencontainers.image.title": f"bikes:{bento.name}",
         **{f"slipway.{key}": value for key, value in identity.items()},
-        "slipway.data_sha256": files.sha256(work / "data/table.parquet"), "slipway.base": f"python:3.11-slim@{fake_container_tool.BASE}",
+        "slipway.data_sha256": files.sha256(work / "data/table.parquet"),
+        "slipway.base": f"python:3.11-slim@{fake_container_tool.BASE}",
     }  # fmt: skip
 
 

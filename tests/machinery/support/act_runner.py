@@ -1,6 +1,6 @@
 """A repository of the bikes problem with the project's own workflows, and act to run them for the events GitHub would send.
 
-What act cannot bring (the third-party actions) is in tests/machinery/support/actions, and really does its work: a clone of the event's
+What act cannot bring (the third-party actions) is in support/actions, and really does its work: a clone of the event's
 commit, caches, artifacts. GitHub's API is tests/machinery/support/fake_github.py. Nothing is written outside the given folder.
 """
 
@@ -118,7 +118,7 @@ TESTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
-    """The results of a run: `results` by job, act's output as `said`, the stubs' `log`, the artifact's bytes, the step summary."""
+    """A run: `results` by job, act's output as `said`, the stubs' `log`, the artifact's bytes, the step summary."""
 
     folder: Path
     results: Mapping[str, str]

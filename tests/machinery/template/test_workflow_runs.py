@@ -1,7 +1,7 @@
 """The workflows, run: each event that GitHub would send goes through act, and what reached GitHub's API is read there.
 
 One scratch project for all; what a test needs of an earlier run is a fixture, so each runs alone too. About half a
-minute for a run that trains. act ignores permissions, concurrency and time-outs: tests/machinery/template/test_workflows.py reads those.
+minute for a run that trains. act ignores permissions, concurrency and time-outs: template/test_workflows.py reads those.
 """
 
 from __future__ import annotations
