@@ -1,8 +1,8 @@
 # The verbs of the project: people, hooks and CI type the same ones. `make` alone lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup loop test check repro prove act lock bench cluster test-cluster clean
-.PHONY: review comment changes ok due package image gate release promote rollback policy mutants
+.PHONY: help setup loop test test-long check repro prove act lock bench cluster test-cluster clean
+.PHONY: review comment changes ok due package image gate release promote rollback policy
 
 # Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,10 +34,9 @@ NONODE := did not run, there is no npm here; the workflows were not linted (inst
 # The tests that only read: a change of nothing but documents is checked by them too.
 STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written)
 # The parts of `make test`; without ONLY it is everything.
-EVERYTHING := --cov --cov-report=term
 ONLY_project := tests/project
-ONLY_machinery := --ignore=tests/project --cov=slipway --cov-report=term
-part = $(if $(ONLY),$(or $(ONLY_$(ONLY)),$(error ONLY is project or machinery, and not $(ONLY))),$(EVERYTHING))
+ONLY_machinery := --ignore=tests/project
+part = $(if $(ONLY),$(or $(ONLY_$(ONLY)),$(error ONLY is project or machinery, and not $(ONLY))))
 OFFLINE := locks: could not be compiled, so their freshness is unknown (they need the package index: is there a network?)
 
 help: ## list these verbs
@@ -48,8 +47,12 @@ setup: .venv/ready ## install what the lock says into .venv; nothing to do the s
 loop: setup ## the whole loop on this machine (TARGET=cluster, ARGS=--keep)
 	@$(if $(filter cluster,$(TARGET)),$(reach)) $(PY) -m slipway loop $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
-test: setup ## all tests but act's and the cluster's, with branch coverage (ONLY=project: yours alone, a minute)
+test: setup ## all tests but act's and the cluster's (ONLY=project: yours alone, a minute)
 	@$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not cluster and not act" $(part) $(ARGS)
+
+test-long: setup ## what takes too long for each push: branch coverage, and every gate opened on purpose
+	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"
+	@$(PY) dev/mutation/gates.py
 
 check: setup ## format, lint, types, the workflows, the README, and locks and docs that are current
 	@$(PY) -m ruff format --check
@@ -140,9 +143,6 @@ changes:
 	git diff --quiet --no-ext-diff --ignore-submodules=none "$$base" HEAD -- $(PROSE) && code=false; fi; \
 	echo "code=$$code" | tee -a "$${GITHUB_OUTPUT:-/dev/null}"
 PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)dev/docs/**' ':(exclude,glob)dev/figures/**' ':(exclude,glob)LICENSE'
-
-mutants: setup # `make bench NAME=gates`, as a verb of one word
-	@$(PY) dev/mutation/gates.py
 
 # The one required check: every job did what this change needs. Two ways are green, all others red.
 ok:

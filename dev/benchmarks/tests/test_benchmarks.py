@@ -49,8 +49,8 @@ def test_wilson_agrees_with_scipy():
 def test_dose_costs_exactly_the_effect(kind):
     target, own, other, seed = pair()
     dose = rates.dose_for(kind, 0.008, [(target, own, other, seed)])
-    lost = rates.metrics.loss("binary", target, rates.worse(kind, own, dose, seed))
-    assert np.mean(lost - rates.metrics.loss("binary", target, other)) == pytest.approx(0.008, abs=1e-4)
+    lost = rates.metrics.row_losses("binary", target, rates.worse(kind, own, dose, seed))
+    assert np.mean(lost - rates.metrics.row_losses("binary", target, other)) == pytest.approx(0.008, abs=1e-4)
 
 
 def test_swapped_models_trade_whole_days():

@@ -176,7 +176,7 @@ def test_at_answers_what_was_stable_while_the_canary_ran(tmp_path, monkeypatch):
 
 
 def test_a_notification_that_comes_twice_rolls_back_once(root, params):
-    told = {"aborted": "metric", "of": f"registry.example/bikes@{release_repository.digest(2)}"}
+    told = {"aborted": "metric", "only_digest": f"registry.example/bikes@{release_repository.digest(2)}"}
     run(root, params, **told)
     before = git.commit_hash(root=root)
     assert "does not run registry" in run(root, params, **told)

@@ -56,7 +56,7 @@ def ready(folder: Path) -> Path:
 def test_make_alone_lists_the_verbs(copy: Path) -> None:
     said = make(copy)
     assert said.returncode == 0
-    assert len(said.stdout.splitlines()) == 13
+    assert len(said.stdout.splitlines()) == 14
     assert "make loop" in said.stdout
 
 
@@ -120,9 +120,10 @@ def test_broken_venv_leaves_no_stamp(copy: Path) -> None:
         (["loop", "TARGET=cluster"], "-m slipway loop --target cluster"),
         (["loop", "ARGS=--keep"], "-m slipway loop --keep"),
         (["repro"], "-m dvc repro"),
-        (["test"], '-m "not cluster and not act" --cov --cov-report=term'),
+        (["test"], '-m "not cluster and not act"'),
         (["test", "ONLY=project"], '-m "not cluster and not act" tests/project'),
-        (["test", "ONLY=machinery"], "--ignore=tests/project --cov=slipway"),
+        (["test", "ONLY=machinery"], "--ignore=tests/project"),
+        (["test-long"], 'test ARGS="--cov --cov-report=term '),
         (["test-cluster"], "-m pytest -m cluster"),
         (["act"], "-m pytest -m act"),
         (["prove", "ARGS=--base=main"], "-m slipway prove --base=main"),
