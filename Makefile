@@ -37,6 +37,8 @@ STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stage
 ONLY_project := tests/project
 ONLY_machinery := --ignore=tests/project
 part = $(if $(ONLY),$(or $(ONLY_$(ONLY)),$(error ONLY is project or machinery, and not $(ONLY))))
+# One hash a stage over its code and libraries; `make repro` makes it again when a file is newer.
+STAGES := requirements/stages.yaml
 OFFLINE := locks: could not be compiled, so their freshness is unknown (they need the package index: is there a network?)
 
 help: ## list these verbs
@@ -72,14 +74,15 @@ check: setup ## format, lint, types, the workflows, the README, and locks and do
 	@diff docs/commands.md .slipway/commands.md || { echo "docs/commands.md: not what the commands say; run: make lock" >&2; exit 2; }
 
 repro: setup ## run the stages of dvc.yaml whose inputs changed
-	@$(PY) -m slipway stages --write
+	@test -f $(STAGES) && test -z "$$(find src requirements -type f -newer $(STAGES) '(' -name '*.py' -o -name '*.lock' ')')" \
+	|| { $(PY) -m slipway stages --write && touch $(STAGES); }
 	@$(PY) -m dvc repro $(ARGS)
 
 prove: setup ## whether the committed dvc.lock, metrics and plots are what the pipeline gives
 	@$(PY) -m slipway prove $(ARGS)
 
 act: setup ## run each workflow of .github on this machine, against a GitHub of the tests' own
-	@$(PY) -m pytest -m act $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadscope -m act $(ARGS)
 
 lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/commands.md and k8s/base/slo.yaml
 	@cp loadtests/slo.yaml k8s/base/slo.yaml

@@ -125,7 +125,7 @@ def test_broken_venv_leaves_no_stamp(copy: Path) -> None:
         (["test", "ONLY=machinery"], "--ignore=tests/project"),
         (["test-long"], 'test ARGS="--cov --cov-report=term '),
         (["test-cluster"], "-m pytest -m cluster"),
-        (["act"], "-m pytest -m act"),
+        (["act"], "-m pytest -n 2 --dist loadscope -m act"),
         (["prove", "ARGS=--base=main"], "-m slipway prove --base=main"),
         (["bench", "NAME=judge"], "for name in judge; do"),
         (["bench"], "for name in serving score cost performance pipeline review; do"),
