@@ -17,10 +17,11 @@ from slipway.core import config, git, ledger
 from slipway.delivery import evidence
 from slipway.packaging import image
 from slipway.sandbox import deploy
+from support import cluster_sandbox
 from support.cluster_sandbox import ClusterLoop
 
 pytestmark = pytest.mark.cluster
-REQUESTS, SECONDS = 3000, 30
+REQUESTS, SECONDS = 1500, cluster_sandbox.LOAD_SECONDS
 LINKS = {"overlay", "ledger", "image", "bento", "run", "lock", "model", "data", "sources", "commit"}
 """Of verify's chain, what can be walked without GitHub."""
 
