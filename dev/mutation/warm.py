@@ -26,7 +26,9 @@ import pytest
 SLOW = ("polars", "pandera.polars", "sklearn.ensemble", "sklearn.pipeline", "sklearn.linear_model", "skl2onnx", "joblib",
         "onnxruntime", "matplotlib.figure", "scipy.sparse", "bikes.model",
         "slipway.cli", "slipway.pipeline.plots", "bentoml")  # fmt: skip
-APART = ("cluster", "act")
+FINGERPRINTED = "test_stages_declare_what_they_reach"
+"""A project's check that its fingerprints are current; those of code with switches are not."""
+APART = ("cluster", "act", "source_text")
 """Marks of tests that need more than this machine, or more than seconds."""
 AT_ONCE = 2
 ENOUGH = 3
@@ -76,7 +78,8 @@ class Warm:
         """Import what is slow, then hand over."""
         for name in SLOW:
             importlib.import_module(name)
-        wanted = [item for item in session.items if not any(map(item.get_closest_marker, APART))]
+        wanted = [item for item in session.items
+                  if not any(map(item.get_closest_marker, APART)) and item.name != FINGERPRINTED]  # fmt: skip
         self.items = {item.nodeid: item for item in wanted}
         self.work(self)
         return True

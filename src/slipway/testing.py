@@ -238,7 +238,8 @@ class ProjectChecks:
         sample_run.require("export")
         rows, pipeline = sample_run.frame().head(500), joblib.load(sample_run.folder / train.MODEL)
         expected = export.scikit_learn_predictions(pipeline, rows, sample_run.spec)
-        parity = export.check_parity(expected, sample_run.model().frame(rows), sample_run.params.export.tolerance)
+        answers, tolerance = sample_run.model().frame(rows), sample_run.params.export.tolerance
+        parity = export.check_parity(expected, answers, tolerance)  # no gate: a test of a project
         assert parity.ok, f"{parity.name} is {parity.value}, allowed: {parity.limit}"
 
     def test_service_answers_the_example(self, sample_run: SampleRun, service: str) -> None:
@@ -247,7 +248,8 @@ class ProjectChecks:
         status, body = http_client.fetch(service, "/predict", json.dumps(example).encode())
         assert status == 200, f"POST /predict with the examples of the inputs: {status} {body.decode()}"
         rows = files.read_json(sample_run.folder / FOLDER / "golden.json")
-        check = golden.replay(service, rows, tolerance=sample_run.params.package.tolerance)
+        tolerance = sample_run.params.package.tolerance
+        check = golden.replay(service, rows, tolerance=tolerance)  # no gate: a test of a project
         assert check.ok, f"{check.name}: {check.value}, allowed: {check.limit}"
 
     def test_service_answers_the_question(self, sample_run: SampleRun, service: str) -> None:

@@ -203,9 +203,8 @@ def compare_with_base(
 ) -> tuple[list[str], Measurement]:
     """The files that differ between both services, and the measurement; unsure when the base cannot be restored."""
     if tree is None:
-        return [], Measurement(
-            checks=[nothing_to_compare("the base has no service", ())]
-        )  # no gate: nothing to compare
+        no_base = nothing_to_compare("the base has no service", ())  # no gate: nothing to compare
+        return [], Measurement(checks=[no_base])
     try:
         latency_services.fetch_missing_outputs(tree, root=root)
         if not (differing := latency_services.differing_files(tree, root)):

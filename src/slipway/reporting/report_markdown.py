@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slipway.reporting import report_data, sections, summary
 from slipway.reporting.markdown import MARKS, MAX_ROWS, PAGE, bar, details, escape, figure, table
-from slipway.reporting.report_model import Check, Facts, Shift
+from slipway.reporting.report_model import CheckRecord, Facts, Shift
 
 MAX_INPUTS, MAX_FIELDS, MAX_LINES = 12, 6, 10
 """Inputs that moved, fields of an object that changed, and lines on delivery that are shown; the page has them all."""
@@ -102,7 +102,7 @@ def _stopped(facts: Facts) -> str:
 CHECK_HEAD = ("check", ">value", ">interval", "limit", "")
 
 
-def _check(check: Check) -> list[str]:
+def _check(check: CheckRecord) -> list[str]:
     paired = check.low is not None
     mark = MARKS["pass" if check.ok else "fail" if check.ok is False else "unsure"]
     value = escape(check.value) if isinstance(check.value, str) else figure(check.value, signed=paired)

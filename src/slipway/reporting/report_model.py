@@ -36,7 +36,7 @@ COMPARING = ("judge", "latency")
 HashName = Literal["lock", "data", "model"]
 
 
-class Check(Part):
+class CheckRecord(Part):
     """A check of a verdict."""
 
     if_missing: ClassVar[Mapping[str, Any]] = dict.fromkeys(("name", "value", "limit", "ok"))
@@ -129,7 +129,7 @@ class Gate(Part):
 
     if_missing: ClassVar[Mapping[str, Any]] = {"verdict": None, "checks": []}
     verdict: Shown[Word]
-    checks: Rows[Check]
+    checks: Rows[CheckRecord]
     rows: Shown[Number] = None  # type: ignore[assignment] # shown as a dash where a record lacks it
     seconds: Computed = 0.0
     inputs: Annotated[dict[Name, Shown[Text | None]], Size] = Field(default={})

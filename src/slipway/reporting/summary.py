@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from slipway.reporting.report_model import Check, Data, Facts, Gate, JudgedSlice, Shift, Slice
+from slipway.reporting.report_model import CheckRecord, Data, Facts, Gate, JudgedSlice, Shift, Slice
 
 NAMES = {
     "log_loss": "log loss", "auc": "AUC", "average_precision": "average precision", "brier": "Brier score",
@@ -119,12 +119,12 @@ def _refusal(facts: Facts, stopped: Sequence[str]) -> str:
     return f"Refused: {'; '.join(reasons.get(chapter, f'by {chapter}') for chapter in stopped)}"
 
 
-def paired_checks(facts: Facts) -> list[Check]:
+def paired_checks(facts: Facts) -> list[CheckRecord]:
     """The judge's checks that compare with an interval, the one over all rows first."""
     return [check for check in facts.gates["judge"].checks if check.low is not None] if "judge" in facts.gates else []
 
 
-def describe_check(check: Check) -> str:
+def describe_check(check: CheckRecord) -> str:
     """A check in words: name, value with its interval (then a difference, so signed), limit."""
     paired = check.low is not None and check.high is not None
     value = number(check.value, signed=paired)

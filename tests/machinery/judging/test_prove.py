@@ -83,6 +83,7 @@ def test_param_edited_without_repro_is_red(copy):
     )
 
 
+@pytest.mark.source_text
 def test_code_edited_without_repro_is_red(copy):
     edit(copy / "src/bikes/features.py", "def ", "ANOTHER = 1\n\n\ndef ")
     assert "working tree against the commit is src/bikes/features.py not committed" in refusal(copy)

@@ -76,6 +76,7 @@ def test_comment_and_docstring_rerun_nothing(copy):
     assert check(copy) == "requirements/stages.yaml is current"
 
 
+@pytest.mark.source_text
 def test_library_reruns_the_stages_that_import_it(copy):
     bump(copy, "scikit-learn")
     assert stages.stale(copy) == ["train", "export"]
@@ -93,6 +94,7 @@ def test_library_reruns_the_stages_that_import_it(copy):
         ("pydantic-core", ALL),
     ],
 )
+@pytest.mark.source_text
 def test_library_changes_what_reaches_it_also_through_others(copy, library, stale):
     bump(copy, library)
     assert stages.stale(copy) == stale
@@ -110,6 +112,7 @@ def test_library_changes_what_reaches_it_also_through_others(copy, library, stal
         ("slipway/judging/judge.py", "def ", "X = 1\n\n\ndef ", []),
     ],
 )
+@pytest.mark.source_text
 def test_code_changes_the_stages_that_reach_it(copy, file, before, after, stale):
     edit(copy / "src" / file, before, after)
     assert stages.stale(copy) == stale
@@ -120,6 +123,7 @@ def test_edited_code_reruns_its_stage(copy):
     assert changed(copy)[0] == "train"
 
 
+@pytest.mark.source_text
 def test_import_of_what_is_not_locked_counts_by_its_name(copy):
     edit(copy / "src/bikes/model.py", "def ", "import surely_not_locked\n\n\ndef ")
     assert stages.stale(copy) == ["train", "export"]

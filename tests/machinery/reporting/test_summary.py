@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.core.verdict import Check, Verdict
-from slipway.reporting.report_model import Check as CheckRecord
+from slipway.reporting.report_model import CheckRecord as CheckRecord
 from slipway.reporting.summary import describe_check, headline, metric_deltas, number, slice_rows
 from support.sample_reports import REGRESSION, facts, judged, paced, ruled
 
