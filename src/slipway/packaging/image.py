@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import shutil
 import tempfile
 import time
@@ -13,10 +12,10 @@ from slipway.core import config, files, git
 from slipway.errors import ConfigError
 from slipway.packaging import package, registry
 from slipway.packaging.image_builder import DOCKERFILE, REVISION, build_image
+from slipway.pipeline.fingerprint.code_reach import imported_modules
 
 RECORD = Path("reports/image.json")
 GATE_KUSTOMIZATION = Path("k8s/components/gate/kustomization.yaml")
-CODE = Path("src/slipway")
 ENTRY = "slipway.loadtest.in_cluster"
 GATE = (Path("loadtests/locustfile.py"), Path("requirements/load.lock"))
 """Files in the gate's image next to its modules."""
@@ -78,28 +77,8 @@ def copy_gate_files(root: Path, folder: Path) -> None:
 
 def gate_files(root: Path) -> list[Path]:
     """The files of the gate's image: its modules, found by following the imports of ENTRY, and GATE."""
-    modules, pending = set[Path](), [ENTRY]
-    while pending:
-        path = _module_path(pending.pop(), root)
-        if path is None or path in modules:
-            continue
-        modules.add(path)
-        pending += _imported_names(ast.parse((root / path).read_text(encoding="utf-8")))
-    rooms = {folder / "__init__.py" for path in modules for folder in path.parents if CODE in (folder, *folder.parents)}
-    return [*sorted(modules | rooms), *GATE]
-
-
-def _module_path(module: str, root: Path) -> Path | None:
-    """The path of a module of slipway; None for a room, or for a name inside a module."""
-    path = Path("src", *module.split(".")).with_suffix(".py")
-    return path if (root / path).is_file() else None
-
-
-def _imported_names(tree: ast.Module) -> list[str]:
-    """The modules of slipway that a module imports anywhere; each imported name counts as one, too."""
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    imports = [(str(node.module), node) for node in nodes if str(node.module).partition(".")[0] == "slipway"]
-    return [name for module, node in imports for name in (module, *(f"{module}.{alias.name}" for alias in node.names))]
+    modules = (path.relative_to(root) for path in imported_modules(root, ENTRY))
+    return [*sorted(modules), *GATE]
 
 
 def _source_commit(pinned: kustomization.PinnedImage, root: Path) -> str | None:

@@ -35,7 +35,8 @@ Gate = Callable[..., tuple[int, dict[str, Any], str]]
 
 def test_image_holds_these_modules_and_no_others() -> None:
     paths = image.gate_files(ROOT)
-    inside = {path.relative_to(image.CODE).as_posix() for path in paths if image.CODE in path.parents}
+    package = Path("src/slipway")
+    inside = {path.relative_to(package).as_posix() for path in paths if package in path.parents}
     assert {name for name in inside if not name.endswith("__init__.py")} == HOLDS
     assert {path.as_posix() for path in paths} >= {"loadtests/locustfile.py", "requirements/load.lock"}
 

@@ -278,9 +278,15 @@ def test_stages_do_not_reach_each_other():
     assert f"{problem}.model" in reaches["train"].modules
 
 
-def test_imported_modules_are_those_of_the_gate_image():
-    from slipway.packaging import image
-
-    modules = imported_modules(ROOT, "slipway.loadtest.in_cluster")
-    expected = {path for path in image.gate_files(ROOT) if path.suffix == ".py" and path.parts[0] == "src"}
-    assert {path.relative_to(ROOT) for path in modules} == expected
+def test_imported_modules_are_followed_wherever_an_import_stands(tmp_path):
+    texts = {
+        "a/__init__.py": "", "a/b.py": "def late():\n    from a.rooms import c\n    return c\n", "a/rooms/__init__.py": "",
+        "a/rooms/c.py": "import json\nimport a.d\nfrom .e import name\n", "a/d.py": "", "a/rooms/e.py": "name = 1\n",
+        "a/typed.py": "", "a/other.py": "",
+    }  # fmt: skip
+    texts["a/d.py"] = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from a import typed\n"
+    for name, text in texts.items():
+        (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "src" / name).write_text(text, "utf-8")
+    modules = {path.relative_to(tmp_path / "src").as_posix() for path in imported_modules(tmp_path, "a.b")}
+    assert modules == set(texts) - {"a/typed.py", "a/other.py"}
