@@ -286,13 +286,14 @@ class ProjectChecks:
             pytest.skip("there is no dvc.yaml here")
         declared = YAML(typ="safe").load((project_root / "dvc.yaml").read_text("utf-8"))["stages"]
         try:
-            lacks = {
-                name: undeclared(declared[name].get("params", []), name, code.sections, str(stages.FINGERPRINTS))
-                for name, code in stages.reaches(project_root).items()
-            }
-            stale = stages.stale(project_root)
+            code = stages.reaches(project_root)
+            stale = stages.stale(project_root, code)
         except SlipwayError as error:
             fail("dvc.yaml", error)
+        lacks = {
+            name: undeclared(declared[name].get("params", []), name, reach.sections, str(stages.FINGERPRINTS))
+            for name, reach in code.items()
+        }
         wrong = [f"stage {name} lacks {', '.join(keys)} under params" for name, keys in lacks.items() if keys]
         assert not wrong, f"dvc.yaml: {'; '.join(wrong)}"
         assert not stale, f"{stages.FINGERPRINTS} is stale: {', '.join(stale)}\nnext: make repro"

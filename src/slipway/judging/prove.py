@@ -22,9 +22,12 @@ from slipway.errors import ConfigError, Inconclusive
 from slipway.judging import lock_diff
 from slipway.judging.lock_diff import PipelineState
 from slipway.pipeline import evaluate, stages
+from slipway.pipeline.fingerprint.code_reach import Reach
 from slipway.serving.onnx_model import FOLDER, Model
 
 VERDICT = Path("reports/prove.json")
+Code = Mapping[str, Reach] | ConfigError
+"""The code that each stage reaches, or why that cannot be determined; all code counts then."""
 OUTPUTS_IN_GIT = "outputs in Git"
 MISSING = ("deleted", "not in cache")
 """States in `dvc status` of an output that is only missing here: they do not contradict the lock."""
@@ -135,24 +138,16 @@ def check_models(
     return checks
 
 
-def _check_working_tree(root: Path, tree: Path, committed: PipelineState, limits: config.Prove) -> Check:
+def _check_working_tree(root: Path, sources: set[str], committed: PipelineState, limits: config.Prove) -> Check:
     """Check that the pipeline's inputs and outputs are the same in the working tree and in the commit."""
     deps = {dep["path"] for stage in committed.stages.values() for dep in stage.get("deps", ())}
-    read = {"dvc.yaml", "params.yaml", *deps, *_code(tree)}
+    read = {"dvc.yaml", "params.yaml", *deps, *sources}
     changed = [
         f"{name} not committed" for name in git.uncommitted_files(root) if read & {name, *map(str, Path(name).parents)}
     ]
     outputs = lock_diff.compare(committed, lock_diff.read(root), limits, name="the working tree")
     wrong = changed + [f"{check.name}: {check.value}" for check in outputs if not check.ok]
     return lock_diff.check_no_differences("working tree against the commit", wrong, "equal; `make repro`, commit")
-
-
-def _code(tree: Path) -> set[str]:
-    """List the files that the stages' code and libraries come from; all code when that cannot be determined."""
-    try:
-        return stages.source_files(tree)
-    except ConfigError:
-        return {"src", "requirements"}
 
 
 def _stages(tree: Path, committed: PipelineState) -> list[Check]:
@@ -165,12 +160,22 @@ def _stages(tree: Path, committed: PipelineState) -> list[Check]:
     return check_stages(committed, status, frozen=frozen, outputs_of_lock=outputs)
 
 
-def _check_fingerprints(tree: Path) -> list[Check]:
+def _read_code(tree: Path) -> Code:
+    """The code that each stage reaches; the error when that cannot be determined."""
+    try:
+        return stages.reaches(tree)
+    except ConfigError as error:
+        return error
+
+
+def _check_fingerprints(tree: Path, code: Code) -> list[Check]:
     """Check that the commit's requirements/stages.yaml matches its code and locked libraries; no check without dvc.yaml."""
     if not (tree / "dvc.yaml").exists():
         return []
     try:
-        wrong = [f"stage {name} is stale" for name in stages.stale(tree)]
+        if isinstance(code, ConfigError):
+            raise code
+        wrong = [f"stage {name} is stale" for name in stages.stale(tree, code)]
     except ConfigError as error:
         wrong = [str(error)]
     limit = "current; `make lock`, `make repro`, commit"
@@ -206,10 +211,12 @@ def checks(root: Path, tree: Path, limits: config.Prove, in_parallel: Callable[[
         ]
     cache = dvc.cache_folder(root)
     dvc.share_cache(tree, cache)
-    results = [_check_working_tree(root, tree, committed, limits)]
+    code = _read_code(tree)
+    sources = {"src", "requirements"} if isinstance(code, ConfigError) else stages.source_files(tree, code)
+    results = [_check_working_tree(root, sources, committed, limits)]
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(in_parallel)
-        results += [*_stages(tree, committed), *_check_fingerprints(tree)]
+        results += [*_stages(tree, committed), *_check_fingerprints(tree, code)]
         edited = [name for name in lock_diff.IN_GIT for check in results if name in str(check.value)]
         if not all(check.ok or check.name.endswith(OUTPUTS_IN_GIT) for check in results):
             return results

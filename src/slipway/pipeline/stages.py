@@ -50,13 +50,13 @@ def reaches(root: Path) -> dict[str, Reach]:
         raise ConfigError(f"{path} is not Python: {error.msg}, line {error.lineno}") from None
 
 
-def fingerprints(root: Path) -> dict[str, str]:
-    """The SHA-256 of every stage, of the checkout at `root`."""
+def fingerprints(root: Path, code: Mapping[str, Reach]) -> dict[str, str]:
+    """The SHA-256 of every stage of the checkout at `root`, whose stages reach `code`; see `reaches`."""
     try:
         locked = LockedLibraries((root / LOCK).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{LOCK} cannot be read: {error.strerror}", hint="make lock") from None
-    return {stage: _sha256([*code.digest_lines(), *_pins(code, locked)]) for stage, code in reaches(root).items()}
+    return {stage: _sha256([*reach.digest_lines(), *_pins(reach, locked)]) for stage, reach in code.items()}
 
 
 def _pins(code: Reach, locked: LockedLibraries) -> list[str]:
@@ -76,15 +76,18 @@ def _sha256(lines: list[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def source_files(root: Path) -> set[str]:
-    """The paths, relative to `root`, of the files that the fingerprints are computed from, and of requirements/stages.yaml."""
-    paths = {path for code in reaches(root).values() for path in code.modules.values()}
+def source_files(root: Path, code: Mapping[str, Reach] | None = None) -> set[str]:
+    """The paths, relative to `root`, of the files that the fingerprints are computed from, and of requirements/stages.yaml.
+
+    `code` is what `reaches` returned, when that is at hand.
+    """
+    paths = {path for reach in (code or reaches(root)).values() for path in reach.modules.values()}
     return {path.relative_to(root).as_posix() for path in paths} | {FINGERPRINTS.as_posix(), LOCK.as_posix()}
 
 
-def stale(root: Path) -> list[str]:
+def stale(root: Path, code: Mapping[str, Reach] | None = None) -> list[str]:
     """The stages whose fingerprint in requirements/stages.yaml is not that of the code, or has no stage or no fingerprint."""
-    return _changed(fingerprints(root), root)
+    return _changed(fingerprints(root, code or reaches(root)), root)
 
 
 def _changed(current: Mapping[str, str], root: Path) -> list[str]:
@@ -98,7 +101,7 @@ def _changed(current: Mapping[str, str], root: Path) -> list[str]:
 
 def run(*, write: bool, root: Path = Path()) -> str:
     """Check requirements/stages.yaml, or write it; CheckFailed names the stages that are stale."""
-    current = fingerprints(root)
+    current = fingerprints(root, reaches(root))
     names = _changed(current, root)
     if not names:
         return f"{FINGERPRINTS} is current"
