@@ -40,9 +40,14 @@ def output_hashes(stages: Mapping[str, Any]) -> dict[str, str]:
     return {output["path"]: str(output["md5"]) for output in outputs if "md5" in output}
 
 
+def cache_path(cache: Path, md5: str) -> Path:
+    """The place of a file with this MD5 in DVC's cache, whether or not it is there."""
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
+
+
 def cached_file(cache: Path, md5: str) -> Path | None:
     """The file with this MD5 in DVC's cache; None if it is missing, or its bytes have another hash."""
-    path = cache / "files" / "md5" / md5[:2] / md5[2:]
+    path = cache_path(cache, md5)
     if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5) or not path.is_file():
         return None
     return path if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5[:32] else None

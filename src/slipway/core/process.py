@@ -61,7 +61,7 @@ def probe(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> 
 
 
 def probe_version(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:
-    """The first version number in the stdout of a program, else all of it; None as for `printed`."""
+    """The first version number in the stdout of a program, else all of it; None as for `probe`."""
     text = probe(command, env, timeout=timeout)
     number = re.search(r"\d+\.\d+(\.\d+)?", text) if text else None
     return number.group() if number else text

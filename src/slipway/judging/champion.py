@@ -10,7 +10,7 @@ import polars as pl
 from slipway.core import config, environment, files, git, ledger, process
 from slipway.core.dvc import cache_folder, share_cache
 from slipway.errors import ConfigError
-from slipway.judging.other_commit import python_for_lock, run_or_unsure
+from slipway.judging.other_commit import env_of, python_for_lock, run_or_unsure
 from slipway.pipeline import ingest
 from slipway.serving.onnx_model import FOLDER
 
@@ -52,7 +52,7 @@ def champion_predictions(revision: str, data: config.Data, *, root: Path) -> Cha
     out = environment.cache_home(root) / "champion.parquet"
     with git.worktree(revision, environment.cache_home(root) / "champion", root=root) as tree:
         python = python_for_lock(tree, root)
-        env = environment.for_programs(tree, PATH=f"{python.parent}:{environment.for_programs(tree)['PATH']}")
+        env = env_of(python, tree)
         _restore_model(tree, root, python, env)
         # The windows are the challenger's: neither model has seen its test rows.
         command = [str(python), "-m", "slipway", "evaluate", "--table", str((root / ingest.TABLE).resolve()),

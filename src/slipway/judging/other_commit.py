@@ -24,7 +24,7 @@ def fetch_outputs(tree: Path, names: Sequence[str], *, root: Path) -> None:
     if all(_copy(cached_file(cache, outs.get(name, "")), tree / name) for name in names):
         return
     python = python_for_lock(tree, root)
-    env = environment.for_programs(tree, PATH=f"{python.parent}:{environment.for_programs(tree)['PATH']}")
+    env = env_of(python, tree)
     share_cache(tree, cache)
     failure = f"{', '.join(names)} of {git.commit_hash(root=tree)[:12]}: not in DVC's cache, and cannot be rebuilt"
     run_or_unsure([str(python), "-m", "dvc", "repro", "-q", "export"], tree, env, failure)
@@ -57,6 +57,11 @@ def python_for_lock(tree: Path, root: Path, locks: Sequence[str] = LOCKS) -> Pat
         run_or_unsure([*uv, "pip", "install", "-q", "--python", str(python), *files], root, env, failure)
         (home / "complete").touch()
     return python
+
+
+def env_of(python: Path, tree: Path) -> dict[str, str]:
+    """The environment for programs in the worktree `tree`, with `python`'s folder first on PATH."""
+    return environment.for_programs(tree, PATH=f"{python.parent}:{environment.for_programs(tree)['PATH']}")
 
 
 def _bytes(path: Path) -> bytes:

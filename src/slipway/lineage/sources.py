@@ -185,7 +185,7 @@ def cached_sha256(lock: Lock | Absent | Invalid, name: str, root: Path) -> str |
         return Absent("there is no lock to go by")
     if (md5 := lock.outs.get(name)) is None:
         return Invalid(f"dvc.lock has no output {name}")
-    path = dvc.cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
+    path = dvc.cache_path(dvc.cache_folder(root), md5)
     if not path.is_file():
         return Absent(f"{name}, md5 {md5[:12]}, is not in DVC's cache: `dvc fetch`")
     raw = path.read_bytes()

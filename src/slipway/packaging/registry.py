@@ -96,12 +96,12 @@ class Image:
 
 
 def labels(image: str) -> dict[str, str]:
-    """The labels of an image, the same on each of its platforms. Errors as in `look`."""
+    """The labels of an image, the same on each of its platforms. Errors as in `inspect_image`."""
     return inspect_image(image).labels
 
 
 def exists(image: str) -> bool:
-    """Return whether the registry has the image now. Errors as in `look`."""
+    """Return whether the registry has the image now. Errors as in `inspect_image`."""
     reference = parse_reference(image)
     with Session(reference) as session:
         try:
