@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import psutil
@@ -21,6 +21,7 @@ from slipway.loadtest import load, slo
 from slipway.loadtest.generator_health import Limits
 from slipway.loadtest.load import Measurement, Sample
 from slipway.loadtest.slo import Endpoint, Schedule, Slo
+from support.http_server import serve
 from support.load_samples import LIMITS, PREDICT, QUIET, SCHEDULE, SLO, samples
 from support.paths import ROOT
 
@@ -104,13 +105,8 @@ def handler() -> type[Handler]:
 
 @pytest.fixture
 def host(handler: type[Handler]) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as local:
-        local.daemon_threads = True
-        thread = threading.Thread(target=local.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{local.server_port}"
-        local.shutdown()
-        thread.join()
+    with serve(handler) as url:
+        yield url
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from slipway.errors import SlipwayError
 from slipway.serving.http_client import HttpClient, Response, fetch, is_ready
+from support.http_server import serve
 
 
 class Counting(BaseHTTPRequestHandler):
@@ -52,13 +53,8 @@ def handler() -> type[Counting]:
 
 @pytest.fixture
 def url(handler: type[Counting]) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serve(handler) as url:
+        yield url
 
 
 def test_a_body_makes_it_a_post(url: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+
+from support.http_server import serve
 
 ROWS = [{"row": {"hour": hour}, "prediction": float(hour)} for hour in range(4)]
 
@@ -40,9 +41,5 @@ def handler() -> type[Echo]:
 
 @pytest.fixture
 def host(handler: type[Echo]) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as local:
-        thread = threading.Thread(target=local.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{local.server_port}"
-        local.shutdown()
-        thread.join()
+    with serve(handler) as url:
+        yield url
