@@ -22,15 +22,7 @@ Judge = Callable[..., str]
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Release 1 is on staging and in production, release 2 on staging, pushed."""
-    root = release_repository.project(tmp_path_factory.mktemp("policy") / "p")
-    release_repository.released(root, 1)
-    first = ledger.read("staging", root)[-1]
-    release_repository.put(
-        root, first.model_copy(update={"env": "production", "action": "promote", "evidence": {"load": "pass"}})
-    )
-    release_repository.released(root, 2)
-    release_repository.push(root)
-    return root
+    return release_repository.two_releases(tmp_path_factory.mktemp("policy") / "p")
 
 
 @pytest.fixture

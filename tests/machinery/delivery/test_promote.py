@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,9 +33,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(released: Path, tmp_path: Path) -> Path:
     """A repository of the test's own, with a remote of its own, judged on this machine."""
-    root = shutil.copytree(released, tmp_path / "p")
-    shutil.copytree(released.with_name("p.git"), tmp_path / "p.git")
-    git.run("remote", "set-url", "origin", str(tmp_path / "p.git"), root=root)
+    root = release_repository.copied(released, tmp_path / "p")
     judged(root, 1)
     return root
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,9 +29,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(ran: Path, tmp_path: Path) -> Path:
-    root = shutil.copytree(ran, tmp_path / "p")
-    shutil.copytree(ran.with_name("p.git"), tmp_path / "p.git")
-    git.run("remote", "set-url", "origin", str(tmp_path / "p.git"), root=root)
+    root = release_repository.copied(ran, tmp_path / "p")
     return root
 
 

@@ -456,15 +456,7 @@ def test_promote_refuses(releasable: Path, run: Run, say: Say, name: str) -> Non
 @pytest.fixture(scope="module")
 def staging(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Release 1 on staging and in production, release 2 on staging, pushed. Read only."""
-    folder = release_repository.project(tmp_path_factory.mktemp("staging") / "a b é")
-    release_repository.released(folder, 1)
-    first = ledger.read("staging", folder)[-1]
-    release_repository.put(
-        folder, first.model_copy(update={"env": "production", "action": "promote", "evidence": {"load": "pass"}})
-    )
-    release_repository.released(folder, 2)
-    release_repository.push(folder)
-    return folder
+    return release_repository.two_releases(tmp_path_factory.mktemp("staging") / "a b é")
 
 
 def committed(broken: Break) -> Break:

@@ -85,3 +85,22 @@ def released(folder: Path, number: int, **changes: Any) -> str:
     """Commit a change and its release to staging; returns the release's commit."""
     source = commit(folder, f"Change {number}")
     return put(folder, line(number, **{"commit": source} | changes))
+
+
+def two_releases(folder: Path) -> Path:
+    """A project with release 1 on staging and in production, and release 2 on staging, pushed."""
+    project(folder)
+    released(folder, 1)
+    first = ledger.read("staging", folder)[-1]
+    put(folder, first.model_copy(update={"env": "production", "action": "promote", "evidence": {"load": "pass"}}))
+    released(folder, 2)
+    push(folder)
+    return folder
+
+
+def copied(original: Path, folder: Path) -> Path:
+    """A copy of a project in `folder`, with a copy of its remote as `origin`."""
+    root = shutil.copytree(original, folder)
+    remote = shutil.copytree(original.with_name(f"{original.name}.git"), folder.with_name(f"{folder.name}.git"))
+    git.run("remote", "set-url", "origin", str(remote), root=root)
+    return root
