@@ -109,9 +109,10 @@ def require_no_applications(name: str) -> None:
     for app in applications:
         if app["metadata"]["name"] in {f"{name}-{env}" for env in ledger.ENVIRONMENTS}:
             url = app["spec"]["source"]["repoURL"]
+            owner = "a loop in another folder" if "/slipway-loop-" in url else "it may be a real one"
             raise ConfigError(
-                f"the cluster has an application {app['metadata']['name']} already, of {url}: it may be a real one",
-                hint="name another cluster by KUBECONFIG, or delete it",
+                f"the cluster has an application {app['metadata']['name']} already, of {url}: {owner}",
+                hint=f"name another cluster by KUBECONFIG, or delete the application and the namespaces {name}-*",
             )
 
 

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from slipway.cluster import argocd, kubectl, kustomization
 from slipway.core import config, git, ledger
 from slipway.delivery import evidence
+from slipway.errors import ConfigError
 from slipway.packaging import image
 from slipway.sandbox import deploy
 from support import cluster_sandbox
@@ -171,6 +172,11 @@ def test_bad_change_was_refused_and_moved_nothing(kept: ClusterLoop) -> None:
     assert git.run("ls-remote", "origin", "refs/heads/change-2", root=kept.sandbox.work), "it was proposed"
     assert "Refused" in (kept.sandbox.home / "report-bad/report.md").read_text("utf-8")
     assert f"production ← {lines(kept, 'production')[-1].bento}" in kept.said
+
+
+def test_loop_in_another_folder_is_refused_as_such(kept: ClusterLoop) -> None:
+    with pytest.raises(ConfigError, match="a loop in another folder"):
+        deploy.require_no_applications(kept.sandbox.name)
 
 
 def test_closing_table_names_what_happened(kept: ClusterLoop) -> None:
