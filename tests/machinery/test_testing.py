@@ -91,7 +91,7 @@ def test_a_dirty_source_is_red_and_names_the_column(tmp_path: Path) -> None:
     edit(project / "params.yaml", files.sha256(BIKES / "bikes.csv"), files.sha256(source))
     code, printed = run_checks(project, "-k", "chapter")
     assert code == 1
-    assert "ingest: data/table.parquet: column temp is 99 (the worst of 1 rows), limit: -30 to 50 °C" in printed
+    assert "ingest: data/table.parquet: column temp is 99 (the worst of 1 rows); allowed: -30 to 50 °C" in printed
     assert "not run, because ingest failed" in printed
 
 

@@ -46,7 +46,7 @@ class Schedule(StrictModel):
 def _require_both(schedules: dict[Place, Schedule]) -> dict[Place, Schedule]:
     """Require both schedules: a missing one would otherwise be noticed only in the cluster."""
     if missing := [place for place in get_args(Place) if place not in schedules]:
-        raise ValueError(f"schedules has no {', '.join(missing)}, limit: {' and '.join(get_args(Place))}")
+        raise ValueError(f"schedules has no {', '.join(missing)}; allowed: {' and '.join(get_args(Place))}")
     return schedules
 
 

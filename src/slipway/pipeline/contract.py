@@ -74,7 +74,7 @@ def _length_breaches(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
         if count := int(outside.sum()):
             first = frame.get_column(name).filter(outside)[0]
             limit = f"{_format_limit(shortest)} to {_format_limit(longest)} characters"
-            sentences.append(f"column {name} is {first[:40]!r} (the first of {count} rows), limit: {limit}")
+            sentences.append(f"column {name} is {first[:40]!r} (the first of {count} rows); allowed: {limit}")
     return sentences
 
 
@@ -87,11 +87,11 @@ def _value_breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> 
     for name in cases["column"].unique(maintain_order=True):
         column, values = by_name[name], frame.get_column(name)
         if not column.nullable and (nulls := values.null_count()):
-            sentences.append(f"column {name} is missing on {nulls} rows, limit: never missing")
+            sentences.append(f"column {name} is missing on {nulls} rows; allowed: never missing")
         if column.kind != "number":
             continue
         if broken := int((~values.drop_nulls().is_finite()).sum()):
-            sentences.append(f"column {name} is NaN or infinite on {broken} rows, limit: a finite number or null")
+            sentences.append(f"column {name} is NaN or infinite on {broken} rows; allowed: a finite number or null")
         finite = values.filter(values.is_finite().fill_null(False))
         outside = finite.filter(
             (finite < (column.low if column.low is not None else -float("inf")))
@@ -101,7 +101,7 @@ def _value_breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> 
             middle = ((column.low or 0.0) + (column.high or 0.0)) / 2
             worst = outside.to_frame().sort((pl.col(name) - middle).abs(), descending=True).item(0, 0)
             limit = f"{_format_limit(column.low)} to {_format_limit(column.high)} {column.unit}".strip()
-            sentences.append(f"column {name} is {worst:g} (the worst of {len(outside)} rows), limit: {limit}")
+            sentences.append(f"column {name} is {worst:g} (the worst of {len(outside)} rows); allowed: {limit}")
     return sentences
 
 

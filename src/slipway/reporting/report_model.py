@@ -46,6 +46,7 @@ class CheckRecord(Part):
     ok: Shown[bool | None]
     low: Shown[Number | None] = None
     high: Shown[Number | None] = None
+    text: Shown[Text] = ""
 
 
 class JudgedSlice(Part):
@@ -186,9 +187,9 @@ class Measured(Part):
         if not is_untrusted(info):
             return self
         if len(self.by_name) > MAX_ROWS:
-            raise ValueError(f"{len(self.by_name):,} metrics, limit: {MAX_ROWS:,}")
+            raise ValueError(f"{len(self.by_name):,} metrics; allowed: {MAX_ROWS:,}")
         if (longest := max(map(len, self.by_name), default=0)) > MAX_NAME:
-            raise ValueError(f"the name of a metric has {longest} characters, limit: {MAX_NAME}")
+            raise ValueError(f"the name of a metric has {longest} characters; allowed: {MAX_NAME}")
         return self
 
 

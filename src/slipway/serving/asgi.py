@@ -128,7 +128,9 @@ def _check_headers(scope: Scope, max_bytes: int) -> None:
     for name, value in scope["headers"]:
         if name == b"content-type" and value.split(b";")[0].strip().lower() != JSON:
             text = value.decode("latin-1")[:100]
-            raise refusal(415, f"content-type is {text}, limit: application/json", limit="application/json", value=text)
+            raise refusal(
+                415, f"content-type is {text}; allowed: application/json", limit="application/json", value=text
+            )
         if name == b"content-length" and int(value) > max_bytes:
             raise too_large(int(value), max_bytes)
 

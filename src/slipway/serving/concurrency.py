@@ -95,5 +95,5 @@ async def _read_body(receive: Receive, max_bytes: int) -> bytes:
 def too_large(size: int, max_bytes: int) -> BadRequest:
     """The 413 for a body of `size` bytes."""
     return refusal(
-        413, f"the body has {size:,} bytes or more, limit: {max_bytes:,}", limit=f"{max_bytes} bytes", value=size
+        413, f"the body has {size:,} bytes or more; allowed: {max_bytes:,}", limit=f"{max_bytes} bytes", value=size
     )

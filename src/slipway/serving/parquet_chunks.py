@@ -139,7 +139,7 @@ class ChunkValidator:
             raise DataError(f"{where}: column {names} is missing; it has {', '.join(schema.names)}", hint=hint)
         if wrong := [name for name in self.inputs if not _fits(schema.field(name).type, self._nodes[name][0])]:
             details = "; ".join(
-                f"column {name} has type {schema.field(name).type}, limit: {self._nodes[name][0]['type']}"
+                f"column {name} has type {schema.field(name).type}; allowed: {self._nodes[name][0]['type']}"
                 for name in wrong
             )
             raise DataError(f"{where}: {details}", hint=hint)

@@ -152,7 +152,7 @@ def explain(error: ValidationError, properties: Mapping[str, Any], *, single: bo
         return refusal(400, first["msg"], limit="a JSON object, or a list of them")
     if first["type"] == "too_long" and not first["loc"]:
         rows, max_rows = first["ctx"]["actual_length"], first["ctx"]["max_length"]
-        return refusal(422, f"the body has {rows} rows, limit: {max_rows}", limit=f"{max_rows} rows", value=rows)
+        return refusal(422, f"the body has {rows} rows; allowed: {max_rows}", limit=f"{max_rows} rows", value=rows)
     listed = [_describe(each, properties, single=single) for each in details[:LISTED]]
     return BadRequest(422, listed, count - len(listed))
 
@@ -167,13 +167,13 @@ def _describe(error: Any, properties: Mapping[str, Any], *, single: bool) -> dic
     if name is None:
         subject = "the body" if single or row is None else f"row {row}"
         allowed = "at least one row" if error["type"] == "too_short" else "a JSON object, or a list of them"
-        message = f"{subject} is {text}, limit: {allowed}"
+        message = f"{subject} is {text}; allowed: {allowed}"
     elif error["type"] == "extra_forbidden":
         allowed = f"the fields of the contract: {', '.join(properties)}"
         message = f"{where} is no field of the contract"
     else:
         allowed = limit(properties[name]) if name in properties else str(error["msg"])
-        message = f"{where} is {'missing' if error['type'] == 'missing' else text}, limit: {allowed}"
+        message = f"{where} is {'missing' if error['type'] == 'missing' else text}; allowed: {allowed}"
     return {"row": row, "field": name, "value": value, "limit": allowed, "message": message}
 
 

@@ -269,6 +269,6 @@ def test_bootstrap_applies_policies_then_the_addressed_applications(programs: Pa
 
 def test_bootstrap_refuses_another_projects_applications(programs: Path) -> None:
     (programs / "rendered").write_text(RENDERED, encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"argocd/project.yaml is about 'flights', limit: 'bikes'"):
+    with pytest.raises(ConfigError, match=r"argocd/project.yaml is about 'flights'; allowed: 'bikes'"):
         argocd.bootstrap(ROOT, repository="file:///here.git", name="bikes")
     assert "apply -f -" not in (programs / "asked").read_text().splitlines()

@@ -59,7 +59,7 @@ WHERE = "releases/production.jsonl"
     (ONE + THREE, rf", line 2: supersedes {2:064x}, the line before is {1:064x}: a line was lost, or the order changed"),
     (ONE + THREE + TWO, ", line 2: supersedes"),
     (ONE + TWO + TWO, ", line 3: supersedes"),
-    (ONE.replace('"production"', '"staging"'), ", line 1: it is of staging, limit: production"),
+    (ONE.replace('"production"', '"staging"'), ", line 1: it is of staging; allowed: production"),
 ])  # fmt: skip
 def test_damaged_ledger_is_refused_by_line(tmp_path, text, said):
     file = ledger.path("production", tmp_path)
@@ -156,7 +156,7 @@ def test_line_of_another_environment_is_an_error_with_fields():
     with pytest.raises(DataError) as error:
         ledger.parse(ONE, where=WHERE, env="staging")
     assert (error.value.allowed, error.value.value) == ("staging", "production")
-    assert str(error.value) == f"{error.value.message}, limit: staging"
+    assert str(error.value) == f"{error.value.message}; allowed: staging"
 
 
 def test_number_once_written_stays_readable():

@@ -67,14 +67,14 @@ def test_evidence_about_another_digest_is_refused(params):
 
 @pytest.mark.parametrize(("word", "error"), [("fail", CheckFailed), ("unsure", Inconclusive)])
 def test_only_a_pass_is_evidence(params, word, error):
-    with pytest.raises(error, match=f"load verdict is {word}, limit: pass"):
+    with pytest.raises(error, match=f"load verdict is {word}; allowed: pass"):
         require(replace(GOOD, verdict=word), params)
 
 
 @pytest.mark.parametrize(("age", "said"), [
-    (timedelta(days=7, seconds=1), "the evidence is 7 days old, limit: 7"),
+    (timedelta(days=7, seconds=1), "the evidence is 7 days old; allowed: 7"),
     (timedelta(days=30), "30 days old"),
-    (-timedelta(minutes=6), "is 6 minutes from the future, limit: 5"),
+    (-timedelta(minutes=6), "is 6 minutes from the future; allowed: 5"),
     (-timedelta(days=400), "minutes from the future"),
 ])  # fmt: skip
 def test_too_old_or_from_the_future_is_refused(params, age, said):

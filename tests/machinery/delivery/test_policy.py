@@ -103,7 +103,7 @@ def test_what_staging_did_not_pass_is_refused(root, hub, judge, state):
     row = hub.statuses.pop()
     if state:
         hub.status(row["sha"], state)
-    with pytest.raises(CheckFailed, match=r"evidence is policy: .* fail, limit: pass|no status slipway/staging"):
+    with pytest.raises(CheckFailed, match=r"evidence is policy: .* fail; allowed: pass|no status slipway/staging"):
         judge()
     assert record(root)["verdict"] == "fail"
 
@@ -119,7 +119,7 @@ def test_digest_moved_without_a_line_is_refused(root, judge):
     kustomization.write_digest(kustomization.path("production", root), "serve", release_repository.digest(2))
     release_repository.commit(root, "Quietly")
     pinned, expected = (f"{release_repository.NAME}@{release_repository.digest(number)}" for number in (2, 1))
-    said = rf"production: overlay is {pinned}, limit: {expected}"
+    said = rf"production: overlay is {pinned}; allowed: {expected}"
     with pytest.raises(CheckFailed, match=said):
         judge()
 
@@ -220,5 +220,5 @@ def test_a_first_line_without_an_image_leaves_the_overlay_as_it_was(tmp_path, pa
     assert policy.run(params, root=root) == "1 new lines, touched: staging"
     kustomization.write_digest(kustomization.path("staging", root), "serve", release_repository.digest(4))
     release_repository.commit(root, "And more")
-    with pytest.raises(CheckFailed, match=r"staging: overlay is sha256:0.*4, limit: sha256:0"):
+    with pytest.raises(CheckFailed, match=r"staging: overlay is sha256:0.*4; allowed: sha256:0"):
         policy.run(params, root=root)

@@ -53,7 +53,7 @@ def promoted(case: LineContext, **changes: Any) -> ledger.Line:
 
 def said(case: LineContext, new: ledger.Line, env: str = "production") -> dict[str, str]:
     """The checks that do not hold, by the last word of their names."""
-    return {found.name.split(": ")[-1]: f"{found.value}, limit: {found.limit}"
+    return {found.name.split(": ")[-1]: f"{found.value}; allowed: {found.limit}"
             for found in policy_rules.check_line(new, env, case) if not found.ok}  # fmt: skip
 
 
@@ -62,13 +62,13 @@ def test_an_honest_promotion_holds(case):
 
 
 @pytest.mark.parametrize(("changes", "part", "told"), [
-    ({"env": "staging"}, "order", "it is a promote of staging, limit: promote or rollback of production"),
-    ({"action": "release"}, "order", "it is a release of production, limit: promote or rollback of production"),
-    ({"supersedes": None}, "order", "it supersedes None, limit: registry.example/bikes@sha256:0"),
-    ({"supersedes": "else"}, "order", "it supersedes else, limit: registry"),
-    ({"at": NOW + timedelta(minutes=6)}, "clock", "6 minutes ahead, limit: ≤ 5 minutes ahead"),
+    ({"env": "staging"}, "order", "it is a promote of staging; allowed: promote or rollback of production"),
+    ({"action": "release"}, "order", "it is a release of production; allowed: promote or rollback of production"),
+    ({"supersedes": None}, "order", "it supersedes None; allowed: registry.example/bikes@sha256:0"),
+    ({"supersedes": "else"}, "order", "it supersedes else; allowed: registry"),
+    ({"at": NOW + timedelta(minutes=6)}, "clock", "6 minutes ahead; allowed: ≤ 5 minutes ahead"),
     ({"at": EARLIER - timedelta(minutes=6)}, "clock", "the line before it"),
-    ({"at": datetime(2026, 3, 8)}, "clock", "has no time zone, limit: UTC"),
+    ({"at": datetime(2026, 3, 8)}, "clock", "has no time zone; allowed: UTC"),
     ({"verdicts": {}}, "verdicts", "judge missing"),
     ({"model_sha256": "f" * 64}, "copy", "model_sha256: not what the line of staging on main says"),
     ({"metrics": {"mae": 0.1}}, "copy", "metrics: not what"),
@@ -76,19 +76,19 @@ def test_an_honest_promotion_holds(case):
     ({"image": f"evil.example/bikes@{release_repository.digest(2)}"}, "copy", "is on no line of staging on main"),
     ({"image": f"{release_repository.NAME}@{release_repository.digest(9)}"}, "evidence",
      "the load verdict is about sha256:000000000000"),
-    ({"evidence": None}, "evidence", "it has no evidence, limit: a pass of staging"),
+    ({"evidence": None}, "evidence", "it has no evidence; allowed: a pass of staging"),
     ({"evidence": {}}, "evidence", "it has no evidence"),
     ({"evidence": FOUND.record() | {"load": "fail"}}, "evidence", "it quotes fail about sha256:"),
     ({"evidence": FOUND.record() | {"of": release_repository.digest(1)}}, "evidence", "it quotes pass about sha256:"),
-    ({"evidence": FOUND.record() | {"p95_ms": 0.1}}, "evidence", "it quotes p95_ms 0.1, limit: None"),
-    ({"evidence": FOUND.record() | {"requests": 10**6}}, "evidence", "it quotes requests 1000000, limit: None"),
+    ({"evidence": FOUND.record() | {"p95_ms": 0.1}}, "evidence", "it quotes p95_ms 0.1; allowed: None"),
+    ({"evidence": FOUND.record() | {"requests": 10**6}}, "evidence", "it quotes requests 1000000; allowed: None"),
     ({"evidence": FOUND.record() | {"commit": "e" * 40}}, "evidence", "it quotes commit eeeeeeeeee"),
-    ({"evidence": FOUND.record() | {"at": "soon"}}, "evidence", "it quotes evidence of 'soon', limit: a moment"),
+    ({"evidence": FOUND.record() | {"at": "soon"}}, "evidence", "it quotes evidence of 'soon'; allowed: a moment"),
     ({"evidence": FOUND.record() | {"at": "2026-03-08T11:00:00"}}, "evidence", "limit: a moment with its time zone"),
     ({"evidence": FOUND.record() | {"at": None}}, "evidence", "it quotes evidence of None"),
     ({"evidence": FOUND.record() | {"at": "2026-03-08T11:30:00+00:00"}}, "evidence", "it quotes at 2026-03-08T11:30"),
     ({"evidence": FOUND.record() | {"at": "2026-03-08T13:00:00+00:00"}}, "evidence", "60 minutes from the future"),
-    ({"evidence": FOUND.record() | {"at": "2026-02-08T13:00:00+00:00"}}, "evidence", "days old, limit: 7"),
+    ({"evidence": FOUND.record() | {"at": "2026-02-08T13:00:00+00:00"}}, "evidence", "days old; allowed: 7"),
 ])  # fmt: skip
 def test_a_bent_promotion_is_refused(case, changes, part, told):
     assert told in said(case, promoted(case, **changes)).get(part, "")
@@ -134,7 +134,7 @@ def test_cluster_that_has_judged_again_only_confirms(case):
     asked = replace(case, source="cluster", find_evidence=lambda *_: replace(quoted, at=NOW, p95_ms=9.0))
     assert said(asked, promoted(case, evidence=quoted.record())) == {}
     same = replace(case, source="cluster", find_evidence=lambda *_: replace(quoted, p95_ms=9.0))
-    assert "it quotes p95_ms 7.0, limit: 9.0" in said(same, promoted(case, evidence=quoted.record()))["evidence"]
+    assert "it quotes p95_ms 7.0; allowed: 9.0" in said(same, promoted(case, evidence=quoted.record()))["evidence"]
 
 
 def test_a_waiver_is_loud(case):
@@ -148,7 +148,7 @@ def test_a_waiver_is_loud(case):
 @pytest.mark.parametrize("proof", [{"waiver": ""}, {"waiver": " "}, {"waiver": 3}, {"waiver": "so", "load": "pass"}])
 def test_a_waiver_is_a_reason_and_nothing_else(case, proof):
     (told,) = said(case, promoted(case, evidence=proof)).values()
-    assert "the waiver is not a reason alone, limit: a sentence" in told
+    assert "the waiver is not a reason alone; allowed: a sentence" in told
 
 
 def test_a_waiver_waives_nothing_but_the_evidence(case):
@@ -176,7 +176,7 @@ def test_a_release_needs_its_verdicts(case):
     new = line(2, case.root, supersedes=case.staging[0].identity, at=NOW)
     assert said(before, new, "staging") == {}
     bent = new.model_copy(update={"verdicts": dict(new.verdicts) | {"judge": "unsure"}})
-    assert said(before, bent, "staging") == {"verdicts": "judge unsure, limit: pass"}
+    assert said(before, bent, "staging") == {"verdicts": "judge unsure; allowed: pass"}
 
 
 def rolled(case: LineContext, **changes: Any) -> tuple[LineContext, ledger.Line]:
@@ -192,7 +192,7 @@ def test_an_honest_rollback_holds(case):
 
 
 @pytest.mark.parametrize(("changes", "told"), [
-    ({"evidence": None}, "it has no reason, limit: a sentence"),
+    ({"evidence": None}, "it has no reason; allowed: a sentence"),
     ({"evidence": {"reason": " "}}, "it has no reason"),
     ({"evidence": {"reason": 3}}, "it has no reason"),
     ({"data_sha256": "f" * 64}, "data_sha256: not what the former line says"),
@@ -226,7 +226,7 @@ def test_an_error_is_a_check_that_does_not_hold(error, ok):
 
 def test_an_error_without_a_limit_has_that_of_its_check():
     def work() -> str:
-        raise CheckFailed("reads a, limit: b")
+        raise CheckFailed("reads a; allowed: b")
 
     check = policy_rules.as_check("x", "y", work)
-    assert (check.value, check.limit) == ("reads a, limit: b", "y")
+    assert (check.value, check.limit) == ("reads a; allowed: b", "y")

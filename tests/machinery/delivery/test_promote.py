@@ -103,7 +103,7 @@ def test_nothing_on_staging_is_refused(tmp_path, params):
 @pytest.mark.parametrize(("word", "error"), [("fail", CheckFailed), ("unsure", Inconclusive)])
 def test_only_a_pass_is_promoted(root, params, word, error):
     judged(root, 1, word)
-    with pytest.raises(error, match=f"load verdict is {word}, limit: pass"):
+    with pytest.raises(error, match=f"load verdict is {word}; allowed: pass"):
         promote.run(params, source="machine", root=root)
     assert ledger.read("production", root) == []
 
@@ -117,7 +117,7 @@ def test_a_verdict_about_another_digest_promotes_nothing(root, params):
 def test_an_old_verdict_promotes_nothing(root, params):
     long_ago = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     os.utime(root / "reports/load.json", (long_ago, long_ago))
-    with pytest.raises(CheckFailed, match="days old, limit: 7"):
+    with pytest.raises(CheckFailed, match="days old; allowed: 7"):
         promote.run(params, source="machine", root=root)
 
 
@@ -145,7 +145,7 @@ def test_what_was_rolled_back_needs_a_newer_commit(root, params):
     promote.run(params, source="machine", root=root)
     rollback.run(params, env="production", reason="slow", root=root)
     with pytest.raises(
-        CheckFailed, match=r"promote: bikes:2 .* was rolled back in production, limit: a source commit newer"
+        CheckFailed, match=r"promote: bikes:2 .* was rolled back in production; allowed: a source commit newer"
     ):
         promote.run(params, source="machine", root=root)
     release_repository.released(root, 3)
@@ -209,12 +209,12 @@ def test_a_waiver_is_kept_in_the_line(root, params):
 
 
 def test_a_waiver_without_a_reason_is_refused(root, params):
-    with pytest.raises(ConfigError, match="the waiver has no reason, limit: a sentence"):
+    with pytest.raises(ConfigError, match="the waiver has no reason; allowed: a sentence"):
         promote.run(params, waive=" ", root=root)
 
 
 def test_a_waiver_that_nobody_would_approve_is_refused(root, params):
-    with pytest.raises(CheckFailed, match=r"release\.mode is direct, limit: pull-request"):
+    with pytest.raises(CheckFailed, match=r"release\.mode is direct; allowed: pull-request"):
         promote.run(params, waive="so", push=True, root=root)
     assert "WAIVED" in promote.run(mode(params, "pull-request"), waive="so", push=True, root=root)
 

@@ -68,7 +68,7 @@ def test_second_release_of_the_same_bento_does_nothing(packaged, params):
 @pytest.mark.parametrize("word", ["fail", "unsure", None])
 def test_anything_but_a_pass_is_not_released(chapter, word):
     verdicts = PASSED | {chapter: word} if word else {k: v for k, v in PASSED.items() if k != chapter}
-    with pytest.raises(CheckFailed, match=f"verdict of {chapter} is {word or 'missing'}, limit: pass"):
+    with pytest.raises(CheckFailed, match=f"verdict of {chapter} is {word or 'missing'}; allowed: pass"):
         release.require_verdicts_and_newer(line(verdicts=verdicts), [], root=Path())
 
 
@@ -171,7 +171,7 @@ def test_image_of_another_commit_is_refused(imaged, params):
     old = git.commit_hash(root=imaged)
     new = commit(imaged, "README.md", "other words")
     record(imaged, "prove", inputs={"commit": new})
-    with pytest.raises(DataError, match=rf"the image is of commit {old[:12]}, limit: {new[:12]}"):
+    with pytest.raises(DataError, match=rf"the image is of commit {old[:12]}; allowed: {new[:12]}"):
         release.run(params, push=True, root=imaged)
     assert not ledger.read("staging", imaged)
 
@@ -261,7 +261,9 @@ def test_image_of_another_bento_is_not_this_releases(imaged, params):
 @pytest.mark.parametrize("push", [True, False])
 def test_image_of_a_foreign_repository_is_refused(imaged, params, image, push):
     pushed(imaged, image)
-    with pytest.raises(CheckFailed, match=rf"release: the image is {image}, limit: one of registry.example.org/bikes"):
+    with pytest.raises(
+        CheckFailed, match=rf"release: the image is {image}; allowed: one of registry.example.org/bikes"
+    ):
         release.run(params, push=push, root=imaged)
     assert pinned(imaged, "origin/main").endswith(remote_repository.ZERO)
 

@@ -65,7 +65,9 @@ def test_rollback_is_pushed_onto_main(root, params):
 def test_there_is_no_way_back_past_the_first(root, params):
     run(root, params)
     before = git.commit_hash(root=root)
-    with pytest.raises(CheckFailed, match=r"nothing before bikes:1 to go back to, limit: an earlier line that was not"):
+    with pytest.raises(
+        CheckFailed, match=r"nothing before bikes:1 to go back to; allowed: an earlier line that was not"
+    ):
         run(root, params)
     assert git.commit_hash(root=root) == before
 
@@ -94,7 +96,7 @@ def test_unknown_environment_is_refused(root, params):
 
 @pytest.mark.parametrize("reason", ["", " \n"])
 def test_a_rollback_without_a_reason_is_refused(root, params, reason):
-    with pytest.raises(ConfigError, match="the reason is empty, limit: a sentence"):
+    with pytest.raises(ConfigError, match="the reason is empty; allowed: a sentence"):
         run(root, params, reason=reason)
 
 
@@ -117,7 +119,7 @@ def test_what_was_brought_again_is_no_longer_withdrawn():
 def test_withdrawn_source_is_refused_and_a_newer_one_is_not():
     first, second = release_repository.line(1, commit="a"), release_repository.line(2, commit="b")
     back = first.model_copy(update={"action": "rollback", "supersedes": second.identity})
-    said = "promote: bikes:5 of commit b was rolled back in staging, limit: a source commit newer than b"
+    said = "promote: bikes:5 of commit b was rolled back in staging; allowed: a source commit newer than b"
     with pytest.raises(CheckFailed, match=said):
         policy_rules.refuse_withdrawn(release_repository.line(5, commit="b"), [first, second, back], chapter="promote")
     policy_rules.refuse_withdrawn(second.model_copy(update={"commit": "c"}), [first, second, back], chapter="promote")

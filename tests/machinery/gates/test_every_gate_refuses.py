@@ -114,25 +114,25 @@ SOURCE_TO_MODEL: dict[str, tuple[str, Break, int, str]] = {
         "ingest",
         source("harbour,7.6,16", "harbour,7.6,777"),
         3,
-        rf"table\.parquet: column hires is 777 {ROWS}, limit: 0 to 500 bikes\n",
+        rf"table\.parquet: column hires is 777 {ROWS}; allowed: 0 to 500 bikes\n",
     ),
     "contract, below": (
         "ingest",
         source("harbour,7.6,16", "harbour,7.6,-5"),
         3,
-        rf"table\.parquet: column hires is -5 {ROWS}, limit: 0 to 500 bikes\n",
+        rf"table\.parquet: column hires is -5 {ROWS}; allowed: 0 to 500 bikes\n",
     ),
     "contract, text": (
         "ingest",
         source("harbour", "h" * 17),
         3,
-        r"table\.parquet: column station is 'h{17}' \(the first of 1 rows\), limit: 1 to 16 characters\n",
+        r"table\.parquet: column station is 'h{17}' \(the first of 1 rows\); allowed: 1 to 16 characters\n",
     ),
     "contract of the inputs": (
         "features",
         frame("data/table.parquet", lambda t: t.with_columns(pl.col("temp").fill_null(99.0))),
         3,
-        r"features\.parquet: column temp is 99 \(the worst of \d+ rows\), limit: -30 to 50 °C\n",
+        r"features\.parquet: column temp is 99 \(the worst of \d+ rows\); allowed: -30 to 50 °C\n",
     ),
     "leak": ("features", params("problem: bikes", "problem: leaking"), 3, r"leak: recent depend on what is known only after"),
     "column lost on the way": (
@@ -146,7 +146,7 @@ SOURCE_TO_MODEL: dict[str, tuple[str, Break, int, str]] = {
         "evaluate",
         params("  min_rows: 100", "  min_rows: 502"),
         5,
-        r"evaluate: unsure: rows in the test window is 501, limit: ≥ 502",
+        r"evaluate: unsure: rows in the test window is 501; allowed: ≥ 502",
     ),
 }  # fmt: skip
 
@@ -193,18 +193,18 @@ FLOORS = ["mae floor", "r2 floor"]
 """With too little to compare they are not said to hold, either."""
 DUMMY: dict[str, tuple[Break, int, str, list[str]]] = {
     "no change": (lambda _: None, 0, "better than the dummy", []),
-    "rows": (losses(lambda t: t.gather_every(6)), 5, "paired rows is 84, limit: ≥ 100", ["paired rows", *FLOORS]),
-    "days": (losses(lambda t: t.filter(DAYS <= 13)), 5, "days is 13, limit: ≥ 14", ["days", *FLOORS]),
+    "rows": (losses(lambda t: t.gather_every(6)), 5, "paired rows is 84; allowed: ≥ 100", ["paired rows", *FLOORS]),
+    "days": (losses(lambda t: t.filter(DAYS <= 13)), 5, "days is 13; allowed: ≥ 14", ["days", *FLOORS]),
     "overall": (
         losses(lambda t: t.with_columns(pl.col("loss") + 900)),
         4,
-        r"squared_error vs dummy is [\d.]+ \[[\d.]+, [\d.]+\], limit: high < 0",
+        r"squared_error vs dummy is [\d.]+ \[[\d.]+, [\d.]+\]; allowed: high < 0",
         ["squared_error vs dummy"],
     ),
-    "floor from below": (metric("r2", 0.1), 4, r"r2 floor is 0\.1, limit: ≥ 0\.3", ["r2 floor"]),
-    "floor from above": (metric("mae", 8.5), 4, r"mae floor is 8\.5, limit: ≤ 8", ["mae floor"]),
-    "metric that is absent": (metric("mae", None), 5, "mae floor is None, limit: ≤ 8", ["mae floor"]),
-    "limits of its own": (loosened, 4, r"r2 floor is 0\.1, limit: ≥ 0\.3", ["r2 floor"]),
+    "floor from below": (metric("r2", 0.1), 4, r"r2 floor is 0\.1; allowed: ≥ 0\.3", ["r2 floor"]),
+    "floor from above": (metric("mae", 8.5), 4, r"mae floor is 8\.5; allowed: ≤ 8", ["mae floor"]),
+    "metric that is absent": (metric("mae", None), 5, "mae floor is None; allowed: ≤ 8", ["mae floor"]),
+    "limits of its own": (loosened, 4, r"r2 floor is 0\.1; allowed: ≥ 0\.3", ["r2 floor"]),
 }
 
 
@@ -233,25 +233,25 @@ CHAMPION: dict[str, tuple[Break, int, str, list[str]]] = {
     "overall": (
         losses(lambda t: t.with_columns(pl.col("loss") + 2)),
         4,
-        r"squared_error vs champion is 2 \[2, 2\], limit: high < 1",
+        r"squared_error vs champion is 2 \[2, 2\]; allowed: high < 1",
         ["squared_error vs champion"],
     ),
     "slice": (
         losses(lambda t: t.with_columns(loss=pl.col("loss") + pl.when(pl.col("station") == "park").then(6).otherwise(-6))),
         4,
-        r"squared_error vs champion, station=park is 6 \[6, 6\], limit: ≤ 5 or low ≤ 0",
+        r"squared_error vs champion, station=park is 6 \[6, 6\]; allowed: ≤ 5 or low ≤ 0",
         ["squared_error vs champion, station=park"],
     ),
     "rows that are lacking": (
         losses(lambda t: t[3:]),
         4,
-        "rows of the champion that the challenger lacks is 3, limit: 0",
+        "rows of the champion that the challenger lacks is 3; allowed: 0",
         ["rows of the champion that the challenger lacks"],
     ),
     "labels": (
         losses(lambda t: t.with_columns(target=pl.col("target") + pl.when(HERE & (DAYS == 1)).then(1).otherwise(0))),
         4,
-        r"rows whose label differs is \d, limit: 0",
+        r"rows whose label differs is \d; allowed: 0",
         ["rows whose label differs"],
     ),
 }  # fmt: skip
@@ -338,7 +338,7 @@ def test_service_with_other_answers_is_refused(wrong: int, tmp_path: Path, hour:
     loop.check_production_answers(played, rows, 1e-6)
     rows.append({"row": {"hour": hour}, "prediction": kept})
     assert package.replay(f"http://127.0.0.1:{wrong}", rows, tolerance=1e-6).ok is False
-    with pytest.raises(CheckFailed, match=rf"production differs from its model by {by}, limit: ≤ 1e-06"):
+    with pytest.raises(CheckFailed, match=rf"production differs from its model by {by}; allowed: ≤ 1e-06"):
         loop.check_production_answers(played, rows, 1e-6)
 
 
@@ -375,10 +375,10 @@ def other(chapter: str) -> Break:
 
 RELEASE: dict[str, tuple[Break, int, str]] = {
     "no change": (lambda _: None, 0, "staging ← bikes:1"),
-    **{f"{chapter} {word}": (verdict(chapter, word), 4, f"release: the verdict of {chapter} is {word}, limit: pass")
+    **{f"{chapter} {word}": (verdict(chapter, word), 4, f"release: the verdict of {chapter} is {word}; allowed: pass")
        for chapter in ("export", "evaluate", "prove", "judge", "package") for word in ("fail", "unsure")},
-    "no export": (gone("export"), 4, "release: the verdict of export is missing, limit: pass"),
-    "no evaluate": (gone("evaluate"), 4, "release: the verdict of evaluate is missing, limit: pass"),
+    "no export": (gone("export"), 4, "release: the verdict of export is missing; allowed: pass"),
+    "no evaluate": (gone("evaluate"), 4, "release: the verdict of evaluate is missing; allowed: pass"),
     "no proof": (gone("prove"), 3, "prove.json does not exist"),
     "no judge": (gone("judge"), 3, "judge.json does not exist"),
     "no package": (gone("package"), 3, "package.json does not exist"),
@@ -430,9 +430,9 @@ PROMOTE: dict[str, tuple[Break, int, str]] = {
     "no evidence": (lambda folder: (folder / "reports/load.json").unlink(), 3, "load.json does not exist"),
     "evidence of another": (evidence(inputs={"bento_sha256": "b2"}), 4, "promote: the load verdict is about b2, staging runs b1"),
     "evidence of nothing": (evidence(inputs={}), 4, "promote: the load verdict is about nothing, staging runs b1"),
-    "evidence fails": (evidence(verdict="fail"), 4, "promote: staging's load verdict is fail, limit: pass"),
-    "evidence is unsure": (evidence(verdict="unsure"), 5, "promote: staging's load verdict is unsure, limit: pass"),
-    "too old": (aged, 4, r"promote: the evidence is 8 days old, limit: 7\n"),
+    "evidence fails": (evidence(verdict="fail"), 4, "promote: staging's load verdict is fail; allowed: pass"),
+    "evidence is unsure": (evidence(verdict="unsure"), 5, "promote: staging's load verdict is unsure; allowed: pass"),
+    "too old": (aged, 4, r"promote: the evidence is 8 days old; allowed: 7\n"),
     "not a descendant": (beside("production"), 4, "promote: commit [0-9a-f]{12} is no descendant of .*, which production"),
 }  # fmt: skip
 
@@ -498,7 +498,7 @@ DELIVERY: dict[str, tuple[tuple[str, ...], Break, int, str]] = {
                               r"policy: fail: staging: ledger is releases/staging\.jsonl: line 1 is not what it was"),
     "a line that is gone": (POLICY, committed(lambda folder: ledger.path("production", folder).write_text("")), 4,
                             "policy: fail: production: ledger is .*: 1 lines were there, now 0"),
-    "a digest without a line": (POLICY, pins("production", 2), 4, "policy: fail: production: overlay is .*, limit: "),
+    "a digest without a line": (POLICY, pins("production", 2), 4, "policy: fail: production: overlay is .*; allowed: "),
     "a line that staging never ran": (POLICY, strange, 4, "production, promote of bikes:7: copy is .* is on no line of staging"),
     "nothing to go back to": ((*BACK, "production"), lambda _: None, 4, "rollback: "),
     "back again": ((*BACK, "staging"), lambda _: None, 0, "staging ← bikes:1"),

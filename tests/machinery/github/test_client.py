@@ -216,7 +216,7 @@ def test_a_download_comes_from_another_host_without_the_token(github: GitHub, ap
 
 def test_a_download_is_cut_off_at_its_limit(github: GitHub, api: GitHubClient):
     github.artifact(90, "report", bytes(30_000_000))
-    with pytest.raises(CheckFailed, match=r"artifacts/500/zip has more than 1,000 bytes, limit: 1,000"):
+    with pytest.raises(CheckFailed, match=r"artifacts/500/zip has more than 1,000 bytes; allowed: 1,000"):
         api.download(ZIP, max_bytes=1000)
     assert github.sent < 20_000_000
 
@@ -291,7 +291,7 @@ def test_a_second_redirect_is_not_followed(github: GitHub, api: GitHubClient):
 
 @pytest.mark.parametrize("api", ["http://api.github.com", "ftp://127.0.0.1", "", "https://", "api.github.com"])
 def test_a_token_goes_nowhere_in_the_clear(api: str):
-    with pytest.raises(ConfigError, match=r"the API's address is '.*', limit: https"):
+    with pytest.raises(ConfigError, match=r"the API's address is '.*'; allowed: https"):
         GitHubClient(api, "o/r", "t", attempts=1, timeout_seconds=1)
 
 

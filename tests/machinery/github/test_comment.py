@@ -186,8 +186,8 @@ def test_a_change_back_to_documents_updates_the_comment(github: GitHub, say: Say
     [
         (b"PK", "the artifact is no zip that can be read"),
         (told()[:-9], "the artifact is no zip that can be read"),
-        (zipped(b" " * 9_000_000), "facts.json has more than 2,000,000 bytes when inflated, limit: 2,000,000"),
-        (bytes(9_000_000), "/actions/artifacts/500/zip has more than 2,000,000 bytes, limit: 2,000,000"),
+        (zipped(b" " * 9_000_000), "facts.json has more than 2,000,000 bytes when inflated; allowed: 2,000,000"),
+        (bytes(9_000_000), "/actions/artifacts/500/zip has more than 2,000,000 bytes; allowed: 2,000,000"),
         (zipped("{}"), "facts.json is no report: metrics: Field required"),
         (told(commit="`$(reboot)`\n::set-output name=a::b @all <script>"), "facts.json is no report: commit is"),
     ],

@@ -102,16 +102,16 @@ def test_other_entries_of_the_zip_are_not_looked_at():
         (b"not a zip", "no zip that can be read"),
         (packed(GOOD)[:-30], "no zip that can be read"),
         (packed(GOOD)[:40] + b"\0" * 9 + packed(GOOD)[49:], "no zip that can be read: "),
-        (bytes(MOST + 1), r"has 100,001 bytes, limit: 100,000"),
-        (pack("{}", "other.json"), r"holds 0 entries facts\.json, limit: exactly 1"),
+        (bytes(MOST + 1), r"has 100,001 bytes; allowed: 100,000"),
+        (pack("{}", "other.json"), r"holds 0 entries facts\.json; allowed: exactly 1"),
         (pack("{}", "../facts.json"), r"holds 0 entries"),
         (pack("{}", "/facts.json"), r"holds 0 entries"),
         (pack("{}", "x/facts.json"), r"holds 0 entries"),
         (pack("{}", "FACTS.JSON"), r"holds 0 entries"),
-        (pack("{}", method=zipfile.ZIP_BZIP2), "packed by method 12, limit: stored or deflated"),
-        (pack("{}", method=zipfile.ZIP_LZMA), "packed by method 14, limit: stored or deflated"),
-        (pack(b" " * 5_000_000), r"facts\.json has more than 100,000 bytes when inflated, limit: 100,000"),
-        (pack(b"\xff\xfe"), "byte 0 is not UTF-8, limit: UTF-8"),
+        (pack("{}", method=zipfile.ZIP_BZIP2), "packed by method 12; allowed: stored or deflated"),
+        (pack("{}", method=zipfile.ZIP_LZMA), "packed by method 14; allowed: stored or deflated"),
+        (pack(b" " * 5_000_000), r"facts\.json has more than 100,000 bytes when inflated; allowed: 100,000"),
+        (pack(b"\xff\xfe"), "byte 0 is not UTF-8; allowed: UTF-8"),
         (pack("{}".encode("utf-16")), "is not UTF-8"),
         (pack("\ufeff{}"), "is not JSON: Unexpected UTF-8 BOM"),
         (pack(""), "is not JSON: Expecting value"),
@@ -145,7 +145,7 @@ def test_a_bomb_is_never_inflated():
 def test_two_entries_of_the_name_are_refused():
     with pytest.warns(UserWarning, match="Duplicate name"):
         raw = pack(json.dumps(GOOD), "facts.json", "facts.json")
-    with pytest.raises(CheckFailed, match=r"holds 2 entries facts\.json, limit: exactly 1"):
+    with pytest.raises(CheckFailed, match=r"holds 2 entries facts\.json; allowed: exactly 1"):
         untrusted_report.read_facts(raw, max_bytes=MOST)
 
 
@@ -153,7 +153,7 @@ def test_an_encrypted_entry_is_refused():
     raw = bytearray(packed(GOOD))
     at = raw.index(b"PK\x01\x02")
     raw[at + 8] |= 1
-    with pytest.raises(CheckFailed, match="is encrypted, limit: no encryption"):
+    with pytest.raises(CheckFailed, match="is encrypted; allowed: no encryption"):
         untrusted_report.read_facts(bytes(raw), max_bytes=MOST)
 
 
@@ -174,8 +174,8 @@ def test_a_size_that_lies_is_refused(size: int):
         ("metrics.rows", 10**31, "metrics.rows is 1000.*: Input should be less than or equal to"),
         ("metrics.rows", 10**400, "metrics.rows is 1000.*…: Input should be"),
         ("metrics", [], "metrics is list: "),
-        ("metrics", {"x" * 81: 1}, "the name of a metric has 81 characters, limit: 80"),
-        ("metrics", {f"m{i}": 1 for i in range(5001)}, "5,001 metrics, limit: 5,000"),
+        ("metrics", {"x" * 81: 1}, "the name of a metric has 81 characters; allowed: 80"),
+        ("metrics", {f"m{i}": 1 for i in range(5001)}, "5,001 metrics; allowed: 5,000"),
         ("metrics.intervals", {"auc": [0, 1]}, "metrics.intervals.auc is list"),
         ("gates", {"evil": {}}, "gate 'evil' is none of repro, export"),
         ("gates", [], "gates is list"),

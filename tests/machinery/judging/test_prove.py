@@ -78,7 +78,7 @@ def test_param_edited_without_repro_is_red(copy):
     assert "working tree against the commit is params.yaml not committed" in refusal(copy)
     said = refusal(save(copy))
     assert (
-        "stage train since dvc.lock is params.yaml train modified, limit: nothing changed; else `make repro`, commit"
+        "stage train since dvc.lock is params.yaml train modified; allowed: nothing changed; else `make repro`, commit"
         in said
     )
 
@@ -89,7 +89,8 @@ def test_code_edited_without_repro_is_red(copy):
     assert "working tree against the commit is src/bikes/features.py not committed" in refusal(copy)
     said = refusal(save(copy))
     assert (
-        "requirements/stages.yaml is stage features is stale, limit: current; `make lock`, `make repro`, commit" in said
+        "requirements/stages.yaml is stage features is stale; allowed: current; `make lock`, `make repro`, commit"
+        in said
     )
     write_fingerprints(copy)
     assert "working tree against the commit is requirements/stages.yaml not committed" in refusal(copy)
@@ -127,7 +128,7 @@ def test_metric_edited_by_hand_is_red(copy):
     (copy / "reports/metrics.json").write_text(true, "utf-8")
     said = refusal(copy)
     assert re.search(r"working tree against the commit is reports/metrics\.json .*: r2 is 0\.99\d+, not 0\.9\d+", said)
-    assert "stage evaluate, outputs in Git is reports/metrics.json modified, limit: as `make repro` wrote it" in said
+    assert "stage evaluate, outputs in Git is reports/metrics.json modified; allowed: as `make repro` wrote it" in said
 
 
 def test_all_that_was_edited_by_hand_is_red_at_once(copy):
@@ -141,15 +142,15 @@ def test_all_that_was_edited_by_hand_is_red_at_once(copy):
     relock(copy, "models/golden.json", copy / "models/golden.json")
     refusal(save(copy))
     checks = files.read_json(copy / prove.VERDICT)["checks"]
-    red = {check["name"]: f"{check['value']}, limit: {check['limit']}" for check in checks if check["ok"] is False}
+    red = {check["name"]: f"{check['value']}; allowed: {check['limit']}" for check in checks if check["ok"] is False}
     plots = red.pop("stage evaluate, outputs in Git")
-    assert plots.startswith("reports/plots modified, limit: as `make repro` wrote it")
+    assert plots.startswith("reports/plots modified; allowed: as `make repro` wrote it")
     features = red.pop("dvc.lock, stage features, against the pipeline")
     assert features.startswith(f"outs data/features.parquet md5 is {NOBODYS}, not {true}")
     metrics = red.pop("reports/metrics.json against the pipeline")
-    assert re.search(r"r2 is 0\.99\d+, not 0\.9\d+, limit: off by ≤ 0\.0001; `make", metrics)
+    assert re.search(r"r2 is 0\.99\d+, not 0\.9\d+; allowed: off by ≤ 0\.0001; `make", metrics)
     slices = red.pop("reports/plots/slices.json against the pipeline")
-    assert re.search(r" rows is 1\d+, not \d+, limit: off by ≤ 0; `make", slices)
+    assert re.search(r" rows is 1\d+, not \d+; allowed: off by ≤ 0; `make", slices)
     red.pop("golden answers of the model")
     assert all(name.startswith("dvc.lock, stage ") for name in red), red
 
@@ -168,7 +169,7 @@ def test_golden_answer_off_beyond_tolerance_is_red(copy, honest):
     relock(copy, "models/golden.json", copy / "models/golden.json")
     check = models(copy, honest)["golden answers of the model"]
     assert check.ok is False
-    assert re.search(r"is 0\.\d+, limit: off by ≤ 1e-05; `make repro`, commit", describe_check(check))
+    assert re.search(r"is 0\.\d+; allowed: off by ≤ 1e-05; `make repro`, commit", describe_check(check))
 
 
 def test_other_model_in_the_lock_is_red(copy, honest, run):

@@ -247,7 +247,7 @@ def test_nobody_there_is_never_a_pass(tmp_path: Path, capsys: pytest.CaptureFixt
         (
             {"canary": {**LIMITS.model_dump(), "rate": 30}},
             ConfigError,
-            "rate is 30, limit: 10, one every p95_ms_at_most",
+            "rate is 30; allowed: 10, one every p95_ms_at_most",
         ),
         ({"endpoints": {"POST /ask": ENDPOINT.model_dump(exclude_none=True)}}, ConfigError, "no POST /predict"),
         ("model.onnx", DataError, "model.onnx does not exist"),

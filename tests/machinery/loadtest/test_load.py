@@ -37,12 +37,12 @@ ATTEMPTS = 4
         (samples(slow=11), "fail", "POST /predict p95_ms is 80"),
         (samples(slow=3, slow_ms=120), "fail", "POST /predict p99_ms is 120"),
         (samples(ms=30), "fail", "POST /predict p50_ms is 30"),
-        (samples(failed=3), "fail", "POST /predict errors is 0.015, limit: ≤ 0.01 of the requests"),
+        (samples(failed=3), "fail", "POST /predict errors is 0.015; allowed: ≤ 0.01 of the requests"),
         (samples(failed=200), "fail", "POST /predict errors is 1"),
-        (samples(99), "unsure", "POST /predict requests is 99, limit: ≥ 100"),
-        (samples(180), "unsure", "achieved rate is 0.9, limit: ≥ 0.95 of 100 requests/s"),
+        (samples(99), "unsure", "POST /predict requests is 99; allowed: ≥ 100"),
+        (samples(180), "unsure", "achieved rate is 0.9; allowed: ≥ 0.95 of 100 requests/s"),
         (samples(99, slow=99), "unsure", "POST /predict requests is 99"),
-        ([], "unsure", "POST /predict requests is 0, limit: ≥ 100"),
+        ([], "unsure", "POST /predict requests is 0; allowed: ≥ 100"),
         ([Sample("GET /else", s.intended, 1, True) for s in samples()], "unsure", "POST /predict requests is 0"),
     ],
 )
@@ -256,7 +256,7 @@ def test_errors_are_counted_and_only_a_client_with_retries_sends_again(
 
 
 def test_nobody_there_is_never_a_pass(folder: Path) -> None:
-    with pytest.raises(CheckFailed, match=r"POST /predict errors is 1, limit: ≤ 0.01 of the requests"):
+    with pytest.raises(CheckFailed, match=r"POST /predict errors is 1; allowed: ≤ 0.01 of the requests"):
         load.run("http://127.0.0.1:9", root=folder)
     assert files.read_json(folder / load.VERDICT)["verdict"] == "fail"
 

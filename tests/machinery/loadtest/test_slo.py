@@ -28,7 +28,10 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
         ),
         (("endpoints:", "more: 1\nendpoints:"), "more is 1: Extra inputs are not permitted"),
         (("  cluster: {", "  moon: {"), "schedules.moon"),
-        (("cluster: {rate: 120, seconds: 30, users: 16}", ""), "schedules has no cluster, limit: machine and cluster"),
+        (
+            ("cluster: {rate: 120, seconds: 30, users: 16}", ""),
+            "schedules has no cluster; allowed: machine and cluster",
+        ),
         (("POST /predict", "predict"), "String should match pattern"),
         (("rate: 300", "rate: ["), "is not YAML"),
     ],

@@ -109,7 +109,7 @@ def test_named_program_must_start_and_print_an_image(work: Path, tools: Path, mo
     with pytest.raises(ConfigError, match=r"none cannot be run: No such file"):
         build(work)
     monkeypatch.setenv("BUILD_IMAGE", str(write_script(tools / "mine", "echo built")))
-    with pytest.raises(ConfigError, match=r"mine printed 'built', limit: localhost:1/bikes@sha256") as caught:
+    with pytest.raises(ConfigError, match=r"mine printed 'built'; allowed: localhost:1/bikes@sha256") as caught:
         build(work)
     assert caught.value.allowed == "localhost:1/bikes@sha256:…"
 

@@ -69,7 +69,7 @@ def test_a_tampered_golden_answer_is_refused(inside: Path, params: config.Params
     golden[5]["prediction"] += 0.5
     files.write_json(inside / package.GOLDEN, golden)
     try:
-        with pytest.raises(CheckFailed, match=r"golden requests through the bento is 0.5, limit: ≤ 0.0001"):
+        with pytest.raises(CheckFailed, match=r"golden requests through the bento is 0.5; allowed: ≤ 0.0001"):
             package.run(params)
     finally:
         files.write_text(inside / package.GOLDEN, kept)

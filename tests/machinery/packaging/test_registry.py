@@ -81,7 +81,7 @@ def test_platforms_must_say_the_same(hub):
 @pytest.mark.parametrize("count", [0, registry.MAX_PLATFORMS + 1])
 def test_index_of_none_or_too_many_platforms_is_no_image(hub, count):
     image = listed(hub, *[row(fake_registry.push(hub.address, "flights"))] * count)
-    with pytest.raises(DataError, match=f"has {count} platforms, limit: 1 to 8"):
+    with pytest.raises(DataError, match=f"has {count} platforms; allowed: 1 to 8"):
         registry.labels(image)
 
 
@@ -213,7 +213,7 @@ def test_login_stays_with_its_registry_when_it_redirects():
 def test_token_service_in_the_clear_elsewhere_is_refused(hub):
     challenge = {"www-authenticate": 'Bearer realm="http://tokens.example.org/token"'}
     hub.when = lambda _: fake_registry.Reply(401, b"", challenge)
-    with pytest.raises(ConfigError, match=r"points to http://tokens\.example\.org/token.*, limit: https"):
+    with pytest.raises(ConfigError, match=r"points to http://tokens\.example\.org/token.*; allowed: https"):
         registry.exists(f"{hub.address}/flights")
 
 

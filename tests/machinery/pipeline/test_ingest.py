@@ -103,7 +103,7 @@ def test_an_absent_source_is_named(tmp_path: Path, params: config.Params) -> Non
 
 def test_a_value_out_of_range_stops_ingest(tmp_path: Path, params: config.Params) -> None:
     spec, stated = changed("harbour,7.6,16", "harbour,7.6,777", tmp_path, params)
-    with pytest.raises(DataError, match=r"hires is 777 \(the worst of 1 rows\), limit: 0 to 500 bikes"):
+    with pytest.raises(DataError, match=r"hires is 777 \(the worst of 1 rows\); allowed: 0 to 500 bikes"):
         ingest.build_table(spec, stated)
 
 

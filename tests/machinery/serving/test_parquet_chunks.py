@@ -143,14 +143,14 @@ def test_a_file_that_breaks_in_the_middle_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"temp": 99.0}, "temp is 99.0, limit: -30 to 50 °C, or null"),
-        ({"temp": float("nan")}, "temp is NaN, limit: -30 to 50 °C, or null"),
-        ({"recent": float("-inf")}, "recent is minus a huge number, limit: 0 to 500 bikes, or null"),
-        ({"hour": None}, "hour is null, limit: 0 to 23 hour"),
-        ({"station": None}, "station is null, limit: a text of 1 to 16 characters"),
-        ({"station": ""}, "station is '', limit: a text of 1 to 16 characters"),
-        ({"station": "é" * 17}, f"station is '{'é' * 17}', limit: a text of 1 to 16 characters"),
-        ({"hour": 24.0, "temp": -31.0}, "hour is 24.0, limit: 0 to 23 hour; temp is -31.0, limit: -30 to 50 °C"),
+        ({"temp": 99.0}, "temp is 99.0; allowed: -30 to 50 °C, or null"),
+        ({"temp": float("nan")}, "temp is NaN; allowed: -30 to 50 °C, or null"),
+        ({"recent": float("-inf")}, "recent is minus a huge number; allowed: 0 to 500 bikes, or null"),
+        ({"hour": None}, "hour is null; allowed: 0 to 23 hour"),
+        ({"station": None}, "station is null; allowed: a text of 1 to 16 characters"),
+        ({"station": ""}, "station is ''; allowed: a text of 1 to 16 characters"),
+        ({"station": "é" * 17}, f"station is '{'é' * 17}'; allowed: a text of 1 to 16 characters"),
+        ({"hour": 24.0, "temp": -31.0}, "hour is 24.0; allowed: 0 to 23 hour; temp is -31.0; allowed: -30 to 50 °C"),
     ],
 )
 def test_the_first_wrong_row_is_told_in_the_words_of_the_service(
@@ -196,7 +196,7 @@ def test_a_whole_number_is_asked_for_where_the_contract_says_so(project: Path) -
     counted = Model(project / "models")
     counted.contract["inputs"]["properties"]["hour"]["type"] = "integer"
     found = breach(ChunkValidator(counted), table({}, {"hour": 14.5}))
-    assert found == (1, 1, "hour is 14.5, limit: 0 to 23 hour, a whole number")
+    assert found == (1, 1, "hour is 14.5; allowed: 0 to 23 hour, a whole number")
 
 
 def test_a_limit_that_float32_cannot_hold_is_kept_by_the_float32_next_to_it(project: Path) -> None:
@@ -229,15 +229,15 @@ def test_a_value_means_the_same_in_every_type_that_can_hold_it(
 
 
 def test_a_column_of_nulls_is_refused_where_a_value_is_asked_for(gate: ChunkValidator) -> None:
-    assert breach(gate, table({"hour": None}, hour=pa.null())) == (0, 1, "hour is null, limit: 0 to 23 hour")
+    assert breach(gate, table({"hour": None}, hour=pa.null())) == (0, 1, "hour is null; allowed: 0 to 23 hour")
 
 
 @pytest.mark.parametrize(
     ("name", "dtype", "value", "told"),
     [
-        ("hour", pa.string(), "14", "column hour has type string, limit: number"),
-        ("hour", pa.bool_(), True, "column hour has type bool, limit: number"),
-        ("station", pa.int64(), 5, "column station has type int64, limit: string"),
+        ("hour", pa.string(), "14", "column hour has type string; allowed: number"),
+        ("hour", pa.bool_(), True, "column hour has type bool; allowed: number"),
+        ("station", pa.int64(), 5, "column station has type int64; allowed: string"),
         ("station", pa.dictionary(pa.int32(), pa.int64()), 5, "limit: string"),
     ],
 )

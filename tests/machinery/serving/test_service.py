@@ -136,10 +136,10 @@ def test_a_question_is_answered_with_the_inputs_used(served: int) -> None:
 @pytest.mark.parametrize(
     ("question", "code", "says"),
     [
-        ({"station": "park", "hour": 99}, 422, "hour is 99, limit: 0 to 23, a whole number"),
-        ({"station": "park"}, 422, "hour is missing, limit: 0 to 23, a whole number"),
+        ({"station": "park", "hour": 99}, 422, "hour is 99; allowed: 0 to 23, a whole number"),
+        ({"station": "park"}, 422, "hour is missing; allowed: 0 to 23, a whole number"),
         ({"station": "park", "hour": 3}, 404, "nothing is known of 3 o'clock"),
-        ({"station": "park", "hour": 0}, 404, "recent is 999, limit: 0 to 500 bikes, or null"),
+        ({"station": "park", "hour": 0}, 404, "recent is 999; allowed: 0 to 500 bikes, or null"),
     ],
 )
 def test_a_question_without_an_answer_is_refused(served: int, question: dict[str, Any], code: int, says: str) -> None:

@@ -77,7 +77,7 @@ def test_a_wrong_value_is_named_with_its_limit(
 
 def test_a_missing_field_is_named(reader: Reader) -> None:
     found = refused(reader, json.dumps({k: v for k, v in ROW.items() if k != "hour"}).encode()).errors[0]
-    assert found["message"] == "hour is missing, limit: 0 to 23 hour"
+    assert found["message"] == "hour is missing; allowed: 0 to 23 hour"
 
 
 def test_an_extra_field_is_named_with_the_known_ones(reader: Reader) -> None:
@@ -88,7 +88,7 @@ def test_an_extra_field_is_named_with_the_known_ones(reader: Reader) -> None:
 
 def test_the_row_of_a_list_is_named(reader: Reader) -> None:
     found = refused(reader, b"[" + with_() + b"," + with_(hour=25) + b"]").errors[0]
-    assert (found["row"], found["message"]) == (1, "row 1: hour is 25, limit: 0 to 23 hour")
+    assert (found["row"], found["message"]) == (1, "row 1: hour is 25; allowed: 0 to 23 hour")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"not json", b"\xff\xfe", b"[" * 5000, b'{"station":"\\ud800"}'])
@@ -106,12 +106,12 @@ def test_json_of_another_shape_is_refused_in_words(reader: Reader, body: bytes) 
 def test_too_many_rows_are_refused(reader: Reader) -> None:
     error = refused(reader, b"[" + b",".join([with_()] * 501) + b"]")
     assert error.status == 422
-    assert error.errors[0]["message"] == "the body has 501 rows, limit: 500"
+    assert error.errors[0]["message"] == "the body has 501 rows; allowed: 500"
 
 
 def test_a_row_that_did_not_come_as_json_is_checked_too(reader: Reader) -> None:
     assert reader.check(ROW) == ROW
-    with pytest.raises(BadRequest, match="hour is 25, limit: 0 to 23 hour") as caught:
+    with pytest.raises(BadRequest, match="hour is 25; allowed: 0 to 23 hour") as caught:
         reader.check(ROW | {"hour": 25})
     assert caught.value.status == 422
 

@@ -44,7 +44,7 @@ def violations(now: Snapshot) -> list[str]:
     """A sentence for each invariant that does not hold; empty when all hold."""
     sentences = [each for env in now.envs for each in (*_lost_lines(env), *_differences(env, now.tip))]
     if now.head != now.tip or now.branch != "main":
-        sentences.append(f"the clone is on {now.branch} at {now.head[:12]}, limit: main at {now.tip[:12]}")
+        sentences.append(f"the clone is on {now.branch} at {now.head[:12]}; allowed: main at {now.tip[:12]}")
     if now.dirty:
         sentences.append(f"not committed in the clone: {', '.join(now.dirty[:3])}")
     if now.worktrees:
@@ -81,7 +81,7 @@ def _differences(env: EnvironmentState, tip: str) -> list[str]:
     if not env.pods or not all(pod.ready for pod in env.pods):
         sentences.append(f"{env.name}: {sum(pod.ready for pod in env.pods)} of {len(env.pods)} pods are ready")
     if (app.sync, app.health, app.compared) != ("Synced", "Healthy", tip) or app.phase != "Succeeded":
-        sentences.append(f"{env.name}: {describe(app)}, limit: Synced at {tip[:12]}, Healthy, Succeeded")
+        sentences.append(f"{env.name}: {describe(app)}; allowed: Synced at {tip[:12]}, Healthy, Succeeded")
     return sentences
 
 

@@ -41,14 +41,14 @@ def test_production_with_other_answers_is_refused(there, host):
     files.write_json(path, ROWS)
     bad_releases.check_production_answers(there, Timeline(there.sandbox, "slow"), line)
     files.write_json(path, [*ROWS, {"row": {"hour": 7}, "prediction": 7.25}])
-    with pytest.raises(CheckFailed, match=r"drill slow: production differs from its model by 0\.25, limit: "):
+    with pytest.raises(CheckFailed, match=r"drill slow: production differs from its model by 0\.25; allowed: "):
         bad_releases.check_production_answers(there, Timeline(there.sandbox, "slow"), line)
 
 
 @pytest.mark.parametrize(
     ("phase", "ready", "said"),
     [
-        ("Succeeded", None, "the sync Succeeded, limit: Failed"),
+        ("Succeeded", None, "the sync Succeeded; allowed: Failed"),
         ("Failed", "x@sha256:2", "ready pods run .*limit: the old image"),
     ],
 )
