@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway.errors import ConfigError
+
+LOCAL_GIT = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE",
+    "GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
+    "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
+    "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS", "GIT_CEILING_DIRECTORIES", "GIT_DEFAULT_HASH", "GIT_CONFIG",
+)  # fmt: skip
+"""Variables by which Git tells its hooks which repository, index and pathspecs to use (`git rev-parse --local-env-vars`
+and relatives). A Git that works in another folder must not see them. Those that carry settings (`GIT_CONFIG_COUNT`,
+`GIT_CONFIG_PARAMETERS`) stay: they are the user's."""
 
 
 def cache_home(root: Path) -> Path:
@@ -25,7 +38,8 @@ def for_programs(root: Path, **extra: str) -> dict[str, str]:
     home = cache_home(root)
     path = [str(root / "src"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     # Without cached bytecode, every process would compile its libraries again.
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    dropped = {"PYTHONDONTWRITEBYTECODE", *LOCAL_GIT}
+    inherited = {name: value for name, value in os.environ.items() if name not in dropped}
     return {
         **inherited,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
@@ -134,6 +148,28 @@ def actions() -> Actions:
 def github() -> Actions | None:
     """The context of GitHub where a repository and a token for it are set; None elsewhere."""
     return actions() if os.environ.get("GITHUB_TOKEN") and os.environ.get("GITHUB_REPOSITORY") else None
+
+
+def forget_hook() -> None:
+    """Remove the variables of a Git hook from this process, so that no program started from it sees them."""
+    for name in LOCAL_GIT:
+        os.environ.pop(name, None)
+
+
+def for_git(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a `git`: messages in English, no variables of a hook, no editor and no pager."""
+    inherited = {name: value for name, value in (env or os.environ).items() if name not in LOCAL_GIT}
+    return {**inherited, "LC_ALL": "C", "LANGUAGE": "C", "GIT_PAGER": "cat", "GIT_EDITOR": ":",
+            "GIT_TERMINAL_PROMPT": "0"}  # fmt: skip
+
+
+def event_default_branch() -> str | None:
+    """The default branch in the event of a GitHub workflow (GITHUB_EVENT_PATH); None elsewhere."""
+    try:
+        event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
+        return str(event["repository"]["default_branch"])
+    except (KeyError, OSError, ValueError, TypeError):
+        return None
 
 
 def git_login() -> dict[str, str]:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from slipway.core import git
+from slipway.core import environment, git
 from slipway.errors import ConfigError
 from support.committed_project import begin
 
@@ -41,8 +42,10 @@ def test_repository_without_commit_says_so(tmp_path):
 
 def test_base_without_any_main_asks_for_one(repository):
     git.run("branch", "-m", "other", root=repository)
-    with pytest.raises(ConfigError, match="neither origin/main nor main"):
+    git.run("branch", "more", root=repository)
+    with pytest.raises(ConfigError, match=r"does not know the default branch here \(branches: more, other\)") as error:
         git.base_commit(None, root=repository)
+    assert "git config init.defaultBranch NAME" in error.value.hint
 
 
 def test_dirty_names_changed_tracked_files(repository):
@@ -55,7 +58,7 @@ def test_dirty_names_changed_tracked_files(repository):
 
 def test_missing_identity_says_how_to_set_it(repository):
     git.run("config", "user.name", "", root=repository)
-    with pytest.raises(ConfigError, match="does not know who you are") as error:
+    with pytest.raises(ConfigError, match="has no name and address for you") as error:
         git.require_identity(repository)
     assert "git config user.name" in error.value.hint
 
@@ -93,7 +96,7 @@ def test_histories_without_a_common_commit_have_their_base(repository):
 def test_bytes_that_are_not_utf8_are_never_replaced(repository):
     (repository / "file").write_bytes(b"a\xff\n")
     git.run("commit", "-q", "-a", "-m", "Bytes", root=repository)
-    with pytest.raises(UnicodeDecodeError):
+    with pytest.raises(ConfigError, match="git cat-file printed bytes that are not UTF-8"):
         git.file_at("HEAD", "file", root=repository)
 
 
@@ -169,3 +172,162 @@ def test_pull_request_of_an_older_commit(repository):
         git.run("commit", "-q", "--allow-empty", "-m", subject, root=repository)
     numbers = [git.pull_request_number(repository, f"HEAD~{back}") for back in (0, 1, 2)]
     assert numbers == [None, 13, 12]
+
+
+# Settings and variables of the user
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("log.showSignature", "true"), ("log.decorate", "full"), ("color.ui", "always"), ("core.quotePath", "true"),
+    ("diff.renames", "copies"), ("status.renames", "copies"), ("diff.noprefix", "true"), ("diff.relative", "true"),
+    ("status.branch", "true"), ("status.short", "false"), ("diff.external", "false"), ("log.follow", "true"),
+    ("i18n.logOutputEncoding", "ISO-8859-1"), ("core.pager", "false"), ("diff.orderFile", "/dev/null"),
+])  # fmt: skip
+def test_users_settings_change_no_answer(repository, key, value):
+    first = git.commit_hash(root=repository)
+    (repository / "größe\t1.txt").write_text("one\n")
+    git.run("mv", "file", "moved", root=repository)
+    git.run("add", "-A", root=repository)
+    git.run("commit", "-q", "-m", "Größe (#7)", root=repository)
+    (repository / "moved").write_text("two\n")
+    git.run("config", key, value, root=repository)
+    assert git.changed_files(first, "HEAD", root=repository) == ["file", "größe\t1.txt", "moved"]
+    assert git.changed_since("HEAD", root=repository) == ["moved"]
+    assert git.uncommitted_files(repository) == ["moved"]
+    assert git.files_at("HEAD", root=repository) == ["größe\t1.txt", "moved"]
+    assert git.file_at("HEAD", "größe\t1.txt", root=repository) == "one\n"
+    newest = git.commit(root=repository)
+    assert (newest.subject, newest.parents) == ("Größe (#7)", [first])
+    assert git.pull_request_number(repository) == 7
+    assert [one.sha for one in git.commits("HEAD", "moved", root=repository)] == [newest.sha]
+
+
+def test_signed_commits_are_read_as_others(repository):
+    git.run("config", "log.showSignature", "true", root=repository)
+    git.run("config", "gpg.program", "false", root=repository)
+    tree = git.run("rev-parse", "HEAD^{tree}", root=repository)
+    who = "A <a@example.org> 1700000000 +0000"
+    signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----"
+    text = f"tree {tree}\nauthor {who}\ncommitter {who}\n{signature}\n\nSigned (#9)\n"
+    path = repository / "commit"
+    path.write_text(text)
+    sha = git.run("hash-object", "-t", "commit", "-w", str(path), root=repository)
+    git.run("update-ref", "refs/heads/main", sha, root=repository)
+    assert git.commit(root=repository).sha == sha
+    assert git.pull_request_number(repository) == 9
+
+
+@pytest.mark.parametrize("name", ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY",
+                                  "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS", "GIT_EXTERNAL_DIFF"])  # fmt: skip
+def test_variables_of_a_hook_are_not_seen(repository, tmp_path_factory, monkeypatch, name):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "other"
+    before = git.commit_hash(root=repository)
+    monkeypatch.setenv(name, str(elsewhere))
+    assert git.commit_hash(root=repository) == before
+    (repository / "more").write_text("x\n")
+    git.run("add", "more", root=repository)
+    git.run("commit", "-q", "-m", "More", root=repository)
+    assert git.files_at("HEAD", root=repository) == ["file", "more"]
+    assert not elsewhere.exists()
+    assert name not in environment.for_programs(repository)
+
+
+def test_languages_do_not_change_gits_words(repository, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    with pytest.raises(ConfigError, match="is in no Git repository"):
+        git.commit_hash(root=repository.parent.parent)
+
+
+# "No" and "could not tell"
+
+
+def test_shallow_clone_says_that_it_is(repository, tmp_path_factory):
+    first = git.commit_hash(root=repository)
+    for subject in ("Two", "Three"):
+        git.run("commit", "-q", "--allow-empty", "-m", subject, root=repository)
+    clone = tmp_path_factory.mktemp("shallow")
+    git.run("clone", "-q", "--depth", "1", repository.as_uri(), str(clone), root=clone)
+    for ask in (lambda: git.is_ancestor(first, "HEAD", root=clone), lambda: git.commit_hash(first, root=clone)):
+        with pytest.raises(ConfigError, match="shallow") as error:
+            ask()
+        assert "git fetch --unshallow" in error.value.hint
+
+
+def test_another_users_clone_is_told_as_such(repository, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for ask in (git.commit_hash, git.is_shallow, git.uncommitted_files, git.default_branch):
+        with pytest.raises(ConfigError, match="it belongs to another user") as error:
+            ask(root=repository)
+        assert error.value.hint.startswith("git config --global --add safe.directory ")
+
+
+def test_missing_commit_is_no_ancestor(repository):
+    assert not git.is_ancestor("0" * 40, "HEAD", root=repository)
+
+
+def test_missing_git_is_named(repository, monkeypatch):
+    monkeypatch.setenv("PATH", str(repository))
+    with pytest.raises(ConfigError, match="Git is not installed"):
+        git.commit_hash(root=repository)
+
+
+# The default branch
+
+
+def test_default_branch_is_what_origin_says(repository, tmp_path_factory):
+    git.run("branch", "-m", "trunk", root=repository)
+    clone = tmp_path_factory.mktemp("trunk")
+    git.run("clone", "-q", str(repository), str(clone), root=clone)
+    git.run("checkout", "-q", "-b", "change", root=clone)
+    assert git.default_branch(clone) == "trunk"
+    assert git.base_commit(None, root=clone) == git.commit_hash(root=repository)
+
+
+def test_default_branch_of_a_workflow_is_its_events(repository, tmp_path, monkeypatch):
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"repository": {"default_branch": "trunk"}}))
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
+    assert git.default_branch(repository) == "trunk"
+
+
+def test_default_branch_without_origin_is_the_only_or_the_configured_one(repository):
+    assert git.default_branch(repository) == "main"
+    git.run("branch", "develop", root=repository)
+    git.run("config", "init.defaultBranch", "develop", root=repository)
+    assert git.default_branch(repository) == "develop"
+
+
+def test_detached_head_is_refused_with_the_way_out(repository):
+    assert git.require_branch(repository) == "main"
+    git.run("checkout", "-q", "--detach", root=repository)
+    with pytest.raises(ConfigError, match="HEAD is detached at") as error:
+        git.require_branch(repository)
+    assert "git switch" in error.value.hint
+
+
+# Worktrees
+
+
+def test_worktree_out_of_sight_is_not_touched(repository, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("linked")
+    git.run("worktree", "add", "-q", str(folder / "mine"), "-b", "mine", root=repository)
+    (folder / "mine/staged").write_text("x\n")
+    git.run("add", "staged", root=folder / "mine")
+    (folder / "mine").rename(folder / "away")
+    with git.worktree("HEAD", folder / "scratch", root=repository):
+        pass
+    (folder / "away").rename(folder / "mine")
+    assert git.run("diff", "--cached", "--name-only", root=folder / "mine") == "staged"
+
+
+def test_worktree_that_was_killed_is_made_again(repository, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trees") / "tree é"
+    git.run("worktree", "add", "-q", "--detach", str(folder), root=repository)
+    for leftover in (folder / "x", folder / ".git"):  # with files, and then without its link
+        with git.worktree("HEAD", folder, root=repository) as tree:
+            assert (tree / "file").exists()
+        folder.mkdir()
+        leftover.write_text("left")
+    with git.worktree("HEAD", folder, root=repository) as tree:
+        assert (tree / "file").exists()
