@@ -62,7 +62,11 @@ def document(contract: Mapping[str, Any], *, version: str, prediction: float | N
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": title(contract), "version": version, "description": _about(contract)},
+        "info": {
+            "title": title(contract),
+            "version": version,
+            "description": f"{contract['labels'].get('purpose', '')} {facts(contract)}".strip(),
+        },
         "servers": [{"url": ".", "description": "The service that this document comes from"}],
         "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "paths": paths,
@@ -73,6 +77,15 @@ def document(contract: Mapping[str, Any], *, version: str, prediction: float | N
 def title(contract: Mapping[str, Any]) -> str:
     """The title of the model in the words of the problem."""
     return str(contract["labels"].get("title", contract["problem"]))
+
+
+def facts(contract: Mapping[str, Any]) -> str:
+    """What the model was trained on, and how much one request may hold."""
+    limits = contract["limits"]
+    return (
+        f"Trained on data before {contract['data']['test_from']}. "
+        f"Allowed in one request: at most {limits['max_rows']:,} rows and {limits['max_body_bytes']:,} bytes."
+    )
 
 
 def _predict(contract: Mapping[str, Any], prediction: float | None) -> dict[str, Any]:
@@ -94,6 +107,7 @@ def _predict(contract: Mapping[str, Any], prediction: float | None) -> dict[str,
             "one": {"summary": "one row", "value": example},
             "many": {"summary": "two rows", "value": [example] * 2},
         },
+        answer="A JSON object with one of these fields.",
         answers={} if prediction is None else {name: {"value": value} for name, value in answers.items()},
     )
 
@@ -104,10 +118,11 @@ def _ask(contract: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, 
         contract,
         "ask",
         "Predict from what a person knows.",
-        "Send one object. The service looks up the model's other inputs, and returns all of them.",
+        "Send one object. The service looks up the model's other inputs, and returns them too.",
         request=_ref("Question"),
         response=_object(prediction=_prediction(contract), inputs=used),
         examples=_examples(question),
+        answer="A JSON object with both of these fields.",
         answers={},
         more_errors={"404": "The question is valid, but the service has no data to answer it with."},
     )
@@ -129,15 +144,6 @@ def _prediction(contract: Mapping[str, Any]) -> dict[str, str]:
     return {"type": "number", "description": f"{text}."}
 
 
-def _about(contract: Mapping[str, Any]) -> str:
-    limits = contract["limits"]
-    return (
-        f"{contract['inputs'].get('description', '')} "
-        f"Trained on data from before {contract['data']['test_from']}. "
-        f"Allowed: at most {limits['max_rows']:,} rows and {limits['max_body_bytes']:,} bytes in one request."
-    ).strip()
-
-
 def _examples(schema: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: node["examples"][0] for name, node in schema["properties"].items() if node.get("examples")}
     return {"one": {"value": values}} if set(schema.get("required", ())) <= set(values) else {}
@@ -145,7 +151,7 @@ def _examples(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _post(
     contract: Mapping[str, Any], name: str, summary: str, text: str, *,
-    request: Any, response: Any, examples: Any, answers: Any, more_errors: Mapping[str, str] | None = None,
+    request: Any, response: Any, examples: Any, answer: str, answers: Any, more_errors: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     limits = contract["limits"]
     statuses = {
@@ -158,7 +164,7 @@ def _post(
         "500": "The service failed. Its log has the reason.",
     }
     body = {"schema": request, **({"examples": examples} if examples else {})}
-    answer = {"schema": response, **({"examples": answers} if answers else {})}
+    content = {"schema": response, **({"examples": answers} if answers else {})}
     return {
         "tags": ["Predict"],
         "operationId": name,
@@ -166,7 +172,7 @@ def _post(
         "description": text,
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
-            "200": {"description": "The prediction.", "content": {"application/json": answer}},
+            "200": {"description": answer, "content": {"application/json": content}},
             **_errors(statuses | dict(more_errors or {})),
         },
     }

@@ -57,6 +57,7 @@ class Endpoint:
     summary: str
     description: str
     inputs: list[Field]
+    inputs_text: str
     answer: list[Field]
     answer_text: str
     answer_example: str
@@ -85,7 +86,7 @@ def render(contract: Mapping[str, Any], *, version: str, prediction: float | Non
     error = [_field(name, node) for name, node in openapi.ERROR["properties"].items()]  # type: ignore[attr-defined]
     return environment.get_template("service_page.html.j2").render(
         problem=contract["problem"], title=openapi.title(contract), version=version, labels=contract["labels"],
-        about=document["info"]["description"], groups=groups, metrics=METRICS,
+        facts=openapi.facts(contract), groups=groups, metrics=METRICS,
         error=error, error_example=_error_example(contract),
     ) + "\n"  # fmt: skip
 
@@ -117,9 +118,10 @@ def _endpoints(document: Mapping[str, Any], contract: Mapping[str, Any]) -> Iter
                     method=method.upper(),
                     summary=operation["summary"],
                     description=operation.get("description", ""),
+                    inputs_text=(schemas.get(path) or {}).get("description", ""),
                     inputs=_inputs(schemas.get(path), contract),
                     answer=[_field(name, node) for name, node in _properties(content["schema"]).items()],
-                    answer_text=f"{answer['description']} ({content_type})",
+                    answer_text=f"Status `200`, `{content_type}`. {answer['description']}",
                     answer_example=_json(next((each["value"] for each in content.get("examples", {}).values()), None)),
                     errors={status: each["description"] for status, each in responses.items()},
                     examples=_code_examples(path, operation),
@@ -150,7 +152,8 @@ def _allowed(node: Mapping[str, Any], known: list[str]) -> str:
     text = limit(node)
     if not known:
         return text
-    return f"{text}; seen: {', '.join(known) if len(known) <= LISTED else f'{len(known)} of them'}"
+    values = ", ".join(known) if len(known) <= LISTED else f"{len(known)} values"
+    return f"{text}. Seen in training: {values}"
 
 
 def _field(name: str, node: Mapping[str, Any], *, allowed: str = "", example: str = "") -> Field:
@@ -158,13 +161,13 @@ def _field(name: str, node: Mapping[str, Any], *, allowed: str = "", example: st
 
 
 def _type(node: Mapping[str, Any]) -> str:
-    """The type of a JSON-schema node in words: "number or null"."""
+    """The type of a JSON-schema node in words: "text", "list of numbers"."""
     if "$ref" in node:
         return "object"
     names = node.get("type", "")
     kinds = [names] if isinstance(names, str) else names
-    if "anyOf" in node:
-        kinds = [each.get("type", "") for each in node["anyOf"]]
+    if "anyOf" in node:  # whether null is allowed is in the next column
+        kinds = [each.get("type", "") for each in node["anyOf"] if each.get("type") != "null"]
     items = f" of {TYPES.get(node['items'].get('type'), 'value')}s" if "items" in node else ""
     return " or ".join(TYPES.get(kind, kind) for kind in kinds if kind) + items or "any"
 
@@ -189,13 +192,18 @@ def _code_examples(path: str, operation: Mapping[str, Any]) -> list[tuple[str, s
     body = next(iter(examples.values()))["value"]
     data = shlex.quote(json.dumps(body, indent=2, ensure_ascii=False))
     curl = f"curl {URL}{path} \\\n  -H 'content-type: application/json' \\\n  -d {data}"
-    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in body.items())
+    lines = "".join(f"    {_json(name)}: {_python(value)},\n" for name, value in body.items())
     return [("curl", curl), ("Python", POST.format(url=URL + path, lines=lines))]
+
+
+def _python(value: Any) -> str:
+    return _json(value) if isinstance(value, str) else repr(value)
 
 
 GET = """from urllib.request import urlopen
 
-with urlopen("{url}") as response:
+url = "{url}"
+with urlopen(url) as response:
     print(response.status, response.read().decode())"""
 POST = """import json
 from urllib.request import Request, urlopen
