@@ -143,7 +143,7 @@ def test_the_allowed_values_are_those_of_the_error_messages(text: str, contract:
     for name in row:
         with pytest.raises(BadRequest) as refused:
             Reader(contract).check({key: value for key, value in row.items() if key != name})
-        assert f'data-head="allowed">{refused.value.errors[0]["limit"]}' in text
+        assert f'data-head="allowed"><span>{refused.value.errors[0]["limit"]}' in text
 
 
 def test_known_texts_are_shown_or_counted(contract: Any) -> None:
@@ -167,7 +167,7 @@ def test_known_texts_are_shown_or_counted(contract: Any) -> None:
 )
 def test_a_question_of_any_kind_is_described(contract: Any, node: dict[str, Any], words: str) -> None:
     question = {"type": "object", "properties": {"which": node}}
-    assert f'data-head="allowed">{words}' in service_page.render(contract | {"question": question}, version="1")
+    assert f'data-head="allowed"><span>{words}' in service_page.render(contract | {"question": question}, version="1")
 
 
 def test_a_question_without_examples_has_none(contract: Any) -> None:
