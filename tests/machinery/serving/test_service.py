@@ -25,7 +25,7 @@ from slipway.serving.http_client import is_ready
 from slipway.serving.local_server import HOST
 
 ROW = {"station": "park", "weekday": 5, "hour": 14, "temp": 16.0, "recent": 21, "yesterday": None}
-HEAVY = ("sklearn", "pandas", "skl2onnx", "joblib", "polars", "onnx", "pandera", "ruamel", "mlflow", "jinja2")
+HEAVY = ("sklearn", "pandas", "skl2onnx", "joblib", "polars", "onnx", "pandera", "ruamel", "mlflow")
 
 
 def send(port: int, body: Any, path: str = "/predict", method: str = "POST", **headers: str) -> tuple[int, Any]:

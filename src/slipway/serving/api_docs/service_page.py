@@ -10,13 +10,13 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
 
 from slipway.serving.api_docs import openapi
 from slipway.serving.validation import BadRequest, Reader, kind_of, limit
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 URL = "http://localhost:3000"
 """Address in the examples of a rendered page; `at` replaces it with the address that the reader uses."""
@@ -67,8 +67,6 @@ class Endpoint:
 
 def render(contract: Mapping[str, Any], *, version: str, prediction: float | None = None) -> str:
     """Return the page as HTML. `prediction` is the model's answer to the contract's example."""
-    import jinja2  # only where somebody opens the page: it would lengthen each start of the service
-
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("slipway.serving.api_docs"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -98,8 +96,6 @@ def at(page: str, url: str) -> str:
 
 def _prose(text: str) -> Markup:
     """Escape a sentence and show its `names` as code."""
-    from markupsafe import Markup, escape
-
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
