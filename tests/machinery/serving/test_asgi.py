@@ -38,6 +38,9 @@ class Echo:
 
     ask = predict
 
+    def page(self, url: str) -> bytes:
+        return f"page at {url}".encode()
+
     def metrics(self) -> bytes:
         return b"metrics"
 
@@ -121,6 +124,7 @@ def test_a_large_body_is_answered_in_a_thread(engine: Echo) -> None:
         ),
         ({"method": "GET"}, 405, "/predict is asked by POST, not GET"),
         ({"path": "/metrics"}, 405, "/metrics is read by GET, not POST"),
+        ({"path": "/"}, 405, "/ is read by GET, not POST"),
         ({"body": (b"begun",), "end": None}, 408, "the body did not arrive within 0.1 s"),
     ],
 )
@@ -150,8 +154,28 @@ def test_other_paths_are_left_to_bentoml(engine: Echo) -> None:
     assert call(engine, b"{}", path="/ask")[1] == b"{}"
 
 
-def test_the_page_may_load_nothing_from_elsewhere(engine: Echo) -> None:
-    assert "default-src 'self'" in call(engine, path="/", method="GET")[2]["content-security-policy"]
+def test_the_page_may_load_and_run_nothing(engine: Echo) -> None:
+    status, _, headers = call(engine, path="/", method="GET")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [
+        ({"host": "127.0.0.1:3005"}, "http://127.0.0.1:3005"),
+        ({"host": "[::1]:3005"}, "http://[::1]:3005"),
+        ({"host": "a.example", "x-forwarded-proto": "https"}, "https://a.example"),
+        ({"host": "a.example", "x-forwarded-prefix": "/models/flights/"}, "http://a.example/models/flights"),
+        ({"host": "a.example", "x-forwarded-prefix": "/x; rm -r ~"}, "http://a.example"),
+        ({"host": "a.example", "x-forwarded-prefix": "//b.example/../"}, "http://a.example"),
+        ({"host": "$(reboot)", "x-forwarded-prefix": "/x"}, "http://localhost:3000"),
+        ({}, "http://localhost:3000"),
+    ],
+)
+def test_the_page_shows_the_address_of_its_reader(engine: Echo, headers: dict[str, str], url: str) -> None:
+    assert call(engine, path="/", method="GET", headers=headers)[1].decode() == f"page at {url}"
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])

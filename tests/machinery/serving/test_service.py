@@ -175,7 +175,7 @@ def test_bentoml_serve_answers_as_uvicorn_does_and_both_give_up_a_body_that_stop
         {"body": [ROW] * 501}, {"body": [ROW] * 10_000}, {"body": None, "method": "GET"}, {"body": b"1", "content_type": "a/b"},
         {"body": {"station": "park", "hour": 14}, "path": "/ask"}, {"body": {"station": "park", "hour": 3}, "path": "/ask"},
         {"body": None, "path": "/docs.json", "method": "GET"}, {"body": None, "path": "/livez", "method": "GET"},
-        {"body": None, "path": "/readyz", "method": "GET"}, {"body": None, "path": "/", "method": "GET"},
+        {"body": None, "path": "/readyz", "method": "GET"}, {"body": None, "path": "/", "method": "GET", "host": "bikes.example"},
     ]  # fmt: skip
     port = local_server.find_free_port()
     command = [sys.executable, "-m", "bentoml", "serve", str(bento), "--host", HOST, "--port", str(port)]
@@ -241,13 +241,11 @@ def test_a_container_ends_with_its_one_process_and_answers_before_what_was_asked
         assert running.process.wait(timeout=60) in (0, -signal.SIGTERM)
 
 
-def test_bentomls_page_is_made_once_for_all_who_ask_and_ended_with_the_server(bento: Path, tmp_path: Path) -> None:
+def test_bentomls_app_is_made_once_for_all_who_ask_and_ended_with_the_server(bento: Path, tmp_path: Path) -> None:
     with run(bento, tmp_path, local_server.command(bento, port=local_server.find_free_port())) as running:
         local_server.wait_ready(running)
         with ThreadPoolExecutor(4) as pool:
-            found = [
-                *pool.map(lambda path: send(running.port, None, path, "GET")[0], ["/", "/healthz", "/", "/healthz"])
-            ]
+            found = [*pool.map(lambda path: send(running.port, None, path, "GET")[0], ["/schema.json", "/healthz"] * 2)]
         assert found == [200] * 4
         running.process.terminate()
         assert running.process.wait(timeout=60) in (0, -signal.SIGTERM)
