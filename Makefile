@@ -32,7 +32,7 @@ OLD := needs Python 3.11 or newer, and found none; install one, or name it: make
 BARE := has no venv module; on Debian or Ubuntu: apt install python3-venv
 NONODE := did not run, there is no npm here; the workflows were not linted (install Node.js; with CI=true this is red)
 # The tests that only read: a change of nothing but documents is checked by them too.
-STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written)
+STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written fix_pages)
 # The parts of `make test`; without ONLY it is everything.
 ONLY_project := tests/project
 ONLY_machinery := --ignore=tests/project
@@ -84,11 +84,12 @@ prove: setup ## whether the committed dvc.lock, metrics and plots are what the p
 act: setup ## run each workflow of .github on this machine, against a GitHub of the tests' own
 	@$(PY) -m pytest -n 2 --dist loadscope -m act $(ARGS)
 
-lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/commands.md and k8s/base/slo.yaml
+lock: setup ## generate again: locks (ARGS=--upgrade for the newest), docs/commands.md, docs/fix/README.md, k8s/base/slo.yaml
 	@cp loadtests/slo.yaml k8s/base/slo.yaml
 	@cd requirements && $(compile)
 	@$(PY) -m slipway stages --write
 	@$(commands) docs/commands.md >/dev/null
+	@$(PY) tests/machinery/support/fix_pages.py
 
 bench: setup ## figures, each a ratio within one run (or one: NAME=judge, latency, gates, images, delivery …)
 	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"

@@ -20,7 +20,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 BLANK = ScalarNode(tag="", value="")
 NOTHING = "sha256:" + "0" * 64
 """The digest that is pinned before the first release."""
-HINT = "docs/operations.md, release, shows the three lines that an overlay ends with"
+HINT = "docs/fix/overlays.md shows the three lines that an overlay ends with"
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ BUILD_SECONDS = 60.0
 MAX_CHANGES = 100
 """Changes kept in the record; with the limits of `object_diff` a report stays far below the size that `comment` accepts."""
 SCRATCH = "manifests"
-HINT = "kustomize build the folder it names; docs/operations.md, section manifests, says what to do"
+HINT = "kustomize build the folder it names; docs/fix/manifests.md explains each message"
 
 
 def find_renderer(path: str) -> list[str] | None:

@@ -213,7 +213,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         },
     )  # fmt: skip
     verdict.write(root / VERDICT)
-    verdict.enforce(hint="open reports/report.html; docs/operations.md, section judge, says what to do")
+    verdict.enforce(hint="open reports/report.html; docs/fix/judge.md explains each message")
     overall = next(check for check in compared if check.low is not None)
     return (
         f"{'better than' if better else 'not worse than'} the {against}: {metric} {overall.value:+.4f} "

@@ -161,6 +161,6 @@ def require_all_passed(outcomes: Sequence[Outcome]) -> str:
     if failed := [each for each in outcomes if each.wrong]:
         differences = "; ".join(f"{each.name}: {each.wrong}" for each in failed)
         raise CheckFailed(
-            f"drill: {len(failed)} of {len(outcomes)} ended otherwise: {differences}", hint="docs/operations.md, Drills"
+            f"drill: {len(failed)} of {len(outcomes)} ended otherwise: {differences}", hint="see docs/fix/drill.md"
         )
     return f"{len(outcomes)} drills ended as they should: {', '.join(each.name for each in outcomes)}"
