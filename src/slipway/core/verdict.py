@@ -87,6 +87,8 @@ class Verdict:
 
 def describe_check(check: Check) -> str:
     """A check in one line: its sentence, or its name, value and interval; then what is allowed or expected."""
+    if check.value is None and not check.text:
+        return f"{check.name} was not measured; {describe_limit(check.limit)}"
     if check.text:
         return f"{check.text.rstrip('.')}; {describe_limit(check.limit)}"
     value = f"{check.value:.6g}" if isinstance(check.value, float) else str(check.value)
