@@ -361,6 +361,9 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except SlipwayError as error:
+        from slipway.github import step_summary
+
+        step_summary.write_error(error)
         stderr.print(f"[red]error[/red] {escape_error(error)}", soft_wrap=True)
         if error.hint:
             stderr.print(f"[dim]next:[/dim] {error.hint.replace('[', chr(92) + '[')}", soft_wrap=True)

@@ -32,8 +32,10 @@ def repro(root: Path) -> str:
     done = process.run([sys.executable, "-m", "dvc", "repro"], folder=root, env=environment.for_programs(root))
     lines = [line for line in (done.out + done.err).splitlines() if line.strip()]
     ran = sum(line.startswith("Running stage ") for line in lines)
-    message = f"{ran} stages ran, the others were unchanged or cached" if done.ok else failure_message(lines)
-    check = Check(name="dvc repro", value=message, limit="every stage ends well", ok=done.ok)
+    count = f"{ran} stage{'' if ran == 1 else 's'}"
+    message = f"{count} ran, the others were unchanged or cached" if done.ok else failure_message(lines)
+    text = f"The pipeline {'ran' if done.ok else 'failed'}: {message}"
+    check = Check(name="dvc repro", value=message, limit="every stage succeeds", ok=done.ok, text=text)
     inputs = {"lock": files.sha256(root / LOCK) if (root / LOCK).exists() else None}
     Verdict(chapter="repro", checks=[check], seconds=time.monotonic() - started, inputs=inputs).write(root / REPRO)
     if not done.ok:
@@ -45,7 +47,7 @@ def repro(root: Path) -> str:
 def failure_message(lines: list[str]) -> str:
     """The last error line of the stage that failed, without the word `error`; else DVC's own last line."""
     errors = [line.removeprefix("error ") for line in lines if line.startswith("error ")]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or ["no output"])[-1]
 
 
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
@@ -74,10 +76,10 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         with summary.open("a", encoding="utf-8") as file:
             file.write((root / report.MARKDOWN).read_text(encoding="utf-8"))
     if not errors:
-        return f"pass; see {report.MARKDOWN}"
+        return f"every check passed; the report is in {report.MARKDOWN}"
     worst, failed = min(errors.values(), key=lambda error: error.code), [name for name in ORDER if name in errors]
     names = " and ".join(filter(None, [", ".join(failed[:-1]), failed[-1]]))
-    raise type(worst)(f"review: {names} {'say' if len(failed) > 1 else 'says'} no", hint=worst.hint)
+    raise type(worst)(f"review: {names} did not pass", hint=worst.hint)
 
 
 def step(errors: dict[str, SlipwayError], word: str, work: Callable[[], str]) -> None:
