@@ -16,6 +16,7 @@ from slipway.core import config, environment, files, process
 from slipway.core.dvc import LOCK
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive, SlipwayError
+from slipway.github import step_summary
 from slipway.judging import judge, latency, prove
 from slipway.reporting import report
 
@@ -72,9 +73,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     if "repro" not in errors:
         step(errors, "latency", lambda: latency.run(params, base=base, root=root))
     step(errors, "report", lambda: report.run(params))
-    if summary := environment.step_summary():
-        with summary.open("a", encoding="utf-8") as file:
-            file.write((root / report.MARKDOWN).read_text(encoding="utf-8"))
+    step_summary.append((root / report.MARKDOWN).read_text(encoding="utf-8"))
     if not errors:
         return f"every check passed; the report is in {report.MARKDOWN}"
     worst, failed = min(errors.values(), key=lambda error: error.code), [name for name in ORDER if name in errors]
