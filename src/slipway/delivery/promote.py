@@ -137,7 +137,9 @@ def run(
     if result.commit is None:
         return step_summary.write(f"production has {new.bento} by now: nothing to promote")
     verdict = f"load test: {quoted['load']}" if "load" in quoted else "WAIVED without evidence"
-    return step_summary.write(f"promotion of {new.bento} to production ({verdict}): {result.message}")
+    sentence = f"{new.bento} to production ({verdict}): {result.message}"
+    step_summary.write(f"promotion of {sentence}")
+    return sentence
 
 
 def line_factory(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any], root: Path) -> gitops_commit.MakeLine:

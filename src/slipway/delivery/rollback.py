@@ -90,4 +90,6 @@ def run(
     make = line_factory(lines, at=at, reason=sentence, aborted=message)
     result = gitops_commit.commit_line(env, make, title=f"Roll {env} back to {restored.bento}", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
-    return step_summary.write(f"rollback of {env} to {restored.bento}: {result.message}")
+    sentence = f"{env} to {restored.bento}: {result.message}"
+    step_summary.write(f"rollback of {sentence}")
+    return sentence

@@ -83,7 +83,7 @@ def test_an_equal_service_passes_and_its_percentiles_are_told(copy: Path, params
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Where a check of stand-ins keeps what it needs."""
+    """A folder for a check of stand-ins."""
     return files.make_folder(tmp_path / "a b é")
 
 

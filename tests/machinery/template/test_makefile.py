@@ -13,7 +13,7 @@ import pytest
 from support.paths import ROOT
 
 OWN = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "UV_CACHE_DIR", "PIP_CACHE_DIR")
-"""What a surrounding make, or the machine, has set."""
+"""Variables that a surrounding make, or the machine, may have set."""
 
 
 @pytest.fixture

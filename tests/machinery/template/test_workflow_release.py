@@ -50,7 +50,7 @@ class Stage:
         self.project.git("pull", "-q", "--ff-only", "origin", "main")
 
     def run(self, **env: str) -> Ran:
-        """What GitHub starts for the push of main's tip."""
+        """Run the workflow that GitHub starts for the push of main's tip."""
         owner, name = REPOSITORY.split("/")
         about = {"full_name": REPOSITORY, "name": name, "owner": {"login": owner}, "default_branch": "main",
                  "is_template": False, "visibility": "public"}  # fmt: skip
