@@ -169,7 +169,7 @@ def quote_waiver(reason: str, params: config.Params, *, push: bool) -> dict[str,
     """The waiver that a line without evidence quotes; CheckFailed when it would reach main without a pull request."""
     sentence = " ".join(reason.split())[: gitops_commit.MAX_REASON]
     if not sentence:
-        raise ConfigError("promote: the waiver has no reason", expected="a sentence", hint="--waive 'the reason'")
+        raise ConfigError("promote: the waiver has no reason", expected="a sentence", hint="write --waive 'the reason'")
     if push and gitops_commit.release_mode("production", params) == "direct":
         raise CheckFailed(
             "promote: a waiver needs a code owner's approval, but release.mode is direct, which pushes without one",

@@ -83,8 +83,8 @@ def require_proof(root: Path) -> None:
     changed = git.run("diff", "--name-only", commit, "HEAD", *WRITTEN, root=root).splitlines()
     if changed:
         raise DataError(
-            f"release: reports/prove.json is about commit {commit[:12]}, and other files changed since ({len(changed)}, "
-            f"first: {changed[0]})",
+            f"release: reports/prove.json is about commit {commit[:12]}, and other files changed since "
+            f"({len(changed)}, such as {changed[0]})",
             hint="slipway prove",
         )
 

@@ -79,7 +79,7 @@ def run(
     """
     root, sentence, message = root.resolve(), " ".join(reason.split())[:MAX_REASON], aborted_message(aborted)
     if not sentence:
-        raise ConfigError("rollback: the reason is empty", expected="a sentence", hint="--reason 'the reason'")
+        raise ConfigError("rollback: the reason is empty", expected="a sentence", hint="write --reason 'the reason'")
     lines, at = ledger_at(env, starting_tip(params, push=push, root=root), root), git.now()
     if only_digest and lines and evidence.digest(lines[-1]) != only_digest.rpartition("@")[2]:
         return step_summary.write(f"{env} no longer runs {escape(only_digest, 100)}: nothing to roll back")

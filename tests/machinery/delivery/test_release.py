@@ -49,7 +49,7 @@ def test_proof_of_another_commit_releases_nothing(packaged, params):
     git.run("add", "README.md", root=packaged)
     git.run("commit", "-q", "-m", "Words", root=packaged)
     with pytest.raises(
-        DataError, match=r"prove\.json is about commit \w{12}, and other files changed since \(1, first: README\.md\)"
+        DataError, match=r"prove\.json is about commit \w{12}, and other files changed since \(1, such as README\.md\)"
     ):
         release.run(params, root=packaged)
     record(packaged, "prove", inputs={"commit": git.commit_hash(root=packaged)})
