@@ -102,7 +102,7 @@ def find(
         f"the source of evidence {source!r} is unknown",
         expected=" or ".join(SOURCES),
         value=source,
-        hint="--source machine",
+        hint="use --source machine, --source cluster or --source status",
     )
 
 

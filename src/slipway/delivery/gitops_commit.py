@@ -145,7 +145,7 @@ def push_to_main(
         wait_before_retry(attempt)
     raise CheckFailed(
         f"origin did not accept the commit on {BRANCH} in {attempts} attempts: {problem}",
-        hint=f"if {BRANCH} is protected, set release.mode to pull-request in params.yaml",
+        hint=f"if {BRANCH} is protected, set release.mode to pull-request in params.yaml; see docs/fix/deploy-commit.md",
     )
 
 
@@ -171,7 +171,8 @@ def open_pull_request(
         sha = commit_files(names, title=title, body=body, root=work)
     if problem := git.push(f"+{sha}:refs/heads/{branch}", root=root):
         raise CheckFailed(
-            f"origin did not accept the branch {branch}: {problem}", hint="check that you may push to origin"
+            f"origin did not accept the branch {branch}: {problem}",
+            hint="check that you may push to origin; see docs/fix/deploy-commit.md",
         )
     url = git.web_url(root)
     place = f"{url}/compare/{BRANCH}...{branch}?expand=1" if url else f"{branch} into {BRANCH}"

@@ -91,7 +91,7 @@ def existing_commit(client: GitHubClient, proposal: Proposal, *, root: Path) -> 
 
 
 def has_same_content(proposal: Proposal, sha: str, *, root: Path) -> bool:
-    """Return whether a commit has the proposed line, whatever its time; without a line, the proposed files."""
+    """Return True if a commit has the proposed line, whatever its time; without a line, the proposed files."""
     if proposal.line is None:
         return all(git.file_at(sha, name, root=root) == text for name, text in proposal.files.items())
     committed = ledger.newest_line(ledger.read_at(proposal.line.env, sha, root))

@@ -41,7 +41,7 @@ def pinned_image(overlay: str | None) -> kustomization.PinnedImage | None:
 
 
 def is_touched(env: str, base: str, root: Path) -> bool:
-    """Return whether the change writes to the ledger of `env`, or pins another image."""
+    """Return True if the change writes to the ledger of `env`, or pins another image."""
     (old_lines, old_overlay), (lines, overlay) = (ledger_and_overlay(env, each, root) for each in (base, "HEAD"))
     if old_lines != lines or old_overlay == overlay:
         return old_lines != lines

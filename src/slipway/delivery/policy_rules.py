@@ -58,7 +58,9 @@ def line_to_restore(lines: Sequence[ledger.Line]) -> ledger.Line:
     """The newest line with another identity than the last one that was not itself withdrawn; CheckFailed without one."""
     last = ledger.newest_line(lines)
     if last is None:
-        raise CheckFailed("rollback: the environment has no release yet", hint="slipway release log")
+        raise CheckFailed(
+            "rollback: the environment has no release yet", hint="release something first: slipway release"
+        )
     excluded = {line.identity for line in ledger.withdrawn_lines(lines)} | {last.identity}
     for line in reversed(lines):
         # an overlay cannot go back to no image
@@ -208,7 +210,8 @@ def check_evidence(new: ledger.Line, case: LineContext) -> str:
     evidence.require_fresh(quoted_at, now=case.now, limits=case.limits, subject="the evidence that the line quotes")
     if (quoted["load"], quoted["of"]) != ("pass", expected):
         raise CheckFailed(
-            f"the line quotes {quoted['load']} for {str(quoted['of'])[:19]}", expected=f"pass for {expected[:19]}"
+            f"the line quotes {quoted['load']} for {str(quoted['of'])[:19]}",
+            expected=f"pass for {expected[:19]}",
         )
     if quoted["by"] != case.source:
         return f"{case.source} has a pass; the numbers in the line are from {quoted['by']}, which was not read"

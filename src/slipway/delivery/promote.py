@@ -137,7 +137,9 @@ def run(
     if result.commit is None:
         return step_summary.write(f"production has {new.bento} by now: nothing to promote")
     verdict = f"load test: {quoted['load']}" if "load" in quoted else "WAIVED without evidence"
-    return step_summary.write(f"promotion of {new.bento} to production ({verdict}): {result.message}")
+    sentence = f"{new.bento} to production ({verdict}): {result.message}"
+    step_summary.write(f"promotion of {sentence}")
+    return sentence
 
 
 def line_factory(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any], root: Path) -> gitops_commit.MakeLine:
@@ -167,7 +169,7 @@ def quote_waiver(reason: str, params: config.Params, *, push: bool) -> dict[str,
     """The waiver that a line without evidence quotes; CheckFailed when it would reach main without a pull request."""
     sentence = " ".join(reason.split())[: gitops_commit.MAX_REASON]
     if not sentence:
-        raise ConfigError("promote: the waiver has no reason", expected="a sentence", hint="--waive 'the reason'")
+        raise ConfigError("promote: the waiver has no reason", expected="a sentence", hint="write --waive 'the reason'")
     if push and gitops_commit.release_mode("production", params) == "direct":
         raise CheckFailed(
             "promote: a waiver needs a code owner's approval, but release.mode is direct, which pushes without one",

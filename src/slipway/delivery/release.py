@@ -83,8 +83,8 @@ def require_proof(root: Path) -> None:
     changed = git.run("diff", "--name-only", commit, "HEAD", *WRITTEN, root=root).splitlines()
     if changed:
         raise DataError(
-            f"release: reports/prove.json is about commit {commit[:12]}, and other files changed since ({len(changed)}, "
-            f"first: {changed[0]})",
+            f"release: reports/prove.json is about commit {commit[:12]}, and other files changed since "
+            f"({len(changed)}, such as {changed[0]})",
             hint="slipway prove",
         )
 
@@ -150,7 +150,7 @@ def require_image_of_commit(image: str | None, image_commit: str, commit: str) -
 
 
 def is_released(before: ledger.Line | None, bento: Mapping[str, Any], *, root: Path) -> bool:
-    """Return whether the line `before` has the same bento, and its image was built from the same RECIPE."""
+    """Return True if the line `before` has the same bento, and its image was built from the same RECIPE."""
     if before is None or before.bento_sha256 != bento["bento_sha256"]:
         return False
     recipes = [[git.file_at(at, name, root=root) for name in RECIPE] for at in (before.commit, "HEAD")]
@@ -214,7 +214,9 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
     )
     if result.commit is None:
         return step_summary.write(reasons[0])
-    return step_summary.write(f"release of {bento['bento']} to staging: {result.message}")
+    sentence = f"{bento['bento']} to staging: {result.message}"
+    step_summary.write(f"release of {sentence}")
+    return sentence
 
 
 def gate(params: config.Params, *, push: bool = False, root: Path = Path()) -> str:

@@ -79,7 +79,7 @@ def run(
     """
     root, sentence, message = root.resolve(), " ".join(reason.split())[:MAX_REASON], aborted_message(aborted)
     if not sentence:
-        raise ConfigError("rollback: the reason is empty", expected="a sentence", hint="--reason 'the reason'")
+        raise ConfigError("rollback: the reason is empty", expected="a sentence", hint="write --reason 'the reason'")
     lines, at = ledger_at(env, starting_tip(params, push=push, root=root), root), git.now()
     if only_digest and lines and evidence.digest(lines[-1]) != only_digest.rpartition("@")[2]:
         return step_summary.write(f"{env} no longer runs {escape(only_digest, 100)}: nothing to roll back")
@@ -90,4 +90,6 @@ def run(
     make = line_factory(lines, at=at, reason=sentence, aborted=message)
     result = gitops_commit.commit_line(env, make, title=f"Roll {env} back to {restored.bento}", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
-    return step_summary.write(f"rollback of {env} to {restored.bento}: {result.message}")
+    sentence = f"{env} to {restored.bento}: {result.message}"
+    step_summary.write(f"rollback of {sentence}")
+    return sentence

@@ -146,8 +146,8 @@ def _message(client: GitHubClient, ci_run: Run, limits: config.Comment, link: st
             return Message(text=report_markdown.render(facts), word=summary.headline(facts).word)
     except CheckFailed as error:
         text = f"## ❔ The report cannot be read\n\nThe report of [this run]({link}) was refused: {escape(error, 600)}"
-        refusal = CheckFailed(f"the report of run {ci_run.id}: {error.message}", allowed=error.allowed, value=error.value,
-                              hint="see the step that writes reports/facts.json")  # fmt: skip
+        hint = "look at the step that writes reports/facts.json; docs/fix/comment.md explains each message"
+        refusal = CheckFailed(f"the report of run {ci_run.id}: {error}", value=error.value, hint=hint)
         return Message(text=text, refusal=refusal)
     if ci_run.conclusion == "success":
         return Message(text=f"## ✅ Nothing to judge\n\nNothing here changes the model at {head}.", first=False)

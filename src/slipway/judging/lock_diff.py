@@ -72,10 +72,10 @@ def differences(committed: Any, actual: Any, tolerance: float = 0.0) -> list[str
 
     Numbers may differ by `tolerance`, relative for values above one and absolute below.
     """
-    left, right = flatten(committed), flatten(actual)
+    old, new = flatten(committed), flatten(actual)
     rows = []
-    for key in dict.fromkeys([*left, *right]):
-        one, other = left.get(key, "absent"), right.get(key, "absent")
+    for key in dict.fromkeys([*old, *new]):
+        one, other = old.get(key, "absent"), new.get(key, "absent")
         if not _close(one, other, tolerance):
             rows.append(f"{key} is {one}, not {other}".strip())
     return rows
@@ -99,10 +99,10 @@ def compare(
                      for state in (committed, actual) for path in output_hashes(state, stage)}  # fmt: skip
     checks = []
     for stage in sorted({*committed.stages, *actual.stages}):
-        left, right = (_without_bytes(state.stages.get(stage), model_outputs) for state in (committed, actual))
+        old, new = (_without_bytes(state.stages.get(stage), model_outputs) for state in (committed, actual))
         checks.append(
             check_no_differences(
-                f"dvc.lock, stage {stage}, against {name}", differences(left, right), "no difference",
+                f"dvc.lock, stage {stage}, against {name}", differences(old, new), "no difference",
                 passing=f"Stage {stage} in dvc.lock matches {name}.",
                 failing=f"Stage {stage} in dvc.lock differs from {name}",
             )

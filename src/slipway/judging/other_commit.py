@@ -72,6 +72,6 @@ def _bytes(path: Path) -> bytes:
 
 def run_or_unsure(command: list[str], tree: Path, env: dict[str, str], failure: str) -> None:
     """Run a program in a worktree; Inconclusive with `failure` and the program's last lines when it fails."""
-    done = process.run(command, folder=tree, env=env)
-    if not done.ok:
-        raise Inconclusive(f"{failure}: {done.last_lines(3)}", hint="see docs/fix/judge.md")
+    result = process.run(command, folder=tree, env=env)
+    if not result.ok:
+        raise Inconclusive(f"{failure}: {result.last_lines(3)}", hint="see docs/fix/judge.md")

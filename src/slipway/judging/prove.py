@@ -101,10 +101,10 @@ def check_golden(model: str, answers: tuple[NDArray[Any], NDArray[Any]] | None, 
 
 
 def _dvc(tree: Path, *args: str) -> str:
-    done = process.run([sys.executable, "-m", "dvc", *args], folder=tree, env=environment.for_programs(tree))
-    if not done.ok:
-        raise Inconclusive(f"`dvc {' '.join(args)}` failed: {done.last_lines(3)}")
-    return done.out
+    result = process.run([sys.executable, "-m", "dvc", *args], folder=tree, env=environment.for_programs(tree))
+    if not result.ok:
+        raise Inconclusive(f"`dvc {' '.join(args)}` failed: {result.last_lines(3)}")
+    return result.out
 
 
 def _replay(folder: Path, rows: Any, graph: Path | None = None) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -276,7 +276,11 @@ def run(
             text = f"The pipeline does not run in a checkout of the commit: {error}"
             results = [
                 Check(
-                    name="the pipeline in a checkout of the commit", value=str(error), limit="runs", ok=None, text=text
+                    name="the pipeline in a checkout of the commit",
+                    value=str(error),
+                    limit="a pipeline that runs",
+                    ok=None,
+                    text=text,
                 )
             ]
         inputs["model"] = files.sha256(model) if model.is_file() else None

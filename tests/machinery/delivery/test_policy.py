@@ -198,6 +198,8 @@ def test_a_waiver_is_said_on_the_runs_page(root, hub, judge, tmp_path, monkeypat
     promote(root, hub, evidence={"waiver": "The gate <b>moves"})
     assert "WAIVED without evidence: production, promote of bikes:2: The gate <b>moves" in judge()
     assert "[!CAUTION]" in page.read_text()
+    assert "A code owner of the ledger must approve this pull request." in page.read_text()
+    assert "1 new line in the ledger of production, all rules hold" in page.read_text()
     assert "<b>" not in page.read_text()
 
 

@@ -57,7 +57,7 @@ def production(root: Path, revision: str = "HEAD") -> ledger.Line:
 def test_production_line_is_stagings_with_evidence(root, params):
     assert (
         promote.run(params, source="machine", root=root)
-        == "promotion of bikes:1 to production (load test: pass): committed on this branch"
+        == "bikes:1 to production (load test: pass): committed on this branch"
     )
     new, old = production(root), ledger.read("staging", root)[-1]
     own = {"at", "env", "action", "evidence", "supersedes"}
@@ -153,7 +153,7 @@ def test_what_was_rolled_back_needs_a_newer_commit(root, params):
         promote.run(params, source="machine", root=root)
     release_repository.released(root, 3)
     judged(root, 3)
-    assert "promotion of bikes:3 to production" in promote.run(params, source="machine", root=root)
+    assert "bikes:3 to production" in promote.run(params, source="machine", root=root)
 
 
 def test_staging_that_moved_meanwhile_is_refused(root):
@@ -207,7 +207,7 @@ def test_without_a_source_an_image_is_asked_for_at_github(root, params):
 
 def test_a_waiver_is_kept_in_the_line(root, params):
     said = promote.run(params, waive="The gate\n is being moved", root=root)
-    assert said == "promotion of bikes:1 to production (WAIVED without evidence): committed on this branch"
+    assert said == "bikes:1 to production (WAIVED without evidence): committed on this branch"
     assert production(root).evidence == {"waiver": "The gate is being moved"}
 
 

@@ -35,7 +35,7 @@ def line(**changes: object) -> ledger.Line:
 
 def test_release_writes_one_line_in_one_commit(packaged, params):
     source = git.commit_hash(root=packaged)
-    assert release.run(params, root=packaged) == "release of bikes:1 to staging: committed on this branch"
+    assert release.run(params, root=packaged) == "bikes:1 to staging: committed on this branch"
     assert git.run("show", "--name-only", "--format=%s", "HEAD", root=packaged).split("\n\n") == [
         "Release bikes:1 to staging",
         "releases/staging.jsonl",
@@ -49,7 +49,7 @@ def test_proof_of_another_commit_releases_nothing(packaged, params):
     git.run("add", "README.md", root=packaged)
     git.run("commit", "-q", "-m", "Words", root=packaged)
     with pytest.raises(
-        DataError, match=r"prove\.json is about commit \w{12}, and other files changed since \(1, first: README\.md\)"
+        DataError, match=r"prove\.json is about commit \w{12}, and other files changed since \(1, such as README\.md\)"
     ):
         release.run(params, root=packaged)
     record(packaged, "prove", inputs={"commit": git.commit_hash(root=packaged)})
@@ -182,7 +182,7 @@ def test_pushed_release_moves_one_line_of_one_overlay(imaged, params):
     source = git.commit_hash(root=imaged)
     said = release.run(params, push=True, root=imaged)
     assert git.commit_hash(root=imaged) == source
-    assert said == f"release of bikes:1 to staging: pushed to main as {update(imaged)[:12]}"
+    assert said == f"bikes:1 to staging: pushed to main as {update(imaged)[:12]}"
     assert pinned(imaged) == IMAGE
     (found,) = ledger.read("staging", imaged)
     assert (found.image, found.identity, found.commit, found.pull_request) == (IMAGE, IMAGE, source, 13)
@@ -191,7 +191,7 @@ def test_pushed_release_moves_one_line_of_one_overlay(imaged, params):
 
 
 def test_release_here_bumps_the_overlay_too(imaged, params):
-    assert release.run(params, root=imaged) == "release of bikes:1 to staging: committed on this branch"
+    assert release.run(params, root=imaged) == "bikes:1 to staging: committed on this branch"
     assert pinned(imaged) == IMAGE
 
 
@@ -237,7 +237,7 @@ def test_same_bento_by_another_recipe_is_released(imaged, params, name):
     update(imaged)
     commit(imaged, name, "FROM another")
     another(imaged, "b1")
-    assert release.run(params, push=True, root=imaged).startswith("release of bikes:1 to staging: pushed")
+    assert release.run(params, push=True, root=imaged).startswith("bikes:1 to staging: pushed")
     update(imaged)
     assert pinned(imaged) == f"{remote_repository.IMAGE}@{remote_repository.digest(2)}"
     assert [line.supersedes for line in ledger.read("staging", imaged)] == [None, IMAGE]
@@ -355,7 +355,7 @@ def test_due_tells_later_jobs_and_people(imaged, cli, monkeypatch):
     file.write_text(file.read_text().replace("localhost:5000", "registry.example.org"))
     assert cli(imaged, "release", "due").stdout == "due=true\n"
     assert (imaged / "output").read_text() == "due=false\ndue=true\n"
-    assert (imaged / "summary").read_text().count("\n") == 1
+    assert (imaged / "summary").read_text().count("registry") == 1
 
 
 def test_push_is_an_option_of_the_verb(imaged, cli):

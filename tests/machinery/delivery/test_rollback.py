@@ -43,7 +43,7 @@ def lines(root: Path, revision: str = "HEAD") -> list[ledger.Line]:
 
 
 def test_rollback_restores_the_line_before(root, params):
-    assert run(root, params) == "rollback of production to bikes:1: committed on this branch"
+    assert run(root, params) == "production to bikes:1: committed on this branch"
     first, second, back = lines(root)
     own = {"at", "action", "evidence", "supersedes"}
     assert back.model_dump(exclude=own) == first.model_dump(exclude=own)
@@ -104,7 +104,7 @@ def test_what_was_withdrawn_is_not_what_one_goes_back_to(root, params):
     run(root, params)
     source = release_repository.commit(root, "Change 3")
     release_repository.put(root, release_repository.line(3, "production", commit=source, action="promote"))
-    assert run(root, params) == "rollback of production to bikes:1: committed on this branch"
+    assert run(root, params) == "production to bikes:1: committed on this branch"
 
 
 def test_what_was_brought_again_is_no_longer_withdrawn():

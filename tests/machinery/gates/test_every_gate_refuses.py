@@ -374,7 +374,7 @@ def other(chapter: str) -> Break:
 
 
 RELEASE: dict[str, tuple[Break, int, str]] = {
-    "no change": (lambda _: None, 0, "release of bikes:1 to staging: committed"),
+    "no change": (lambda _: None, 0, "release bikes:1 to staging: committed"),
     **{f"{chapter} {word}": (verdict(chapter, word), 4, f"release: the verdict of {chapter} is {word}; expected: pass")
        for chapter in ("export", "evaluate", "prove", "judge", "package") for word in ("fail", "unsure")},
     "no export": (gone("export"), 4, "release: the verdict of export is missing; expected: pass"),
@@ -425,7 +425,7 @@ def aged(folder: Path) -> None:
 
 
 PROMOTE: dict[str, tuple[Break, int, str]] = {
-    "no change": (lambda _: None, 0, r"promotion of bikes:1 to production \(load test: pass\)"),
+    "no change": (lambda _: None, 0, r"promote bikes:1 to production \(load test: pass\)"),
     "never staged": (lambda folder: ledger.path("staging", folder).unlink(), 4, "promote: staging has no release yet"),
     "no evidence": (lambda folder: (folder / "reports/load.json").unlink(), 3, "load.json does not exist"),
     "evidence of another": (evidence(inputs={"bento_sha256": "b2"}), 4, "promote: the load test was of b2, but staging runs b1"),
@@ -501,9 +501,9 @@ DELIVERY: dict[str, tuple[tuple[str, ...], Break, int, str]] = {
     "a digest without a line": (POLICY, pins("production", 2), 4, "policy: fail: production: overlay: .*; expected: "),
     "a line that staging never ran": (POLICY, strange, 4, "production, promote of bikes:7: copy: no line of staging on main has"),
     "nothing to go back to": ((*BACK, "production"), lambda _: None, 4, "rollback: "),
-    "back again": ((*BACK, "staging"), lambda _: None, 0, "release of bikes:1 to staging: committed"),
+    "back again": ((*BACK, "staging"), lambda _: None, 0, "rollback staging to bikes:1: committed"),
     "a digest that no ledger knows": (("verify", "--env", "staging"), pins("staging", 9), 4,
-                                      r"verify: staging: the first broken link is overlay: .* without a line"),
+                                      r"verify: staging: the first broken link is overlay: .* without a ledger line"),
     "nothing packaged": (("image",), lambda _: None, 3, r"package\.json does not exist"),
 }  # fmt: skip
 

@@ -66,7 +66,7 @@ def check_latency(folder: Path, params: config.Params) -> str:
 def test_an_equal_service_passes_and_its_percentiles_are_told(copy: Path, params: config.Params):
     said = check_latency(append(copy, "\n# a comment\n"), params)
     assert re.fullmatch(
-        r"not slower than the base: p50 of one row \d+\.\d{3} → \d+\.\d{3} ms, [+-][\d.]+% \[[+-][\d.]+%, [+-][\d.]+%\]",
+        r"not slower than the base: p50 of one row [\d.]+ → [\d.]+ ms, [+-][\d.]+% \(interval [+-][\d.]+% to [+-][\d.]+%\)",
         said,
     )
     record = record_of(copy)
@@ -83,7 +83,7 @@ def test_an_equal_service_passes_and_its_percentiles_are_told(copy: Path, params
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Where a check of stand-ins keeps what it needs."""
+    """A folder for a check of stand-ins."""
     return files.make_folder(tmp_path / "a b é")
 
 
@@ -198,7 +198,7 @@ def test_a_base_without_golden_rows_cannot_be_compared_with(root: Path):
 
 def test_equal_files_are_not_measured_and_it_is_said(copy: Path, params: config.Params):
     assert check_latency(append(copy, "\n# no part of the service\n", "src/slipway/judging/judge.py"), params) == (
-        "the same service as the base's: not one file of it differs"
+        "the service is the same as the base's: none of its files differ"
     )
     assert (record_of(copy)["verdict"], record_of(copy)["rows"]) == ("pass", 0)
     given = report_data.drop_stale({"latency": Gate(**record_of(copy))}, {}, git.commit_hash(root=copy))

@@ -164,7 +164,7 @@ def test_all_that_was_edited_by_hand_is_red_at_once(copy):
 
 
 def models(folder: Path, honest: Path) -> dict[str, Check]:
-    """What the edited lock of `folder` comes to against the honest pipeline's files, by name."""
+    """The checks of `folder`'s edited lock against the files of the honest pipeline, by name."""
     claims = lock_diff.read(folder), lock_diff.read(honest)
     limits = config.load(honest / "params.yaml").prove
     return {check.name: check for check in prove.check_models(honest, dvc.cache_folder(folder), *claims, limits)}

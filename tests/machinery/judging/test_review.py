@@ -20,7 +20,7 @@ def copy(honest: Path, tmp_path: Path) -> Path:
 
 
 def words(folder: Path) -> dict[str, str]:
-    """What the gates of the last review said."""
+    """The verdicts of the last review, by gate."""
     return {name: gate["verdict"] for name, gate in files.read_json(folder / "reports/facts.json")["gates"].items()}
 
 
@@ -37,7 +37,7 @@ def test_honest_change_passes_every_gate(copy, cli, tmp_path, monkeypatch):
 
 
 def freeze(folder: Path) -> None:
-    """What `prove` refuses before it rebuilds anything, and `dvc repro` does not mind."""
+    """Make a change that `prove` refuses before it rebuilds anything, and `dvc repro` accepts."""
     edit(folder / "dvc.yaml", "  train:\n", "  train:\n    frozen: true\n")
 
 

@@ -1,4 +1,4 @@
-"""How a ledger grew; tests/machinery/lineage/test_verify.py has the rest over a real repository."""
+"""Histories of ledgers; tests/machinery/lineage/test_verify.py has the rest over a real repository."""
 
 from __future__ import annotations
 
