@@ -65,7 +65,7 @@ def measure(rows: pl.DataFrame, task: str, settings: config.Evaluate, seed: int)
 
 
 def day_weights(rows: pl.DataFrame, resamples: int, seed: int) -> NDArray[np.float64]:
-    """[resamples, rows]: how often the day of each row is drawn, when all days are drawn with replacement."""
+    """[resamples, rows]: the number of times the day of each row is drawn, when all days are drawn with replacement."""
     day = rows["day"].rank("dense").to_numpy().astype(int) - 1
     return metrics.draw_days(int(day.max()) + 1, resamples, seed)[:, day].astype(np.float64)
 
@@ -166,7 +166,8 @@ def round_floats(value: Any, digits: int = 6) -> Any:
 def check_row_count(rows: pl.DataFrame, settings: config.Evaluate) -> Check:
     """A check that is inconclusive (not failed) when the test window has too few rows."""
     return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows}",
-                 ok=True if len(rows) >= settings.min_rows else None)  # fmt: skip
+                 ok=True if len(rows) >= settings.min_rows else None,
+                 text=f"The test window has {len(rows):,} rows")  # fmt: skip
 
 
 def run(params: config.Params) -> str:
@@ -200,9 +201,9 @@ def run(params: config.Params) -> str:
     inputs = {"model": files.sha256(FOLDER / "model.onnx")}
     verdict = Verdict(chapter="evaluate", checks=[check], rows=len(rows), inputs=inputs)
     verdict.write(VERDICT)
-    verdict.enforce(hint="raise data.test_days or lower evaluate.min_rows in params.yaml")
+    verdict.enforce(hint="in params.yaml, raise data.test_days or lower evaluate.min_rows")
     shown, main = "auc" if spec.task == "binary" else "r2", HEADLINE[spec.task]
-    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, dummy {dummy.mean():.4f}"
+    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f} (baseline {dummy.mean():.4f})"
 
 
 def score_other_table(params: config.Params, *, table: Path, out: Path) -> str:

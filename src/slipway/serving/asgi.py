@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from slipway.serving.api_docs import service_page
 from slipway.serving.concurrency import BodyDeadline, Message, MicroBatcher, Receive, too_large
-from slipway.serving.validation import BadRequest, Row, refusal
+from slipway.serving.validation import BODY, BadRequest, Row, refusal
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -39,7 +39,7 @@ log = logging.getLogger("bentoml.slipway")
 
 
 class Engine(Protocol):
-    """The interface of `service.Engine`."""
+    """The methods of `service.Engine` that the middleware calls."""
 
     has_ask: bool
     max_body_bytes: int
@@ -94,7 +94,7 @@ class Front:
             _check_headers(scope, engine.max_body_bytes)
             body = await self._deadline.body(receive, engine.max_body_bytes)
             if not body.strip():
-                raise refusal(400, "the body is empty", limit="a JSON object, or a list of them")
+                raise refusal(400, f"the body is empty; expected {BODY}", limit=BODY)
             answer = await self._predict(engine, body) if path == "/predict" else engine.ask(body)
         except BadRequest as error:
             status, answer, headers = error.status, orjson.dumps(error.document()), error.headers
@@ -104,7 +104,7 @@ class Front:
             log.exception("%s failed", path)
             status, answer = (
                 500,
-                orjson.dumps(refusal(500, "the service failed; its log says why").document()),
+                orjson.dumps(refusal(500, "internal error; the cause is in the service's log").document()),
             )
         await _respond(send, status, answer, JSON, headers)
         engine.count(path, status, time.perf_counter() - started)
@@ -119,7 +119,7 @@ class Front:
 
     async def _get(self, path: str, scope: Scope, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            error = refusal(405, f"{path} is read by GET, not {scope['method']}", limit="GET", allow="GET, HEAD")
+            error = refusal(405, f"{path} accepts GET, not {scope['method']}", limit="GET", allow="GET, HEAD")
             await _respond(send, 405, orjson.dumps(error.document()), JSON, error.headers)
         elif path == "/metrics":
             await _respond(send, 200, self._engine().metrics(), CONTENT_TYPE_LATEST.encode())
@@ -149,12 +149,12 @@ def base_url(scope: Scope) -> str:
 def _check_headers(scope: Scope, max_bytes: int) -> None:
     """Raise BadRequest for a wrong method, content type or content length, before the body is read."""
     if scope["method"] != "POST":
-        raise refusal(405, f"{scope['path']} is asked by POST, not {scope['method']}", limit="POST", allow="POST")
+        raise refusal(405, f"{scope['path']} accepts POST, not {scope['method']}", limit="POST", allow="POST")
     for name, value in scope["headers"]:
         if name == b"content-type" and value.split(b";")[0].strip().lower() != JSON:
             text = value.decode("latin-1")[:100]
             raise refusal(
-                415, f"content-type is {text}; allowed: application/json", limit="application/json", value=text
+                415, f"content-type is {text}; expected application/json", limit="application/json", value=text
             )
         if name == b"content-length" and int(value) > max_bytes:
             raise too_large(int(value), max_bytes)

@@ -85,11 +85,12 @@ class Engine:
         return self._metrics.text()
 
     def require_shared_metrics(self) -> None:
-        """Raise ConfigError when /metrics would show this worker alone."""
+        """Raise ConfigError when /metrics would count the requests of this worker only."""
         try:
             self._metrics.over_workers()
         except ValueError as error:
-            raise ConfigError(f"one of several workers: {error}", hint="set it to an empty folder") from None
+            hint = "set PROMETHEUS_MULTIPROC_DIR to an empty folder, or run one worker"
+            raise ConfigError(f"several workers need a folder for their common metrics: {error}", hint=hint) from None
 
     def count(self, path: str, status: int, seconds: float) -> None:
         """Record a request to `path` that was answered after `seconds`."""

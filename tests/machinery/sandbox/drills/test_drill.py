@@ -76,7 +76,7 @@ def test_without_a_cluster_nothing_is_started(tmp_path, params, monkeypatch):
 
 
 def test_every_drill_has_its_runbook():
-    text = (ROOT / "docs/operations.md").read_text("utf-8").partition("\n## Drills\n")[2]
+    text = (ROOT / "docs/how-to/drills.md").read_text("utf-8")
     assert [name for name in NAMES if not re.search(rf"^- \*{name}\*: ", text, re.M)] == []
 
 
