@@ -61,8 +61,8 @@ class DemoOutput(StepOutput):
             )
         if step.chapter == "train":
             self.training = step.summary
-        for result in self.results(step):
-            self.print_result(result, step.seconds)
+        for number, result in enumerate(self.results(step)):
+            self.print_result(result, 0.0 if number else step.seconds)
 
     def results(self, step: Step) -> Sequence[Result]:
         """The ideas of a step in this part; in a change that is to be blocked, only what speaks against it."""

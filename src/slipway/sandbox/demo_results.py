@@ -24,7 +24,7 @@ class Result(NamedTuple):
 def trained(summary: str) -> Result:
     """From what `train` printed; nothing when DVC did not have to run it."""
     if not summary:
-        return Result(True, "model taken from DVC's cache: it was trained before on the same data, code and parameters")
+        return Result(True, "model taken from DVC's cache: trained before, on the same data and code")
     rows = re.search(r"[\d,]+ rows", summary)
     return Result(True, f"trained{f' on {rows[0]}' if rows else ''}, checked for leaks from the future")
 
@@ -119,9 +119,9 @@ def describe_failures(checks: Sequence[Record], prefix: str = "") -> list[Result
 
 
 def decimals(limit: str) -> int:
-    """Digits after the point that show a difference next to its limit: those of the limit, and at least one."""
+    """Digits after the point that show a difference next to its limit: those of the limit, and at least two."""
     number = re.search(r"\d+\.(\d+)", limit)
-    return max(1, len(number[1])) if number else 3 if "0" in limit else 1
+    return max(2, len(number[1])) if number else 2
 
 
 def signed(value: float, digits: int) -> str:
