@@ -9,7 +9,6 @@ import typer
 
 from slipway.commands.command import CommandGroup, command, markdown_example, print_result, run_command
 from slipway.commands.options import Env, Push, Source
-from slipway.errors import ConfigError
 
 RELEASE_HELP = "Release the packaged model to staging, in one commit."
 app = typer.Typer()
@@ -150,8 +149,6 @@ def rollback(
     """
     from slipway.delivery import rollback
 
-    if not reason.strip():
-        raise ConfigError("rollback: the reason is empty", expected="a sentence", hint="--reason 'answers too slowly'")
     run_command(
         "rollback", lambda p: rollback.run(p, env=env, reason=reason, aborted=aborted, only_digest=digest, push=push)
     )
