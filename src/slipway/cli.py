@@ -14,8 +14,8 @@ from slipway.core.console import escape_error, stderr
 from slipway.errors import SlipwayError
 
 HELP = "Ship machine-learning models by pull request, and block the ones that make things worse."
-EPILOG = """Options and exit codes of a command: `slipway COMMAND --help`
-Completion by the Tab key: `slipway --install-completion`"""
+EPILOG = """* Options and exit codes of a command: `slipway COMMAND --help`
+* Completion by the Tab key: `slipway --install-completion`"""
 app = typer.Typer(
     cls=Program, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=HELP, epilog=EPILOG,
     context_settings={"max_content_width": 110},

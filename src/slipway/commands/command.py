@@ -61,8 +61,9 @@ class Program(TyperGroup):
             write_section(formatter, title, [*rows, f"Example: {example_lines(commands[names[0]])[0]}"])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library calls it so
-        """Write where to read on, one line each."""
-        write_section(formatter, "More", (self.epilog or "").replace("`", "").splitlines())
+        """Write where to read on, one line each; the epilog is a list in Markdown."""
+        lines = (self.epilog or "").replace("`", "").splitlines()
+        write_section(formatter, "More", [line.removeprefix("* ") for line in lines])
 
 
 def walk(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -177,7 +177,7 @@ def test_what_a_module_imports_comes_with_it(work: Path) -> None:
             "\n\ndef late() -> None:\n    from slipway.core import base_limits\n    from slipway.core.git import run\n"
         )
     names = {path.stem for path in image.gate_files(work)} - {path.stem for path in image.gate_files(ROOT)}
-    assert {"base_limits", "git", "config"} <= names  # `config` is imported by `base_limits`
+    assert {"base_limits", "git", "process"} <= names  # `process` is imported by `git`
 
 
 @pytest.mark.parametrize("target", ["serve", "gate"])
