@@ -16,7 +16,12 @@ def printable(value: object, limit: int = 18) -> str:
     """
     start = str(value)[: limit + 1]
     shown = "".join(" " if c.isspace() else "�" if unicodedata.category(c)[0] == "C" else c for c in start)
-    return shown if len(shown) <= limit else f"{_whole_words(shown[:limit])}…"
+    return shorten(shown, limit)
+
+
+def shorten(text: str, limit: int = 160) -> str:
+    """`text` cut between words to at most `limit` characters, with … at the end."""
+    return text if len(text) <= limit else f"{_whole_words(text[:limit])}…"
 
 
 def _whole_words(text: str) -> str:

@@ -8,11 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from slipway.cluster import manifests
 from slipway.core import config, environment, files, process
+from slipway.core.console import stderr
 from slipway.core.dvc import LOCK
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive, SlipwayError
@@ -24,7 +22,6 @@ REPRO = Path("reports/repro.json")
 CODES = {kind.code: kind for kind in (ConfigError, DataError, CheckFailed, Inconclusive)}
 ORDER = ("prove", "repro", "judge", "manifests", "latency", "report")
 """The order in which a message names them."""
-talk = Console(stderr=True, highlight=False)
 
 
 def repro(root: Path) -> str:
@@ -85,8 +82,8 @@ def step(errors: dict[str, SlipwayError], word: str, work: Callable[[], str]) ->
     """Run one check and print its sentence and its seconds; store its error in `errors` instead of raising it."""
     started = time.monotonic()
     try:
-        message, colour = work(), "bold"
+        message, style = work(), "bold"
     except SlipwayError as error:
         errors[word] = error
-        message, colour = f"{error}" + (f"; next: {error.hint}" if error.hint else ""), "bold red"
-    talk.print(f"[{colour}]{word}[/] {escape(message)} [dim]({time.monotonic() - started:.1f} s)[/dim]", soft_wrap=True)
+        message, style = f"{error}" + (f"; next: {error.hint}" if error.hint else ""), "bold red"
+    stderr.write_line((word, style), f" {message} ", (f"({time.monotonic() - started:.1f} s)", "dim"))

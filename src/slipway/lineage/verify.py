@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from slipway.cluster import kubectl, kustomization
 from slipway.core import ledger
+from slipway.core.console import stdout
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.lineage import links, sources
@@ -136,15 +137,14 @@ def show(chains: Chains, *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps({env: [_as_json(link) for link in chain] for env, chain in chains.items()}, indent=2))  # noqa: T201
         return
-    out = Console(highlight=False)
     for env, chain in chains.items():
-        if not out.is_terminal:
+        if not stdout.is_terminal:
             print("\n".join(f"{env}  {link.word:<6}  {link.name:<12}  {link.message}" for link in chain))  # noqa: T201
             continue
         table = Table("link", "", "compared", title=env, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for link in chain:
-            table.add_row(link.name, f"[{COLORS[link.word]}]{link.word}[/]", link.message.replace("[", r"\["))
-        out.print(table)
+            table.add_row(link.name, Text(link.word, COLORS[link.word]), link.message)
+        stdout.print(table)
 
 
 def _as_json(link: Link) -> dict[str, str]:

@@ -84,10 +84,11 @@ def watch(process: subprocess.Popen[bytes], seconds: float) -> None:
     if not sys.stderr.isatty():
         process.wait()
         return
-    from rich.console import Console  # not installed in the load gate's image, which has no terminal
-    from rich.progress import Progress
+    from rich.progress import Progress  # not installed in the load gate's image, which has no terminal
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    from slipway.core.console import stderr
+
+    with Progress(console=stderr, transient=True) as progress:
         bar, started = progress.add_task("load", total=seconds + 2), time.monotonic()
         while process.poll() is None:
             progress.update(bar, completed=time.monotonic() - started)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.core.text import printable
+from slipway.core.text import printable, shorten
 
 
 @pytest.mark.parametrize(("value", "text"), [
@@ -26,3 +26,8 @@ def test_long_text_is_cut_at_the_limit():
 
 def test_shown_text_is_printable():
     assert printable("".join(map(chr, range(0x20))), limit=40).isprintable()
+
+
+def test_long_sentences_are_cut_between_words():
+    assert shorten("word " * 100).endswith("word …")
+    assert len(shorten("word " * 100)) <= 160

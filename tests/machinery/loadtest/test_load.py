@@ -37,12 +37,12 @@ ATTEMPTS = 4
         (samples(slow=11), "fail", "POST /predict p95_ms is 80"),
         (samples(slow=3, slow_ms=120), "fail", "POST /predict p99_ms is 120"),
         (samples(ms=30), "fail", "POST /predict p50_ms is 30"),
-        (samples(failed=3), "fail", "POST /predict errors is 0.015; allowed: ≤ 0.01 of the requests"),
+        (samples(failed=3), "fail", "POST /predict errors is 0.015; allowed: at most 0.01 of the requests"),
         (samples(failed=200), "fail", "POST /predict errors is 1"),
-        (samples(99), "unsure", "POST /predict requests is 99; allowed: ≥ 100"),
-        (samples(180), "unsure", "achieved rate is 0.9; allowed: ≥ 0.95 of 100 requests/s"),
+        (samples(99), "unsure", "POST /predict requests is 99; allowed: at least 100"),
+        (samples(180), "unsure", "achieved rate is 0.9; allowed: at least 0.95 of 100 requests/s"),
         (samples(99, slow=99), "unsure", "POST /predict requests is 99"),
-        ([], "unsure", "POST /predict requests is 0; allowed: ≥ 100"),
+        ([], "unsure", "POST /predict requests is 0; allowed: at least 100"),
         ([Sample("GET /else", s.intended, 1, True) for s in samples()], "unsure", "POST /predict requests is 0"),
     ],
 )
@@ -255,17 +255,36 @@ def test_errors_are_counted_and_only_a_client_with_retries_sends_again(
     assert check[f"{PREDICT} errors"].ok is (errors == 0)
 
 
-def test_nobody_there_is_never_a_pass(folder: Path) -> None:
-    with pytest.raises(CheckFailed, match=r"POST /predict errors is 1; allowed: ≤ 0.01 of the requests"):
+def test_nothing_that_answers_ends_at_once(folder: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=r"nothing answers at http://127.0.0.1:9 \(connection refused\)") as caught:
         load.run("http://127.0.0.1:9", root=folder)
+    assert "slipway serve" in caught.value.hint
+    assert time.monotonic() - started < 2
+    assert not (folder / load.VERDICT).exists()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:3000", "localhost", "http://127.0.0.1:99999", "ftp://127.0.0.1"])
+def test_address_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected: an address such as http://127\.0\.0\.1:3000"):
+        load.require_connection(host)
+
+
+def test_service_that_answers_no_request_is_never_a_pass(host: str, handler: type[Handler], folder: Path) -> None:
+    handler.failing = tuple(range(1, 200))
+    with pytest.raises(
+        CheckFailed, match=r"POST /predict errors is 1; allowed: at most 0.01 of the requests"
+    ) as caught:
+        load.run(host, root=folder)
+    assert "no request succeeded: is the service still running?" in caught.value.hint
     assert files.read_json(folder / load.VERDICT)["verdict"] == "fail"
 
 
-def test_a_generator_that_fails_is_unsure(folder: Path) -> None:
+def test_a_generator_that_fails_is_unsure(host: str, folder: Path) -> None:
     (folder / "models/golden.json").unlink()
     (folder / "models/golden.json").write_text("broken")
     with pytest.raises(Inconclusive, match=r"locust kept no samples; it said"):
-        load.run("http://127.0.0.1:9", root=folder)
+        load.run(host, root=folder)
     assert not (folder / load.VERDICT).exists()
 
 

@@ -50,7 +50,7 @@ def test_program_and_its_children_are_gone_after_the_block(tmp_path):
 
 def test_unexpected_exit_code_ends_the_loop(tmp_path):
     stage = clone.prepare(repository(tmp_path / "p"), "bikes", {})
-    with pytest.raises(SlipwayError, match="`slipway judge` ended with exit code 3, not 0"):
+    with pytest.raises(SlipwayError, match=r"`slipway judge` ended with exit code 3, expected 0\. Its last lines:"):
         clone.run_verb(stage, "judge")
 
 

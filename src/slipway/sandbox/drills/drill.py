@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from slipway.core import config, environment, ledger
-from slipway.core.console import stderr
+from slipway.core.console import stderr, stdout
+from slipway.core.text import shorten
 from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.sandbox import deploy, loop
 from slipway.sandbox.drills import bad_releases, canary_abort, drift_and_race, ledger_tampering, outages
@@ -126,17 +125,15 @@ def seconds_cell(seconds: float | None) -> str:
 
 def print_table(outcomes: Sequence[Outcome], seconds: float) -> None:
     """Print the table and the figures below it to stdout; `seconds` is the time of all drills."""
-    out = Console(highlight=False)
-    out = out if out.is_terminal else Console(highlight=False, width=WIDTH)
     title = f"{len(outcomes)} drills in {seconds:.0f} s; seconds count from the injection"
     table = Table("drill", "injected", "detected", title=title, title_justify="left")
     for word in ("after s", "end", "after s", "verdict"):
         table.add_column(word, justify="right" if word.endswith(" s") else "left")
     for row in table_rows(outcomes):
-        table.add_row(*(escape(loop.shorten(cell)) for cell in row))
-    out.print(table)
+        table.add_row(*(shorten(cell) for cell in row))
+    stdout.print(table, width=None if stdout.is_terminal else WIDTH)
     for figure in filter(None, (each.figure for each in outcomes)):
-        out.print(escape(figure), soft_wrap=True)
+        stdout.write_line(figure)
 
 
 def run(params: config.Params, names: Sequence[str], *, keep: bool, root: Path = Path()) -> str:
@@ -154,7 +151,7 @@ def run(params: config.Params, names: Sequence[str], *, keep: bool, root: Path =
             outcomes = [run_drill(context, name) for name in drills]
         finally:
             if created and not leave:
-                stderr.print(f"  {loop.remove_everything(root)} applications removed")
+                stderr.write_line(f"  {loop.remove_everything(root)} applications removed")
     print_table(outcomes, time.monotonic() - started)
     return require_all_passed(outcomes)
 
