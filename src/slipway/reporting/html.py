@@ -41,7 +41,7 @@ def report_page(facts: Facts, pictures: Mapping[str, str], cards: str = "") -> s
         interval=summary.percent_interval(facts),
         slices=[(row, _around_zero(row.difference, row.low, row.high, margin)) for row in rows],
         overall=[(check, _around_zero(check.value, check.low, check.high, margin)) for check in overall],
-        params_changed=[summary.short_hashes(row) for row in facts.params_changed],
+        params_changed=summary.changed_params(facts),
         gates=[(chapter, gate, sections.gate_sentence(facts, chapter), summary.describe_size(chapter, gate))
                for chapter, gate in facts.gates.items()],
         pictures=[Markup(pictures[name]) for name in ORDER if facts.metrics and name in pictures],  # noqa: S704 - drawn by plots
