@@ -159,8 +159,10 @@ def test_check_says_what_differs_and_what_is_allowed():
         metric="log_loss",
     )[0]
     overall, slice_check = (describe_check(check) for check in checks[2:4])
-    assert overall == "Log loss is 0.080 worse than production (95 % interval 0.080 to 0.080); allowed: at most 0.01"
-    assert slice_check.startswith("place north: Log loss is 0.080 worse than production")
+    assert (
+        overall == "Log loss is 0.080 worse than production (95 % interval 0.080 to 0.080); allowed: at most 0.01 worse"
+    )
+    assert slice_check.startswith("place north: log loss is 0.080 worse than production")
     assert slice_check.endswith("; allowed: up to 0.05 worse, or not clearly worse")
 
 
