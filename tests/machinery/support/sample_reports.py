@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from slipway.core.verdict import Check, Verdict
@@ -106,3 +107,13 @@ def replaced(start: Facts, **records: Any) -> Facts:
 def gate(record: dict[str, Any]) -> Gate:
     """A verdict of a record, as JSON has it."""
     return Gate(**record)
+
+
+def write_sample(kind: str, folder: Path) -> Facts:
+    """Write the pages of a pull request into `folder`: report.html, data.html, report.md, facts.json; return its facts.
+
+    `kind` is one of `support.sample_pull_requests.KINDS`: pass, refused, unsure, stopped, data changed.
+    """
+    from support import sample_pull_requests  # it imports this module
+
+    return sample_pull_requests.write(kind, folder)
