@@ -16,7 +16,7 @@ from slipway.core import base_limits, config, files, git
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import DataError
 from slipway.judging import champion, data_change
-from slipway.pipeline import drift, evaluate, features, ingest, metrics, train
+from slipway.pipeline import drift, evaluate, features, ingest, metrics, plots, train
 from slipway.serving.onnx_model import FOLDER
 
 VERDICT = Path("reports/judge.json")
@@ -193,6 +193,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         reference, against, reference_sha = opponent.rows, "champion", opponent.model_sha256
     else:
         reference, against, reference_sha = own_rows.with_columns(loss=pl.col("dummy")), "dummy", None
+    _write_champion_plots(own_rows, reference if source else None, spec, params, root)
     rows, joined = join(own_rows, reference)
     slices = list(dict.fromkeys([*slice_columns(reference), *spec.slices]))
     compared, table, better = compare(
@@ -208,7 +209,9 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
             "against": against, "base": commit, "champion_commit": source, "better": better,
             "days": rows["day"].n_unique(), "window": [str(params.data.test_from), str(params.data.until)],
             "metrics": {"challenger": measured, "champion": _metrics_of(reference, spec.task) if source else None},
-            "slices": table, "limits_changed": limits_changed, "params_changed": params_changed,
+            "slices": table, "margin": limits.margin if source else 0.0,
+            "slice_margin": limits.slice_margin if source else None, "limits_changed": limits_changed,
+            "params_changed": params_changed,
             "data": describe_data(commit, own_rows, reference if source else None, params, root=root),
         },
     )  # fmt: skip
@@ -219,6 +222,19 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         f"{'better than' if better else 'not worse than'} the {against}: {metric} {overall.value:+.4f} "
         f"[{overall.low:+.4f}, {overall.high:+.4f}] on {len(rows):,} rows, {rows['day'].n_unique()} days"
     )
+
+
+def _write_champion_plots(
+    own_rows: pl.DataFrame, champion_rows: pl.DataFrame | None, spec: problem.Problem, params: config.Params, root: Path
+) -> None:
+    """Keep the champion's plot data for the report, with the challenger's bins; without a champion remove an old file."""
+    path = root / plots.CHAMPION_DATA
+    if champion_rows is None:
+        path.unlink(missing_ok=True)
+        return
+    edges = np.histogram_bin_edges(own_rows["prediction"].to_numpy(), bins=25)
+    data = evaluate.plot_data_of_rows(champion_rows, spec, params.evaluate.min_slice_rows, edges)
+    files.write_json(path, evaluate.round_floats(data))
 
 
 def _metrics_of(rows: pl.DataFrame, task: str) -> dict[str, float]:

@@ -34,6 +34,8 @@ WIDTH, HEIGHT = 4.4, 3.4
 """In inches of 72 pixels; narrow, so that text stays readable on a phone."""
 SHOWN = 16
 """How many rows of a list are drawn; the data file has all of them."""
+CHAMPION_DATA = Path("reports/champion_plots.json")
+"""The champion's plot data by name, written by `judge`; absent where there is no champion."""
 CHALLENGER, CHAMPION = "this change", "production"
 """The names of both models in a legend."""
 
@@ -56,25 +58,28 @@ def draw_all(data: Path, out: Path) -> list[Path]:
 
     A plot without data is left out: a regression has no ROC curve.
     """
-    drawn = []
-    for name, svg in draw_texts(data).items():
-        files.write_text(out / f"{name}.svg", svg)
-        drawn.append(out / f"{name}.svg")
-    for name in PLOTS.keys() - {path.stem for path in drawn}:
+    texts = svg_texts(read_data(data))
+    for name in PLOTS.keys() - texts.keys():
         (out / f"{name}.svg").unlink(
             missing_ok=True
         )  # a plot of an earlier run must not be mistaken for one of this run
-    return drawn
+    for name, svg in texts.items():
+        files.write_text(out / f"{name}.svg", svg)
+    return [out / f"{name}.svg" for name in texts]
 
 
-def draw_texts(data: Path, champion: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """The SVG text of every plot that has a `<name>.json` in `data`, by name; `champion` holds the champion's rows by name."""
-    rows_by_name = {name: files.read_json(path) for name in PLOTS if (path := data / f"{name}.json").exists()}
+def read_data(folder: Path) -> dict[str, Any]:
+    """The rows of every plot that has a `<name>.json` in `folder`, by name."""
+    return {name: files.read_json(path) for name in PLOTS if (path := folder / f"{name}.json").exists()}
+
+
+def svg_texts(rows_by_name: Mapping[str, Any], champion: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The SVG text of every plot that has rows, by name; `champion` holds the rows of the champion by name."""
     beside = {name: {"champion": rows} for name, rows in (champion or {}).items()}
     return {
-        name: render_svg(partial(PLOTS[name], **beside.get(name, {})), rows, name=name)
-        for name, rows in rows_by_name.items()
-        if rows
+        name: render_svg(partial(plot, **beside.get(name, {})), rows, name=name)
+        for name, plot in PLOTS.items()
+        if (rows := rows_by_name.get(name))
     }
 
 
@@ -117,7 +122,7 @@ def _style() -> dict[str, Any]:
         "axes.grid": True, "axes.axisbelow": True, "grid.color": colour["grid"], "grid.linewidth": 0.8,
         **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
         "lines.linewidth": 2.0, "lines.color": colour["accent"], "patch.facecolor": colour["accent"],
-        "legend.frameon": False, "legend.fontsize": 10, "legend.borderpad": 0, "legend.handlelength": 2.2,
+        "legend.frameon": False, "legend.fontsize": 10, "legend.borderpad": 0.3, "legend.handlelength": 2.2,
         "axes.prop_cycle": f"cycler('color', ['{colour['accent']}'])",
     }  # fmt: skip
 

@@ -118,6 +118,8 @@ class Notes(Part):
     window: Annotated[list[Shown[Day]], PAIR] | None = None
     metrics: Metrics = Metrics()
     slices: Rows[JudgedSlice] = Field(default=[])
+    margin: Computed | None = None
+    slice_margin: Computed | None = None
     limits_changed: Rows[Shown[Text]] = Field(default=[])
     params_changed: Rows[Shown[Text]] = Field(default=[])
     data: Data | None = None
