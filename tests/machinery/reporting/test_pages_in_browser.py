@@ -46,7 +46,7 @@ def page(request: pytest.FixtureRequest, chromium: Browser, samples: Path) -> It
     page.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def made(chromium: Browser) -> Iterator[Page]:
     """A page whose content is set by `show`."""
     page = chromium.new_page(viewport=PHONE)
