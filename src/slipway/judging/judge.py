@@ -14,7 +14,7 @@ import polars as pl
 from slipway import problem
 from slipway.core import base_limits, config, files, git
 from slipway.core.text import printable
-from slipway.core.verdict import Check, Verdict
+from slipway.core.verdict import Check, Verdict, describe_limit
 from slipway.errors import DataError
 from slipway.judging import champion, data_change, paired_metrics
 from slipway.pipeline import drift, evaluate, features, ingest, metrics, plots, train
@@ -35,6 +35,11 @@ class Comparison:
     difference: float
     low: float
     high: float
+
+    @property
+    def change(self) -> tuple[float, float, float]:
+        """The difference and the ends of its interval."""
+        return self.difference, self.low, self.high
 
 
 def paired_bootstrap(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) -> Comparison:
@@ -133,8 +138,8 @@ def sufficient(checks: Sequence[Check]) -> bool:
 def _overall_check(result: Comparison, limits: config.Judge, *, metric: str, against: str) -> Check:
     """All rows: the whole interval must be below zero against the dummy, at most at the margin against a champion."""
     is_champion = against == "champion"
-    text = wording.describe_change(metric, result.difference, result.low, result.high, against=against,
-                                   confidence=limits.confidence, margin=limits.margin if is_champion else 0.0)  # fmt: skip
+    margin = limits.margin if is_champion else 0.0
+    text = wording.describe_change(metric, result.change, against=against, confidence=limits.confidence, margin=margin)
     return Check(
         name=f"{metric} vs {against}", value=result.difference, low=result.low, high=result.high, text=text,
         limit=f"≤ {limits.margin:g}" if is_champion else "better, with the whole interval",
@@ -147,11 +152,11 @@ def _slice_check(result: Comparison, limits: config.Judge, *, metric: str, name:
 
     Both are required: of twenty 95 % intervals, one lies above or below zero by chance alone.
     """
-    text = wording.describe_change(metric, result.difference, result.low, result.high, against="champion",
-                                   confidence=limits.confidence)  # fmt: skip
+    where = f"{name} {printable(value, 60)}"
+    text = wording.describe_change(metric, result.change, against="champion", confidence=limits.confidence, where=where)
     return Check(
         name=f"{metric} vs champion, {name}={value}", value=result.difference, low=result.low, high=result.high,
-        limit=f"up to {limits.slice_margin:g} worse, or not clearly worse", text=f"{name} {printable(value, 60)}: {text}",
+        limit=f"up to {limits.slice_margin:g} worse, or not clearly worse", text=text,
         ok=not (result.difference > limits.slice_margin and result.low > 0),
     )  # fmt: skip
 
@@ -254,8 +259,8 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     overall = next(check for check in compared if check.low is not None)
     days = wording.count(rows["day"].n_unique(), "day")
     return (
-        f"{'better' if better else 'not worse'} than {wording.REFERENCES[against]} on {len(rows):,} rows of {days}: "
-        f"{overall.text}"
+        f"{wording.outcome(overall.low, overall.high, against=against)} on {len(rows):,} rows of {days}: {overall.text}; "
+        f"{describe_limit(overall.limit)}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 METRICS = {
@@ -79,6 +79,11 @@ def interval(low: object, high: object, *, signed: bool = True) -> str:
     return f"{rounded(low, places, signed=signed)} to {rounded(high, places, signed=signed)}"
 
 
+def difference(value: object, low: float | None = None, high: float | None = None) -> str:
+    """A difference with its sign, in as many decimals as its interval has; other things as text."""
+    return rounded(value, decimals(value, low, high), signed=True) if is_number(value) else number(value)
+
+
 def is_better(key: str, low: float | None, high: float | None) -> bool | None:
     """Whether a metric's change is clearly better or clearly worse: None where its interval holds zero, or has no ends."""
     if key not in METRICS or low is None or high is None or low <= 0 <= high:
@@ -86,33 +91,48 @@ def is_better(key: str, low: float | None, high: float | None) -> bool | None:
     return (low > 0) == (key in HIGHER)
 
 
-def describe_change(
-    key: str, difference: float, low: float, high: float, *, against: str, confidence: float, margin: float = math.inf
-) -> str:
-    """A metric's change as a sentence without a full stop; `against` is a key of REFERENCES.
+def outcome(low: float | None, high: float | None, *, against: str) -> str:
+    """A comparison that passes, in a few words; `low` and `high` are the interval of a loss's difference."""
+    reference = REFERENCES[against]
+    if (high or 0.0) < 0:
+        return f"better than {reference}"
+    return (
+        f"slightly worse than {reference}, within what is allowed"
+        if (low or 0.0) > 0
+        else f"not worse than {reference}"
+    )
 
+
+def describe_change(
+    key: str, change: Sequence[float], *, against: str, confidence: float, margin: float = math.inf, where: str = ""
+) -> str:
+    """A metric's change (difference, low and high end) as a sentence without a full stop.
+
+    `against` is a key of REFERENCES, `where` the part of the rows that it is about.
     Where the interval ends above `margin`, the sentence names that end, since it is what the margin is compared with.
     """
+    worse, low, high = change
     if key in HIGHER:
-        difference, low, high = -difference, -high, -low  # from here on, positive is worse
-    places = decimals(difference, low, high)
+        worse, low, high = -worse, -high, -low
+    places = decimals(worse, low, high)
 
     def size(value: float) -> str:
         text = rounded(abs(value), places)
         return text if text.strip("0.") or not value else f"less than {10**-places:g}"
 
-    name, reference = capitalised(metric_name(key)), REFERENCES[against]
+    name = f"{where}: {metric_name(key)}" if where else capitalised(metric_name(key))
+    reference = REFERENCES[against]
     percent = f"{100 * confidence:g} % interval"
     if low == high == 0:
         return f"{name} is the same as that of {reference}"
-    if low <= 0 <= high or difference < margin <= high:
+    if low <= 0 <= high or worse < margin <= high:
         ends = f"{percent} {_side(low, size)} to {_side(high, size)}"
         if high >= margin:
             return f"{name} may be up to {size(high)} worse than {reference} ({ends})"
         return f"{name} shows no clear change from {reference} ({ends})"
     if low > 0:
-        return f"{name} is {size(difference)} worse than {reference} ({percent} {size(low)} to {size(high)})"
-    return f"{name} is {size(difference)} better than {reference} ({percent} {size(high)} to {size(low)})"
+        return f"{name} is {size(worse)} worse than {reference} ({percent} {size(low)} to {size(high)})"
+    return f"{name} is {size(worse)} better than {reference} ({percent} {size(high)} to {size(low)})"
 
 
 def _side(value: float, size: Callable[[float], str]) -> str:

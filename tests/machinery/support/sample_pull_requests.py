@@ -142,7 +142,9 @@ def judged_kind(kind: str) -> tuple[Verdict, dict[str, Any], dict[str, Any], dic
     compared, table, better = judge.compare(
         rows, limits=LIMITS, slices=SPEC.slices, seed=1, against="champion", metric="log_loss"
     )
-    before = _window(START + timedelta(days=20), first - timedelta(days=20)) if kind == "data changed" else training
+    before = _window(START, TEST_FROM)
+    if kind == "data changed":
+        before = _window(START + timedelta(days=20), first - timedelta(days=20))
     at_base = drift.describe_inputs(before, CATEGORIES, NUMBERS, bins=10, rows=5000)
     reference = drift.describe_inputs(training, CATEGORIES, NUMBERS, bins=10, rows=5000)
     since = {row["input"]: row for row in drift.input_drift(at_base, training, rows=5000)}
@@ -155,10 +157,14 @@ def judged_kind(kind: str) -> tuple[Verdict, dict[str, Any], dict[str, Any], dic
         "unsure": ["data.test_days: 30 → 9"],
         "data changed": ["data.until: 2013-10-01 → 2013-11-01", f"ingest.sources.flights.csv: {'0' * 64} → {'1' * 64}"],
     }  # fmt: skip
+    params: Any = SimpleNamespace(evaluate=SETTINGS, seed=1)
+    paired = judge.pair_predictions(own, champion)
+    changes = judge.metric_changes(paired, compared, "binary", LIMITS, params) if judge.sufficient(compared) else {}
     notes = {
         "against": "champion", "base": BASE, "champion_commit": CHAMPION, "better": better, "days": rows["day"].n_unique(),
         "window": [str(first), str(until)],
-        "metrics": {"challenger": measured, "champion": judge._metrics_of(champion, "binary")},
+        "confidence": LIMITS.confidence,
+        "metrics": {"challenger": measured, "champion": judge._metrics_of(champion, "binary"), "changes": changes},
         "slices": table, "margin": LIMITS.margin, "slice_margin": LIMITS.slice_margin, "limits_changed": [],
         "params_changed": params_changed[kind],
         "data": {"train": [drift.describe_window(before), drift.describe_window(training)], "inputs": inputs, "gone": [],
@@ -167,7 +173,6 @@ def judged_kind(kind: str) -> tuple[Verdict, dict[str, Any], dict[str, Any], dic
     floors = judge.floors(measured, LIMITS.floors, enough=judge.sufficient(compared))
     verdict = Verdict(chapter="judge", checks=[*joined, *compared, *floors], rows=len(rows), seconds=0.8,
                       inputs={"challenger": f"sha256:{'c' * 64}"}, notes=notes)  # fmt: skip
-    params: Any = SimpleNamespace(evaluate=SETTINGS, seed=1)
     edges = np.histogram_bin_edges(own["prediction"].to_numpy(), bins=25)
     beside = evaluate.plot_data_of_rows(champion, SPEC, SETTINGS.min_slice_rows, edges)
     return verdict, measured, evaluate.plot_data(own, test, SPEC, model(**how), params), beside
@@ -189,7 +194,7 @@ def _gates(kind: str, judged: Verdict | None) -> dict[str, Any]:
         message = (
             "features: the input late_share_of_the_last_two_hours changes when flights after 2013-07-04T12:00 change"
         )
-        repro = Check(name="dvc repro", value=message, limit=limit, ok=False)
+        repro = Check(name="dvc repro", value=message, limit=limit, ok=False, text=f"The pipeline stopped: {message}")
     gates = {"repro": Verdict(chapter="repro", checks=[repro], seconds=19.8).record(), "prove": _prove().record()}
     if judged:
         gates["judge"] = judged.record()
@@ -217,6 +222,7 @@ def sample(kind: str) -> tuple[Facts, dict[str, str], str]:
         hashes={"lock": "e" * 64, "data": "f" * 64, "model": "c" * 64},
         commit=COMMIT,
         delivery=DELIVERY,  # type: ignore[arg-type]
+        changes={} if judged else {"params_changed": ["features.leak_moments: 3 → 5"]},  # type: ignore[arg-type]
     )
     return facts, plots.svg_texts(plotted, beside), _cards(facts, plotted.get("reliability", []))
 
