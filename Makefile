@@ -1,7 +1,7 @@
 # The verbs of the project: people, hooks and CI type the same ones. `make` alone lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup loop test test-long check repro prove act lock bench cluster test-cluster clean
+.PHONY: help setup loop test test-long check repro prove act lock bench pictures cluster test-cluster clean
 .PHONY: review comment changes ok due package image gate release promote rollback policy
 
 # Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
@@ -92,6 +92,9 @@ lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/comman
 
 bench: setup ## figures, each a ratio within one run (or one: NAME=judge, latency, gates, images, delivery …)
 	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
+
+pictures: setup ## draw docs/img from the loop's own report; needs Chromium, and `make loop` before
+	@$(PY) dev/pictures/comment.py
 
 cluster: ## a cluster for TARGET=cluster, printed as exports: the one beside the project, or kind's where docker is
 	@.ci/cluster

@@ -24,13 +24,13 @@ GOOD = "<!doctype html><html lang=en><title>a</title><style>{style}</style><main
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with browsing.open_browser() as browser:
+    with browsing.open_browser(browsing.require_chromium()) as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    browsing.find_chromium()
+    browsing.require_chromium()
     folder = tmp_path_factory.mktemp("samples")
     for kind in KINDS:
         write_sample(kind, folder / kind)
@@ -134,7 +134,7 @@ def test_a_machine_of_ci_must_have_a_browser(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match=r"no Chromium here .* with CI=true the pages must be tested"):
-        browsing.find_chromium()
+        browsing.require_chromium()
     monkeypatch.setenv("CI", "")
     with pytest.raises(pytest.skip.Exception, match="no Chromium here"):
-        browsing.find_chromium()
+        browsing.require_chromium()

@@ -17,6 +17,7 @@ from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PROGRAMS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
+ABSENT = f"no Chromium here (looked for {', '.join(PROGRAMS)}); on Debian: apt install chromium"
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -27,21 +28,23 @@ PICTURES = {"exclude": [["svg *"]]}
 MEASURES = (Path(__file__).parent / "page_measures.js").read_text(encoding="utf-8")
 
 
-def find_chromium() -> str:
+def find_chromium() -> str | None:
+    """The path of the machine's Chromium; None without one."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+def require_chromium() -> str:
     """The path of the machine's Chromium; without one the test is skipped, and fails with CI=true."""
-    path = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if path is None:
-        absent = f"no Chromium here (looked for {', '.join(PROGRAMS)}); on Debian: apt install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{absent}; with CI=true the pages must be tested")
-        pytest.skip(absent)
-    return path
+    if path := find_chromium():
+        return path
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{ABSENT}; with CI=true the pages must be tested")
+    pytest.skip(ABSENT)
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
-    """The machine's Chromium, without a window."""
-    path = find_chromium()
+def open_browser(path: str) -> Iterator[Browser]:
+    """The Chromium at `path`, without a window."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         try:
