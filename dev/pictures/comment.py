@@ -48,7 +48,7 @@ def page(markdown: str) -> str:
 
 
 def draw(html: str, chromium: str) -> dict[str, bytes]:
-    """The page as PNG by colour scheme, with a palette: text on paper needs few colours."""
+    """The page as PNG by colour scheme, with a palette that keeps the rare colours of the marks."""
     pictures = {}
     with browsing.open_browser(chromium) as browser:
         for scheme in PICTURES:
@@ -58,7 +58,9 @@ def draw(html: str, chromium: str) -> dict[str, bytes]:
             tab.set_content(html)
             image = Image.open(io.BytesIO(tab.screenshot(full_page=True))).convert("RGB")
             small = io.BytesIO()
-            image.quantize(COLOURS, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+            image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                small, "PNG", optimize=True
+            )
             pictures[scheme] = small.getvalue()
     return pictures
 

@@ -44,7 +44,9 @@ def test_a_report_becomes_two_pictures(comment: ModuleType, tmp_path: Path):
         "## ❌ Refused: a & b\n\n| a |\n|---|\n| 1 |\n\n<details><summary>More</summary>\n\ntext\n\n</details>\n"
     )
     assert comment.main(tmp_path) == 0
-    assert all(Image.open(tmp_path / path).width == round(comment.WIDTH * comment.SCALE) for path in comment.PICTURES.values())
+    assert all(
+        Image.open(tmp_path / path).width == round(comment.WIDTH * comment.SCALE) for path in comment.PICTURES.values()
+    )
 
 
 def test_html_that_github_would_drop_is_refused(comment: ModuleType):
