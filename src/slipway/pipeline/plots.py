@@ -312,9 +312,9 @@ def draw_target_by_day(figure: Figure, days: dict[str, list[Any]]) -> Caption:
     figure.align_ylabels()
     known = [value for value in target if value == value]
     text = f"{len(at):,} days, {at[0]} to {at[-1]}" + (
-        f"; daily mean {min(known):.3g} to {max(known):.3g}." if known else "."
+        f"; daily mean {min(known):.3g} to {max(known):.3g}, the thick line is the mean over a week." if known else "."
     )
-    return Caption(title="Target by day, its mean over a week, and rows by day", text=text)
+    return Caption(title="Target and rows by day", text=text)
 
 
 def _weekly_means(values: list[float]) -> list[float]:
