@@ -142,7 +142,7 @@ def _overall_check(result: Comparison, limits: config.Judge, *, metric: str, aga
     text = wording.describe_change(metric, result.change, against=against, confidence=limits.confidence, margin=margin)
     return Check(
         name=f"{metric} vs {against}", value=result.difference, low=result.low, high=result.high, text=text,
-        limit=f"≤ {limits.margin:g}" if is_champion else "better, with the whole interval",
+        limit=f"≤ {limits.margin:g} worse" if is_champion else "better, with the whole interval",
         ok=result.high <= limits.margin if is_champion else result.high < 0,
     )  # fmt: skip
 
@@ -226,7 +226,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         reference, against, reference_sha = opponent.rows, "champion", opponent.model_sha256
     else:
         reference, against, reference_sha = own_rows.with_columns(loss=pl.col("dummy")), "dummy", None
-    _write_champion_plots(own_rows, reference if source else None, spec, params, root)
+    write_champion_plots(own_rows, reference if source else None, spec, params, root)
     rows, joined = join(own_rows, reference)
     slices = list(dict.fromkeys([*slice_columns(reference), *spec.slices]))
     compared, table, better = compare(
@@ -257,14 +257,12 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     verdict.write(root / VERDICT)
     verdict.enforce(hint="open reports/report.html; docs/operations.md, section judge, says what to do")
     overall = next(check for check in compared if check.low is not None)
-    days = wording.count(rows["day"].n_unique(), "day")
-    return (
-        f"{wording.outcome(overall.low, overall.high, against=against)} on {len(rows):,} rows of {days}: {overall.text}; "
-        f"{describe_limit(overall.limit)}"
-    )
+    allowed = "" if better else f"; {describe_limit(overall.limit)}"
+    where = f"{len(rows):,} rows of {wording.count(rows['day'].n_unique(), 'day')}"
+    return f"{wording.outcome(overall.low, overall.high, against=against)} on {where}: {overall.text}{allowed}"
 
 
-def _write_champion_plots(
+def write_champion_plots(
     own_rows: pl.DataFrame, champion_rows: pl.DataFrame | None, spec: problem.Problem, params: config.Params, root: Path
 ) -> None:
     """Keep the champion's plot data for the report, with the challenger's bins; without a champion remove an old file."""

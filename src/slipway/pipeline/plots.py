@@ -255,7 +255,6 @@ def _importance(figure: Figure, rows: Rows) -> Caption:
 
 def _slices(figure: Figure, rows: Rows, champion: Rows = ()) -> Caption:
     """One dot for each slice value, the worst at the top of its group; the line is the mean over all rows."""
-    rows = _without_whole(rows)
     groups = list(dict.fromkeys(str(row["slice"]) for row in rows))
     top = sorted(rows, key=lambda row: -int(row["rows"]))[: 2 * SHOWN]
     top.sort(key=lambda row: (groups.index(str(row["slice"])), -float(row["loss"])))
@@ -277,14 +276,6 @@ def _slices(figure: Figure, rows: Rows, champion: Rows = ()) -> Caption:
     text = f"Mean {mean:.3g}; highest: {printable(worst['slice'])} {printable(worst['value'])} {worst['loss']:.3g}."
     title = "Loss by slice" + (f" (the {len(top)} largest of {len(rows)})" if len(top) < len(rows) else "")
     return Caption(title=title, text=text)
-
-
-def _without_whole(rows: Rows) -> Rows:
-    """The slices without those that hold every row, which repeat the mean; all of them when no other is left."""
-    totals: dict[str, int] = {}
-    for row in rows:
-        totals[str(row["slice"])] = totals.get(str(row["slice"]), 0) + int(row["rows"])
-    return [row for row in rows if int(row["rows"]) < max(totals.values())] or rows
 
 
 def _label_rows(axes: Axes, names: list[str]) -> None:

@@ -31,7 +31,7 @@ def _environment() -> Environment:
         "difference": wording.difference,
         "interval": lambda part: wording.interval(part.low, part.high),
         "result": lambda check: text.printable(summary.describe_result(check), 500),
-        "allowed": lambda check: text.printable(summary.allowed(check), 300),
+        "allowed": lambda check: text.printable(summary.describe_allowed(check), 300),
         "plain": plain,
         "code": code,
         "span": span,

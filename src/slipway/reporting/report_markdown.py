@@ -8,8 +8,8 @@ from slipway.reporting import report_data, sections, summary, wording
 from slipway.reporting.markdown import MARKS, MAX_ROWS, PAGE, bar, details, escape, figure, table
 from slipway.reporting.report_model import CheckRecord, Facts, Shift
 
-MAX_INPUTS, MAX_FIELDS, MAX_LINES = 12, 6, 10
-"""Inputs that moved, fields of an object that changed, and lines on delivery that are shown; the page has them all."""
+MAX_METRICS, MAX_INPUTS, MAX_FIELDS, MAX_LINES = 20, 12, 6, 10
+"""Metrics, inputs that moved, fields of an object that changed, and lines of a list that are shown; the page has them all."""
 MAX_BYTES = 60_000
 """GitHub takes comments of 65,536 characters; `github.comment` adds warnings and a footer."""
 
@@ -49,8 +49,8 @@ def _fit(top: Sequence[str], parts_by_name: dict[str, str]) -> str:
 
 def _verdict(facts: Facts) -> str:
     head = summary.headline(facts)
-    why = escape(head.why[0], 400) + (f" (and {len(head.why) - 1} more, below)" if len(head.why) > 1 else "")
-    lines = [f"## {MARKS[head.word]} {escape(head.title, 300)}", why]
+    why = escape(head.why[0], 300) + (f" (and {len(head.why) - 1} more, below)" if len(head.why) > 1 else "")
+    lines = [f"## {MARKS[head.word]} {escape(head.title, 240)}", why]
     if title := facts.contract.labels.title:
         lines.append(f"{escape(title)} " + _context(facts))
     return "\n\n".join(lines)
@@ -82,7 +82,7 @@ def _changes(facts: Facts) -> str:
 
 def _params(facts: Facts) -> list[str]:
     """The changed parameters, before and after, in escaped lines."""
-    rows = [escape(summary.short_hashes(row)) for row in facts.params_changed]
+    rows = [escape(summary.short_hashes(row), 120) for row in facts.params_changed]
     if not rows:
         return ["Parameters: none"] if "judge" in facts.gates else []
     more = [f"and {len(rows) - MAX_LINES} more parameters in `{PAGE}`"] if len(rows) > MAX_LINES else []
@@ -102,7 +102,11 @@ def _metrics(facts: Facts) -> str:
         for delta in summary.metric_deltas(facts)
     ]
     interval = f">its {summary.percent_interval(facts)}"
-    return table(["metric", f">{facts.against}", ">this change", ">difference", interval, ""], rows) if rows else ""
+    return (
+        table(["metric", f">{facts.against}", ">this change", ">difference", interval, ""], rows, limit=MAX_METRICS)
+        if rows
+        else ""
+    )
 
 
 def _limits(facts: Facts) -> str:
@@ -132,7 +136,7 @@ def _stopped(facts: Facts) -> list[str]:
 
 def _check(check: CheckRecord) -> list[str]:
     mark = MARKS["pass" if check.ok else "fail" if check.ok is False else "unsure"]
-    return [mark, escape(summary.describe_result(check), 400), escape(summary.allowed(check))]
+    return [mark, escape(summary.describe_result(check), 300), escape(summary.describe_allowed(check), 120)]
 
 
 def _checks(facts: Facts) -> str:

@@ -335,7 +335,8 @@ class Facts(Part):
 
     def record(self) -> dict[str, Any]:
         """The facts as JSON holds them: all their own keys, and of each part those that its record has."""
-        return self.model_dump(exclude_unset=True, warnings=False) | ({} if self.delivery else {"delivery": {}})
+        empty: dict[str, dict[str, Any]] = {name: {} for name in ("delivery", "changes") if not getattr(self, name)}
+        return self.model_dump(exclude_unset=True, warnings=False) | empty
 
     @property
     def judge(self) -> Notes:

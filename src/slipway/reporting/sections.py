@@ -143,14 +143,19 @@ def latency_rows(facts: Facts) -> list[list[str]]:
     return [
         [
             str(name),
-            number(base_ms),
-            number(head_ms),
+            milliseconds(base_ms),
+            milliseconds(head_ms),
             percent(more),
             f"{percent(low)} to {percent(high)}",
             f"at most {percent(tolerated)}",
         ]
         for name, base_ms, head_ms, more, low, high, tolerated in facts.latency.table
     ]
+
+
+def milliseconds(value: object) -> str:
+    """A time with three figures."""
+    return f"{value:,.3g}" if is_number(value) and value < 1000 else number(value)
 
 
 def percent(part: object) -> str:

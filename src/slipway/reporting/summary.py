@@ -148,8 +148,8 @@ def headline(facts: Facts) -> Headline:
     if overall is None:
         return Headline(word="pass", title=f"Not worse than {facts.against}", why=["Nothing was compared"])
     title = wording.outcome(overall.low, overall.high, against="champion" if facts.reference else "dummy")
-    why = f"{describe_result(overall)}; {verdict.describe_limit(str(overall.limit))}"
-    return Headline(word="pass", title=wording.capitalised(title), why=[why])
+    allowed = "" if (overall.high or 0.0) < 0 else f"; {verdict.describe_limit(str(overall.limit))}"
+    return Headline(word="pass", title=wording.capitalised(title), why=[describe_result(overall) + allowed])
 
 
 def _why(facts: Facts, stopped: Sequence[str], *, ok: bool | None) -> list[str]:
@@ -205,7 +205,7 @@ def describe_check(check: CheckRecord) -> str:
     return describe_result(check) if check.ok is True else f"{describe_result(check)}; {limit}"
 
 
-def allowed(check: CheckRecord) -> str:
+def describe_allowed(check: CheckRecord) -> str:
     """What is allowed or expected of a check, for a table."""
     return verdict.describe_limit(str(check.limit)).removeprefix("allowed: ").removeprefix("expected: ")
 

@@ -108,13 +108,6 @@ def test_the_champion_is_drawn_next_to_the_challenger(name: str):
     assert name == "slices" or re.search(r"stroke-dasharray[^\"]*var\(--rival\)", both)
 
 
-def test_a_slice_with_every_row_repeats_the_mean():
-    rows = [{**row, "slice": "origin"} for row in DATA["slices"]]
-    whole = {**rows[0], "slice": "month", "value": "10", "rows": sum(row["rows"] for row in rows)}
-    assert "month" not in drawn("slices", [*rows, whole])
-    assert "month" in drawn("slices", [whole])
-
-
 def test_colours_are_far_enough_apart_for_everybody():
     for theme in (0, 1):
         accent, rival = (luminance(plots.PALETTE[role][theme]) for role in ("accent", "rival"))
