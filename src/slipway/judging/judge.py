@@ -17,7 +17,7 @@ from slipway.core.text import printable
 from slipway.core.verdict import Check, Verdict, describe_limit
 from slipway.errors import DataError
 from slipway.judging import champion, data_change, paired_metrics
-from slipway.pipeline import drift, evaluate, features, ingest, metrics, train
+from slipway.pipeline import drift, evaluate, features, ingest, metrics, plots, train
 from slipway.reporting import wording
 from slipway.serving.onnx_model import FOLDER
 
@@ -226,6 +226,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         reference, against, reference_sha = opponent.rows, "champion", opponent.model_sha256
     else:
         reference, against, reference_sha = own_rows.with_columns(loss=pl.col("dummy")), "dummy", None
+    write_champion_plots(own_rows, reference if source else None, spec, params, root)
     rows, joined = join(own_rows, reference)
     slices = list(dict.fromkeys([*slice_columns(reference), *spec.slices]))
     compared, table, better = compare(
@@ -247,7 +248,9 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
                 "champion": _metrics_of(reference, spec.task) if source else None,
                 "changes": metric_changes(paired, compared, spec.task, limits, params) if enough else {},
             },
-            "slices": table, "limits_changed": limits_changed, "params_changed": params_changed,
+            "slices": table, "margin": limits.margin if source else 0.0,
+            "slice_margin": limits.slice_margin if source else None, "limits_changed": limits_changed,
+            "params_changed": params_changed,
             "data": describe_data(commit, paired, params, root=root),
         },
     )  # fmt: skip
@@ -257,6 +260,19 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     allowed = "" if better else f"; {describe_limit(overall.limit)}"
     where = f"{len(rows):,} rows of {wording.count(rows['day'].n_unique(), 'day')}"
     return f"{wording.outcome(overall.low, overall.high, against=against)} on {where}: {overall.text}{allowed}"
+
+
+def write_champion_plots(
+    own_rows: pl.DataFrame, champion_rows: pl.DataFrame | None, spec: problem.Problem, params: config.Params, root: Path
+) -> None:
+    """Keep the champion's plot data for the report, with the challenger's bins; without a champion remove an old file."""
+    path = root / plots.CHAMPION_DATA
+    if champion_rows is None:
+        path.unlink(missing_ok=True)
+        return
+    edges = np.histogram_bin_edges(own_rows["prediction"].to_numpy(), bins=25)
+    data = evaluate.plot_data_of_rows(champion_rows, spec, params.evaluate.min_slice_rows, edges)
+    files.write_json(path, evaluate.round_floats(data))
 
 
 def metric_changes(

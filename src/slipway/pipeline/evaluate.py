@@ -88,9 +88,12 @@ def calibration_error(points: list[dict[str, float]]) -> float:
 
 
 def measure_slices(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[dict[str, Any]]:
-    """Rows, mean target, mean loss and (binary) AUC of every slice value with at least `min_rows` rows, but not all rows."""
+    """Rows, mean target, mean loss and (binary) AUC of every slice value with at least `min_rows` rows, but not all rows.
+
+    The champion's rows may lack a slice that this change adds.
+    """
     slices = []
-    for name in spec.slices:
+    for name in (name for name in spec.slices if name in rows.columns):
         for (value,), part in sorted(rows.group_by(name), key=lambda item: str(item[0])):
             target, prediction = part["target"].to_numpy(), part["prediction"].to_numpy()
             if len(part) < min_rows or len(part) == len(rows):
@@ -122,13 +125,20 @@ def plot_data(
     rows: pl.DataFrame, frame: pl.DataFrame, spec: problem.Problem, model: Model, params: config.Params
 ) -> dict[str, Any]:
     """The data of the plots by file name; it is in Git, so that `dvc plots` can compare revisions."""
-    counts, edges = np.histogram(rows["prediction"].to_numpy(), bins=25)
+    edges = np.histogram_bin_edges(rows["prediction"].to_numpy(), bins=25)
+    importance = input_importance(frame, spec, model, params.evaluate.importance_rows, params.seed)
+    return plot_data_of_rows(rows, spec, params.evaluate.min_slice_rows, edges) | {"importance": importance}
+
+
+def plot_data_of_rows(
+    rows: pl.DataFrame, spec: problem.Problem, min_slice_rows: int, edges: NDArray[np.float64]
+) -> dict[str, Any]:
+    """The data of the plots that need no model, only scored rows; `edges` are those of the predictions' bins."""
+    counts, _ = np.histogram(rows["prediction"].to_numpy().clip(edges[0], edges[-1]), bins=edges)
     middles = (edges[:-1] + edges[1:]) / 2
-    settings = params.evaluate
     plots: dict[str, Any] = {
         "reliability": reliability_curve(rows),
-        "slices": measure_slices(rows, spec, settings.min_slice_rows),
-        "importance": input_importance(frame, spec, model, settings.importance_rows, params.seed),
+        "slices": measure_slices(rows, spec, min_slice_rows),
         "predictions": [{"prediction": float(p), "rows": int(n)} for p, n in zip(middles, counts, strict=True)],
     }
     return plots | (_curves(rows) if spec.task == "binary" else {})

@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from slipway.core import config
+from slipway import problem
+from slipway.core import config, files
 from slipway.core.verdict import describe_check
 from slipway.judging import judge
+from slipway.pipeline import plots
 
 LIMITS = config.Judge.model_validate(
     {"resamples": 500, "confidence": 0.95, "margin": 0.01, "slice_margin": 0.05, "min_rows": 100, "min_days": 5,
@@ -183,3 +185,16 @@ def test_against_the_baseline_only_the_headline_is_paired(params):
         "log_loss": {"difference": pytest.approx(-0.1), "low": pytest.approx(-0.1), "high": pytest.approx(-0.1)}
     }
     assert "Log loss is 0.10 better than the baseline" in checks[2].text
+
+
+def test_champions_plot_data_is_kept_in_the_challengers_bins(project_copy, run, params):
+    run(project_copy, "evaluate")
+    rows, spec = pl.read_parquet(project_copy / "reports/losses.parquet"), problem.load(params.problem)
+    kept = project_copy / plots.CHAMPION_DATA
+    judge.write_champion_plots(rows, rows.with_columns(pl.col("prediction") * 2), spec, params, project_copy)
+    own, champion = files.read_json(project_copy / "reports/plots/predictions.json"), files.read_json(kept)
+    assert [row["prediction"] for row in champion["predictions"]] == [row["prediction"] for row in own]
+    assert sum(row["rows"] for row in champion["predictions"]) == len(rows)
+    assert champion.keys() == {"reliability", "slices", "predictions"}
+    judge.write_champion_plots(rows, None, spec, params, project_copy)
+    assert not kept.exists()

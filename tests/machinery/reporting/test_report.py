@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slipway.core import config, files
+from slipway.pipeline import plots
 from slipway.reporting import report
 from support.sample_reports import judged
 
@@ -21,3 +22,15 @@ def test_the_chapter_writes_all_three(project: Path, tmp_path: Path, run: Callab
         files.write_json(Path("reports/judge.json"), judged())
         assert report.run(params).startswith("pass: better than production")
     assert (folder / "reports/report.html").read_bytes() != before
+
+
+def test_plots_show_the_champion_that_was_judged(project: Path, tmp_path: Path, run: Callable[..., str]):
+    folder = shutil.copytree(project, tmp_path / "project")
+    run(folder, "evaluate")
+    rows = files.read_json(folder / "reports/plots/reliability.json")
+    files.write_json(folder / plots.CHAMPION_DATA, {"reliability": rows})
+    run(folder, "report")
+    assert ">production<" not in (folder / "reports/report.html").read_text(encoding="utf-8")  # nothing was judged
+    files.write_json(folder / "reports/judge.json", judged())
+    run(folder, "report")
+    assert ">production<" in (folder / "reports/report.html").read_text(encoding="utf-8")

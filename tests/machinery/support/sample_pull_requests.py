@@ -127,8 +127,8 @@ def _window(first: date, until: date) -> pl.DataFrame:
     return flights().filter(pl.col("day").is_between(first, until, closed="left"))
 
 
-def judged_kind(kind: str) -> tuple[Verdict, dict[str, Any], dict[str, Any]]:
-    """The judge's verdict, the metrics and the plots of a kind of pull request."""
+def judged_kind(kind: str) -> tuple[Verdict, dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The judge's verdict, the metrics and the plots of a kind of pull request, and the champion's plots."""
     first, until = (TEST_FROM, UNTIL) if kind != "unsure" else (UNTIL - timedelta(days=9), UNTIL)
     training, test = _window(START, first), _window(first, until)
     guess = float(training["late"].mean())  # type: ignore[arg-type]
@@ -165,14 +165,17 @@ def judged_kind(kind: str) -> tuple[Verdict, dict[str, Any], dict[str, Any]]:
         "window": [str(first), str(until)],
         "confidence": LIMITS.confidence,
         "metrics": {"challenger": measured, "champion": judge._metrics_of(champion, "binary"), "changes": changes},
-        "slices": table, "limits_changed": [], "params_changed": params_changed[kind],
+        "slices": table, "margin": LIMITS.margin, "slice_margin": LIMITS.slice_margin, "limits_changed": [],
+        "params_changed": params_changed[kind],
         "data": {"train": [drift.describe_window(before), drift.describe_window(training)], "inputs": inputs, "gone": [],
                  "prediction": drift.compare_predictions(champion["prediction"].to_numpy(), own["prediction"].to_numpy(), 10)},
     }  # fmt: skip
     floors = judge.floors(measured, LIMITS.floors, enough=judge.sufficient(compared))
     verdict = Verdict(chapter="judge", checks=[*joined, *compared, *floors], rows=len(rows), seconds=0.8,
                       inputs={"challenger": f"sha256:{'c' * 64}"}, notes=notes)  # fmt: skip
-    return verdict, measured, evaluate.plot_data(own, test, SPEC, model(**how), params)
+    edges = np.histogram_bin_edges(own["prediction"].to_numpy(), bins=25)
+    beside = evaluate.plot_data_of_rows(champion, SPEC, SETTINGS.min_slice_rows, edges)
+    return verdict, measured, evaluate.plot_data(own, test, SPEC, model(**how), params), beside
 
 
 def _prove() -> Verdict:
@@ -204,7 +207,7 @@ def _gates(kind: str, judged: Verdict | None) -> dict[str, Any]:
 @cache
 def sample(kind: str) -> tuple[Facts, dict[str, str], str]:
     """The facts of a kind of pull request, its plots as SVG by name, and both cards."""
-    judged, measured, plotted = (None, {}, {}) if kind == "stopped" else judged_kind(kind)
+    judged, measured, plotted, beside = (None, {}, {}, {}) if kind == "stopped" else judged_kind(kind)
     plotted = json.loads(json.dumps(evaluate.round_floats(plotted)))
     faults = [problem.SourceFault(source="weather.csv", column="wind_speed", what="faster than 150 mph", rows=1, worst=1048.4,
                                   action="set to missing"),
@@ -221,10 +224,7 @@ def sample(kind: str) -> tuple[Facts, dict[str, str], str]:
         delivery=DELIVERY,  # type: ignore[arg-type]
         changes={} if judged else {"params_changed": ["features.leak_moments: 3 → 5"]},  # type: ignore[arg-type]
     )
-    pictures = {
-        name: plots.render_svg(plot, plotted[name], name=name) for name, plot in plots.PLOTS.items() if name in plotted
-    }
-    return facts, pictures, _cards(facts, plotted.get("reliability", []))
+    return facts, plots.svg_texts(plotted, beside), _cards(facts, plotted.get("reliability", []))
 
 
 def _cards(facts: Facts, calibration: list[dict[str, Any]]) -> str:
