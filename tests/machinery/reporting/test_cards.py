@@ -199,7 +199,7 @@ def test_report_writes_both_and_shows_them_folded(measured: Path, tmp_path: Path
     document = (folder / "reports/report.html").read_text("utf-8")
     for name, heading in ((cards.MODEL, "Intended use"), (cards.DATA, "Composition")):
         assert f"## {heading}" in (folder / name).read_text("utf-8")
-        assert f"<h2>{heading}</h2>" in document
+        assert f"<h3>{heading}</h3>" in document
 
 
 def test_both_cards_are_written_and_returned(measured: Path, params: config.Params, tmp_path: Path):
