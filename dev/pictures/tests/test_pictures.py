@@ -21,12 +21,17 @@ def comment() -> ModuleType:
     return module
 
 
+def opened(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        return picture.convert("RGB")
+
+
 def test_both_pictures_are_kept_and_small(comment: ModuleType):
     sizes = [(ROOT / path).stat().st_size for path in comment.PICTURES.values()]
     assert sum(sizes) <= comment.MAX_BYTES
-    light, dark = (Image.open(ROOT / path) for path in comment.PICTURES.values())
+    light, dark = (opened(ROOT / path) for path in comment.PICTURES.values())
     assert light.size == dark.size
-    assert sum(light.convert("RGB").getpixel((0, 0))) > 700 > 100 > sum(dark.convert("RGB").getpixel((0, 0)))
+    assert sum(light.getpixel((0, 0))) > 700 > 100 > sum(dark.getpixel((0, 0)))
 
 
 def test_without_a_loop_there_is_nothing_to_draw(
@@ -44,9 +49,8 @@ def test_a_report_becomes_two_pictures(comment: ModuleType, tmp_path: Path):
         "## ❌ Refused: a & b\n\n| a |\n|---|\n| 1 |\n\n<details><summary>More</summary>\n\ntext\n\n</details>\n"
     )
     assert comment.main(tmp_path) == 0
-    assert all(
-        Image.open(tmp_path / path).width == round(comment.WIDTH * comment.SCALE) for path in comment.PICTURES.values()
-    )
+    widths = [opened(tmp_path / path).width for path in comment.PICTURES.values()]
+    assert widths == [round(comment.WIDTH * comment.SCALE)] * 2
 
 
 def test_html_that_github_would_drop_is_refused(comment: ModuleType):

@@ -144,7 +144,7 @@ def test_what_changed_in_the_data_is_on_the_page():
 def test_what_happens_in_the_cluster_is_on_the_page():
     text = " ".join(re.sub("<[^>]*>", " ", html.report_page(facts(), {})).split())
     for shown in (
-        "Delivery what happens in the cluster staging: Argo CD applies 2 changed objects; pods restart: Deployment serve;",
+        "Delivery What happens in the cluster. staging: Argo CD applies 2 changed objects; pods restart: Deployment serve;",
         "2 rendered objects changed",
         "staging: Deployment serve spec.template.spec.containers[serve].image a@sha256:1… → a@sha256:2…",
         "staging: Job load-gate (hook) metadata.labels.a – → b",
@@ -187,7 +187,7 @@ def test_without_the_bases_reference_only_the_test_is_compared():
     data = {"train": [None, DATA["train"][1]], "inputs": inputs, "gone": []}
     text = read(html.report_page(facts(judge=judged(data=data)), {})).text
     assert "the base left nothing to compare with" in text
-    assert "shift from training to test" in text
+    assert "Shift from training to test" in text
     for absent in ("since the base", "missing before", "No longer", "Predictions of the same rows"):
         assert absent not in text
 
@@ -205,7 +205,8 @@ def test_page_of_a_pipeline_that_stopped_shows_no_model():
 def test_cards_are_folded_parts_of_the_page():
     text = html.report_page(facts(), {}, "# One\n\n- a `b`\n\n# Two\n\n| c |\n|---|\n| d |\n")
     assert '<details class="card"><summary>One</summary><div class="folded">\n<ul>\n<li>a <code>b</code></li>' in text
-    assert '<summary>Two</summary><div class="folded">\n<table>' in text
+    assert '<summary>Two</summary><div class="folded">\n<div class="scroll"' in text
+    assert '<th scope="col">c</th>' in text
     read(text)
 
 

@@ -27,10 +27,10 @@ def test_the_chapter_writes_all_three(project: Path, tmp_path: Path, run: Callab
 def test_plots_show_the_champion_that_was_judged(project: Path, tmp_path: Path, run: Callable[..., str]):
     folder = shutil.copytree(project, tmp_path / "project")
     run(folder, "evaluate")
-    rows = files.read_json(folder / "reports/plots/reliability.json")
+    drawn, rows = "stroke: var(--rival)", files.read_json(folder / "reports/plots/reliability.json")
     files.write_json(folder / plots.CHAMPION_DATA, {"reliability": rows})
     run(folder, "report")
-    assert ">production<" not in (folder / "reports/report.html").read_text(encoding="utf-8")  # nothing was judged
+    assert drawn not in (folder / "reports/report.html").read_text(encoding="utf-8")  # nothing was judged
     files.write_json(folder / "reports/judge.json", judged())
     run(folder, "report")
-    assert ">production<" in (folder / "reports/report.html").read_text(encoding="utf-8")
+    assert drawn in (folder / "reports/report.html").read_text(encoding="utf-8")
