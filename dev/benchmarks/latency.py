@@ -137,7 +137,9 @@ def main() -> None:
         bento = package.build(folder, name=params.track.model, readme="").path
         two = [Side(name=side, tree=ROOT, folder=folder, python=Path(sys.executable)) for side in ("base", "head")]
         rows = Rows.of(two)
-        usual = latency.measure_until_conclusive(two, [bento, bento], rows, limits, seed=0, root=ROOT).intervals[0].base_ms
+        usual = (
+            latency.measure_until_conclusive(two, [bento, bento], rows, limits, seed=0, root=ROOT).intervals[0].base_ms
+        )
         spun = slower(bento, Path(name) / "slower", given.effect * usual / 1000)
         pairs = {"no change": [bento, bento], f"{given.effect:+.0%}": [bento, spun]}
         found = [trials(kind, two, pair, rows, limits, given.trials) for kind, pair in pairs.items()]
