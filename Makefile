@@ -31,8 +31,9 @@ FIND := import sys; sys.version_info < (3, 11) and sys.exit(1); print(sys._base_
 OLD := needs Python 3.11 or newer, and found none; install one, or name it: make setup PYTHON=/path/to/python3
 BARE := has no venv module; on Debian or Ubuntu: apt install python3-venv
 NONODE := did not run, there is no npm here; the workflows were not linted (install Node.js; with CI=true this is red)
-# The tests that only read: a change of nothing but documents is checked by them too.
-STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written)
+# The tests that only read: a change of nothing but documents is checked by them too. Those of dev are the template's own.
+STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written) \
+	$(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
 # The parts of `make test`; without ONLY it is everything.
 ONLY_project := tests/project
 ONLY_machinery := --ignore=tests/project

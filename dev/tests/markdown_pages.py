@@ -22,6 +22,8 @@ FENCE = re.compile(r"^( *)(```+)(\w*)\n(.*?)^\1\2 *$", re.S | re.M)
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
 GENERATED = re.compile(r"^(\.slipway|\.venv|\.dvc/cache|data|models|reports|releases|bentos)(/|$)|^mlflow\.db$")
 """Paths that exist only after a command has run."""
+RECIPE = re.compile(r"(^|/)demo(/|\.|$)")
+"""Paths that a recipe of CONTRIBUTING.md makes."""
 
 of_the_template = pytest.mark.skipif(
     not README.exists() or README.read_text(encoding="utf-8").partition("\n")[0] != "# Slipway",
@@ -147,10 +149,16 @@ def _slipway_problems(line: str) -> Iterator[str]:
 
 def missing_paths(path: Path) -> list[str]:
     """Paths in code of a page that start at a file or folder of the root, and do not exist."""
+    return missing_paths_in(text(path))
+
+
+def missing_paths_in(page: str) -> list[str]:
+    """As `missing_paths`, of the text of a page."""
     top = {each.relative_to(ROOT).parts[0] for each in tracked()}
-    typed = {part.rstrip("/.") for line in code(text(path)) for part in re.findall(r"(?<![\w/:.<>${}@-])[\w.-]+/[\w./-]*", line)}
+    parts = re.compile(r"(?<![\w/:.<>${}@-])[\w.-]+/[\w./-]*")
+    typed = {part.rstrip("/.") for line in code(page) for part in parts.findall(line)}
     return sorted(part for part in typed if part.split("/")[0] in top and not _exists(part))
 
 
 def _exists(part: str) -> bool:
-    return (ROOT / part).exists() or bool(GENERATED.match(part))
+    return (ROOT / part).exists() or bool(GENERATED.match(part) or RECIPE.search(part))
