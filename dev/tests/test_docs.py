@@ -139,7 +139,13 @@ def test_no_page_uses_a_replaced_word(path: Path) -> None:
     assert found == {}
 
 
-# The map
+# The map and the manifests
+
+
+def test_page_of_the_manifests_walks_the_tree() -> None:
+    page = pages.text(ROOT / "k8s/README.md")
+    folders = [path.name for path in (ROOT / "k8s").rglob("*") if path.is_dir() and path.name != "bindings"]
+    assert [folder for folder in folders if f"{folder}/" not in page] == []
 
 
 def test_map_names_every_room_and_only_paths_that_exist() -> None:
