@@ -36,6 +36,11 @@ def text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def text_or_nothing(path: Path) -> str:
+    """The text of a page that a project may have deleted."""
+    return text(path) if path.exists() else ""
+
+
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
