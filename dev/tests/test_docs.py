@@ -114,7 +114,7 @@ def test_missing_paths_are_seen() -> None:
 # One meaning each
 
 
-GLOSSARY = re.findall(r"^\*\*([\w -]+)\*\*: (.+)$", pages.text(DOCS / "glossary.md"), re.M) if DOCS.exists() else []
+GLOSSARY = re.findall(r"^\*\*([\w -]+)\*\*: (.+)$", pages.text_or_nothing(DOCS / "glossary.md"), re.M)
 TERMS = [term for term, _ in GLOSSARY]
 
 
@@ -166,7 +166,7 @@ def test_map_leads_from_every_old_module_to_a_new_one() -> None:
 # Figures
 
 
-FIGURES = pages.text(DOCS / "reference/figures.md") if DOCS.exists() else ""
+FIGURES = pages.text_or_nothing(DOCS / "reference/figures.md")
 
 
 def row(start: str) -> str:

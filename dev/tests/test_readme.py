@@ -11,7 +11,7 @@ from slipway.core import config
 
 pytestmark = pages.of_the_template
 
-PAGE = pages.text(README) if README.exists() else ""
+PAGE = pages.text_or_nothing(README)
 FIRST_SCREEN = 45
 """Lines that GitHub shows before a reader scrolls, picture included."""
 

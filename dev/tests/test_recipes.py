@@ -23,7 +23,7 @@ from support.committed_project import begin, edit, save
 
 pytestmark = pages.of_the_template
 
-PAGE = pages.text(ROOT / "CONTRIBUTING.md") if (ROOT / "CONTRIBUTING.md").exists() else ""
+PAGE = pages.text_or_nothing(ROOT / "CONTRIBUTING.md")
 QUIET = shutil.ignore_patterns("__pycache__", "*.egg-info")
 SMALL = {
     'until: "2013-11-01"': 'until: "2013-03-10"', "test_days: 30": "test_days: 20", "max_iter: 150": "max_iter: 20",
