@@ -100,4 +100,4 @@ def describe_limit(limit: str) -> str:
     for sign, words in (("≤ ", "at most "), ("≥ ", "at least "), ("< ", "less than "), ("> ", "more than ")):
         if limit.startswith(sign):
             return f"allowed: {words}{limit.removeprefix(sign)}"
-    return f"allowed: {limit}" if limit[:1].isdigit() else f"expected: {limit}"
+    return f"allowed: {limit}" if limit[:1].isdigit() or limit.startswith("up to ") else f"expected: {limit}"

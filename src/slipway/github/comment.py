@@ -18,7 +18,7 @@ from slipway.errors import CheckFailed, ConfigError
 from slipway.github import api, untrusted_report
 from slipway.github.client import GitHubClient, GitHubUnavailable, Row
 from slipway.reporting import report_markdown, summary
-from slipway.reporting.markdown import escape
+from slipway.reporting.markdown import PAGE, escape
 
 ARTIFACT = "report"
 MARKER = re.compile(r"<!-- slipway:report head=([0-9a-f]{7,64}) run=(\d{1,19}) attempt=(\d{1,9}) -->")
@@ -150,9 +150,11 @@ def _message(client: GitHubClient, ci_run: Run, limits: config.Comment, link: st
                               hint="see the step that writes reports/facts.json")  # fmt: skip
         return Message(text=text, refusal=refusal)
     if ci_run.conclusion == "success":
-        return Message(text=f"## ✅ Nothing to judge\n\nNothing here changes the model at {head}.", first=False)
-    ended = f"[The run]({link}) ended ({ci_run.conclusion}) before there was a report of {head}"
-    return Message(text=f"## ❔ Not judged\n\n{ended}; its log says why.")
+        return Message(
+            text=f"## ✅ No model to judge\n\nThis pull request does not change the model ({head}).", first=False
+        )
+    ended = f"[The run]({link}) ended ({ci_run.conclusion}) before it wrote a report of {head}"
+    return Message(text=f"## ❔ Not judged\n\n{ended}. Its log shows why.")
 
 
 def _report(client: GitHubClient, ci_run: Run, limits: config.Comment) -> bytes | None:
@@ -169,10 +171,12 @@ def compose(ci_run: Run, number: int, message: Message, paths: Sequence[str], li
     top = [ci_run.marker, *_warnings(ci_run, message, paths, link)]
     attempt = f", attempt {ci_run.run_attempt}" if ci_run.run_attempt > 1 else ""
     foot = f"<sub>Head commit {ci_run.head_sha} · [run {ci_run.id}]({link}){attempt} · git fetch origin pull/{number}/head</sub>"
-    text = "\n\n".join([*top, message.text.strip(), foot])
+    where = f"download the artifact `{ARTIFACT}` of [this run]({link}#artifacts) and open `{PAGE.name}`"
+    end = [f"**Full report, with plots:** {where}.", foot] if message.word else [foot]
+    text = "\n\n".join([*top, message.text.strip(), *end])
     if len(text.encode()) > MAX_CHARACTERS:  # bytes: whatever GitHub counts, it is not more than these
         head = message.text.split("\n\n")[0]
-        text = "\n\n".join([*top, head, f"_The report is too long for a comment; it is in [the run]({link})._", foot])
+        text = "\n\n".join([*top, head, f"_The report is too long for a comment; it is in [the run]({link})._", *end])
     return text
 
 
@@ -182,14 +186,17 @@ def _warnings(ci_run: Run, message: Message, paths: Sequence[str], link: str) ->
         shown = ", ".join(escape(path, 80) for path in touched[:MAX_SHOWN]) + (" …" if len(touched) > MAX_SHOWN else "")
         yield (
             f"> [!WARNING]\n> This pull request changes files that decide how it is judged: {shown}.\n"
-            "> What follows is its own word; what counts is the judgement on main."
+            "> The changed code made the report below. Only the checks on main are independent of it."
         )
     elif len(paths) >= MAX_FILES:
-        yield f"> [!WARNING]\n> This pull request changes {MAX_FILES:,} files or more; not all of them were looked at."
+        more = (
+            f"This pull request changes {MAX_FILES:,} files or more. GitHub does not list all, so not all were checked."
+        )
+        yield f"> [!WARNING]\n> {more}"
     if message.word == "pass" and ci_run.conclusion != "success":
-        yield f"> [!CAUTION]\n> Something else than the model stopped it: [the run]({link}) ended in {ci_run.conclusion}."
+        yield f"> [!CAUTION]\n> The report passes, but [the run]({link}) ended in {ci_run.conclusion}: another step stopped it."
     if message.word not in ("", "pass") and ci_run.conclusion == "success":
-        yield f"> [!CAUTION]\n> The report does not pass, and still [the run]({link}) ended in success: is a gate off?"
+        yield f"> [!CAUTION]\n> The report does not pass, but [the run]({link}) ended in success. Is a check turned off?"
 
 
 def _upsert(client: GitHubClient, number: int, ci_run: Run, message: Message, body: str, limits: config.Comment) -> str:
@@ -230,11 +237,11 @@ def _step(
         return "a newer run has commented"
     if not comments:
         if not first:
-            return "there is nothing to say that needs a comment"
+            return "no comment is needed"
         api.create_comment(client, number, body)
         return None
     if comments[0]["body"] == body:
-        return "its comment says so already"
+        return "its comment is up to date"
     return "its comment was updated" if api.edit_comment(client, int(comments[0]["id"]), body) else None
 
 

@@ -33,7 +33,8 @@ def repro(root: Path) -> str:
     lines = [line for line in (done.out + done.err).splitlines() if line.strip()]
     ran = sum(line.startswith("Running stage ") for line in lines)
     message = f"{ran} stages ran, the others were unchanged or cached" if done.ok else failure_message(lines)
-    check = Check(name="dvc repro", value=message, limit="every stage ends well", ok=done.ok)
+    text = message if done.ok else f"The pipeline stopped: {message}"
+    check = Check(name="dvc repro", value=message, limit="every stage ends well", ok=done.ok, text=text)
     inputs = {"lock": files.sha256(root / LOCK) if (root / LOCK).exists() else None}
     Verdict(chapter="repro", checks=[check], seconds=time.monotonic() - started, inputs=inputs).write(root / REPRO)
     if not done.ok:
@@ -45,7 +46,7 @@ def repro(root: Path) -> str:
 def failure_message(lines: list[str]) -> str:
     """The last error line of the stage that failed, without the word `error`; else DVC's own last line."""
     errors = [line.removeprefix("error ") for line in lines if line.startswith("error ")]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or ["it printed nothing"])[-1]
 
 
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:

@@ -88,12 +88,12 @@ def calibration_error(points: list[dict[str, float]]) -> float:
 
 
 def measure_slices(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[dict[str, Any]]:
-    """Rows, mean target, mean loss and (binary) AUC of every slice value with at least `min_rows` rows."""
+    """Rows, mean target, mean loss and (binary) AUC of every slice value with at least `min_rows` rows, but not all rows."""
     slices = []
     for name in spec.slices:
         for (value,), part in sorted(rows.group_by(name), key=lambda item: str(item[0])):
             target, prediction = part["target"].to_numpy(), part["prediction"].to_numpy()
-            if len(part) < min_rows:
+            if len(part) < min_rows or len(part) == len(rows):
                 continue
             both = spec.task == "binary" and len(np.unique(target)) == 2
             auc = round(metrics.auc(target, prediction), 6) if both else None
@@ -165,8 +165,8 @@ def round_floats(value: Any, digits: int = 6) -> Any:
 
 def check_row_count(rows: pl.DataFrame, settings: config.Evaluate) -> Check:
     """A check that is inconclusive (not failed) when the test window has too few rows."""
-    return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows}",
-                 ok=True if len(rows) >= settings.min_rows else None)  # fmt: skip
+    return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows:,}",
+                 ok=True if len(rows) >= settings.min_rows else None, text=f"Rows in the test window: {len(rows):,}")  # fmt: skip
 
 
 def run(params: config.Params) -> str:
@@ -202,7 +202,7 @@ def run(params: config.Params) -> str:
     verdict.write(VERDICT)
     verdict.enforce(hint="raise data.test_days or lower evaluate.min_rows in params.yaml")
     shown, main = "auc" if spec.task == "binary" else "r2", HEADLINE[spec.task]
-    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, dummy {dummy.mean():.4f}"
+    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, baseline {dummy.mean():.4f}"
 
 
 def score_other_table(params: config.Params, *, table: Path, out: Path) -> str:

@@ -37,9 +37,13 @@ def report_page(facts: Facts, pictures: Mapping[str, str], cards: str = "") -> s
         "report.html.j2",
         facts=facts,
         head=summary.headline(facts),
-        cards=[(delta, _span(delta)) for delta in summary.metric_deltas(facts)],
+        cards=[(delta, _change_line(delta)) for delta in summary.metric_deltas(facts)],
+        interval=summary.percent_interval(facts),
         slices=[(row, _around_zero(row.difference, row.low, row.high, margin)) for row in rows],
         overall=[(check, _around_zero(check.value, check.low, check.high, margin)) for check in overall],
+        params_changed=[summary.short_hashes(row) for row in facts.params_changed],
+        gates=[(chapter, gate, sections.gate_sentence(facts, chapter), summary.describe_size(chapter, gate))
+               for chapter, gate in facts.gates.items()],
         pictures=[Markup(pictures[name]) for name in ORDER if facts.metrics and name in pictures],  # noqa: S704 - drawn by plots
         changed=_changed(facts),
         latency_rows=sections.latency_rows(facts),
@@ -48,7 +52,7 @@ def report_page(facts: Facts, pictures: Mapping[str, str], cards: str = "") -> s
         objects=sections.change_rows(facts.delivery.changes, MAX_FIELDS),
         folds=_folded(cards) if facts.metrics else [],
         commands=report_data.commands_to_reproduce(facts),
-    )
+    )  # fmt: skip
 
 
 def data_page(facts: Facts, days: str) -> str:
@@ -63,13 +67,13 @@ def _render(name: str, **values: Any) -> str:
 def _changed(facts: Facts) -> dict[str, Any]:
     """Differences of the data, the inputs that moved farthest first; empty where nothing was compared."""
     data = facts.judge.data
-    if data is None or not data.inputs:
+    if data is None or not (data.inputs or any(data.train)):
         return {}
     rows = [_input_row(row) for row in summary.by_shift(data.inputs)]
     compared = any(row["train"] for row in rows)  # else the base left nothing to compare with
     return {"windows": data.train, "near": rows[:NEAR], "far": rows[NEAR:], "compared": compared, "gone": data.gone,
-            "prediction": data.prediction, "words": summary.training_data_summary(data),
-            "limit": summary.SHIFTED}  # fmt: skip
+            "prediction": data.prediction, "training": summary.describe_windows(data),
+            "inputs": summary.describe_shifts(data), "limit": summary.SHIFTED}  # fmt: skip
 
 
 def _input_row(row: Shift) -> dict[str, Any]:
@@ -91,17 +95,10 @@ def _folded(cards: str) -> list[tuple[str, Markup]]:
     return [(title, body) for title, body in html]
 
 
-def _span(delta: Delta) -> dict[str, float] | None:
-    """Positions of interval, value and reference on a card's line, in percent of its width."""
-    if delta.low is None or delta.high is None:
-        return None
-    low, width = delta.low, (delta.high - delta.low) or 1.0
-
-    def at(value: float) -> float:  # a value far outside is shown at the end
-        return round(min(max(15 + 70 * (value - low) / width, 1), 99), 2)
-
-    span = {"left": at(delta.low), "width": round(at(delta.high) - at(delta.low), 2), "dot": at(delta.after)}
-    return span | ({"tick": at(delta.before)} if delta.before is not None else {})
+def _change_line(delta: Delta) -> dict[str, float] | None:
+    """Positions of a metric's change and its interval on a line with zero in the middle, in percent."""
+    ends = [abs(end) for end in (delta.low, delta.high) if end is not None]
+    return _around_zero(delta.change, delta.low, delta.high, max(ends, default=0.0) or 1.0)
 
 
 def _around_zero(difference: object, low: float | None, high: float | None, margin: float) -> dict[str, float] | None:

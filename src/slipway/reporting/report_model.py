@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from slipway.core import text, verdict
 from slipway.core.verdict import Word
+from slipway.reporting import wording
 from slipway.reporting.bounded_model import (
     MAX_NAME,
     MAX_ROWS,
@@ -102,10 +103,19 @@ class Data(Part):
         return windows
 
 
+class MetricChange(Part):
+    """A metric's change on the same rows, challenger minus reference, with the ends of its interval."""
+
+    difference: Computed
+    low: Computed
+    high: Computed
+
+
 class Metrics(Part):
-    """The metrics of the comparison's reference."""
+    """The metrics of the comparison's reference, and by name the changes of those that are paired row by row."""
 
     champion: Annotated[dict[Name, Shown[Number | None]], Size] | None = None
+    changes: Annotated[dict[Name, MetricChange], Size] = Field(default={})
 
 
 class Notes(Part):
@@ -115,6 +125,7 @@ class Notes(Part):
     base: Shown[Text | None] = None
     champion_commit: Shown[Text | None] = None
     better: Shown[bool | None] = None
+    confidence: Computed | None = None
     window: Annotated[list[Shown[Day]], PAIR] | None = None
     metrics: Metrics = Metrics()
     slices: Rows[JudgedSlice] = Field(default=[])
@@ -294,7 +305,8 @@ class Facts(Part):
     """The records of one challenger; what does not exist is empty.
 
     `gates` holds the verdict records by chapter, `contract` models/contract.json, `slices` the
-    plot data of that name, `hashes` the SHA-256 of lock, data and model, `delivery` the notes of `manifests`.
+    plot data of that name, `hashes` the SHA-256 of lock, data and model, `delivery` the notes of `manifests`,
+    `changes` the changed parameters where no judge noted them.
     """
 
     if_missing: ClassVar[Mapping[str, Any]] = {
@@ -308,6 +320,7 @@ class Facts(Part):
     hashes: dict[HashName, Shown[Hash]]
     commit: Shown[Hash | None]
     delivery: Delivery = Delivery()
+    changes: Notes = Notes()
 
     @field_validator("gates", mode="before")
     @classmethod
@@ -320,7 +333,8 @@ class Facts(Part):
 
     def record(self) -> dict[str, Any]:
         """The facts as JSON holds them: all their own keys, and of each part those that its record has."""
-        return self.model_dump(exclude_unset=True, warnings=False) | ({} if self.delivery else {"delivery": {}})
+        empty: dict[str, dict[str, Any]] = {name: {} for name in ("delivery", "changes") if not getattr(self, name)}
+        return self.model_dump(exclude_unset=True, warnings=False) | empty
 
     @property
     def judge(self) -> Notes:
@@ -335,7 +349,12 @@ class Facts(Part):
     @property
     def limits_changed(self) -> list[str]:
         """Limits that the change moves; it was judged by those of its base."""
-        return [str(row) for notes in (self.judge, self.latency) for row in notes.limits_changed]
+        return [str(row) for notes in (self.judge, self.latency, self.changes) for row in notes.limits_changed]
+
+    @property
+    def params_changed(self) -> list[str]:
+        """The other parameters that the change sets, as `key: old → new`."""
+        return [str(row) for row in self.judge.params_changed or self.changes.params_changed]
 
     @property
     def foreign_model(self) -> str:
@@ -356,7 +375,7 @@ class Facts(Part):
     @property
     def against(self) -> str:
         """The name of the challenger's reference on a page."""
-        return "champion" if self.reference else "dummy baseline"
+        return wording.REFERENCES["champion" if self.reference else "dummy"]
 
     @property
     def reference(self) -> Mapping[str, Any]:

@@ -74,8 +74,10 @@ def test_a_report_becomes_the_one_comment(github: GitHub, say: Say, fork: str | 
     github.artifact(90, "report", told())
     assert say() == "pull request 7: its comment was written"
     [body] = github.bodies(7)
-    assert body.startswith(f"{marker()}\n\n## ✅ Better than the champion\n\n**pass**: log")
+    assert body.startswith(f"{marker()}\n\n## ✅ Better than production\n\nLog loss is 0.0100 better")
     run = "[run 90](https://github.com/octo/flights/actions/runs/90)"
+    page = "download the artifact `report` of [this run](https://github.com/octo/flights/actions/runs/90#artifacts)"
+    assert f"**Full report, with plots:** {page} and open `report.html`." in body
     assert body.endswith(f"<sub>Head commit {OLD} · {run} · git fetch origin pull/7/head</sub>")
     assert "[!" not in body
 
@@ -87,14 +89,14 @@ def test_the_next_run_updates_it_in_place(github: GitHub, say: Say):
     github.artifact(91, "report", told(judge=judged(value=0.05, low=0.03, high=0.07, ok=False)))
     assert say(run=91, conclusion="failure") == "pull request 7: its comment was updated"
     [body] = github.bodies(7)
-    assert body.startswith(f"{marker(NEW, 91)}\n\n## ❌ Refused: worse than the champion")
+    assert body.startswith(f"{marker(NEW, 91)}\n\n## ❌ Refused: worse than production")
     assert [request.method for request in github.writes] == ["POST", "PATCH"]
 
 
 def test_the_same_again_writes_nothing(github: GitHub, say: Say):
     github.artifact(90, "report", told())
     say()
-    assert say() == "pull request 7: its comment says so already"
+    assert say() == "pull request 7: its comment is up to date"
     assert len(github.writes) == 1
 
 
@@ -141,40 +143,40 @@ def test_more_files_than_github_lists_are_warned_of(github: GitHub, say: Say):
     github.pull(7, sha=OLD, files=tuple(str(number) for number in range(3000)))
     github.artifact(90, "report", told())
     say()
-    assert "changes 3,000 files or more; not all of them were looked at" in github.bodies(7)[0]
+    assert "changes 3,000 files or more. GitHub does not list all, so" in github.bodies(7)[0]
 
 
 def test_a_report_that_disagrees_with_its_run_is_warned_of(github: GitHub, say: Say):
     github.artifact(90, "report", told())
     say(conclusion="failure")
-    assert "> Something else than the model stopped it: [the run](" in github.bodies(7)[0]
+    assert "> The report passes, but [the run](" in github.bodies(7)[0]
     github.artifact(91, "report", told(judge=judged(ok=False)))
     say(run=91)
-    assert "> The report does not pass, and still [the run](" in github.bodies(7)[0]
+    assert "> The report does not pass, but [the run](" in github.bodies(7)[0]
 
 
 @pytest.mark.parametrize("conclusion", ["failure", "cancelled", "timed_out", "startup_failure"])
 def test_a_run_that_ended_before_its_report_says_where_to_look(github: GitHub, say: Say, conclusion: str):
     assert say(conclusion=conclusion) == "pull request 7: its comment was written"
     link = "https://github.com/octo/flights/actions/runs/90"
-    assert f"[The run]({link}) ended ({conclusion}) before there was a report of `aaaaaaaaaa`" in github.bodies(7)[0]
+    assert f"[The run]({link}) ended ({conclusion}) before it wrote a report of `aaaaaaaaaa`" in github.bodies(7)[0]
 
 
 def test_a_report_that_has_expired_is_none(github: GitHub, say: Say):
     github.artifact(90, "report", told(), expired=True)
     say(conclusion="failure")
-    assert "before there was a report" in github.bodies(7)[0]
+    assert "before it wrote a report" in github.bodies(7)[0]
 
 
 def test_a_change_of_documents_alone_gets_no_comment(github: GitHub, say: Say):
-    assert say() == "pull request 7: there is nothing to say that needs a comment"
+    assert say() == "pull request 7: no comment is needed"
     assert github.writes == []
 
 
 def test_a_change_back_to_documents_updates_the_comment(github: GitHub, say: Say):
     github.comment(7, marker("c" * 40, 80) + "\n\n## ❌ Refused")
     say()
-    assert "Nothing here changes the model at `aaaaaaaaaa`." in github.bodies(7)[0]
+    assert "This pull request does not change the model (`aaaaaaaaaa`)." in github.bodies(7)[0]
     assert "Refused" not in github.bodies(7)[0]
 
 
@@ -221,7 +223,8 @@ def test_hostile_text_stays_text(github: GitHub, say: Say, text: str, capfd: pyt
     [body] = github.bodies(7)
     page = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
     links = page.count("<a ")
-    assert links == page.count('<a href="https://github.com/octo/flights/actions/runs/90">') == 1
+    run = '<a href="https://github.com/octo/flights/actions/runs/90'
+    assert (links, page.count(f'{run}">'), page.count(f'{run}#artifacts">')) == (2, 1, 1)
     assert not any(mark in page for mark in ("<script", "<img", "<b>", '<a href="http://evil', "@someone", "\u202e"))
     assert page.count("<details>") == page.count("</details>")
     assert page.count("<!--") == 1
@@ -468,7 +471,7 @@ def test_two_runs_at_once_leave_one_comment_of_the_newer(github: GitHub, say: Sa
 def test_a_comment_written_without_an_answer_is_not_written_twice(github: GitHub, say: Say):
     github.artifact(90, "report", told())
     github.cut("POST")
-    assert say() == "pull request 7: its comment says so already"
+    assert say() == "pull request 7: its comment is up to date"
     assert len(github.bodies(7)) == 1
     assert [request.method for request in github.writes] == ["POST"]
 

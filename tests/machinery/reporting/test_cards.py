@@ -81,7 +81,7 @@ def test_model_card_says_what_is_known(of: Subject):
     text, given = cards.model_card(of), of.facts
     for said in (
         "# Model card: How many bikes will be hired?",
-        "answers `hires` in bikes",
+        "predicts `hires` in bikes",
         "Estimator `boosting` with `max_iter` 60, `learning_rate` 0.1",
         f"SHA-256 of the model: `{given.hashes['model']}`",
         f"SHA-256 of the data: `{given.hashes['data']}`",
@@ -92,7 +92,7 @@ def test_model_card_says_what_is_known(of: Subject):
         "Weakest slices by mean loss: ",
         "the worst of 10 groups of predictions",
         "✅ evaluate: pass",
-        "this model was not judged yet",
+        "this model was not compared yet",
         of.spec.labels["limits"],
         "`temp` 5 %",
     ):
@@ -103,7 +103,7 @@ def test_data_card_says_what_is_known(of: Subject):
     text = cards.data_card(of)
     sources = of.params.ingest.sources
     for said in (
-        "a row for each slot. The target is `hires`.",
+        "one row per slot. The target is `hires`.",
         "| `temp` | number | °C | 5.",
         of.spec.labels["source"],
         "Licence: Apache-2.0",
@@ -136,23 +136,25 @@ def test_changed_metric_shows_up(of: Subject):
 
 def test_champion_and_slices_that_got_worse_are_on_the_card(of: Subject):
     text = cards.model_card(replace(of, facts=judged_of(of.facts)))
-    assert re.search(r"\| mean absolute error \| \*\*[\d.]+\*\* \| [\d.]+ … [\d.]+ \| – \| 9.87 \|", text)
-    assert "Worse than the champion: station park by 2.5." in text
-    assert "✅ judge: pass, log&#95;loss vs champion −0.0100" in text
-    assert "not judged yet" not in text
+    assert re.search(r"\| mean absolute error \| \*\*[\d.]+\*\* \| [\d.]+ to [\d.]+ \| – \| 9.87 \|", text)
+    assert "Clearly worse than production: station park by 2.5." in text
+    assert "✅ judge: Log loss is 0.0100 better than production" in text
+    assert "not compared yet" not in text
 
 
 def test_judgement_of_another_model_is_left_out(of: Subject):
     given = judged_of(of.facts)
     text = cards.model_card(replace(of, facts=replaced(given, hashes={**given.hashes, "model": "0" * 64})))
-    assert "this model was not judged yet" in text
+    assert "this model was not compared yet" in text
     assert "9.87" not in text
 
 
 def test_broken_check_is_what_a_gate_is_quoted_with(of: Subject):
     records = judged_of(of.facts).record()
     records["gates"]["judge"]["verdict"], records["gates"]["judge"]["checks"][0]["ok"] = "fail", False
-    assert "❌ judge: fail, paired rows 1,000, limit ≥ 500" in cards.model_card(replace(of, facts=Facts(**records)))
+    assert "❌ judge: Rows to compare on: 1,000; allowed: at least 500" in cards.model_card(
+        replace(of, facts=Facts(**records))
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE)

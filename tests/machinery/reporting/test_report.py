@@ -19,5 +19,5 @@ def test_the_chapter_writes_all_three(project: Path, tmp_path: Path, run: Callab
     before = (folder / "reports/report.html").read_bytes()
     with contextlib.chdir(folder):
         files.write_json(Path("reports/judge.json"), judged())
-        assert report.run(params).startswith("pass: better than the champion")
+        assert report.run(params).startswith("pass: better than production")
     assert (folder / "reports/report.html").read_bytes() != before
