@@ -175,7 +175,7 @@ def test_a_metric_is_written_with_its_interval(trained: Path) -> None:
 
 
 def test_a_metric_has_a_name_and_a_direction(trained: Path) -> None:
-    script = "from slipway.reporting import summary as s; print(s.NAMES['accuracy'], 'accuracy' in s.HIGHER)"
+    script = "from slipway.reporting import wording as w; print(w.METRICS['accuracy'], 'accuracy' in w.HIGHER)"
     assert python(trained, script).split() == ["accuracy", "True"]
 
 
