@@ -37,8 +37,6 @@ STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stage
 ONLY_project := tests/project
 ONLY_machinery := --ignore=tests/project
 part = $(if $(ONLY),$(or $(ONLY_$(ONLY)),$(error ONLY is project or machinery, and not $(ONLY))))
-# The template's own, about its README and documentation; a project that removes dev has none.
-OWN := $(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
 # One hash a stage over its code and libraries; `make repro` makes it again when a file is newer.
 STAGES := requirements/stages.yaml
 OFFLINE := locks: could not be compiled, so their freshness is unknown (they need the package index: is there a network?)
@@ -158,6 +156,9 @@ ok:
 
 # The cluster beside the project is started and named, unless KUBECONFIG names one; CLUSTER=new makes one with docker.
 reach = exports=$$(.ci/cluster $${CLUSTER:-near}) && eval "$$exports" &&
+
+# The template's own tests of README and documentation; a project that removes dev has none.
+OWN = $(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
 
 commands = $(PY) -m typer slipway.cli utils docs --name slipway --title Commands --output
 
