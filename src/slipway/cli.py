@@ -24,9 +24,9 @@ for module in (demo, pipeline, pull_request, shipping, use):
     app.add_typer(module.app)
 
 
-def print_version(wanted: bool) -> None:
-    """Print the version and end, when it is wanted."""
-    if wanted:
+def print_version(version: bool) -> None:
+    """Print the version and end, if the option was set."""
+    if version:
         print(f"slipway {importlib.metadata.version('slipway')}")  # noqa: T201
         raise typer.Exit
 

@@ -33,7 +33,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-seri
 WIDTH, HEIGHT = 4.4, 3.4
 """In inches of 72 pixels; narrow, so that text stays readable on a phone."""
 SHOWN = 16
-"""How many rows of a list are drawn; the data file has all of them."""
+"""Rows of a list that are drawn; the data file has all of them."""
 CHAMPION_DATA = Path("reports/champion_plots.json")
 """The champion's plot data by name, written by `judge`; absent where there is no champion."""
 CHALLENGER, CHAMPION = "this change", "production"
@@ -183,8 +183,8 @@ def _reliability(figure: Figure, rows: Rows, champion: Rows = ()) -> Caption:
                   label=CHAMPION, **_champion_line())  # fmt: skip
     axes.plot(predicted, observed, marker="o", markersize=5, label=CHALLENGER)
     _legend(figure, axes)
-    at, seen = max(zip(predicted, observed, strict=True), key=lambda pair: abs(pair[0] - pair[1]))
-    return Caption(title="Calibration", text=f"Farthest from perfect: {at:.3g} predicted, {seen:.3g} observed.")
+    at, rate = max(zip(predicted, observed, strict=True), key=lambda pair: abs(pair[0] - pair[1]))
+    return Caption(title="Calibration", text=f"Farthest from perfect: {at:.3g} predicted, {rate:.3g} observed.")
 
 
 def _roc(figure: Figure, rows: Rows, champion: Rows = ()) -> Caption:
@@ -301,9 +301,9 @@ def draw_target_by_day(figure: Figure, days: dict[str, list[Any]]) -> Caption:
     lower.set_ylabel("rows")
     lower.yaxis.set_major_formatter("{x:,.0f}")
     figure.align_ylabels()
-    known = [value for value in target if value == value]
+    days = [value for value in target if value == value]
     text = f"{len(at):,} days, {at[0]} to {at[-1]}" + (
-        f"; daily mean {min(known):.3g} to {max(known):.3g}, the thick line is the mean over a week." if known else "."
+        f"; daily mean {min(days):.3g} to {max(days):.3g}, the thick line is the mean over a week." if days else "."
     )
     return Caption(title="Target and rows by day", text=text)
 

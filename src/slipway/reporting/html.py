@@ -159,5 +159,5 @@ def _interval(row: SliceRow | CheckRecord | Delta, difference: object, axis: Axi
     """Positions of a difference and its interval on the axis."""
     if row.low is None or row.high is None or not isinstance(difference, int | float):
         return None
-    left, dot, right = (axis.at(value) for value in (row.low, difference, row.high))
-    return {"left": left, "width": round(right - left, 2), "dot": dot}
+    low, dot, high = (axis.at(value) for value in (row.low, difference, row.high))
+    return {"left": low, "width": round(high - low, 2), "dot": dot}

@@ -112,8 +112,8 @@ def _rules(facts: Facts) -> list[str]:
         return []  # rules that hold for unchanged objects are in the gates table
     if broken:
         return [f"Rules of k8s/policy that are broken: {_names(broken)} (checked without a cluster)"]
-    held = "the one rule" if len(checks) == 1 else f"all {len(checks)} rules"
-    return [f"The objects keep {held} of k8s/policy (checked without a cluster)"]
+    rules = "the one rule" if len(checks) == 1 else f"all {len(checks)} rules"
+    return [f"The objects keep {rules} of k8s/policy (checked without a cluster)"]
 
 
 def change_rows(changes: Sequence[Change] | Sequence[object_diff.Change], max_fields: int) -> list[list[str]]:

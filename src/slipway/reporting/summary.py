@@ -20,7 +20,7 @@ NOUNS = {
     "package": "request",
     "policy": "release record",
 }
-"""What a gate counts; the gates that are not here count rows."""
+"""Units of the gates that do not count rows."""
 PASSED = {
     "repro": "The pipeline ran to its end",
     "export": "The exported model predicts what the trained one predicts",
@@ -206,7 +206,7 @@ def describe_check(check: CheckRecord) -> str:
 
 
 def describe_allowed(check: CheckRecord) -> str:
-    """What is allowed or expected of a check, for a table."""
+    """The limit of a check in words, for a table."""
     return verdict.describe_limit(str(check.limit)).removeprefix("allowed: ").removeprefix("expected: ")
 
 
@@ -223,7 +223,7 @@ def describe_gate(facts: Facts, chapter: str) -> str:
 
 
 def describe_size(chapter: str, gate: Gate) -> str:
-    """How much a gate looked at, with its unit; empty where it counts nothing."""
+    """The number of things that a gate checked, with its unit; empty where it counts nothing."""
     return wording.count(gate.rows, NOUNS.get(chapter, "row")) if wording.is_number(gate.rows) and gate.rows else ""
 
 
@@ -303,7 +303,7 @@ def describe_windows(data: Data) -> str:
 
 
 def describe_shifts(data: Data) -> str:
-    """How many inputs shifted, in which of the two comparisons, in a sentence; empty without inputs."""
+    """The number of shifted inputs in each of the two comparisons, in a sentence; empty without inputs."""
     rows = [row for row in data.inputs if (row.train, row.test) != (None, None)]
     if not rows:
         return ""

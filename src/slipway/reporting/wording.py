@@ -15,7 +15,7 @@ METRICS = {
 HIGHER = {"auc", "average_precision", "r2"}
 """Metrics of which more is better; of the others in METRICS less is better."""
 REFERENCES = {"champion": "production", "dummy": "the baseline"}
-"""What a change is compared with, by its name in the records; the baseline always predicts the mean of the training data."""
+"""The opponents of a change, by their names in the records; the baseline always predicts the mean of the training data."""
 MAX_DECIMALS = 4
 
 
@@ -85,7 +85,7 @@ def difference(value: object, low: float | None = None, high: float | None = Non
 
 
 def is_better(key: str, low: float | None, high: float | None) -> bool | None:
-    """Whether a metric's change is clearly better or clearly worse: None where its interval holds zero, or has no ends."""
+    """Return whether a change is clearly better (True) or clearly worse (False); None where its interval holds zero."""
     if key not in METRICS or low is None or high is None or low <= 0 <= high:
         return None
     return (low > 0) == (key in HIGHER)

@@ -37,7 +37,7 @@ ACTIVITIES = {
     "image": "building the image", "release": "releasing to staging", "load": "load test in staging",
     "promote": "promoting to production", "verify": "tracing production back to its data",
 }  # fmt: skip
-"""What a command does, to be shown while it runs."""
+"""Description of each command, shown while it runs."""
 LAST_LINES = 12
 """Lines of a failed command's output that an error shows."""
 

@@ -1,4 +1,4 @@
-"""What `loop` prints: one line for each idea while it runs, and a conclusion with where to look next."""
+"""Print one line for each idea while `loop` runs, and a conclusion with where to look next."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class DemoOutput(StepOutput):
 
 
 EXPECTATIONS: dict[int, tuple[Part, ...]] = {BAD: (("   ← this one should be blocked", "yellow"),)}
-"""What the heading of a part announces."""
+"""The headings of the parts."""
 
 
 def failures(results: Sequence[Result]) -> list[Result]:
@@ -124,7 +124,7 @@ def failures(results: Sequence[Result]) -> list[Result]:
 
 
 def next_steps(sandbox: Sandbox, *, keep: bool) -> list[tuple[str, str, str]]:
-    """Where to look and what to do next: title, path or command, and why."""
+    """Places to look at and things to do next: title, path or command, and why."""
     rows = [
         ("Open", ".slipway/loop/report-bad/report.html", "why the bad change was blocked"),
         ("", ".slipway/loop/report-good/report.html", "why the good change passed"),
@@ -177,4 +177,4 @@ PLACES = {
     "ledger": "git -C .slipway/loop/work show main:releases/production.jsonl",
     "runs and models": ".venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db",
 }
-"""Where the records of the demo are, by title."""
+"""Records of the demo, by title."""

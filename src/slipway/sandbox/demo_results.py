@@ -30,7 +30,7 @@ def trained(summary: str) -> Result:
 
 
 def proven(record: Record) -> list[Result]:
-    """Whether the committed results are those of the pipeline."""
+    """The comparison of the committed results with those of the pipeline."""
     if record["verdict"] == "pass":
         return [Result(True, f"results match what is committed ({len(record['checks'])} checks)")]
     return describe_failures(failing_checks(record), "results do not match what is committed: ")
@@ -119,7 +119,7 @@ def describe_failures(checks: Sequence[Record], prefix: str = "") -> list[Result
 
 
 def decimals(limit: str) -> int:
-    """Digits after the point that show a difference next to its limit: those of the limit, and at least two."""
+    """Digits after the point that show a difference next to its limit, at least two."""
     number = re.search(r"\d+\.(\d+)", limit)
     return max(2, len(number[1])) if number else 2
 

@@ -35,7 +35,7 @@ FREE_GB = 2.0
 PORTS = {3000: "slipway serve", 5000: "mlflow ui"}
 """Default ports and the programs that listen there; the loop takes any free ports."""
 IN_USE = "in use"
-"""How the state of a port begins that another program has."""
+"""Beginning of the state of a port that another program has."""
 IDENTITY = 'git config --global user.name "Your Name"; git config --global user.email you@example.org'
 REGISTRY = "docker run -d -p 5000:5000 --name registry registry:2; export REGISTRY=localhost:5000"
 ARGOCD = "https://github.com/argoproj/argo-cd/releases/latest/download/argocd-"
@@ -58,7 +58,7 @@ class Finding:
 
     @property
     def ready(self) -> bool:
-        """Whether it can be used."""
+        """Return whether it can be used."""
         return self.state is not None and not self.state.startswith(IN_USE)
 
 

@@ -1,1 +1,1 @@
-"""What the service publishes about itself: the page at `/` and the OpenAPI document; may import `serving.validation`."""
+"""The service's documents about itself: the page at `/` and the OpenAPI document; may import `serving.validation`."""

@@ -80,7 +80,7 @@ def title(contract: Mapping[str, Any]) -> str:
 
 
 def facts(contract: Mapping[str, Any]) -> str:
-    """What the model was trained on, and how much one request may hold."""
+    """Description of the data that the model was trained on, and of the largest request."""
     limits = contract["limits"]
     return (
         f"Trained on data before {contract['data']['test_from']}. "

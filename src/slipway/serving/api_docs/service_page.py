@@ -139,17 +139,17 @@ def _inputs(schema: Mapping[str, Any] | None, contract: Mapping[str, Any]) -> li
     return fields
 
 
-def _allowed(node: Mapping[str, Any], known: list[str]) -> str:
+def _allowed(node: Mapping[str, Any], values: list[str]) -> str:
     kind, _ = kind_of(node)
     if "enum" in kind:
         return f"one of {', '.join(map(str, kind['enum']))}"
     if kind.get("type") not in ("string", "number", "integer"):
         return "see the OpenAPI document"
     text = limit(node)
-    if not known:
+    if not values:
         return text
-    values = ", ".join(known) if len(known) <= LISTED else f"{len(known)} values"
-    return f"{text}. Seen in training: {values}"
+    listed = ", ".join(values) if len(values) <= LISTED else f"{len(values)} values"
+    return f"{text}. Seen in training: {listed}"
 
 
 def _field(name: str, node: Mapping[str, Any], *, allowed: str = "", example: str = "") -> Field:
@@ -216,7 +216,7 @@ with urlopen(request) as response:
 
 
 def _error_example(contract: Mapping[str, Any]) -> str:
-    """What the service answers when the first input is missing."""
+    """The answer of the service when the first input is missing."""
     example = dict(contract["example"])
     del example[next(iter(contract["inputs"]["properties"]))]
     try:
