@@ -28,7 +28,7 @@ def test_list_of_verbs_is_complete(cli, bare):
 def test_verb_outside_a_project_says_where_to_go(cli, tmp_path):
     done = cli(tmp_path, "train")
     assert done.returncode == 2
-    assert "params.yaml does not exist here" in done.stderr
+    assert "params.yaml does not exist (the working directory is" in done.stderr
     assert "next: run this in the project's folder" in done.stderr
 
 

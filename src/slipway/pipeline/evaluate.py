@@ -165,7 +165,7 @@ def round_floats(value: Any, digits: int = 6) -> Any:
 
 def check_row_count(rows: pl.DataFrame, settings: config.Evaluate) -> Check:
     """A check that is inconclusive (not failed) when the test window has too few rows."""
-    return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows}",
+    return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows:,}",
                  ok=True if len(rows) >= settings.min_rows else None,
                  text=f"The test window has {len(rows):,} rows")  # fmt: skip
 

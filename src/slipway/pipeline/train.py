@@ -34,7 +34,7 @@ def rows_of_window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.Dat
     )
     if not len(rows):
         raise DataError(
-            f"the {which} window is empty: training uses the days before {data.test_from}, the test the days "
+            f"the {'training' if which == 'train' else which} window is empty: training uses the days before {data.test_from}, the test the days "
             f"from then to before {data.until}, and the data is from {first} to {last}",
             hint="change data.until or data.test_days in params.yaml",
         )
