@@ -32,7 +32,7 @@ OLD := needs Python 3.11 or newer, and found none; install one, or name it: make
 BARE := has no venv module; on Debian or Ubuntu: apt install python3-venv
 NONODE := did not run, there is no npm here; the workflows were not linted (install Node.js; with CI=true this is red)
 # The tests that only read: a change of nothing but documents is checked by them too.
-STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written)
+STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names plain_english stages workflows manifests_written)
 # The parts of `make test`; without ONLY it is everything.
 ONLY_project := tests/project
 ONLY_machinery := --ignore=tests/project

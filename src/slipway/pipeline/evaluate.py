@@ -166,8 +166,7 @@ def round_floats(value: Any, digits: int = 6) -> Any:
 def check_row_count(rows: pl.DataFrame, settings: config.Evaluate) -> Check:
     """A check that is inconclusive (not failed) when the test window has too few rows."""
     return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows:,}",
-                 ok=True if len(rows) >= settings.min_rows else None,
-                 text=f"The test window has {len(rows):,} rows")  # fmt: skip
+                 ok=True if len(rows) >= settings.min_rows else None, text=f"Rows in the test window: {len(rows):,}")  # fmt: skip
 
 
 def run(params: config.Params) -> str:
@@ -201,9 +200,9 @@ def run(params: config.Params) -> str:
     inputs = {"model": files.sha256(FOLDER / "model.onnx")}
     verdict = Verdict(chapter="evaluate", checks=[check], rows=len(rows), inputs=inputs)
     verdict.write(VERDICT)
-    verdict.enforce(hint="in params.yaml, raise data.test_days or lower evaluate.min_rows")
+    verdict.enforce(hint="raise data.test_days or lower evaluate.min_rows in params.yaml")
     shown, main = "auc" if spec.task == "binary" else "r2", HEADLINE[spec.task]
-    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f} (baseline {dummy.mean():.4f})"
+    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, baseline {dummy.mean():.4f}"
 
 
 def score_other_table(params: config.Params, *, table: Path, out: Path) -> str:

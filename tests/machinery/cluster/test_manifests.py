@@ -173,7 +173,7 @@ def test_a_broken_rule_is_refused(project: Path):
 )  # fmt: skip
 def test_what_does_not_build_is_refused_in_its_own_words(bare: Path, project: Path, does: str, said: str):
     program(bare, does)
-    with pytest.raises(CheckFailed, match="`kustomize build staging` (failed|printed)") as caught:
+    with pytest.raises(CheckFailed, match=r"`kustomize build staging` (failed|printed)") as caught:
         told(project, "HEAD")
     record = files.read_json(project / manifests.VERDICT)
     assert record["checks"][0]["ok"] is False

@@ -204,7 +204,7 @@ def test_a_size_that_lies_is_refused(size: int):
         ("contract.labels", None, "contract.labels is None"),
         ("contract.labels.title", ["x"], "contract.labels.title is list"),
         ("hashes", {"evil": "a" * 64}, "hashes.evil"),
-        ("hashes.model", "`$(id)`", r"hashes.model is '`\$\(id\)`': endpoints has the key 'predict'; expected: a text of the form ^(GET|POST) "),
+        ("hashes.model", "`$(id)`", r"hashes.model is '`\$\(id\)`': String should match pattern"),
         ("delivery", [], "delivery is list"),
         ("delivery.by", 1, "delivery.by is 1: "),
         ("delivery.files", "2", "delivery.files is '2'"),

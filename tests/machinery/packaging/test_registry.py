@@ -74,7 +74,7 @@ def test_attestation_beside_the_image_is_left_out(hub):
 
 def test_platforms_must_say_the_same(hub):
     one, two = (fake_registry.push(hub.address, "flights", labels=labels) for labels in (LABELS, {"a": "b"}))
-    with pytest.raises(DataError, match="the labels of .* differ between its platforms"):
+    with pytest.raises(DataError, match=r"the labels of .* differ between its platforms"):
         registry.labels(listed(hub, row(one), row(two)))
 
 

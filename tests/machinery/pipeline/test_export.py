@@ -44,7 +44,7 @@ def test_a_model_that_exports_wrongly_is_refused_and_removed(project_copy: Path,
     said = cli(project_copy, "export")
     assert said.returncode == 4
     assert "predictions differ from scikit-learn's by up to" in said.stderr
-    assert "limit: ≤ 0.0001" in said.stderr
+    assert "allowed: at most 0.0001" in said.stderr
     assert not (project_copy / "models/model.onnx").exists()
     assert files.read_json(project_copy / "reports/export.json")["verdict"] == "fail"
 

@@ -53,7 +53,7 @@ def test_file_is_written_and_then_current(copy):
     ) as caught:
         check(copy)
     assert "make lock" in caught.value.hint
-    assert check(copy, write=True).endswith("is written, changed: ingest, features, train, export, evaluate")
+    assert check(copy, write=True).endswith("changed: ingest, features, train, export, evaluate")
     before = (copy / stages.FINGERPRINTS).read_bytes()
     assert check(copy) == check(copy, write=True) == "requirements/stages.yaml is up to date"
     assert (copy / stages.FINGERPRINTS).read_bytes() == before
@@ -148,7 +148,7 @@ def test_stage_that_is_gone_is_stale(copy):
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("src/bikes/model.py", "def def", r"src/bikes/model\.py is not Python: invalid syntax, line 1"),
+        ("src/bikes/model.py", "def def", r"src/bikes/model\.py, line 1: not valid Python: invalid syntax"),
         ("dvc.yaml", "a: [", r"dvc\.yaml is not valid YAML"),
         ("requirements/pipeline.lock", None, r"requirements/pipeline\.lock cannot be read: No such file"),
         ("dvc.yaml", None, r"dvc\.yaml cannot be read: No such file"),

@@ -111,11 +111,11 @@ def test_a_new_connection_without_an_http_answer_is_not_tried_again(answer: byte
 def test_an_answer_that_takes_too_long_is_an_error() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as deaf:  # takes connections, and never answers
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        with pytest.raises(SlipwayError, match="no response from .*: timed out"):
+        with pytest.raises(SlipwayError, match=r"no response from .*: timed out"):
             fetch(url, "/readyz", timeout_seconds=0.05)
         assert is_ready(url, timeout_seconds=0.05) is False
 
 
 def test_a_wrong_port_is_an_error_and_no_crash() -> None:
-    with pytest.raises(SlipwayError, match="no response from .*: nonnumeric port"):
+    with pytest.raises(SlipwayError, match=r"no response from .*: nonnumeric port"):
         fetch("http://127.0.0.1:abc", "/")

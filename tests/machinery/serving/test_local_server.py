@@ -26,7 +26,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         taken.bind((local_server.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is in use"):
+        with pytest.raises(ConfigError, match=f"port {port} on 127.0.0.1 is in use"):
             start(tmp_path, tmp_path, port)
     assert not (tmp_path / "log").exists()
 

@@ -144,8 +144,8 @@ def test_a_file_that_breaks_in_the_middle_is_named(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"temp": 99.0}, "temp is 99.0; expected a number from -30 to 50 (°C), or null"),
-        ({"temp": float("nan")}, "temp is NaN; allowed: -30 to 50 °C, or null"),
-        ({"recent": float("-inf")}, "recent is minus a huge number; allowed: 0 to 500 bikes, or null"),
+        ({"temp": float("nan")}, "temp is NaN; expected a number from -30 to 50 (°C), or null"),
+        ({"recent": float("-inf")}, "recent is minus a huge number; expected a number from 0 to 500 (bikes), or null"),
         ({"hour": None}, "hour is null; expected a number from 0 to 23 (hour)"),
         ({"station": None}, "station is null; expected a text of 1 to 16 characters"),
         ({"station": ""}, "station is ''; expected a text of 1 to 16 characters"),

@@ -250,7 +250,7 @@ def test_a_wrong_row_is_named_by_file_and_number_and_nothing_is_left(
     assert done.returncode == 3
     told = " ".join(done.stderr.split())
     assert f"b.parquet, row {CHUNK + 7} (from 0): temp is 99.0; expected a number from -30 to 50 (°C), or null" in told
-    assert f"the first of 2 such rows within {CHUNK}" in told
+    assert f"first of 2 invalid rows among {CHUNK:,}" in told
     assert list(tmp_path.iterdir()) == [given]
 
 

@@ -30,5 +30,5 @@ def test_race_ends_with_the_older_one_refused():
     ],
 )
 def test_race_that_ends_otherwise_is_refused(codes, commits):
-    with pytest.raises(CheckFailed, match="the exit codes are .*; expected: lines of aaaaaaaaaaaa and bbbbbbbbbbbb"):
+    with pytest.raises(CheckFailed, match=r"the exit codes are .*; expected: lines of aaaaaaaaaaaa and bbbbbbbbbbbb"):
         drift_and_race.race_outcome(codes, commits, A, B)
