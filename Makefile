@@ -32,7 +32,7 @@ OLD := needs Python 3.11 or newer, but none was found; install one, or run: make
 BARE := has no venv module; install it (Debian, Ubuntu: apt install python3-venv)
 NONODE := did not run, because npm is not installed: the workflows were not checked; install Node.js (with CI=true this fails)
 # The tests that only read: a change of nothing but documents is checked by them too.
-STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written fix_pages)
+STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names plain_english stages workflows manifests_written fix_pages)
 # The parts of `make test`; without ONLY it is everything.
 ONLY_project := tests/project
 ONLY_machinery := --ignore=tests/project

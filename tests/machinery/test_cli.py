@@ -73,7 +73,7 @@ def test_completion_knows_the_commands(shell: str, bare: Path) -> None:
 def test_verb_outside_a_project_says_where_to_go(cli: Cli, tmp_path: Path) -> None:
     done = cli(tmp_path, "train")
     assert done.returncode == 2
-    assert "params.yaml does not exist here" in done.stderr
+    assert "params.yaml does not exist (the working directory is" in done.stderr
     assert "next: run this in the project's folder" in done.stderr
 
 

@@ -78,7 +78,7 @@ def test_another_problem_goes_through_every_chapter(tmp_path: Path) -> None:
 def test_a_leaking_problem_is_red_and_names_the_input(tmp_path: Path) -> None:
     code, printed = run_checks(little_project(tmp_path / "p", "leaking"), "-k", "chapter")
     assert code == 1
-    assert "features: leak: recent depend on what is known only after the prediction is asked for" in printed
+    assert "features: leak from the future: recent depend on data that is not known at prediction time" in printed
     assert "not run, because features failed" in printed
 
 

@@ -38,6 +38,10 @@ def describe_errors(error: ValidationError, *, top_level: str = "the file", most
 def _describe(error: Any, top_level: str) -> str:
     key = ".".join(str(part) for part in error["loc"]) or top_level
     kind, context = error["type"], error.get("ctx", {})
+    if key.endswith("[key]"):
+        return (
+            f"{key.rpartition('.')[0].rpartition('.')[0]} has the key {error['input']!r}; expected: {_expected(error)}"
+        )
     if kind == "extra_forbidden":
         return f"unknown key {key} (value {error['input']!r})"
     if kind == "missing":
@@ -76,4 +80,5 @@ def describe_syntax_error(error: Exception) -> str:
     mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
     if mark is None or problem is None:
         return " ".join(str(error).split())[:300]
-    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+    sentence = f"{getattr(error, 'context', None)} {problem}" if problem.startswith("but ") else problem
+    return f"line {mark.line + 1}, column {mark.column + 1}: {sentence}"

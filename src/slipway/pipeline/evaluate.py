@@ -211,9 +211,9 @@ def run(params: config.Params) -> str:
     inputs = {"model": files.sha256(FOLDER / "model.onnx")}
     verdict = Verdict(chapter="evaluate", checks=[check], rows=len(rows), inputs=inputs)
     verdict.write(VERDICT)
-    verdict.enforce(hint="in params.yaml, raise data.test_days or lower evaluate.min_rows")
+    verdict.enforce(hint="raise data.test_days or lower evaluate.min_rows in params.yaml")
     shown, main = "auc" if spec.task == "binary" else "r2", HEADLINE[spec.task]
-    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f} (baseline {dummy.mean():.4f})"
+    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, baseline {dummy.mean():.4f}"
 
 
 def score_other_table(params: config.Params, *, table: Path, out: Path) -> str:

@@ -83,8 +83,8 @@ def run(params: config.Params) -> str:
     frame = build_features(spec, table)
     if leaking := find_leaks(spec, table, moments=params.features.leak_moments, seed=params.seed):
         raise DataError(
-            f"leak from the future: {', '.join(leaking)} changed when only data was changed that is not yet known "
-            f"at prediction time ({spec.horizon_hours:g} h before {spec.time})",
+            f"leak from the future: {', '.join(leaking)} depend on data that is not known at prediction time "
+            f"({spec.horizon_hours:g} h before {spec.time})",
             hint="compute these inputs only from values whose time in `known_at` is not after the prediction time",
         )
     ingest.write_parquet(frame, FRAME)

@@ -33,9 +33,10 @@ def rows_of_window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.Dat
         day < data.test_from if which == "train" else day.is_between(data.test_from, data.until, closed="left")
     )
     if not len(rows):
+        window = "training" if which == "train" else which
         raise DataError(
-            f"the {which} window is empty: training uses the days before {data.test_from}, the test the days "
-            f"from then to before {data.until}, and the data is from {first} to {last}",
+            f"the {window} window is empty: training uses the days before {data.test_from}, the test the days from "
+            f"then to before {data.until}, and the data is from {first} to {last}",
             hint="change data.until or data.test_days in params.yaml",
         )
     return rows

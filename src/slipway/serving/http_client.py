@@ -48,8 +48,9 @@ class HttpClient:
             self.close()
             if reused and isinstance(error, ConnectionError):
                 return self.request(method, path, body)
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise SlipwayError(f"nothing answers at {self._url}: {reason}", hint="is the service running?") from None
+            reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()
+            hint = "check that the service is running and the address is right"
+            raise SlipwayError(f"no response from {self._url}: {reason}", hint=hint) from None
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""

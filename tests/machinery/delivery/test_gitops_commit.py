@@ -249,7 +249,7 @@ def test_a_workflows_bump_is_the_bots(bare: Path, work: Path, params: config.Par
 
 def test_without_an_author_nothing_is_written(work: Path, params: config.Params):
     git.run("config", "user.name", "", root=work)
-    with pytest.raises(ConfigError, match="does not know who you are"):
+    with pytest.raises(ConfigError, match="Git has no user name and email for commits"):
         write(work, params, maker(1))
 
 

@@ -184,7 +184,7 @@ def test_uncommitted_change_stops_a_promotion(root, params, changed):
 
 def test_an_unknown_author_stops_a_promotion(root, params):
     git.run("config", "user.name", "", root=root)
-    with pytest.raises(ConfigError, match="does not know who you are"):
+    with pytest.raises(ConfigError, match="Git has no user name and email for commits"):
         promote.run(params, source="machine", root=root)
 
 

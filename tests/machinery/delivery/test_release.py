@@ -91,13 +91,13 @@ def test_bytes_changed_after_judging_are_refused(packaged, params):
 
 def test_uncommitted_change_stops_a_release(packaged, params):
     (packaged / "dvc.lock").write_text("changed")
-    with pytest.raises(ConfigError, match=r"1 tracked files are not committed: dvc\.lock"):
+    with pytest.raises(ConfigError, match=r"1 file has uncommitted changes: dvc\.lock"):
         release.run(params, root=packaged)
 
 
 def test_unknown_author_stops_a_release(packaged, params):
     git.run("config", "user.name", "", root=packaged)
-    with pytest.raises(ConfigError, match="does not know who you are"):
+    with pytest.raises(ConfigError, match="Git has no user name and email for commits"):
         release.run(params, root=packaged)
 
 

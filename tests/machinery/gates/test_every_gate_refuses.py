@@ -510,7 +510,7 @@ BACK = ("rollback", "--reason", "slow", "--env")
 DELIVERY: dict[str, tuple[tuple[str, ...], Break, int, str]] = {
     "no change": (POLICY, lambda _: None, 0, "the change touches no ledger and no digest"),
     "a line that is edited": (POLICY, lines("staging", '"pull_request":1', '"pull_request":9'), 4,
-                              r"policy: fail: staging: ledger: releases/staging\.jsonl: line 1 is not what it was"),
+                              r"policy: fail: staging: ledger: releases/staging\.jsonl: line 1 was changed"),
     "a line that is gone": (POLICY, committed(lambda folder: ledger.path("production", folder).write_text("")), 4,
                             "policy: fail: production: ledger: .*: 1 lines were there, now 0"),
     "a digest without a line": (POLICY, pins("production", 2), 4, "policy: fail: production: overlay: .*; expected: "),

@@ -57,7 +57,7 @@ def test_blanks_between_lines_are_a_change():
 def test_text_that_is_no_ledger_says_since_when():
     with pytest.raises(DataError, match=r"commit bbbbbbbbbbbb changed existing lines: .* merge conflict"):
         grown((A, text(1, 2)), (B, "<<<<<<< ours\n" + text(1)), (None, "<<<<<<< ours\n" + text(1)))
-    with pytest.raises(DataError, match="the last line has no end"):
+    with pytest.raises(DataError, match="the last line is cut off"):
         grown((None, text(1)[:-1]))
 
 

@@ -104,4 +104,4 @@ def test_a_frame_that_lost_a_column_ends_in_exit_code_3(project_copy, cli):
     ingest.write_parquet(ingest.read_parquet(path).drop("temp"), path)
     said = cli(project_copy, "evaluate")
     assert said.returncode == 3
-    assert "data/features.parquet: column temp is missing" in said.stderr
+    assert "data/features.parquet lacks the column temp" in said.stderr

@@ -107,25 +107,25 @@ def test_a_large_body_is_answered_in_a_thread(engine: Echo) -> None:
 @pytest.mark.parametrize(
     ("sent", "status", "says"),
     [
-        ({"body": (b"",)}, 400, "the body is empty"),
-        ({"body": (b" \n",)}, 400, "the body is empty"),
+        ({"body": (b"",)}, 400, "the body is empty; expected a JSON object, or a list of them"),
+        ({"body": (b" \n",)}, 400, "the body is empty; expected a JSON object, or a list of them"),
         ({"body": (b"wrong",)}, 422, "wrong"),
-        ({"body": (b"bug",)}, 500, "the service failed; its log says why"),
-        ({"body": (b"x" * 150_000,) * 3}, 413, "the body has 300,000 bytes or more; allowed: 200,000"),
+        ({"body": (b"bug",)}, 500, "internal error; the cause is in the service's log"),
+        ({"body": (b"x" * 150_000,) * 3}, 413, "the body has at least 300,000 bytes; allowed: at most 200,000 bytes"),
         (
             {"headers": {"content-length": "20000000"}},
             413,
-            "the body has 20,000,000 bytes or more; allowed: 200,000",
+            "the body has at least 20,000,000 bytes; allowed: at most 200,000 bytes",
         ),
         (
             {"headers": {"content-type": "text/plain"}},
             415,
-            "content-type is text/plain; allowed: application/json",
+            "content-type is text/plain; expected application/json",
         ),
-        ({"method": "GET"}, 405, "/predict is asked by POST, not GET"),
-        ({"path": "/metrics"}, 405, "/metrics is read by GET, not POST"),
-        ({"path": "/"}, 405, "/ is read by GET, not POST"),
-        ({"body": (b"begun",), "end": None}, 408, "the body did not arrive within 0.1 s"),
+        ({"method": "GET"}, 405, "/predict accepts POST, not GET"),
+        ({"path": "/metrics"}, 405, "/metrics accepts GET, not POST"),
+        ({"path": "/"}, 405, "/ accepts GET, not POST"),
+        ({"body": (b"begun",), "end": None}, 408, "the request's body did not arrive completely within 0.1 s"),
     ],
 )
 def test_each_refusal_has_its_status_and_one_shape(engine: Echo, sent: dict[str, Any], status: int, says: str) -> None:

@@ -136,10 +136,10 @@ def test_a_question_is_answered_with_the_inputs_used(served: int) -> None:
 @pytest.mark.parametrize(
     ("question", "code", "says"),
     [
-        ({"station": "park", "hour": 99}, 422, "hour is 99; allowed: 0 to 23, a whole number"),
-        ({"station": "park"}, 422, "hour is missing; allowed: 0 to 23, a whole number"),
+        ({"station": "park", "hour": 99}, 422, "hour is 99; expected a whole number from 0 to 23"),
+        ({"station": "park"}, 422, "hour is missing; expected a whole number from 0 to 23"),
         ({"station": "park", "hour": 3}, 404, "nothing is known of 3 o'clock"),
-        ({"station": "park", "hour": 0}, 404, "recent is 999; allowed: 0 to 500 bikes, or null"),
+        ({"station": "park", "hour": 0}, 404, "recent is 999; expected a number from 0 to 500 (bikes), or null"),
     ],
 )
 def test_a_question_without_an_answer_is_refused(served: int, question: dict[str, Any], code: int, says: str) -> None:
@@ -204,7 +204,9 @@ def test_several_workers_add_up_their_metrics(bento: Path, tmp_path: Path) -> No
 
 def test_several_workers_that_could_not_add_up_do_not_start(bento: Path, tmp_path: Path) -> None:
     command = [*local_server.command(bento, port=local_server.find_free_port()), "--workers", "2"]
-    error = "ConfigError: one of several workers: env PROMETHEUS_MULTIPROC_DIR is not set"
+    error = (
+        "ConfigError: several workers need a folder for their common metrics: env PROMETHEUS_MULTIPROC_DIR is not set"
+    )
     with run(bento, tmp_path, command) as running:
         assert poll_until(lambda: running.log.read_text("utf-8").count(error) >= 2, seconds=60, every=0.05)
         assert not is_ready(running.url, timeout_seconds=5)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slipway.cluster import pods
 from slipway.core import environment, files, git, ledger
+from slipway.core.verdict import describe_check
 from slipway.errors import CheckFailed, Inconclusive
 from slipway.loadtest import slo
 from slipway.sandbox import deploy
@@ -86,7 +87,7 @@ def check_production_answers(
     requests = files.read_json(bento_folder(context, line) / "src/models/golden.json")
     with deploy.endpoint(context.sandbox, "production", service) as host:
         check = golden.replay(host, requests, tolerance=context.params.package.tolerance)
-    timeline.expect(check.ok is True, check.text or "no golden requests", expected=check.limit)
+    timeline.expect(check.ok is True, describe_check(check))
 
 
 def refuse_stuck_image(context: DrillContext, timeline: Timeline, image: str, what: str) -> None:

@@ -115,7 +115,7 @@ class DrillContext:
         return self.pull()
 
     def force_image(self, env: str, image: str, title: str) -> str:
-        """Put an image into an environment without the gates, as a person with the rights can: ledger line and overlay in one commit."""
+        """Put an image into an environment without the gates, as a person with the rights can: line and overlay in one commit."""
         source = self.commit({}, f"{title}: the source")
 
         def make(_: str, lines: list[ledger.Line]) -> ledger.Line:

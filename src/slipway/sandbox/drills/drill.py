@@ -100,7 +100,7 @@ def roll_back(context: DrillContext, name: str) -> None:
 
 def outcome_of(timeline: Timeline, wrong: str, seconds: float) -> Outcome:
     """A drill's result from its times; one that never detected or never recovered failed."""
-    times = (("detected", timeline.detected_s), ("recovered", timeline.recovered_s))
+    times = (("detected", timeline.detected_s), ("recovered from", timeline.recovered_s))
     never = [word for word, at in times if at is None]
     return Outcome(
         name=timeline.name, injected=timeline.injected, detected=timeline.detected, detected_s=timeline.detected_s,
