@@ -306,9 +306,8 @@ class Delivery(Part):
 class Facts(Part):
     """The records of one challenger; what does not exist is empty.
 
-    `gates` holds the verdict records by chapter, `contract` models/contract.json, `slices` the
-    plot data of that name, `hashes` the SHA-256 of lock, data and model, `delivery` the notes of `manifests`,
-    `changes` the changed parameters where no judge noted them.
+    `gates` holds the verdict records by step, `slices` the plot data of that name, `hashes` the SHA-256 of lock, data
+    and model, `delivery` the notes of `manifests`, `changes` the changed parameters where no judge noted them.
     """
 
     if_missing: ClassVar[Mapping[str, Any]] = {
@@ -368,8 +367,8 @@ class Facts(Part):
     @property
     def window(self) -> str:
         """The first and the last day of the test window; empty when no record has it."""
-        first, until = self.judge.window or ("", "")
         try:
+            first, until = self.judge.window or ("", "")
             return f"{date.fromisoformat(first)} to {date.fromisoformat(until) - timedelta(days=1)}"
         except (TypeError, ValueError):
             return ""
@@ -389,9 +388,7 @@ def readable_gate(word: str, record: Any, *, untrusted: bool = False) -> Any:
     """The record of a gate, without notes of another form than `Notes`."""
     if word in COMPARING or not isinstance(record, dict):
         return record
-    if untrusted:
-        return {**record, "notes": {}}
-    notes = record.get("notes")
+    notes = {} if untrusted else record.get("notes")
     if not isinstance(notes, dict):
         return {name: part for name, part in record.items() if name != "notes"}
     clashing = Notes.model_fields.keys() - {"base", "bento_sha256"}

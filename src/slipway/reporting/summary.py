@@ -167,7 +167,7 @@ def _refusal(facts: Facts, stopped: Sequence[str]) -> str:
 
 
 def _judge_reason(facts: Facts) -> str:
-    """Why the judge refuses: all rows, else a part of them, else a metric or what is compared."""
+    """The judge's reason to refuse: all rows, else a part of them, else a metric or what is compared."""
     checks = paired_checks(facts)
     overall, parts = next(iter(checks), None), checks[1:]
     if overall and overall.ok is False:

@@ -18,7 +18,7 @@ SOURCES = sorted((ROOT / "src/slipway").rglob("*.py"))
 CLAUSE = re.compile(r"(What|Which|Who|Whom|Whose|Whoever|Whatever|How|Why|Whether|Where)\b")
 """A first line that begins so is a relative clause; it begins with a verb, or with the name of the thing."""
 BARE = {
-    "anew", "asked", "alike", "believed", "done", "found", "given", "heard", "held", "kept", "known", "meant", "said", "seen",
+    "anew", "asked", "alike", "believed", "done", "found", "given", "heard", "held", "kept", "meant", "said", "seen",
     "taken", "there", "thought", "told", "took", "wanted",
 }  # fmt: skip
 """Participles and adverbs that say nothing of a value. A value is named for what it is: checks, request, output."""
