@@ -301,9 +301,9 @@ def draw_target_by_day(figure: Figure, days: dict[str, list[Any]]) -> Caption:
     lower.set_ylabel("rows")
     lower.yaxis.set_major_formatter("{x:,.0f}")
     figure.align_ylabels()
-    days = [value for value in target if value == value]
+    values = [value for value in target if value == value]
     text = f"{len(at):,} days, {at[0]} to {at[-1]}" + (
-        f"; daily mean {min(days):.3g} to {max(days):.3g}, the thick line is the mean over a week." if days else "."
+        f"; daily mean {min(values):.3g} to {max(values):.3g}, the thick line is the mean over a week." if values else "."
     )
     return Caption(title="Target and rows by day", text=text)
 
