@@ -306,9 +306,9 @@ class Delivery(Part):
 class Facts(Part):
     """The records of one challenger; what does not exist is empty.
 
-    `gates` holds the verdict records by chapter, `contract` models/contract.json, `slices` the
-    plot data of that name, `hashes` the SHA-256 of lock, data and model, `delivery` the notes of `manifests`,
-    `changes` the changed parameters where no judge noted them.
+    `gates` holds the verdict records by chapter, `contract` models/contract.json, `slices` the plot data of that name,
+    `hashes` the SHA-256 of lock, data and model, `delivery` the notes of `manifests`, `changes` the changed parameters
+    where no judge noted them.
     """
 
     if_missing: ClassVar[Mapping[str, Any]] = {
@@ -352,11 +352,6 @@ class Facts(Part):
     def limits_changed(self) -> list[str]:
         """Limits that the change moves; it was judged by those of its base."""
         return [str(row) for notes in (self.judge, self.latency, self.changes) for row in notes.limits_changed]
-
-    @property
-    def params_changed(self) -> list[str]:
-        """The other parameters that the change sets, as `key: old → new`."""
-        return [str(row) for row in self.judge.params_changed or self.changes.params_changed]
 
     @property
     def foreign_model(self) -> str:

@@ -192,19 +192,34 @@ DAYS = pl.col("day").rank("dense")
 FLOORS = ["mae floor", "r2 floor"]
 """With too little to compare they are not said to hold, either."""
 DUMMY: dict[str, tuple[Break, int, str, list[str]]] = {
-    "no change": (lambda _: None, 0, "better than the dummy", []),
-    "rows": (losses(lambda t: t.gather_every(6)), 5, "paired rows is 84; allowed: ≥ 100", ["paired rows", *FLOORS]),
-    "days": (losses(lambda t: t.filter(DAYS <= 13)), 5, "days is 13; allowed: ≥ 14", ["days", *FLOORS]),
+    "no change": (lambda _: None, 0, "better than the baseline", []),
+    "rows": (
+        losses(lambda t: t.gather_every(6)),
+        5,
+        "Rows to compare on: 84; allowed: at least 100",
+        ["paired rows", *FLOORS],
+    ),
+    "days": (
+        losses(lambda t: t.filter(DAYS <= 13)),
+        5,
+        "Days to compare on: 13; allowed: at least 14",
+        ["days", *FLOORS],
+    ),
     "overall": (
         losses(lambda t: t.with_columns(pl.col("loss") + 900)),
         4,
-        r"squared_error vs dummy is [\d.]+ \[[\d.]+, [\d.]+\]; allowed: high < 0",
+        r"Squared error is [\d,.]+ worse than the baseline \(95 % .*\); expected: better, with the whole interval",
         ["squared_error vs dummy"],
     ),
-    "floor from below": (metric("r2", 0.1), 4, r"r2 floor is 0\.1; allowed: ≥ 0\.3", ["r2 floor"]),
-    "floor from above": (metric("mae", 8.5), 4, r"mae floor is 8\.5; allowed: ≤ 8", ["mae floor"]),
-    "metric that is absent": (metric("mae", None), 5, "mae floor is None; allowed: ≤ 8", ["mae floor"]),
-    "limits of its own": (loosened, 4, r"r2 floor is 0\.1; allowed: ≥ 0\.3", ["r2 floor"]),
+    "floor from below": (metric("r2", 0.1), 4, r"R² is 0\.1000; allowed: at least 0\.3", ["r2 floor"]),
+    "floor from above": (metric("mae", 8.5), 4, r"Mean absolute error is 8\.5; allowed: at most 8", ["mae floor"]),
+    "metric that is absent": (
+        metric("mae", None),
+        5,
+        "Mean absolute error was not measured; allowed: at most 8",
+        ["mae floor"],
+    ),
+    "limits of its own": (loosened, 4, r"R² is 0\.1000; allowed: at least 0\.3", ["r2 floor"]),
 }
 
 
@@ -229,29 +244,29 @@ def followed(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 HERE = (pl.col("station") == "park") & (pl.col("part") == "morning")
 CHAMPION: dict[str, tuple[Break, int, str, list[str]]] = {
-    "no change": (lambda _: None, 0, r"not worse than the champion: squared_error \+0\.0000", []),
+    "no change": (lambda _: None, 0, "not worse than production on .*: Squared error is the same as that of production", []),
     "overall": (
         losses(lambda t: t.with_columns(pl.col("loss") + 2)),
         4,
-        r"squared_error vs champion is 2 \[2, 2\]; allowed: high < 1",
+        r"Squared error is 2\.0 worse than production \(95 % interval 2\.0 to 2\.0\); allowed: at most 1 worse",
         ["squared_error vs champion"],
     ),
     "slice": (
         losses(lambda t: t.with_columns(loss=pl.col("loss") + pl.when(pl.col("station") == "park").then(6).otherwise(-6))),
         4,
-        r"squared_error vs champion, station=park is 6 \[6, 6\]; allowed: ≤ 5 or low ≤ 0",
+        r"station park: squared error is 6\.0 worse than production .*; allowed: up to 5 worse, or not clearly worse",
         ["squared_error vs champion, station=park"],
     ),
     "rows that are lacking": (
         losses(lambda t: t[3:]),
         4,
-        "rows of the champion that the challenger lacks is 3; allowed: 0",
+        "Rows of production's test window that are missing in this change's: 3; allowed: 0",
         ["rows of the champion that the challenger lacks"],
     ),
     "labels": (
         losses(lambda t: t.with_columns(target=pl.col("target") + pl.when(HERE & (DAYS == 1)).then(1).otherwise(0))),
         4,
-        r"rows whose label differs is \d; allowed: 0",
+        r"Rows whose label differs from the one that production's code computes: \d; allowed: 0",
         ["rows whose label differs"],
     ),
 }  # fmt: skip

@@ -30,7 +30,7 @@ def test_honest_change_passes_every_gate(copy, cli, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert words(copy) == dict.fromkeys(("repro", "export", "evaluate", "prove", "judge", "latency"), "pass")
     text = (copy / "reports/report.md").read_text("utf-8")
-    assert text.startswith("## ✅ Better than the dummy baseline")
+    assert text.startswith("## ✅ Better than the baseline")
     assert "**Latency**: the same service as the base&#39;s: not one file of it differs" in text
     assert (tmp_path / "summary.md").read_text("utf-8") == text
     assert git.uncommitted_files(copy) == []
@@ -98,11 +98,11 @@ def test_three_that_are_red_hide_neither_each_other_nor_a_good_model(copy, cli, 
     assert (red, words(copy)["judge"]) == ({"prove", "manifests", "latency"}, "pass")
     text = (copy / "reports/report.md").read_text("utf-8")
     assert text.startswith(
-        "## ❌ Refused: what is committed is not what the pipeline gives; what it deploys does not build, or breaks a rule; "
-        "its service is slower than the base&#39;s, or fails"
+        "## ❌ Refused: the committed results are not what the pipeline produces; "
+        "the Kubernetes manifests do not build, or break a rule; the service is slower than before, or fails"
     )
     above = text.split("<details>")[0]
     assert "frozen, so DVC does not look" in above
     assert "localhost:5000/a:latest" in (copy / "reports/manifests.json").read_text("utf-8")
-    assert "- staging: synced, 1 object changed; no pod restarts" in above
-    assert "**Latency**: refused: service of the head" in text
+    assert "- staging: Argo CD applies 1 changed object; no pod restarts" in above
+    assert "**Latency**: service of the head" in text

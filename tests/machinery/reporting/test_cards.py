@@ -86,12 +86,12 @@ def test_model_card_says_what_is_known(of: Subject):
         f"SHA-256 of the model: `{given.hashes['model']}`",
         f"SHA-256 of the data: `{given.hashes['data']}`",
         of.spec.labels["purpose"],
-        "asked 1 hour before `start`",
-        "501 rows of 28 days, from 2021-05-17 to before 2021-06-14",
+        "A prediction is made 1 hour before `start`",
+        "501 rows of 28 days, from 2021-05-17 until the day before 2021-06-14",
         "2021-03-01 to 2021-05-16",
         "Weakest slices by mean loss: ",
         "the worst of 10 groups of predictions",
-        "✅ evaluate: pass",
+        "✅ evaluate: The test window has enough rows",
         "this model was not compared yet",
         of.spec.labels["limits"],
         "`temp` 5 %",
@@ -110,7 +110,7 @@ def test_data_card_says_what_is_known(of: Subject):
         f"`bikes.csv`, SHA-256 `{sources['bikes.csv']}`",
         "the same slot twice | 1 | – | kept the first |",
         "the counter is stuck",
-        "Nothing from 2021-06-14 on is used, and the last 28 days",
+        "Rows from 2021-06-14 on are not used. The last 28 days",
     ):
         assert said in text, said
 
