@@ -45,7 +45,9 @@ def model_card(subject: Subject) -> str:
         facts=facts,
         inputs=list(inputs(facts.contract)),
         metrics=list(metrics(facts)),
-        weakest=sorted(facts.slices, key=lambda row: -row.loss)[:WORST],
+        weakest=sorted((row for row in facts.slices if row.rows != facts.metrics.rows), key=lambda row: -row.loss)[
+            :WORST
+        ],
         worse=[row for row in summary.slice_rows(facts) if row.better is False],
         far=max(subject.calibration, key=lambda group: abs(group.predicted - group.observed), default=None),
         verdicts=list(verdicts(facts)),

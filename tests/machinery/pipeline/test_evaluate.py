@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -105,3 +106,11 @@ def test_a_frame_that_lost_a_column_ends_in_exit_code_3(project_copy, cli):
     said = cli(project_copy, "evaluate")
     assert said.returncode == 3
     assert "data/features.parquet: column temp is missing" in said.stderr
+
+
+def test_slice_that_has_every_row_is_left_out():
+    rows = pl.DataFrame({"month": ["1"] * 8, "place": ["n"] * 4 + ["s"] * 4, "target": [0.0, 1.0] * 4,
+                         "prediction": [0.2, 0.7] * 4, "loss": [0.2, 0.3] * 4})  # fmt: skip
+    spec = SimpleNamespace(slices=("month", "place"), task="binary")
+    found = evaluate.measure_slices(rows, spec, 2)
+    assert [(row["slice"], row["value"]) for row in found] == [("place", "n"), ("place", "s")]
