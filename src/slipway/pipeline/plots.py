@@ -152,7 +152,7 @@ def _reference_line() -> dict[str, Any]:
 
 def _champion_line() -> dict[str, Any]:
     """The style of the champion: another colour, dashed, square where it has markers, and on top, where it hides little."""
-    return {"color": _light_colour("rival"), "linewidth": 1.6, "linestyle": (0, (5, 2)), "zorder": 3}
+    return {"color": _light_colour("rival"), "linewidth": 1.5, "linestyle": (0, (4, 4)), "zorder": 3}
 
 
 def _column(rows: Rows, name: str) -> list[float]:
