@@ -289,7 +289,7 @@ def _label_rows(axes: Axes, names: list[str]) -> None:
 
 def draw_target_by_day(figure: Figure, days: dict[str, list[Any]]) -> Caption:
     """Plot the table over time (`days` of quality.json): mean target per day and per week, rows per day."""
-    figure.set_size_inches(2 * WIDTH, HEIGHT)
+    figure.set_size_inches(2.6 * WIDTH, HEIGHT)
     at = [date.fromisoformat(day) for day in days["day"]]
     target = [float("nan") if value is None else float(value) for value in days["target"]]
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
