@@ -151,8 +151,8 @@ def _reference_line() -> dict[str, Any]:
 
 
 def _champion_line() -> dict[str, Any]:
-    """The style of the champion: another colour, dashed, and square where it has markers."""
-    return {"color": _light_colour("rival"), "linewidth": 1.6, "linestyle": (0, (5, 2))}
+    """The style of the champion: another colour, dashed, square where it has markers, and on top, where it hides little."""
+    return {"color": _light_colour("rival"), "linewidth": 1.5, "linestyle": (0, (4, 4)), "zorder": 3}
 
 
 def _column(rows: Rows, name: str) -> list[float]:
@@ -266,7 +266,7 @@ def _slices(figure: Figure, rows: Rows, champion: Rows = ()) -> Caption:
     others = [(losses[key], at) for at, row in enumerate(top) if (key := (row["slice"], row["value"])) in losses]
     if others:
         other, places = zip(*others, strict=True)
-        axes.scatter(other, places, s=34, marker="s", facecolors="none", linewidths=1.4,
+        axes.scatter(other, places, s=34, marker="s", facecolors="none", linewidths=1.4, zorder=3,
                      edgecolors=_light_colour("rival"), label=CHAMPION)  # fmt: skip
     axes.scatter(loss, range(len(top)), s=[14 + 70 * n / max(count) for n in count], linewidths=0, label=CHALLENGER)
     _label_rows(axes, [f"{printable(row['slice'], 10)} {printable(row['value'])} · {row['rows']:,}" for row in top])
@@ -289,7 +289,7 @@ def _label_rows(axes: Axes, names: list[str]) -> None:
 
 def draw_target_by_day(figure: Figure, days: dict[str, list[Any]]) -> Caption:
     """Plot the table over time (`days` of quality.json): mean target per day and per week, rows per day."""
-    figure.set_size_inches(2 * WIDTH, HEIGHT)
+    figure.set_size_inches(2.6 * WIDTH, HEIGHT)
     at = [date.fromisoformat(day) for day in days["day"]]
     target = [float("nan") if value is None else float(value) for value in days["target"]]
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])

@@ -42,7 +42,7 @@ def report_page(facts: Facts, pictures: Mapping[str, str], cards: str = "") -> s
         slices=[(row, _interval(row, row.difference, axis)) for row in rows],
         overall=[(check, _interval(check, check.value, axis)) for check in overall],
         axis={"ticks": axis.ticks, **axis.limits},
-        params_changed=[summary.short_hashes(row) for row in facts.params_changed],
+        params_changed=summary.changed_params(facts),
         gates=[(chapter, gate, sections.gate_sentence(facts, chapter), summary.describe_size(chapter, gate))
                for chapter, gate in facts.gates.items()],
         pictures=[Markup(pictures[name]) for name in ORDER if facts.metrics and name in pictures],  # noqa: S704 - drawn by plots

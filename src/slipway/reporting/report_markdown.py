@@ -82,7 +82,7 @@ def _changes(facts: Facts) -> str:
 
 def _params(facts: Facts) -> list[str]:
     """The changed parameters, before and after, in escaped lines."""
-    rows = [escape(summary.short_hashes(row), 120) for row in facts.params_changed]
+    rows = [escape(row, 120) for row in summary.changed_params(facts)]
     if not rows:
         return ["Parameters: none"] if "judge" in facts.gates else []
     more = [f"and {len(rows) - MAX_LINES} more parameters in `{PAGE}`"] if len(rows) > MAX_LINES else []

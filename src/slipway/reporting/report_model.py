@@ -353,11 +353,6 @@ class Facts(Part):
         return [str(row) for notes in (self.judge, self.latency, self.changes) for row in notes.limits_changed]
 
     @property
-    def params_changed(self) -> list[str]:
-        """The other parameters that the change sets, as `key: old → new`."""
-        return [str(row) for row in self.judge.params_changed or self.changes.params_changed]
-
-    @property
     def foreign_model(self) -> str:
         """The hash of the model that was judged when it is another than this one; else empty."""
         judged = self.gates["judge"].inputs.get("challenger") if "judge" in self.gates else None

@@ -315,6 +315,11 @@ def describe_shifts(data: Data) -> str:
     return f"{text} ({since} since the base, {test} between training and test)" if shifted else text
 
 
-def short_hashes(text: str) -> str:
-    """The text with every hash of 40 or 64 digits shortened to twelve, as Git does."""
+def changed_params(facts: Facts) -> list[str]:
+    """The changed parameters that are no limits, as `key: old → new`; a hash is shortened to twelve digits, as Git does."""
+    rows = [str(row) for row in facts.judge.params_changed or facts.changes.params_changed]
+    return [_short_hashes(row) for row in rows]
+
+
+def _short_hashes(text: str) -> str:
     return re.sub(r"\b([0-9a-f]{12})(?:[0-9a-f]{28}|[0-9a-f]{52})\b", r"\1", text)

@@ -56,7 +56,7 @@ def ready(folder: Path) -> Path:
 def test_make_alone_lists_the_verbs(copy: Path) -> None:
     said = make(copy)
     assert said.returncode == 0
-    assert len(said.stdout.splitlines()) == 14
+    assert len(said.stdout.splitlines()) == 15
     assert "make loop" in said.stdout
 
 
