@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from slipway.core import dvc, environment, files, git
 from slipway.core.console import LiteralConsole, running, stderr
-from slipway.errors import ConfigError, SlipwayError
+from slipway.errors import ConfigError, Inconclusive, SlipwayError
 from slipway.serving import local_server
 
 STAGES = ("ingest", "features", "train", "export", "evaluate")
@@ -76,7 +76,10 @@ class StepOutput:
 
 @dataclass
 class Sandbox:
-    """The project, its scratch clone, and the steps and servers of the loop so far; `part` is the current heading."""
+    """The project, its scratch clone, and the steps and servers of the loop so far.
+
+    `part` is the current heading, `current` what runs or ran last.
+    """
 
     root: Path
     name: str
@@ -86,6 +89,7 @@ class Sandbox:
     steps: list[Step] = field(default_factory=list)
     running: dict[str, local_server.Server] = field(default_factory=dict)
     output: StepOutput = field(default_factory=StepOutput)
+    current: str = "the beginning"
 
     @property
     def home(self) -> Path:
@@ -129,6 +133,7 @@ class Sandbox:
 
     def activity(self, text: str) -> contextlib.AbstractContextManager[None]:
         """Show what is running, and for how many seconds, while a block runs."""
+        self.current = text
         return running(f"     {text} …", self.output.console)
 
 
@@ -259,11 +264,13 @@ def running_program(sandbox: Sandbox, command: list[str]) -> Any:
 
 def step_error(sandbox: Sandbox, verb: Sequence[str], code: int, expected: int, lines: list[str]) -> SlipwayError:
     """The error for a command that ended otherwise than the demo expects, with the last lines of its output."""
-    command = verb[0] if verb[0].startswith("dvc") else f"slipway {' '.join(verb)}"
+    command = verb[0] if verb[0].startswith("dvc") else f"slipway {verb[0]}"
     end = "\n    ".join(lines[-LAST_LINES:]) or "nothing"
+    hint = f"cd {sandbox.work.relative_to(sandbox.root)}, the demo's clone, and see what `{command}` read there"
+    if code == Inconclusive.code:
+        hint = "too little could be measured, often because the machine is busy: run `make loop` again"
     return ConfigError(
-        f"loop: `{command}` ended with exit code {code}, expected {expected}. Its last lines:\n    {end}",
-        hint=f"cd {sandbox.work.relative_to(sandbox.root)}, which is the demo's clone, and run `{command}` there",
+        f"loop: `{command}` ended with exit code {code}, expected {expected}. Its last lines:\n    {end}", hint=hint
     )
 
 

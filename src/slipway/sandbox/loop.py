@@ -218,7 +218,7 @@ def explained(sandbox: Sandbox, output: DemoOutput) -> Iterator[None]:
     try:
         yield
     except SlipwayError:
-        output.print_result(Result(False, "stopped here: the demo did not finish"))
+        output.print_result(Result(False, f"stopped at: {sandbox.current}. The demo did not finish"))
         output.print_note(f"the clone stays in {sandbox.work.relative_to(sandbox.root)}; nothing is left running")
         raise
     except KeyboardInterrupt:

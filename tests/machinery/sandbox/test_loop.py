@@ -233,7 +233,7 @@ def test_failure_names_the_step_and_the_clone(tmp_path):
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert "1/3  Put the current model into production" in done.stdout
-    assert "✘ stopped here: the demo did not finish" in done.stdout
+    assert "✘ stopped at: running the pipeline: dvc repro. The demo did not finish" in done.stdout
     assert "the clone stays in .slipway/loop/work" in done.stdout
     assert "loop: `dvc repro` ended with exit code" in done.stderr
     assert "broken on purpose" in done.stderr
