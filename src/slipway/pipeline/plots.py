@@ -303,7 +303,9 @@ def draw_target_by_day(figure: Figure, days: dict[str, list[Any]]) -> Caption:
     figure.align_ylabels()
     values = [value for value in target if value == value]
     text = f"{len(at):,} days, {at[0]} to {at[-1]}" + (
-        f"; daily mean {min(values):.3g} to {max(values):.3g}, the thick line is the mean over a week." if values else "."
+        f"; daily mean {min(values):.3g} to {max(values):.3g}, the thick line is the mean over a week."
+        if values
+        else "."
     )
     return Caption(title="Target and rows by day", text=text)
 
