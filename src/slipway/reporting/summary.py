@@ -74,7 +74,7 @@ class Delta:
 
     @property
     def direction(self) -> str:
-        """Which way is better, in words; empty for a metric that is not in `wording.METRICS`."""
+        """The direction that is better, in words; empty for a metric that is not in `wording.METRICS`."""
         if self.key not in wording.METRICS:
             return ""
         return "higher is better" if self.key in wording.HIGHER else "lower is better"

@@ -124,7 +124,7 @@ def test_a_plain_first_line_passes() -> None:
     "text",
     [
         "found = 1", "def told(): ...", "class Seen: ...", "def f(asked): ...", "def f(*, kept=1): ...",
-        "self.meant = 1", "[said for said in x]", "with f() as held: ...", "import x as known", "_taken: int = 1",
+        "self.meant = 1", "[said for said in x]", "with f() as held: ...", "import x as told", "_taken: int = 1",
         "try: ...\nexcept E as seen: ...", "match x:\n  case [given, *known]: ...", "(done := 1)", "KEPT, b = 1, 2",
     ],
 )  # fmt: skip
