@@ -33,8 +33,7 @@ def repro(root: Path) -> str:
     lines = [line for line in (done.out + done.err).splitlines() if line.strip()]
     ran = sum(line.startswith("Running stage ") for line in lines)
     message = f"{ran} stages ran, the others were unchanged or cached" if done.ok else failure_message(lines)
-    text = message if done.ok else f"The pipeline stopped: {message}"
-    check = Check(name="dvc repro", value=message, limit="every stage ends well", ok=done.ok, text=text)
+    check = Check(name="dvc repro", value=message, limit="every stage ends well", ok=done.ok, text=message)
     inputs = {"lock": files.sha256(root / LOCK) if (root / LOCK).exists() else None}
     Verdict(chapter="repro", checks=[check], seconds=time.monotonic() - started, inputs=inputs).write(root / REPRO)
     if not done.ok:

@@ -59,7 +59,7 @@ def _verdict(facts: Facts) -> str:
 def _context(facts: Facts) -> str:
     """The rows and the window of the test, and the champion's commit."""
     if not facts.metrics:
-        return "The pipeline stopped before there was a model to measure."
+        return "No model was measured."
     parts = [f"Tested on {figure(facts.metrics.rows)} rows of {figure(facts.metrics.days)} days"]
     parts += [f"({facts.window})"] if facts.window else []
     if champion := report_data.revision(facts.judge.champion_commit):

@@ -76,7 +76,7 @@ def _rendered(delivery: Delivery) -> list[str]:
     ]
     sentences += [_synced(row) for row in planned_syncs(delivery) if row.changed]
     manual = [change.env for change in delivery.changes if change.env not in delivery.envs]
-    sentences += [f"{env}: {count(manual.count(env), 'object')} changed; no Application syncs them, so a person must apply them"
+    sentences += [f"{env}: {count(manual.count(env), 'object')} changed; no Application syncs that, so a person must apply it"
                   for env in dict.fromkeys(manual)]  # fmt: skip
     if (more := delivery.objects - len(delivery.changes)) > 0:
         sentences.append(f"{count(more, 'more object')} changed, not listed here")

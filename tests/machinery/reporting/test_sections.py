@@ -55,7 +55,7 @@ def test_a_hook_whose_template_changed_is_no_pod_that_restarts():
 
 def test_what_no_application_follows_is_for_a_person():
     found = said(changes=[POD | {"env": "policy"}] * 2)
-    assert found[0] == "policy: 2 objects changed; no Application syncs them, so a person must apply them"
+    assert found[0] == "policy: 2 objects changed; no Application syncs that, so a person must apply it"
 
 
 def test_objects_that_the_record_left_out_are_counted():

@@ -194,7 +194,7 @@ def _gates(kind: str, judged: Verdict | None) -> dict[str, Any]:
         message = (
             "features: the input late_share_of_the_last_two_hours changes when flights after 2013-07-04T12:00 change"
         )
-        repro = Check(name="dvc repro", value=message, limit=limit, ok=False, text=f"The pipeline stopped: {message}")
+        repro = Check(name="dvc repro", value=message, limit=limit, ok=False, text=message)
     gates = {"repro": Verdict(chapter="repro", checks=[repro], seconds=19.8).record(), "prove": _prove().record()}
     if judged:
         gates["judge"] = judged.record()
