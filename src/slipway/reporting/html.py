@@ -143,7 +143,7 @@ class Axis:
         step = next(size for size in (step / 5, step / 2, step, 2 * step) if (self.high - self.low) / size < 7)
         counts = range(math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9) + 1)
         return [{"at": self.at(n * step), "label": f"{n * step:+.6g}".replace("-", "−") if n else "0", "zero": n == 0,
-                 "minor": n not in (0, counts[0], counts[-1]), "shift": round(-self.at(n * step))}
+                 "minor": n not in (0, counts[0], counts[-1]), "shift": 0 if self.at(n * step) < 10 else -100 if self.at(n * step) > 90 else -50}
                 for n in counts]  # fmt: skip
 
 
