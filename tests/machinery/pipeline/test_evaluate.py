@@ -121,5 +121,5 @@ def test_bins_hold_the_predictions_of_both_models():
     edges = evaluate.prediction_edges(own, other)
     assert edges[0] <= 0.1 < 0.9 <= edges[-1]
     assert np.diff(edges) == pytest.approx(0.004)
-    assert np.array_equal(evaluate.prediction_edges(own), evaluate.prediction_edges(own, own))
+    assert evaluate.prediction_edges(own, own) == pytest.approx(evaluate.prediction_edges(own))
     assert len(evaluate.prediction_edges(own, pl.DataFrame({"prediction": [-9e9]}))) == 26 + evaluate.MORE_BINS
