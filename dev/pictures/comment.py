@@ -25,7 +25,7 @@ REPORT = Path(".slipway/loop/report-bad/report.md")
 PICTURES = {"light": Path("docs/img/comment-refused.png"), "dark": Path("docs/img/comment-refused-dark.png")}
 MAX_BYTES = 300_000
 """Both pictures together."""
-WIDTH, SCALE, COLOURS = 860, 1.5, 48
+WIDTH, SCALE, COLOURS = 860, 1.5, 64
 TAGS = ("details", "/details", "summary", "/summary")
 """The HTML that the report uses; GitHub takes it, a strict Markdown parser does not."""
 MARKS = {"✅": ("pass", "✓"), "❌": ("fail", "✕"), "❔": ("unsure", "?")}

@@ -265,12 +265,12 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
 def write_champion_plots(
     own_rows: pl.DataFrame, champion_rows: pl.DataFrame | None, spec: problem.Problem, params: config.Params, root: Path
 ) -> None:
-    """Keep the champion's plot data for the report, with the challenger's bins; without a champion remove an old file."""
+    """Keep the champion's plot data for the report, in bins as wide as the challenger's; without one remove an old file."""
     path = root / plots.CHAMPION_DATA
     if champion_rows is None:
         path.unlink(missing_ok=True)
         return
-    edges = np.histogram_bin_edges(own_rows["prediction"].to_numpy(), bins=25)
+    edges = evaluate.prediction_edges(own_rows, champion_rows)
     data = evaluate.plot_data_of_rows(champion_rows, spec, params.evaluate.min_slice_rows, edges)
     files.write_json(path, evaluate.round_floats(data))
 

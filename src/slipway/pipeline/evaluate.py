@@ -23,6 +23,8 @@ PICTURES = Path("reports/pictures")
 GOLDEN = PLOTS / "golden.json"
 """Answers to the golden requests, in Git: `prove` compares models with different bytes by them."""
 VERDICT = Path("reports/evaluate.json")
+MORE_BINS = 200
+"""Bins that are added on either side for the predictions of another model."""
 HEADLINE = {"binary": "log_loss", "regression": "squared_error"}
 """The loss that is compared, by task; the metric of that name is its mean."""
 
@@ -125,9 +127,23 @@ def plot_data(
     rows: pl.DataFrame, frame: pl.DataFrame, spec: problem.Problem, model: Model, params: config.Params
 ) -> dict[str, Any]:
     """The data of the plots by file name; it is in Git, so that `dvc plots` can compare revisions."""
-    edges = np.histogram_bin_edges(rows["prediction"].to_numpy(), bins=25)
+    edges = prediction_edges(rows)
     importance = input_importance(frame, spec, model, params.evaluate.importance_rows, params.seed)
     return plot_data_of_rows(rows, spec, params.evaluate.min_slice_rows, edges) | {"importance": importance}
+
+
+def prediction_edges(rows: pl.DataFrame, others: pl.DataFrame | None = None) -> NDArray[np.float64]:
+    """The edges of 25 bins of the predictions, and of as many more of the same width as those of `others` need.
+
+    At most MORE_BINS are added on a side: beside a model that predicts almost one value, others would need thousands.
+    """
+    edges = np.histogram_bin_edges(rows["prediction"].to_numpy(), bins=25)
+    if others is None or not len(others):
+        return edges
+    values, width = others["prediction"].to_numpy(), edges[1] - edges[0]
+    sides = np.array([edges[0] - values.min(), values.max() - edges[-1]]) / width
+    below, above = np.clip(np.ceil(sides), 0, MORE_BINS).astype(int)
+    return np.asarray(edges[0] + width * np.arange(-below, len(edges) + above), dtype=np.float64)
 
 
 def plot_data_of_rows(

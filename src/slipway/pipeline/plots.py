@@ -233,7 +233,8 @@ def _predictions(figure: Figure, rows: Rows, champion: Rows = ()) -> Caption:
     width = at[1] - at[0] if len(at) > 1 else 1.0
     axes.bar(at, counts, width=0.86 * width, label=CHALLENGER)
     if champion:
-        edges = [at[0] - width / 2, *(each + width / 2 for each in at)]
+        middles = _column(champion, "prediction")
+        edges = [middles[0] - width / 2, *(each + width / 2 for each in middles)]
         axes.stairs(_column(champion, "rows"), edges, label=CHAMPION, **_champion_line())
     axes.grid(axis="x", visible=False)
     axes.yaxis.set_major_formatter("{x:,.0f}")

@@ -142,9 +142,14 @@ class Axis:
         step = 10.0 ** math.floor(math.log10(self.high - self.low))
         step = next(size for size in (step / 5, step / 2, step, 2 * step) if (self.high - self.low) / size < 7)
         counts = range(math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9) + 1)
-        return [{"at": self.at(n * step), "label": f"{n * step:+.6g}".replace("-", "−") if n else "0", "zero": n == 0,
-                 "minor": n not in (0, counts[0], counts[-1]), "shift": round(-self.at(n * step))}
-                for n in counts]  # fmt: skip
+        return [self._tick(n * step, minor=n not in (0, counts[0], counts[-1])) for n in counts]
+
+    def _tick(self, value: float, *, minor: bool) -> dict[str, Any]:
+        """A tick with its label; `shift` moves a label at the end of the axis inwards, in percent of its width."""
+        at = self.at(value)
+        label = f"{value:+.6g}".replace("-", "−") if value else "0"
+        return {"at": at, "label": label, "zero": not value, "minor": minor,
+                "shift": 0 if at < 10 else -100 if at > 90 else -50}  # fmt: skip
 
 
 def _axis(ends: Iterable[float | None], facts: Facts) -> Axis:

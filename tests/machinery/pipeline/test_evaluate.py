@@ -114,3 +114,12 @@ def test_slice_that_has_every_row_is_left_out():
     spec = SimpleNamespace(slices=("month", "place"), task="binary")
     found = evaluate.measure_slices(rows, spec, 2)
     assert [(row["slice"], row["value"]) for row in found] == [("place", "n"), ("place", "s")]
+
+
+def test_bins_hold_the_predictions_of_both_models():
+    own, other = pl.DataFrame({"prediction": [0.2, 0.3]}), pl.DataFrame({"prediction": [0.1, 0.9]})
+    edges = evaluate.prediction_edges(own, other)
+    assert edges[0] <= 0.1 < 0.9 <= edges[-1]
+    assert np.diff(edges) == pytest.approx(0.004)
+    assert evaluate.prediction_edges(own, own) == pytest.approx(evaluate.prediction_edges(own))
+    assert len(evaluate.prediction_edges(own, pl.DataFrame({"prediction": [-9e9]}))) == 26 + evaluate.MORE_BINS

@@ -173,7 +173,7 @@ def judged_kind(kind: str) -> tuple[Verdict, dict[str, Any], dict[str, Any], dic
     floors = judge.floors(measured, LIMITS.floors, enough=judge.sufficient(compared))
     verdict = Verdict(chapter="judge", checks=[*joined, *compared, *floors], rows=len(rows), seconds=0.8,
                       inputs={"challenger": f"sha256:{'c' * 64}"}, notes=notes)  # fmt: skip
-    edges = np.histogram_bin_edges(own["prediction"].to_numpy(), bins=25)
+    edges = evaluate.prediction_edges(own, champion)
     beside = evaluate.plot_data_of_rows(champion, SPEC, SETTINGS.min_slice_rows, edges)
     return verdict, measured, evaluate.plot_data(own, test, SPEC, model(**how), params), beside
 
