@@ -88,8 +88,8 @@ class Sandbox:
     part: str = ""
     steps: list[Step] = field(default_factory=list)
     running: dict[str, local_server.Server] = field(default_factory=dict)
-    output: StepOutput = field(default_factory=StepOutput)
-    current: str = "the beginning"
+    output: StepOutput = field(default_factory=StepOutput, compare=False)
+    current: str = field(default="the beginning", compare=False)
 
     @property
     def home(self) -> Path:
