@@ -29,7 +29,7 @@ def test_verb_outside_a_project_says_where_to_go(cli, tmp_path):
     done = cli(tmp_path, "train")
     assert done.returncode == 2
     assert "params.yaml does not exist (the working directory is" in done.stderr
-    assert "next: run this in the project's folder" in done.stderr
+    assert "next: change to the project's folder" in done.stderr
 
 
 def test_data_error_ends_in_three_and_names_the_next_step(cli, bare_copy):
