@@ -211,8 +211,8 @@ def _unknown(base: sqlite3.Connection, question: Question) -> DataError:
         if value not in choices:
             break
         values.append(value)
-    group = {"origin": "", "carrier": " that flies from {}", "dest": " that {1} serves from {0}"}[name].format(*values)
-    return DataError(f"{name} is {value!r}; expected one{group}: {', '.join(choices)}")
+    group = {"origin": "", "carrier": " (airlines that fly from {})", "dest": " (airports that {1} serves from {0})"}
+    return DataError(f"{name} is {value!r}; expected one of {', '.join(choices)}{group[name].format(*values)}")
 
 
 def _weather(base: sqlite3.Connection, origin: str, cutoff: int) -> dict[str, Any]:

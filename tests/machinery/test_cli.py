@@ -74,7 +74,7 @@ def test_verb_outside_a_project_says_where_to_go(cli: Cli, tmp_path: Path) -> No
     done = cli(tmp_path, "train")
     assert done.returncode == 2
     assert "params.yaml does not exist (the working directory is" in done.stderr
-    assert "next: run this in the project's folder" in done.stderr
+    assert "next: change to the project's folder" in done.stderr
 
 
 def test_bug_keeps_its_traceback(cli: Cli, bare_copy: Path) -> None:

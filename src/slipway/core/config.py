@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway.core.strict_model import StrictModel, describe_errors, describe_syntax_error
+from slipway.core.strict_model import FieldError, StrictModel, describe_errors, describe_syntax_error
 from slipway.errors import ConfigError
 
 Count = Annotated[int, Field(gt=0)]
@@ -27,7 +27,7 @@ class Data(StrictModel):
     @model_validator(mode="after")
     def _check_windows(self) -> Data:
         if self.test_days >= self.until.toordinal():
-            raise ValueError(f"test_days is {self.test_days}; allowed: at most {self.until.toordinal() - 1}")
+            raise FieldError("test_days", f"is {self.test_days}; allowed: at most {self.until.toordinal() - 1}")
         return self
 
     @property
@@ -58,7 +58,7 @@ class Train(StrictModel):
     def _check_estimator(self) -> Train:
         if self.estimator not in self.estimators:
             names = ", ".join(sorted(self.estimators))
-            raise ValueError(f"estimator is {self.estimator!r}; expected: a key of estimators ({names})")
+            raise FieldError("estimator", f"is {self.estimator!r}; expected: a key of train.estimators ({names})")
         return self
 
 

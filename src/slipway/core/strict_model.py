@@ -21,6 +21,14 @@ KINDS = {
 """By the first part of the names of Pydantic's errors about a type: what it expects."""
 
 
+class FieldError(ValueError):
+    """An error that a validator of a whole model raises about one of its fields: `FieldError("low", "is 3")`."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(problem)
+        self.field = field
+
+
 class StrictModel(BaseModel):
     """Frozen; an unknown or missing key, NaN and infinity are errors."""
 
@@ -47,7 +55,8 @@ def _describe(error: Any, top_level: str) -> str:
     if kind == "missing":
         return f"key {key} is missing"
     if kind == "value_error":
-        return f"{key}: {context['error']}"
+        reason = context["error"]
+        return f"{key}.{reason.field} {reason}" if isinstance(reason, FieldError) else f"{key}: {reason}"
     if kind == "json_invalid":
         return f"{key} is not valid JSON: {context['error']}"
     if kind in BOUNDS:
@@ -59,6 +68,8 @@ def _describe(error: Any, top_level: str) -> str:
 def _expected(error: Any) -> str:
     """A short text for the value that a Pydantic error is about; Pydantic's own message for a rare one."""
     kind, context = error["type"], error.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
     if kind == "literal_error":
         return str(context["expected"])
     if kind == "string_pattern_mismatch":
@@ -81,4 +92,6 @@ def describe_syntax_error(error: Exception) -> str:
     if mark is None or problem is None:
         return " ".join(str(error).split())[:300]
     sentence = f"{getattr(error, 'context', None)} {problem}" if problem.startswith("but ") else problem
-    return f"line {mark.line + 1}, column {mark.column + 1}: {sentence}"
+    start = getattr(error, "context_mark", None)
+    where = f" (in the part that starts on line {start.line + 1})" if start and start.line != mark.line else ""
+    return f"line {mark.line + 1}, column {mark.column + 1}: {sentence}{where}"

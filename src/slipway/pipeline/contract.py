@@ -17,7 +17,7 @@ def check_types(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> N
     """Check that `frame` has the columns of `model` with their types; DataError names each missing or wrong column."""
     import polars as pl
 
-    hint = f"run `make repro`. If the error stays, {_hint(model)}"
+    hint = f"run `make repro`. If the error stays, correct {_name(model)} or the code that makes this data"
     absent = [c.name for c in columns(model) if c.name not in frame.columns]
     if absent:
         message = f"{where} lacks the column {', '.join(absent)}; it has {', '.join(frame.columns)}"
@@ -59,7 +59,11 @@ def check_frame(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> N
 
 
 def _hint(model: type[BaseModel]) -> str:
-    return f"correct the data, or the contract {model.__module__}.{model.__name__}, and run `make repro`"
+    return f"correct the data, or the contract {_name(model)}, and run `make repro`"
+
+
+def _name(model: type[BaseModel]) -> str:
+    return f"{model.__module__}.{model.__name__}"
 
 
 def _length_breaches(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:

@@ -39,7 +39,7 @@ def test_the_project_s_own_params_load() -> None:
         (
             "test_days: 28",
             "test_days: 900000",
-            "data: test_days is 900000; allowed: at most 737954",
+            "data.test_days is 900000; allowed: at most 737954",
         ),
         ('until: "2021-06-14"', "until: soon", "data.until is 'soon'"),
         ("problem: bikes", 'problem: ""', "problem is ''"),
@@ -48,7 +48,7 @@ def test_the_project_s_own_params_load() -> None:
         (
             "estimator: boosting",
             "estimator: forest",
-            "train: estimator is 'forest'; expected: a key of estimators (boosting, native, ridge)",
+            "train.estimator is 'forest'; expected: a key of train.estimators (boosting, native, ridge)",
         ),
         ("bikes.csv: ", "bikes.csv: x", "ingest.sources.bikes.csv is"),
         ("mode: direct", "mode: force", "release.mode is 'force'"),

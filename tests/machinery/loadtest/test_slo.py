@@ -30,9 +30,9 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
         (("  cluster: {", "  moon: {"), "schedules.moon"),
         (
             ("cluster: {rate: 120, seconds: 30, users: 16}", ""),
-            "schedules has no cluster; expected: machine and cluster",
+            "schedules: cluster is missing; expected: machine and cluster",
         ),
-        (("POST /predict", "predict"), "endpoints has the key 'predict'; expected: a text of the form ^(GET|POST) "),
+        (("POST /predict", "predict"), "endpoints has the key 'predict'; expected: GET or POST and a path"),
         (("rate: 300", "rate: ["), "is not valid YAML"),
     ],
 )
