@@ -9,6 +9,7 @@ import typer
 
 from slipway.commands.command import CommandGroup, command, markdown_example, print_result, run_command
 from slipway.commands.options import Env, Push, Source
+from slipway.core.console import running
 
 RELEASE_HELP = "Release the packaged model to staging, in one commit."
 app = typer.Typer()
@@ -104,7 +105,9 @@ def load(
     """
     from slipway.loadtest import load
 
-    print_result("load", load.run(host, of=digest))
+    with running("load …"):
+        summary = load.run(host, of=digest)
+    print_result("load", summary)
 
 
 @command(app, example="slipway promote --source machine")

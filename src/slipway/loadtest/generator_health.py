@@ -6,9 +6,6 @@ Imports only what `requirements/load.lock` has: the load gate's image runs it.
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
@@ -77,19 +74,3 @@ def lag(p99_ms: float | None, limits: Limits) -> Check:
     value = None if p99_ms is None else round(p99_ms, 2)
     text = "" if value is None else f"The load generator itself was up to {value:g} ms late (99th percentile)"
     return Check(name="generator lag p99_ms", value=value, limit=f"≤ {limit_ms:g} ms", ok=ok, text=text)
-
-
-def watch(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait for Locust, with a progress bar on a terminal."""
-    if not sys.stderr.isatty():
-        process.wait()
-        return
-    from rich.progress import Progress  # not installed in the load gate's image, which has no terminal
-
-    from slipway.core.console import stderr
-
-    with Progress(console=stderr, transient=True) as progress:
-        bar, started = progress.add_task("load", total=seconds + 2), time.monotonic()
-        while process.poll() is None:
-            progress.update(bar, completed=time.monotonic() - started)
-            time.sleep(0.1)

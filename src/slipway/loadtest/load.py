@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from slipway.core import environment
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, Inconclusive
-from slipway.loadtest.generator_health import Generator, percent, percentile, watch
+from slipway.loadtest.generator_health import Generator, percent, percentile
 from slipway.loadtest.generator_health import checks as generator_checks
 from slipway.loadtest.slo import PATH, Endpoint, Schedule, Slo, read
 
@@ -161,7 +161,7 @@ def measure(
                 stderr=output,
             )
             try:
-                watch(process, schedule.seconds)
+                process.wait()
             finally:
                 process.kill()
                 process.wait()

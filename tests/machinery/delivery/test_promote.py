@@ -178,7 +178,7 @@ def test_somebody_elses_promotion_meanwhile_is_nothing_to_do(root):
 def test_uncommitted_change_stops_a_promotion(root, params, changed):
     with (root / changed).open("a") as file:
         file.write("# more\n")
-    with pytest.raises(ConfigError, match="1 tracked files are not committed"):
+    with pytest.raises(ConfigError, match="1 file has uncommitted changes"):
         promote.run(params, source="machine", root=root)
 
 

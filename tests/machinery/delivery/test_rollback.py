@@ -90,7 +90,7 @@ def test_an_environment_that_never_ran_anything_is_refused(root, params):
 
 
 def test_unknown_environment_is_refused(root, params):
-    with pytest.raises(ConfigError, match="environment 'moon' is not one of"):
+    with pytest.raises(ConfigError, match="the environment is 'moon'; expected: staging or production"):
         run(root, params, env="moon")
 
 

@@ -106,47 +106,47 @@ def params(before: str, after: str) -> Break:
     return lambda folder: edit(folder / "params.yaml", before, after)
 
 
-ROWS = r"\(the worst of 1 rows\)"
+ROWS = r"\(the worst of 1 row\)"
 SOURCE_TO_MODEL: dict[str, tuple[str, Break, int, str]] = {
     "no change": ("ingest", source(), 0, r"1,890 rows"),
-    "bytes of a source": ("ingest", source(",park,", ",port,", stated=False), 3, r"source file bikes\.csv has SHA-256"),
+    "bytes of a source": ("ingest", source(",park,", ",port,", stated=False), 3, r"bikes\.csv has changed: its SHA-256 is"),
     "contract, above": (
         "ingest",
         source("harbour,7.6,16", "harbour,7.6,777"),
         3,
-        rf"table\.parquet: column hires is 777 {ROWS}; allowed: 0 to 500 bikes\n",
+        rf"table\.parquet: column hires is 777 {ROWS}; allowed: 0 to 500 \(bikes\)\n",
     ),
     "contract, below": (
         "ingest",
         source("harbour,7.6,16", "harbour,7.6,-5"),
         3,
-        rf"table\.parquet: column hires is -5 {ROWS}; allowed: 0 to 500 bikes\n",
+        rf"table\.parquet: column hires is -5 {ROWS}; allowed: 0 to 500 \(bikes\)\n",
     ),
     "contract, text": (
         "ingest",
         source("harbour", "h" * 17),
         3,
-        r"table\.parquet: column station is 'h{17}' \(the first of 1 rows\); allowed: 1 to 16 characters\n",
+        r"table\.parquet: column station is 'h{17}' \(the first of 1 row\); allowed: 1 to 16 characters\n",
     ),
     "contract of the inputs": (
         "features",
         frame("data/table.parquet", lambda t: t.with_columns(pl.col("temp").fill_null(99.0))),
         3,
-        r"features\.parquet: column temp is 99 \(the worst of \d+ rows\); allowed: -30 to 50 °C\n",
+        r"features\.parquet: column temp is 99 \(the worst of \d+ rows\); allowed: -30 to 50 \(°C\)\n",
     ),
-    "leak": ("features", params("problem: bikes", "problem: leaking"), 3, r"leak: recent depend on what is known only after"),
+    "leak": ("features", params("problem: bikes", "problem: leaking"), 3, r"leak from the future: recent depend on data"),
     "column lost on the way": (
         "train",
         frame("data/features.parquet", lambda t: t.drop("temp")),
         3,
-        r"features\.parquet: column temp is missing",
+        r"features\.parquet lacks the column temp; it has",
     ),
-    "parity": ("export", params("estimator: boosting", "estimator: native"), 4, r"export: fail: parity with scikit-learn is"),
+    "parity": ("export", params("estimator: boosting", "estimator: native"), 4, r"model's predictions differ from scikit-learn's"),
     "too few rows": (
         "evaluate",
         params("  min_rows: 100", "  min_rows: 502"),
         5,
-        r"evaluate: unsure: rows in the test window is 501; allowed: ≥ 502",
+        r"evaluate: unsure: The test window has 501 rows; allowed: at least 502",
     ),
 }  # fmt: skip
 

@@ -141,7 +141,7 @@ def test_bad_change_is_refused_and_not_merged(played):
 
 def test_both_reports_are_kept(played):
     folder, _ = played
-    for name, word in (("good", "pass"), ("bad", "fail")):
+    for name, word in (("good", "not worse than production"), ("bad", "refused")):
         assert word in (folder / f".slipway/loop/report-{name}/report.md").read_text()[:300].lower()
 
 
