@@ -141,7 +141,7 @@ SOURCE_TO_MODEL: dict[str, tuple[str, Break, int, str]] = {
         3,
         r"features\.parquet lacks the column temp; it has",
     ),
-    "parity": ("export", params("estimator: boosting", "estimator: native"), 4, r"model's predictions differ from scikit-learn's"),
+    "parity": ("export", params("estimator: boosting", "estimator: native"), 4, r"predictions differ from scikit-learn"),
     "too few rows": (
         "evaluate",
         params("  min_rows: 100", "  min_rows: 502"),
