@@ -47,7 +47,7 @@ class GitError(ConfigError):
 
 
 class NoRepository(ConfigError):
-    """The folder is in no Git repository."""
+    """The folder is not in a Git repository."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +96,9 @@ def _error(args: Sequence[str], finished: process.ProcessResult, root: Path) -> 
             hint=f"git config --global --add safe.directory {root.resolve()}",
         )
     if "not a git repository" in words:
-        return NoRepository(f"{root.resolve()} is in no Git repository", hint="git init; git add -A; git commit")
-    return GitError(f"git {args[0]}: {_main_lines(words) or f'exit code {finished.code}'}",
-                    exit_code=finished.code, hint="see `git status`")  # fmt: skip
+        return NoRepository(f"{root.resolve()} is not in a Git repository", hint="git init; git add -A; git commit")
+    return GitError(f"`git {args[0]}` failed: {_main_lines(words) or f'exit code {finished.code}'}",
+                    exit_code=finished.code, hint="git status")  # fmt: skip
 
 
 def _main_lines(words: str) -> str:
@@ -122,10 +122,14 @@ def commit_hash(revision: str = "HEAD", *, root: Path = Path()) -> str:
     """The full hash of the commit that `revision` names; ConfigError if there is none."""
     if sha := find_commit(revision, root=root):
         return sha
-    hint = "commit something first" if revision == "HEAD" else "git fetch; git branch -a"
+    if revision == "HEAD":
+        raise ConfigError("this repository has no commit yet", hint="git add -A; git commit")
     if is_shallow(root):
         raise ConfigError(f"revision {revision!r} is not in this shallow clone", hint=UNSHALLOW)
-    raise ConfigError(f"revision {revision!r} does not exist in this repository", hint=hint)
+    raise ConfigError(
+        f"revision {revision!r} does not exist in this repository",
+        hint="name a commit, branch or tag: git fetch; git branch -a",
+    )
 
 
 def find_commit(revision: str, *, root: Path = Path()) -> str | None:
@@ -202,7 +206,8 @@ def base_commit(base: str | None, *, root: Path = Path()) -> str:
         if sha := find_commit(revision, root=root):
             return sha
     raise ConfigError(
-        f"there is neither origin/{branch} nor {branch} to compare with", hint="name one: --base REVISION"
+        f"this repository has neither origin/{branch} nor {branch} to compare with",
+        hint="name the base: --base REVISION",
     )
 
 
@@ -255,8 +260,8 @@ def changed_since(commit: str, *paths: str, root: Path = Path()) -> list[str]:
 
 
 def literal(path: str) -> str:
-    """A pathspec that matches `path` and what is below it, whatever characters it has."""
-    return f":(top,literal){path}" if not path.startswith(":") else path
+    """A pathspec that matches `path` and what is below it, whatever characters it has; a magic one stays as it is."""
+    return path if path == "." or path.startswith(":") else f":(literal){path}"
 
 
 def files_at(revision: str, *paths: str, root: Path = Path()) -> list[str]:
@@ -289,6 +294,17 @@ def _parse_commit(part: str) -> Commit:
     sha, parents, time, subject, author, committer = part.split("\ncommit ")[0].rstrip("\n").split("\0")
     at = datetime.fromtimestamp(int(time), UTC)
     return Commit(sha=sha, parents=parents.split(), subject=subject, author=author, committer=committer, at=at)
+
+
+def first_parents(revision: str, *, root: Path = Path()) -> set[str]:
+    """The hashes of a commit and its first parents, back to the beginning."""
+    return set(run("rev-list", "--first-parent", revision, root=root).split())
+
+
+def worktrees(root: Path = Path()) -> list[Path]:
+    """The folders of the repository's worktrees, the main one first."""
+    rows = run("worktree", "list", "--porcelain", root=root).splitlines()
+    return [Path(row.removeprefix("worktree ")) for row in rows if row.startswith("worktree ")]
 
 
 def commit(revision: str = "HEAD", *, root: Path = Path()) -> Commit:
@@ -351,14 +367,15 @@ def require_identity(root: Path = Path()) -> str:
         return run("var", "GIT_COMMITTER_IDENT", root=root)
     except GitError:
         hint = 'git config user.name "Your Name"; git config user.email you@example.org'
-        raise ConfigError("Git has no name and address for you, so nothing can be committed", hint=hint) from None
+        raise ConfigError("Git has no user name and email for commits", hint=hint) from None
 
 
 def require_clean(root: Path = Path(), *, exclude: str) -> None:
     """ConfigError if a tracked file differs from the last commit, unless its name starts with `exclude`."""
     if changed := [name for name in uncommitted_files(root) if not name.startswith(exclude)]:
         shown = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
-        raise ConfigError(f"{len(changed)} tracked files are not committed: {shown}", hint="git commit, or git stash")
+        count = "1 file has" if len(changed) == 1 else f"{len(changed)} files have"
+        raise ConfigError(f"{count} uncommitted changes: {shown}", hint="git commit -a, or git stash")
 
 
 def pull_request_number(root: Path = Path(), revision: str = "HEAD") -> int | None:

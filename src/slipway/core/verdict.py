@@ -87,6 +87,8 @@ class Verdict:
 
 def describe_check(check: Check) -> str:
     """A check in one line: its sentence, or its name, value and interval; then what is allowed or expected."""
+    if check.value is None and not check.text:
+        return f"{check.name} was not measured; {describe_limit(check.limit)}"
     if check.text:
         return f"{check.text.rstrip('.')}; {describe_limit(check.limit)}"
     value = f"{check.value:.6g}" if isinstance(check.value, float) else str(check.value)
@@ -100,4 +102,4 @@ def describe_limit(limit: str) -> str:
     for sign, words in (("≤ ", "at most "), ("≥ ", "at least "), ("< ", "less than "), ("> ", "more than ")):
         if limit.startswith(sign):
             return f"allowed: {words}{limit.removeprefix(sign)}"
-    return f"allowed: {limit}" if limit[:1].isdigit() else f"expected: {limit}"
+    return f"allowed: {limit}" if limit[:1].isdigit() or limit.startswith("up to ") else f"expected: {limit}"

@@ -24,7 +24,7 @@ GATE = (Path("loadtests/locustfile.py"), Path("requirements/load.lock"))
 def run(_: config.Params, *, gate: bool = False, root: Path = Path()) -> str:
     """Build and push the packaged bento's image → reports/image.json, or the gate's → its digest in k8s/components/gate.
 
-    ConfigError when it cannot be built or pushed; DataError when the bento is not the one that was packaged.
+    ConfigError when it cannot be built or pushed; DataError when the bento has changed since `slipway package`.
     """
     root = root.resolve()
     return _build_gate(root) if gate else _build_service(root)
@@ -56,7 +56,7 @@ def _build_gate(root: Path) -> str:
     pinned = kustomization.read(text, "gate", where=GATE_KUSTOMIZATION.as_posix())
     inputs = [DOCKERFILE, *gate_files(root)]
     if (since := _source_commit(pinned, root)) and not _has_changed(since, inputs, root):
-        return f"the gate is current: nothing in it has changed since {since[:12]}, and {pinned.image} is pinned"
+        return f"the gate's image is up to date: its files are those of {since[:12]}, and {pinned.image} is pinned"
     git.require_clean(root, exclude=GATE_KUSTOMIZATION.as_posix())
     commit = git.commit_hash(root=root)
     with tempfile.TemporaryDirectory(prefix="slipway-gate-") as scratch:
@@ -64,7 +64,7 @@ def _build_gate(root: Path) -> str:
         labels = {REVISION: commit}
         image = build_image("gate", Path(scratch), f"{pinned.new_name}:{commit[:12]}", labels, root=root)
     kustomization.write_digest(root / GATE_KUSTOMIZATION, "gate", image.partition("@")[2])
-    return f"{image}, pinned in {GATE_KUSTOMIZATION}: commit that"
+    return f"{image}, pinned in {GATE_KUSTOMIZATION}; commit this file"
 
 
 def copy_gate_files(root: Path, folder: Path) -> None:
@@ -91,10 +91,20 @@ def _source_commit(pinned: kustomization.PinnedImage, root: Path) -> str | None:
     try:
         return git.commit_hash(registry.labels(pinned.image).get(REVISION, "none"), root=root)
     except ConfigError:
-        pinned_by = ("log", "-1", "--format=%H", "-G", "^ *(- )?digest:", "--", GATE_KUSTOMIZATION.as_posix())
-        return git.run(*pinned_by, root=root) or None
+        return _commit_of_pin(pinned, root)
+
+
+def _commit_of_pin(pinned: kustomization.PinnedImage, root: Path) -> str | None:
+    """The commit since which the gate's kustomization pins this digest; None when no commit does."""
+    name, writer = GATE_KUSTOMIZATION.as_posix(), None
+    for commit in git.commits("HEAD", name, root=root):
+        text = git.file_at(commit.sha, name, root=root)
+        if text is None or kustomization.read(text, "gate", where=name).digest != pinned.digest:
+            break
+        writer = commit.sha
+    return writer
 
 
 def _has_changed(since: str, inputs: list[Path], root: Path) -> bool:
     """Return whether an input of the gate's image differs from the commit `since`."""
-    return bool(git.run("diff", "--name-only", since, "--", *(path.as_posix() for path in inputs), root=root))
+    return bool(git.changed_since(since, *(path.as_posix() for path in inputs), root=root))
