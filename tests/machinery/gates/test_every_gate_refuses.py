@@ -512,7 +512,7 @@ DELIVERY: dict[str, tuple[tuple[str, ...], Break, int, str]] = {
     "a line that is edited": (POLICY, lines("staging", '"pull_request":1', '"pull_request":9'), 4,
                               r"policy: fail: staging: ledger: releases/staging\.jsonl: line 1 was changed"),
     "a line that is gone": (POLICY, committed(lambda folder: ledger.path("production", folder).write_text("")), 4,
-                            "policy: fail: production: ledger: .*: 1 lines were there, now 0"),
+                            "policy: fail: production: ledger: .*: it had 1 lines and now has 0"),
     "a digest without a line": (POLICY, pins("production", 2), 4, "policy: fail: production: overlay: .*; expected: "),
     "a line that staging never ran": (POLICY, strange, 4, "production, promote of bikes:7: copy: no line of staging on main has"),
     "nothing to go back to": ((*BACK, "production"), lambda _: None, 4, "rollback: "),
