@@ -222,16 +222,16 @@ def release_due() -> None:
     """Whether HEAD has anything to build and release, as `due=true` or `due=false`; the reason why not on stderr."""
     from slipway.core import environment
     from slipway.delivery import release
+    from slipway.github import step_summary
 
     reason = release.reason_to_skip(Path())
     output = f"due={'false' if reason else 'true'}"
     print(output)  # noqa: T201
-    for file, text in {environment.step_output(): output, environment.step_summary(): reason}.items():
-        if file and text:
-            with file.open("a", encoding="utf-8") as out:
-                out.write(f"{text}\n")
+    if file := environment.step_output():
+        with file.open("a", encoding="utf-8") as out:
+            out.write(f"{output}\n")
     if reason:
-        stderr.print(f"[bold]release[/bold] {escape(reason)}", soft_wrap=True)
+        stderr.print(f"[bold]release[/bold] {escape(step_summary.write(reason))}", soft_wrap=True)
 
 
 @release_app.command("gate")
@@ -361,6 +361,9 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except SlipwayError as error:
+        from slipway.github import step_summary
+
+        step_summary.write_error(error)
         stderr.print(f"[red]error[/red] {escape_error(error)}", soft_wrap=True)
         if error.hint:
             stderr.print(f"[dim]next:[/dim] {error.hint.replace('[', chr(92) + '[')}", soft_wrap=True)

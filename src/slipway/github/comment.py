@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from slipway.core import config, environment, files
 from slipway.core.environment import Actions
 from slipway.errors import CheckFailed, ConfigError
-from slipway.github import api, untrusted_report
+from slipway.github import api, step_summary, untrusted_report
 from slipway.github.client import GitHubClient, GitHubUnavailable, Row
 from slipway.reporting import report_markdown, summary
 from slipway.reporting.markdown import escape
@@ -73,7 +73,7 @@ class Message:
 
 
 def run(params: config.Params, *, actions: Actions | None = None) -> str:
-    """Write the comment for the event of GitHub's runner (`environment.actions`); a sentence on what was done.
+    """Write the comment for the event of GitHub's runner (`environment.actions`); return a sentence about the result.
 
     A report that is refused is written in the comment, then raised as CheckFailed. Without a pull request that
     is at the run's very commit nothing is written: a newer run comments on it.
@@ -81,15 +81,15 @@ def run(params: config.Params, *, actions: Actions | None = None) -> str:
     actions = actions or environment.actions()
     ci_run = _run(files.read_json(actions.event, hint="GITHUB_EVENT_PATH names the payload of the event"))
     if ci_run is None or ci_run.event != "pull_request":
-        return "nothing to do: the event is not the run of a pull request"
+        return step_summary.write("nothing to do: the event is not the run of a pull request")
     if ci_run.conclusion not in ENDED or not ci_run.head_branch or not ci_run.head_repository:
-        return "nothing to do: the run has no result, or its branch is gone"
+        return step_summary.write("nothing to do: the run has no result, or its branch was deleted")
     limits = params.comment
     with GitHubClient(actions.api, actions.repository, actions.token,
               attempts=limits.attempts, timeout_seconds=limits.timeout_seconds) as client:  # fmt: skip
         pulls = _pulls(client, ci_run, actions.repository)
         if isinstance(pulls, str):
-            return pulls
+            return step_summary.write(pulls)
         link = f"{actions.server}/{actions.repository}/actions/runs/{ci_run.id}"
         message = _message(client, ci_run, limits, link)
         results = []
@@ -98,7 +98,7 @@ def run(params: config.Params, *, actions: Actions | None = None) -> str:
             results.append(_upsert(client, number, ci_run, message, body, limits))
     if message.refusal:
         raise message.refusal
-    return "; ".join(results)
+    return step_summary.write("; ".join(results))
 
 
 def _run(event: Any) -> Run | None:
@@ -109,7 +109,7 @@ def _run(event: Any) -> Run | None:
         return Run.model_validate(event["workflow_run"])
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise ConfigError(f"the event's workflow_run is not as GitHub writes it: {place}") from None
+        raise ConfigError(f"the field workflow_run.{place} of the event is missing or invalid") from None
 
 
 def _pulls(client: GitHubClient, ci_run: Run, repository: str) -> list[int] | str:
@@ -135,7 +135,7 @@ def _name(pull: Row, side: str) -> str:
 
 
 def _message(client: GitHubClient, ci_run: Run, limits: config.Comment, link: str) -> Message:
-    """The run's report, or why there is none."""
+    """The run's report, or the reason that there is none."""
     head = f"`{ci_run.head_sha[:10]}`"
     try:
         raw = _report(client, ci_run, limits)
@@ -146,8 +146,8 @@ def _message(client: GitHubClient, ci_run: Run, limits: config.Comment, link: st
             return Message(text=report_markdown.render(facts), word=summary.headline(facts).word)
     except CheckFailed as error:
         text = f"## ❔ The report cannot be read\n\nThe report of [this run]({link}) was refused: {escape(error, 600)}"
-        refusal = CheckFailed(f"the report of run {ci_run.id}: {error.message}", allowed=error.allowed, value=error.value,
-                              hint="see the step that writes reports/facts.json")  # fmt: skip
+        hint = "look at the step that writes reports/facts.json; docs/fix/comment.md explains each message"
+        refusal = CheckFailed(f"the report of run {ci_run.id}: {error}", value=error.value, hint=hint)
         return Message(text=text, refusal=refusal)
     if ci_run.conclusion == "success":
         return Message(text=f"## ✅ Nothing to judge\n\nNothing here changes the model at {head}.", first=False)
@@ -193,7 +193,7 @@ def _warnings(ci_run: Run, message: Message, paths: Sequence[str], link: str) ->
 
 
 def _upsert(client: GitHubClient, number: int, ci_run: Run, message: Message, body: str, limits: config.Comment) -> str:
-    """Make `body` the text of the pull request's one comment, unless a newer run has commented; what was done.
+    """Make `body` the text of the pull request's one comment, unless a newer run has commented; return the result as words.
 
     Each round reads the comments, then makes one request. So a write that was obeyed without a response is not repeated,
     a comment deleted meanwhile is written again, and the next round sees one that another run wrote at the same moment.
@@ -212,7 +212,9 @@ def _upsert(client: GitHubClient, number: int, ci_run: Run, message: Message, bo
             created = created or not comments
         except GitHubUnavailable as error:
             client.wait_before_retry(error, attempt)
-    raise GitHubUnavailable(f"pull request {number}: its comment did not stay as written, {limits.attempts} times")
+    raise GitHubUnavailable(
+        f"pull request {number}: its comment was changed or deleted after each of {limits.attempts} writes"
+    )
 
 
 def _step(
@@ -230,11 +232,11 @@ def _step(
         return "a newer run has commented"
     if not comments:
         if not first:
-            return "there is nothing to say that needs a comment"
+            return "no comment is needed"
         api.create_comment(client, number, body)
         return None
     if comments[0]["body"] == body:
-        return "its comment says so already"
+        return "its comment is already up to date"
     return "its comment was updated" if api.edit_comment(client, int(comments[0]["id"]), body) else None
 
 

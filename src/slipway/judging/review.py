@@ -16,6 +16,7 @@ from slipway.core import config, environment, files, process
 from slipway.core.dvc import LOCK
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive, SlipwayError
+from slipway.github import step_summary
 from slipway.judging import judge, latency, prove
 from slipway.reporting import report
 
@@ -29,15 +30,17 @@ talk = Console(stderr=True, highlight=False)
 def repro(root: Path) -> str:
     """Run `dvc repro` → reports/repro.json; raises the error of the stage that failed, with that stage's exit code."""
     started = time.monotonic()
-    done = process.run([sys.executable, "-m", "dvc", "repro"], folder=root, env=environment.for_programs(root))
-    lines = [line for line in (done.out + done.err).splitlines() if line.strip()]
+    result = process.run([sys.executable, "-m", "dvc", "repro"], folder=root, env=environment.for_programs(root))
+    lines = [line for line in (result.out + result.err).splitlines() if line.strip()]
     ran = sum(line.startswith("Running stage ") for line in lines)
-    message = f"{ran} stages ran, the others were unchanged or cached" if done.ok else failure_message(lines)
-    check = Check(name="dvc repro", value=message, limit="every stage ends well", ok=done.ok)
+    count = f"{ran} stage{'' if ran == 1 else 's'}"
+    message = f"{count} ran, the others were unchanged or cached" if result.ok else failure_message(lines)
+    text = f"The pipeline {'ran' if result.ok else 'failed'}: {message}"
+    check = Check(name="dvc repro", value=message, limit="every stage succeeds", ok=result.ok, text=text)
     inputs = {"lock": files.sha256(root / LOCK) if (root / LOCK).exists() else None}
     Verdict(chapter="repro", checks=[check], seconds=time.monotonic() - started, inputs=inputs).write(root / REPRO)
-    if not done.ok:
-        code = re.search(r"exited with (\d+)", done.err)
+    if not result.ok:
+        code = re.search(r"exited with (\d+)", result.err)
         raise CODES.get(int(code[1]) if code else 1, SlipwayError)(f"repro: {message}", hint="make repro")
     return message
 
@@ -45,7 +48,7 @@ def repro(root: Path) -> str:
 def failure_message(lines: list[str]) -> str:
     """The last error line of the stage that failed, without the word `error`; else DVC's own last line."""
     errors = [line.removeprefix("error ") for line in lines if line.startswith("error ")]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or ["no output"])[-1]
 
 
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
@@ -70,14 +73,12 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     if "repro" not in errors:
         step(errors, "latency", lambda: latency.run(params, base=base, root=root))
     step(errors, "report", lambda: report.run(params))
-    if summary := environment.step_summary():
-        with summary.open("a", encoding="utf-8") as file:
-            file.write((root / report.MARKDOWN).read_text(encoding="utf-8"))
+    step_summary.append((root / report.MARKDOWN).read_text(encoding="utf-8"))
     if not errors:
-        return f"pass; see {report.MARKDOWN}"
+        return f"every check passed; the report is in {report.MARKDOWN}"
     worst, failed = min(errors.values(), key=lambda error: error.code), [name for name in ORDER if name in errors]
     names = " and ".join(filter(None, [", ".join(failed[:-1]), failed[-1]]))
-    raise type(worst)(f"review: {names} {'say' if len(failed) > 1 else 'says'} no", hint=worst.hint)
+    raise type(worst)(f"review: {names} did not pass", hint=worst.hint)
 
 
 def step(errors: dict[str, SlipwayError], word: str, work: Callable[[], str]) -> None:

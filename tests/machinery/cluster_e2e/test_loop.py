@@ -171,7 +171,7 @@ def test_bad_change_was_refused_and_moved_nothing(kept: ClusterLoop) -> None:
     assert params.loop.bad.title not in titles
     assert git.run("ls-remote", "origin", "refs/heads/change-2", root=kept.sandbox.work), "it was proposed"
     assert "Refused" in (kept.sandbox.home / "report-bad/report.md").read_text("utf-8")
-    assert f"production ← {lines(kept, 'production')[-1].bento}" in kept.said
+    assert f"{lines(kept, 'production')[-1].bento} to production" in kept.said
 
 
 def test_loop_in_another_folder_is_refused_as_such(kept: ClusterLoop) -> None:

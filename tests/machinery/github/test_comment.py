@@ -94,7 +94,7 @@ def test_the_next_run_updates_it_in_place(github: GitHub, say: Say):
 def test_the_same_again_writes_nothing(github: GitHub, say: Say):
     github.artifact(90, "report", told())
     say()
-    assert say() == "pull request 7: its comment says so already"
+    assert say() == "pull request 7: its comment is already up to date"
     assert len(github.writes) == 1
 
 
@@ -167,7 +167,7 @@ def test_a_report_that_has_expired_is_none(github: GitHub, say: Say):
 
 
 def test_a_change_of_documents_alone_gets_no_comment(github: GitHub, say: Say):
-    assert say() == "pull request 7: there is nothing to say that needs a comment"
+    assert say() == "pull request 7: no comment is needed"
     assert github.writes == []
 
 
@@ -184,12 +184,21 @@ def test_a_change_back_to_documents_updates_the_comment(github: GitHub, say: Say
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b"PK", "the artifact is no zip that can be read"),
-        (told()[:-9], "the artifact is no zip that can be read"),
-        (zipped(b" " * 9_000_000), "facts.json has more than 2,000,000 bytes when inflated; allowed: 2,000,000"),
-        (bytes(9_000_000), "/actions/artifacts/500/zip has more than 2,000,000 bytes; allowed: 2,000,000"),
-        (zipped("{}"), "facts.json is no report: metrics: Field required"),
-        (told(commit="`$(reboot)`\n::set-output name=a::b @all <script>"), "facts.json is no report: commit is"),
+        (b"PK", "the artifact is not a readable zip file"),
+        (told()[:-9], "the artifact is not a readable zip file"),
+        (
+            zipped(b" " * 9_000_000),
+            "facts.json has more than 2,000,000 bytes when inflated; allowed: at most 2,000,000 bytes",
+        ),
+        (
+            bytes(9_000_000),
+            "/actions/artifacts/500/zip has more than 2,000,000 bytes; allowed: at most 2,000,000 bytes",
+        ),
+        (zipped("{}"), "facts.json is not a valid report: metrics: Field required"),
+        (
+            told(commit="`$(reboot)`\n::set-output name=a::b @all <script>"),
+            "facts.json is not a valid report: commit is",
+        ),
     ],
     ids=["no zip", "truncated", "bomb", "large", "schema", "markup"],
 )
@@ -332,7 +341,7 @@ def test_other_events_are_nothing_to_do(params: config.Params, tmp_path: Path, t
 
 
 def test_an_event_that_github_would_not_send_is_an_error(params: config.Params, tmp_path: Path):
-    with pytest.raises(ConfigError, match="the event's workflow_run is not as GitHub writes it: id"):
+    with pytest.raises(ConfigError, match=r"the field workflow_run\.id of the event is missing or invalid"):
         run(tmp_path / "e", '{"workflow_run": {}}', params)
     with pytest.raises(DataError, match="is not JSON"):
         run(tmp_path / "e", "{", params)
@@ -344,7 +353,7 @@ def test_a_run_of_a_branch_that_is_gone_is_nothing_to_do(
 ):
     event = github.event(github.pulls[7])
     event["workflow_run"][part] = None
-    assert "its branch is gone" in run(tmp_path / "e", json.dumps(event), params)
+    assert "its branch was deleted" in run(tmp_path / "e", json.dumps(event), params)
 
 
 @pytest.mark.parametrize(("part", "value"), [("id", "90\n::x"), ("run_attempt", "-->"), ("id", 1.5)])
@@ -353,7 +362,7 @@ def test_a_run_without_numbers_is_an_error(
 ):
     event = github.event(github.pulls[7])
     event["workflow_run"][part] = value
-    with pytest.raises(ConfigError, match=f"not as GitHub writes it: {part}$"):
+    with pytest.raises(ConfigError, match=rf"the field workflow_run\.{part} of the event"):
         run(tmp_path / "e", json.dumps(event), params)
 
 
@@ -468,7 +477,7 @@ def test_two_runs_at_once_leave_one_comment_of_the_newer(github: GitHub, say: Sa
 def test_a_comment_written_without_an_answer_is_not_written_twice(github: GitHub, say: Say):
     github.artifact(90, "report", told())
     github.cut("POST")
-    assert say() == "pull request 7: its comment says so already"
+    assert say() == "pull request 7: its comment is already up to date"
     assert len(github.bodies(7)) == 1
     assert [request.method for request in github.writes] == ["POST"]
 
@@ -510,7 +519,7 @@ def test_a_push_after_a_failed_write_wins(github: GitHub, say: Say):
 def test_a_github_that_stays_broken_ends_in_five(github: GitHub, say: Say, path: str):
     github.artifact(90, "report", told())
     github.fail(path, times=99)
-    with pytest.raises(GitHubUnavailable, match="answered 502: Server Error") as caught:
+    with pytest.raises(GitHubUnavailable, match="GitHub returned 502: Server Error") as caught:
         say()
     assert caught.value.code == 5
     assert github.bodies(7) == []
@@ -531,12 +540,14 @@ def test_a_locked_conversation_is_said(github: GitHub, say: Say):
     with pytest.raises(GitHubError, match="403: Unable to create comment because issue is locked") as caught:
         say()
     assert (caught.value.code, len(github.writes)) == (2, 1)
-    assert "is the conversation locked?" in caught.value.hint
+    assert "the conversation is not locked" in caught.value.hint
 
 
 def test_a_token_without_permission_is_said(github: GitHub, say: Say):
     github.fail("/artifacts$", status=403, message="Resource not accessible by integration")
-    with pytest.raises(GitHubError, match="GET /actions/runs/90/artifacts: answered 403: Resource not") as caught:
+    with pytest.raises(
+        GitHubError, match="GET /actions/runs/90/artifacts: GitHub returned 403: Resource not"
+    ) as caught:
         say()
     assert "`permissions:`" in caught.value.hint
 
@@ -545,7 +556,7 @@ def test_a_comment_that_never_stays_is_given_up(github: GitHub, say: Say):
     github.comment(7, marker("c" * 40, 3))
     github.artifact(90, "report", told())
     github.fail("PATCH", status=404, times=99)
-    with pytest.raises(GitHubUnavailable, match="its comment did not stay as written, 4 times"):
+    with pytest.raises(GitHubUnavailable, match="its comment was changed or deleted after each of 4 writes"):
         say()
 
 
@@ -574,7 +585,7 @@ def test_the_verb_ends_in_four_and_prints_no_command(
         monkeypatch.setenv(name, value)
     done = cli(bare, "comment")
     assert done.returncode == 4
-    assert "error the report of run 90: facts.json is no report: commit is" in done.stderr
+    assert "error the report of run 90: facts.json is not a valid report: commit is" in done.stderr
     assert [line for line in done.stderr.splitlines() if line.lstrip().startswith("::") or "##[" in line] == []
 
 

@@ -157,7 +157,7 @@ def call(*words: str, given: str | None = None) -> subprocess.CompletedProcess[s
 
 
 def refused(objects: list[dict[str, Any]]) -> dict[str, str]:
-    """What an API server says of each object that it would not take, by name; nothing is made."""
+    """The API server's message about each object that it refuses, by name; nothing is created."""
     done = call("apply", "--dry-run=server", "-n", NAMESPACE, "-f", "-",
                 given=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))  # fmt: skip
     found = re.findall(r'"([a-z0-9-]+)" is (?:forbidden|invalid): (.*)', done.stderr)

@@ -18,10 +18,10 @@ from support.paths import ROOT
 FILES = sorted(path for folder in ("k8s", "argocd") for path in (ROOT / folder).rglob("*.yaml"))
 ENVIRONMENTS = ("staging", "production")
 SERVED = [ROOT / "k8s" / name for name in ("base", "overlays", "components")]
-"""What Argo CD applies; k8s/policy is a person's to apply."""
+"""Folders that Argo CD applies; a person applies k8s/policy."""
 BUILT = {"Kustomization", "Component"}
 LAST = re.compile(r"\nimages:\n  - name: (\w+)\n    newName: (\S+)\n    digest: (sha256:[0-9a-f]{64})\n\Z")
-"""How an overlay ends: the only lines that machines write."""
+"""The end of an overlay: the only lines that machines write."""
 
 
 def text(path: Path | str) -> str:

@@ -38,7 +38,7 @@ CI_VERBS = {
     "rollback",
     "policy",
 }
-"""What only the workflows type; people are not told."""
+"""Targets that only the workflows run; `make` does not list them."""
 GENERATED = re.compile(r"^(\.slipway|\.venv|\.dvc/cache|data|models|reports|releases|bentos)(/|$)|^mlflow\.db$")
 
 PACKAGE = ROOT / "src/slipway"

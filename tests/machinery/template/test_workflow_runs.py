@@ -54,7 +54,7 @@ class Stage:
         return made, ran
 
     def comment(self, pull: Any, *, conclusion: str = "success", event: str = "pull_request") -> Ran:
-        """What GitHub starts when the checks of a pull request have ended."""
+        """Run the workflow that GitHub starts when the checks of a pull request have ended."""
         payload = self.github.event(pull, run=900 + pull["number"], conclusion=conclusion, event=event)
         address = {"GITHUB_API_URL": self.github.url}
         return self.project.run("workflow_run", payload, at="main", token=self.github.token, **address)
