@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from slipway.core import environment
 from slipway.core.verdict import Check, Verdict
@@ -28,6 +30,8 @@ CONTRACT = Path("models/contract.json")
 VERDICT = Path("reports/load.json")
 GRACE_SECONDS = 30.0
 """Time to wait for late responses after the end of the schedule."""
+CONNECT_SECONDS = 5.0
+"""Longest for the first connection, before the schedule starts."""
 
 
 class Sample(NamedTuple):
@@ -171,6 +175,22 @@ def measure(
         return Measurement([Sample(*row) for row in record["samples"]], Generator(**record["generator"]), host)
 
 
+def require_connection(host: str) -> None:
+    """ConfigError when `host` is not an address, or nothing accepts a connection there: no schedule is worth waiting for."""
+    try:
+        address = urlsplit(host)
+        port = address.port or {"http": 80, "https": 443}[address.scheme]
+        socket.create_connection((address.hostname or "", port), timeout=CONNECT_SECONDS).close()
+    except (ValueError, KeyError):
+        raise ConfigError(f"load: --host is {host!r}", expected="an address such as http://127.0.0.1:3000") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"load: nothing answers at {host} ({reason})",
+            hint="start the service with `slipway serve`, or name its address with --host",
+        ) from None
+
+
 def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
     """Load-test `host` → reports/load.json, and return a summary; CheckFailed when the SLO is missed, Inconclusive when unsure.
 
@@ -180,6 +200,7 @@ def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
     objective = read(root / PATH)
     if not (root / CONTRACT).exists():
         raise ConfigError(f"{CONTRACT} does not exist, and the requests are made from it", hint="run `make repro`")
+    require_connection(host)
     schedule = objective.schedules["machine"]
     measured = measure(objective, schedule, host, root=root)
     verdict = judge(measured, objective, schedule, bento_sha256=of, seconds=time.monotonic() - started)
@@ -193,7 +214,7 @@ def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
 def _next_step(verdict: Verdict, measured: Measurement, host: str) -> str:
     """The hint for a verdict that is not a pass."""
     if measured.samples and not any(sample.ok for sample in measured.samples):
-        return f"is the service running at {host}? start it with `slipway serve`, or name its address with --host"
+        return f"no request succeeded: check that the service at {host} is still running, and read its log"
     if any(check.name.startswith("generator") and not check.ok for check in verdict.checks):
         return (
             "the load generator was short of CPU, so its latencies are not reliable: close other programs, run it again"

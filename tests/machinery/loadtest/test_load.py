@@ -263,20 +263,42 @@ def test_errors_are_counted_and_only_a_client_with_retries_sends_again(
     assert check[f"{PREDICT} errors"].ok is (errors == 0)
 
 
-def test_nobody_there_is_never_a_pass(folder: Path) -> None:
-    with pytest.raises(
-        CheckFailed,
-        match=r"100 % of 120 requests failed \(connection refused at http://127.0.0.1:9\); allowed: at most 1 %",
-    ):
+def test_nothing_that_answers_ends_at_once(folder: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=r"nothing answers at http://127.0.0.1:9 \(connection refused\)") as caught:
         load.run("http://127.0.0.1:9", root=folder)
+    assert "slipway serve" in caught.value.hint
+    assert time.monotonic() - started < 2
+    assert not (folder / load.VERDICT).exists()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:3000", "localhost", "http://127.0.0.1:99999", "ftp://127.0.0.1"])
+def test_address_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected: an address such as http://127\.0\.0\.1:3000"):
+        load.require_connection(host)
+
+
+def test_service_that_answers_no_request_is_never_a_pass(host: str, handler: type[Handler], folder: Path) -> None:
+    handler.failing = tuple(range(1, 200))
+    failure = rf"100 % of 120 requests failed \(status 500 at {host}\); allowed: at most 1 % of the requests"
+    with pytest.raises(CheckFailed, match=failure) as caught:
+        load.run(host, root=folder)
+    assert "no request succeeded: check that the service" in caught.value.hint
     assert files.read_json(folder / load.VERDICT)["verdict"] == "fail"
 
 
-def test_a_generator_that_fails_is_unsure(folder: Path) -> None:
+def test_service_that_is_gone_is_named_as_the_reason(folder: Path) -> None:
+    goal = slo.read(folder / slo.PATH)
+    measured = load.measure(goal, goal.schedules["machine"], "http://127.0.0.1:9", root=folder)
+    with pytest.raises(CheckFailed, match=r"100 % of 120 requests failed \(connection refused at http://127.0.0.1:9\)"):
+        load.judge(measured, goal, goal.schedules["machine"]).enforce()
+
+
+def test_a_generator_that_fails_is_unsure(host: str, folder: Path) -> None:
     (folder / "models/golden.json").unlink()
     (folder / "models/golden.json").write_text("broken")
     with pytest.raises(Inconclusive, match=r"Locust stopped without a result; the end of its output"):
-        load.run("http://127.0.0.1:9", root=folder)
+        load.run(host, root=folder)
     assert not (folder / load.VERDICT).exists()
 
 
