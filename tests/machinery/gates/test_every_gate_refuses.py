@@ -400,7 +400,7 @@ RELEASE: dict[str, tuple[Break, int, str]] = {
     "not a descendant": (beside("staging"), 4, "release: commit [0-9a-f]{12} is not a descendant of [0-9a-f]{12}, which staging"),
     "other bytes judged": (other("judge"), 3, r"release: the judged model is other, but models/model\.onnx is"),
     "other bytes packaged": (other("package"), 3, r"release: the packaged model is other, but models/model\.onnx is"),
-    "not committed": (lambda folder: (folder / "dvc.lock").write_text("edited"), 2, "1 tracked files are not committed"),
+    "not committed": (lambda folder: (folder / "dvc.lock").write_text("edited"), 2, "1 file has uncommitted changes"),
 }  # fmt: skip
 
 

@@ -598,5 +598,6 @@ def test_the_verb_outside_a_workflow_says_what_is_missing(cli: Any, bare: Path, 
     done = cli(bare, "comment")
     assert done.returncode == 2
     assert (
-        "not set: GITHUB_EVENT_PATH, GITHUB_REPOSITORY, GITHUB_API_URL, GITHUB_SERVER_URL, GITHUB_TOKEN" in done.stderr
+        "the environment lacks GITHUB_EVENT_PATH, GITHUB_REPOSITORY, GITHUB_API_URL, GITHUB_SERVER_URL, GITHUB_TOKEN"
+        in done.stderr
     )
