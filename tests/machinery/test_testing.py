@@ -92,7 +92,7 @@ def test_a_dirty_source_is_red_and_names_the_column(tmp_path: Path) -> None:
     code, printed = run_checks(project, "-k", "chapter")
     assert code == 1
     assert "ingest: data/table.parquet: column temp is 99 (the worst of 1 row); allowed: -30 to 50 (°C)" in printed
-    assert "not run, because ingest failed" in printed
+    assert "not run, because the step ingest failed" in printed
 
 
 def test_overlays_that_cannot_be_rendered_are_skipped_aloud(tmp_path: Path) -> None:

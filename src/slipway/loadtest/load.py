@@ -214,7 +214,7 @@ def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
 def _next_step(verdict: Verdict, measured: Measurement, host: str) -> str:
     """The hint for a verdict that is not a pass."""
     if measured.samples and not any(sample.ok for sample in measured.samples):
-        return f"is the service running at {host}? start it with `slipway serve`, or name its address with --host"
+        return f"no request succeeded: check that the service at {host} is still running, and read its log"
     if any(check.name.startswith("generator") and not check.ok for check in verdict.checks):
         return (
             "the load generator was short of CPU, so its latencies are not reliable: close other programs, run it again"

@@ -34,7 +34,9 @@ def _build_service(root: Path) -> str:
     started = time.monotonic()
     bento, notes = package.packaged_bento(root)
     git.require_clean(root, exclude="releases/")
-    name = kustomization.read(kustomization.path("staging", root).read_text(encoding="utf-8")).new_name
+    overlay = kustomization.path("staging", root)
+    where = overlay.relative_to(root).as_posix()
+    name = kustomization.read(overlay.read_text(encoding="utf-8"), where=where).new_name
     hashes = {"bento_sha256": notes["bento_sha256"], "model_sha256": notes["model_sha256"],
               "lock_sha256": files.sha256(root / "dvc.lock")}  # fmt: skip
     commit = git.commit_hash(root=root)

@@ -135,7 +135,7 @@ def plot_data(
 def prediction_edges(rows: pl.DataFrame, others: pl.DataFrame | None = None) -> NDArray[np.float64]:
     """The edges of 25 bins of the predictions, and of as many more of the same width as those of `others` need.
 
-    At most MORE_BINS are added on a side: beside a model that predicts almost one value, others would need thousands.
+    At most MORE_BINS are added on a side: the bins of a model that predicts almost one value are very narrow.
     """
     edges = np.histogram_bin_edges(rows["prediction"].to_numpy(), bins=25)
     if others is None or not len(others):

@@ -397,7 +397,7 @@ def test_gate_is_built_and_pinned_when_it_changed_and_only_then(gated, params):
     assert git.run("diff", "--name-only", source, "HEAD", root=gated) == image.GATE_KUSTOMIZATION.as_posix()
     pin = kustomization.read((gated / image.GATE_KUSTOMIZATION).read_text(), "gate")
     assert registry.exists(pin.image)
-    assert release.gate(params, push=True, root=gated).startswith("the gate is current")
+    assert release.gate(params, push=True, root=gated).startswith("the gate's image is up to date")
     assert source in release.commits_with_same_source(gated), "a pin is nothing to release"
 
 

@@ -400,7 +400,7 @@ RELEASE: dict[str, tuple[Break, int, str]] = {
     "not a descendant": (beside("staging"), 4, "release: commit [0-9a-f]{12} is not a descendant of [0-9a-f]{12}, which staging"),
     "other bytes judged": (other("judge"), 3, r"release: the judged model is other, but models/model\.onnx is"),
     "other bytes packaged": (other("package"), 3, r"release: the packaged model is other, but models/model\.onnx is"),
-    "not committed": (lambda folder: (folder / "dvc.lock").write_text("edited"), 2, "1 tracked files are not committed"),
+    "not committed": (lambda folder: (folder / "dvc.lock").write_text("edited"), 2, "1 file has uncommitted changes"),
 }  # fmt: skip
 
 
@@ -512,7 +512,7 @@ DELIVERY: dict[str, tuple[tuple[str, ...], Break, int, str]] = {
     "a line that is edited": (POLICY, lines("staging", '"pull_request":1', '"pull_request":9'), 4,
                               r"policy: fail: staging: ledger: releases/staging\.jsonl: line 1 was changed"),
     "a line that is gone": (POLICY, committed(lambda folder: ledger.path("production", folder).write_text("")), 4,
-                            "policy: fail: production: ledger: .*: 1 lines were there, now 0"),
+                            "policy: fail: production: ledger: .*: it had 1 lines and now has 0"),
     "a digest without a line": (POLICY, pins("production", 2), 4, "policy: fail: production: overlay: .*; expected: "),
     "a line that staging never ran": (POLICY, strange, 4, "production, promote of bikes:7: copy: no line of staging on main has"),
     "nothing to go back to": ((*BACK, "production"), lambda _: None, 4, "rollback: "),

@@ -346,7 +346,7 @@ def test_other_events_are_nothing_to_do(params: config.Params, tmp_path: Path, t
 def test_an_event_that_github_would_not_send_is_an_error(params: config.Params, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"the field workflow_run\.id of the event is missing or invalid"):
         run(tmp_path / "e", '{"workflow_run": {}}', params)
-    with pytest.raises(DataError, match="is not JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         run(tmp_path / "e", "{", params)
 
 
@@ -598,5 +598,6 @@ def test_the_verb_outside_a_workflow_says_what_is_missing(cli: Any, bare: Path, 
     done = cli(bare, "comment")
     assert done.returncode == 2
     assert (
-        "not set: GITHUB_EVENT_PATH, GITHUB_REPOSITORY, GITHUB_API_URL, GITHUB_SERVER_URL, GITHUB_TOKEN" in done.stderr
+        "the environment lacks GITHUB_EVENT_PATH, GITHUB_REPOSITORY, GITHUB_API_URL, GITHUB_SERVER_URL, GITHUB_TOKEN"
+        in done.stderr
     )

@@ -105,7 +105,9 @@ def test_comment_in_the_code_of_a_stage_is_proven_without_repro(copy):
 def test_code_that_is_not_python_is_red(copy):
     edit(copy / "src/bikes/features.py", "def ", "def def ")
     assert "not committed" in refusal(copy)
-    assert re.search(r"requirements/stages\.yaml does not match .*features\.py is not Python: ", refusal(save(copy)))
+    assert re.search(
+        r"requirements/stages\.yaml does not match .*features\.py, line \d+: not valid Python: ", refusal(save(copy))
+    )
 
 
 def test_code_that_was_not_committed_is_red(copy):

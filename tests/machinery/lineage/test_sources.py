@@ -36,7 +36,7 @@ def test_change_of_an_old_line_names_its_commit():
     changed = text(1, 2, pull_request=9)
     found = grown((A, text(1, 2)), (B, changed), (C, changed), (None, changed))
     assert found.fault.startswith(
-        "commit bbbbbbbbbbbb changed existing lines: releases/production.jsonl: line 1 is not"
+        "commit bbbbbbbbbbbb changed existing lines: releases/production.jsonl: line 1 was changed"
     )
 
 
@@ -70,7 +70,7 @@ def test_ledger_of_a_repository_has_its_history(repository):
 def test_ledger_that_cannot_be_read_is_told_and_has_no_lines(repository):
     (repository / "releases/production.jsonl").write_bytes(b"\xff\n")
     found = sources.read_history("production", repository)
-    assert (found.lines, "is no text" in found.fault) == ([], True)
+    assert (found.lines, "is not UTF-8 text" in found.fault) == ([], True)
 
 
 def test_newest_line_that_holds_an_image_is_found_by_digest():

@@ -226,7 +226,7 @@ def test_ledger_line_removed_is_the_broken_link(project):
     save(project.folder)
     name, said = project.broken(image=image)
     assert name == "ledger"
-    assert "1 lines were there, now 0" in said
+    assert "it had 1 lines and now has 0" in said
 
 
 def test_ledger_cut_off_is_the_broken_link(project):
@@ -273,7 +273,7 @@ def test_image_of_other_bytes_is_the_broken_link(project):
     project.release()
     project.hub.manifests = {key: (kind, raw + b" ") for key, (kind, raw) in project.hub.manifests.items()}
     name, said = project.broken()
-    assert (name, "the registry gave other bytes" in said) == ("image", True)
+    assert (name, "the registry returned bytes with another digest" in said) == ("image", True)
 
 
 @pytest.mark.parametrize("name", ["src/slipway/serving/service.py", "src/models/model.onnx"])

@@ -280,10 +280,18 @@ def test_address_that_is_none_is_refused(host: str) -> None:
 
 def test_service_that_answers_no_request_is_never_a_pass(host: str, handler: type[Handler], folder: Path) -> None:
     handler.failing = tuple(range(1, 200))
-    with pytest.raises(CheckFailed, match=r"100 % of \d+ requests failed .*; allowed: at most 1 %") as caught:
+    failure = rf"100 % of 120 requests failed \(status 500 at {host}\); allowed: at most 1 % of the requests"
+    with pytest.raises(CheckFailed, match=failure) as caught:
         load.run(host, root=folder)
-    assert "is the service running at" in caught.value.hint
+    assert "no request succeeded: check that the service" in caught.value.hint
     assert files.read_json(folder / load.VERDICT)["verdict"] == "fail"
+
+
+def test_service_that_is_gone_is_named_as_the_reason(folder: Path) -> None:
+    goal = slo.read(folder / slo.PATH)
+    measured = load.measure(goal, goal.schedules["machine"], "http://127.0.0.1:9", root=folder)
+    with pytest.raises(CheckFailed, match=r"100 % of 120 requests failed \(connection refused at http://127.0.0.1:9\)"):
+        load.judge(measured, goal, goal.schedules["machine"]).enforce()
 
 
 def test_a_generator_that_fails_is_unsure(host: str, folder: Path) -> None:

@@ -27,7 +27,7 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
             "generator.cpu_at_most is 2; allowed: at most 1",
         ),
         (("endpoints:", "more: 1\nendpoints:"), "unknown key more (value 1)"),
-        (("  cluster: {", "  moon: {"), "schedules.moon"),
+        (("  cluster: {", "  moon: {"), "schedules has the key 'moon'; expected: "),
         (
             ("cluster: {rate: 120, seconds: 30, users: 16}", ""),
             "schedules: cluster is missing; expected: machine and cluster",

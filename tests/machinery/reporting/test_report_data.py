@@ -101,7 +101,7 @@ def test_proposed_commit_is_what_was_merged_to_try_it(tmp_path: Path):
     ("name", "record", "fault"),
     [
         ("judge.json", "[1]", r"judge\.json cannot be read: the file is \[1\]"),
-        ("judge.json", '{"checks": [3]}', r"judge\.json cannot be read: checks\.0 is 3: "),
+        ("judge.json", '{"checks": [3]}', r"judge\.json cannot be read: checks\.0 is 3; expected: a section"),
         ("judge.json", '{"notes": {"slices": [{"slice": "a", "value": "b", "low": "x"}]}}', "low: 'x' is not a number"),
         (
             "manifests.json",

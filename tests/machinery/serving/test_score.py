@@ -157,7 +157,7 @@ def ends_alike(project: Path, given: Path, out: Path, whole: Path) -> int:
     assert process.returncode == 0, said
     assert out.read_bytes() == whole.read_bytes()
     assert not parts(out).exists()
-    return int(re.findall(rf"score: ([\d,]+) of {ROWS:,} rows were there already", said)[0].replace(",", ""))
+    return int(re.findall(rf"score: ([\d,]+) of {ROWS:,} rows were scored by an earlier run", said)[0].replace(",", ""))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -188,7 +188,7 @@ def test_parts_of_anything_else_are_thrown_away_and_it_is_said(
     done = cli(project_copy, "score", str(given), str(out))
     assert done.returncode == 0, done.stderr
     assert f"score: {other} changed since the last run; starting from the first row" in done.stderr
-    assert "were there already" not in done.stderr
+    assert "were scored by an earlier run" not in done.stderr
     found = pl.read_parquet(out)["prediction"].to_numpy()
     assert np.array_equal(found, Model(project_copy / "models").frame(pl.read_parquet(given)))
 
