@@ -6,6 +6,8 @@ SHELL := /bin/sh
 
 # Every step is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
+# A Git hook runs `make check` with variables that name its repository and index: no other Git may use them.
+unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_COMMON_DIR GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 # Tools keep out of the home folder and send nothing out; the same list stands in src/slipway/core/environment.py.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export BENTOML_HOME := $(CURDIR)/.slipway/bentoml

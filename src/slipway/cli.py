@@ -10,6 +10,7 @@ import typer
 
 from slipway.commands import demo, pipeline, pull_request, shipping, use
 from slipway.commands.command import Program
+from slipway.core import environment
 from slipway.core.console import escape_error, stderr
 from slipway.errors import SlipwayError
 
@@ -42,6 +43,7 @@ def options(
 
 def main() -> None:
     """Run a command. A SlipwayError prints its text and hint and exits with its code, Ctrl-C exits with 130."""
+    environment.forget_hook()
     try:
         app(standalone_mode=True)
     except SlipwayError as error:

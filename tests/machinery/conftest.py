@@ -30,7 +30,8 @@ STAGES = ("ingest", "features", "train", "export")
 
 
 def pytest_configure() -> None:
-    """Programs that tests start must find the second problem too, wherever they run."""
+    """Programs that tests start must find the second problem too, wherever they run, and no hook's repository."""
+    environment.forget_hook()
     folders = [str(ROOT / "src"), str(PROBLEMS), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores: more threads only wait

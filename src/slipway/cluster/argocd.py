@@ -228,5 +228,5 @@ def includes_commit(revision: str, commit: str, *, root: Path) -> bool:
     try:
         git.commit_hash(revision, root=root)
     except ConfigError:
-        git.fetch("main", root=root)
+        git.fetch(git.default_branch(root), root=root)
     return git.is_ancestor(commit, revision, root=root)

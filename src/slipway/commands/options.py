@@ -11,7 +11,9 @@ EvidenceSource = Literal["machine", "cluster", "status"]
 
 Base = Annotated[
     str | None,
-    typer.Option(help="Commit, branch or tag to compare with. Default: origin/main, else main.", metavar="REVISION"),
+    typer.Option(
+        help="Commit, branch or tag to compare with. Default: the default branch, as origin has it.", metavar="REVISION"
+    ),
 ]
 Push = Annotated[
     bool,

@@ -151,8 +151,8 @@ def default_branch(root: Path = Path()) -> str:
     """
     if name := _symbolic_ref("refs/remotes/origin/HEAD", root).removeprefix("refs/remotes/origin/"):
         return name
-    if name := environment.event_default_branch():
-        return name
+    if event := environment.event_default_branch():
+        return event
     branches = local_branches(root)
     configured = run("config", "--default", "", "--get", "init.defaultBranch", root=root)
     if configured and (configured in branches or find_commit(f"origin/{configured}", root=root)):
@@ -313,6 +313,23 @@ def commit(revision: str = "HEAD", *, root: Path = Path()) -> Commit:
     return only
 
 
+def advance(branch: str, old: str, new: str, *, root: Path = Path()) -> None:
+    """Move the branch that HEAD is on from `old` forward to `new`, with index and working tree.
+
+    When a part fails, the others are put back: `git merge --ff-only` leaves new files when it cannot write the branch.
+    """
+    _finish(("update-index", "-q", "--refresh"), root=root)  # else files that were only touched count as changed
+    run("read-tree", "-m", "-u", "--dry-run", old, new, root=root)
+    run("update-ref", f"refs/heads/{branch}", new, old, root=root)
+    try:
+        run("read-tree", "-m", "-u", old, new, root=root)
+    except ConfigError:
+        run("update-ref", f"refs/heads/{branch}", old, new, root=root)
+        names = changed_files(old, new, root=root)
+        _finish(("restore", "--source", old, "--staged", "--worktree", "--", *map(literal, names)), root=root)
+        raise
+
+
 def fetch(branch: str, *, root: Path = Path()) -> str:
     """Fetch origin's branch as `origin/BRANCH`; return Git's message if that failed, else an empty text."""
     return _remote("fetch", "-q", "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}", root=root)
@@ -370,9 +387,9 @@ def require_identity(root: Path = Path()) -> str:
         raise ConfigError("Git has no user name and email for commits", hint=hint) from None
 
 
-def require_clean(root: Path = Path(), *, exclude: str) -> None:
-    """ConfigError if a tracked file differs from the last commit, unless its name starts with `exclude`."""
-    if changed := [name for name in uncommitted_files(root) if not name.startswith(exclude)]:
+def require_clean(root: Path = Path(), *, exclude: Sequence[str] = ()) -> None:
+    """ConfigError if a tracked file differs from the last commit, unless its name starts with one of `exclude`."""
+    if changed := [name for name in uncommitted_files(root) if not name.startswith(tuple(exclude))]:
         shown = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
         count = "1 file has" if len(changed) == 1 else f"{len(changed)} files have"
         raise ConfigError(f"{count} uncommitted changes: {shown}", hint="git commit -a, or git stash")

@@ -19,7 +19,6 @@ from slipway.delivery import gitops_pull_request
 from slipway.errors import CheckFailed, Inconclusive
 from slipway.github.client import GitHubClient
 
-BRANCH = gitops_pull_request.BASE
 MAIL = "41898282+github-actions[bot]@users.noreply.github.com"
 """The bot's address, by which GitHub recognises its commits."""
 MAX_REASON = 2000
@@ -59,13 +58,14 @@ def starting_tip(params: config.Params, *, push: bool, root: Path) -> str | None
     if push:
         return fetch_main(root, attempts=params.comment.attempts)
     git.require_identity(root)
-    git.require_clean(root, exclude="releases/")
+    git.require_branch(root)
+    git.require_clean(root)
     return None
 
 
 def ledger_at(env: str, tip: str | None, root: Path) -> list[ledger.Line]:
-    """The ledger of `env` at `tip`, else that of the working tree."""
-    return ledger.read_at(env, tip, root) if tip else ledger.read(env, root)
+    """The ledger of `env` at `tip`, else at HEAD; what is not committed is no release."""
+    return ledger.read_at(env, tip or "HEAD", root)
 
 
 def commit_line(
@@ -77,7 +77,7 @@ def commit_line(
     """
 
     def plan(tip: str) -> Plan | None:
-        new = make(tip, ledger.read_at(env, tip, root) if push else ledger.read(env, root))
+        new = make(tip, ledger.read_at(env, tip, root))
         digest = new.identity.rpartition(":")[2] if new else ""
         return Plan(write_files=partial(write_line, new), digest=digest, line=new) if new else None
 
@@ -108,16 +108,25 @@ def apply(
     """Commit what `make_plan` returns: here, on main, or on a branch `bump/NAME-…` with a pull request."""
     require_author(root)
     if not push:
-        plan = make_plan(git.commit_hash(root=root))
-        if plan is None:
-            return CommitResult()
-        return CommitResult(
-            commit=commit_files(plan.write_files(root), title=title, body=body, root=root),
-            message="committed on this branch",
-        )
+        return commit_here(name, make_plan, title=title, body=body, root=root)
     if release_mode(name, params) == "direct":
         return push_to_main(name, make_plan, title=title, body=body, attempts=params.comment.attempts, root=root)
     return open_pull_request(name, make_plan, title=title, body=body, params=params, root=root)
+
+
+def commit_here(name: str, make_plan: MakePlan, *, title: str, body: str, root: Path) -> CommitResult:
+    """Commit on the branch that HEAD is on.
+
+    The commit is made in a scratch checkout, and the branch is then moved forward to it: when anything fails, such
+    as the signature of the commit, the working tree and the branch are as they were.
+    """
+    branch, tip = git.require_branch(root), git.commit_hash(root=root)
+    if (plan := make_plan(tip)) is None:
+        return CommitResult()
+    with scratch_checkout(name, tip, root) as work:
+        sha = commit_files(plan.write_files(work), title=title, body=body, root=work)
+    git.advance(branch, tip, sha, root=root)
+    return CommitResult(commit=sha, branch=branch, message="committed on this branch")
 
 
 def release_mode(name: str, params: config.Params) -> str:
@@ -132,20 +141,20 @@ def push_to_main(
     name: str, make_plan: MakePlan, *, title: str, body: str, attempts: int, root: Path
 ) -> CommitResult:  # fmt: skip
     """Push one commit on the tip of origin's main; make it again when main has moved or did not take it."""
-    problem, tip = "", fetch_main(root, attempts=attempts)
+    problem, tip, branch = "", fetch_main(root, attempts=attempts), git.default_branch(root)
     for attempt in range(attempts):
         if (plan := make_plan(tip)) is None:
             return CommitResult()
         with scratch_checkout(name, tip, root) as work:
             pushed = commit_files(plan.write_files(work), title=title, body=body, root=work)
-        problem = git.push(f"{pushed}:refs/heads/{BRANCH}", root=root)
+        problem = git.push(f"{pushed}:refs/heads/{branch}", root=root)
         tip = fetch_main(root, attempts=attempts) if problem else pushed
         if git.is_ancestor(pushed, tip, root=root):  # also when it arrived, but the answer was lost
-            return CommitResult(commit=pushed, branch=BRANCH, message=f"pushed to {BRANCH} as {pushed[:12]}")
+            return CommitResult(commit=pushed, branch=branch, message=f"pushed to {branch} as {pushed[:12]}")
         wait_before_retry(attempt)
     raise CheckFailed(
-        f"origin did not accept the commit on {BRANCH} in {attempts} attempts: {problem}",
-        hint=f"if {BRANCH} is protected, set release.mode to pull-request in params.yaml; see docs/fix/deploy-commit.md",
+        f"origin did not accept the commit on {branch} in {attempts} attempts: {problem}",
+        hint=f"if {branch} is protected, set release.mode to pull-request in params.yaml; see docs/fix/deploy-commit.md",
     )
 
 
@@ -156,13 +165,13 @@ def open_pull_request(
     tip = fetch_main(root, attempts=params.comment.attempts)
     if (plan := make_plan(tip)) is None:
         return CommitResult()
-    branch, actions = f"bump/{name}-{plan.digest[:12]}", environment.github()
+    base, branch, actions = git.default_branch(root), f"bump/{name}-{plan.digest[:12]}", environment.github()
     with scratch_checkout(name, tip, root) as work:
         names = plan.write_files(work)
         if actions:
             files = {path: (work / path).read_bytes().decode("utf-8") for path in names}
             proposal = gitops_pull_request.Proposal(
-                name=name, line=plan.line, branch=branch, tip=tip, files=files, title=title, body=body
+                name=name, line=plan.line, base=base, branch=branch, tip=tip, files=files, title=title, body=body
             )
             with GitHubClient(actions.api, actions.repository, actions.token, attempts=params.comment.attempts,
                       timeout_seconds=params.comment.timeout_seconds) as client:  # fmt: skip
@@ -175,7 +184,7 @@ def open_pull_request(
             hint="check that you may push to origin; see docs/fix/deploy-commit.md",
         )
     url = git.web_url(root)
-    place = f"{url}/compare/{BRANCH}...{branch}?expand=1" if url else f"{branch} into {BRANCH}"
+    place = f"{url}/compare/{base}...{branch}?expand=1" if url else f"{branch} into {base}"
     return CommitResult(commit=sha, branch=branch, message=f"pushed {branch}; open its pull request yourself: {place}")
 
 
@@ -188,11 +197,11 @@ def require_author(root: Path) -> None:
 
 
 def fetch_main(root: Path, *, attempts: int) -> str:
-    """Fetch the tip of origin's main; Inconclusive when origin does not answer."""
-    problem = ""
+    """Fetch the tip of origin's default branch; Inconclusive when origin does not answer."""
+    problem, branch = "", git.default_branch(root)
     for attempt in range(attempts):
-        if not (problem := git.fetch(BRANCH, root=root)):
-            return git.commit_hash(f"origin/{BRANCH}", root=root)
+        if not (problem := git.fetch(branch, root=root)):
+            return git.commit_hash(f"origin/{branch}", root=root)
         wait_before_retry(attempt)
     raise Inconclusive(
         f"origin did not respond in {attempts} attempts: {problem}", hint="nothing was changed; run it again later"
@@ -222,5 +231,6 @@ def commit_files(names: list[str], *, title: str, body: str, root: Path) -> str:
     """Commit the named files in the checkout at `root`; returns the commit's hash."""
     git.run("add", "--", *names, root=root)
     paragraphs = [option for text in (title, body) if text for option in ("-m", text)]
-    git.run("commit", "-q", *paragraphs, "--", *names, root=root)
+    # Hooks of the working tree need its environment, which a scratch checkout lacks.
+    git.run("commit", "-q", "--no-verify", *paragraphs, "--", *names, root=root)
     return git.commit_hash(root=root)

@@ -14,7 +14,6 @@ from slipway.errors import CheckFailed
 from slipway.github import api
 from slipway.github.client import GitHubClient, GitHubError, GitHubUnavailable, Row
 
-BASE = "main"
 BOT = "github-actions[bot]"
 """The author whose pull requests start no checks by themselves."""
 SETTING = (
@@ -26,10 +25,11 @@ SETTING = (
 class Proposal:
     """A pull request to open: `name` is an environment or an image, `line` its ledger line if there is one.
 
-    `files` holds the new text of each file, `tip` is the commit of main that the branch starts from.
+    `files` holds the new text of each file, `tip` is the commit of the default branch, `base`, that the branch starts from.
     """
 
     name: str
+    base: str
     line: ledger.Line | None
     branch: str
     tip: str
@@ -46,7 +46,7 @@ def write(
     CheckFailed when one of them is of a newer source commit: only a rollback goes back.
     """
     prefix = f"bump/{proposal.name}-"
-    pulls = [row for row in api.open_pulls_into(client, BASE) if _repository(row) == actions.repository]
+    pulls = [row for row in api.open_pulls_into(client, proposal.base) if _repository(row) == actions.repository]
     older = [
         row for row in pulls if str(row["head"]["ref"]).startswith(prefix) and row["head"]["ref"] != proposal.branch
     ]
@@ -101,11 +101,12 @@ def has_same_content(proposal: Proposal, sha: str, *, root: Path) -> bool:
 def ensure_pull_request(client: GitHubClient, proposal: Proposal, *, owner: str) -> Row:
     """The open pull request of the branch, with title and body brought up to date; else a new one."""
     for attempt in range(2):
-        pulls = [row for row in api.open_pulls_from(client, f"{owner}:{proposal.branch}") if row["base"]["ref"] == BASE]
+        rows = api.open_pulls_from(client, f"{owner}:{proposal.branch}")
+        pulls = [row for row in rows if row["base"]["ref"] == proposal.base]
         if pulls:
             return api.update_pull(client, pulls[0]["number"], title=proposal.title, body=proposal.body)
         try:
-            return api.open_pull(client, proposal.branch, BASE, proposal.title, proposal.body)
+            return api.open_pull(client, proposal.branch, proposal.base, proposal.title, proposal.body)
         except (GitHubError, GitHubUnavailable) as error:
             if isinstance(error, GitHubError) and error.status == 403:
                 problem = (

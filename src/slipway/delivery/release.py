@@ -111,7 +111,7 @@ def reason_to_skip(root: Path) -> str | None:
         source = f"staging's overlay takes images from {name}" if name else "staging has no overlay"
         overlay = kustomization.path("staging").as_posix()
         return f"skipped, because no registry is configured: {source}. Set newName in {overlay} to release images"
-    return already_released(ledger.read("staging", root), root)
+    return already_released(ledger.read_at("staging", "HEAD", root), root)
 
 
 def already_released(lines: Sequence[ledger.Line], root: Path) -> str | None:
@@ -182,7 +182,7 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
     """
     root = root.resolve()
     gitops_commit.require_author(root)
-    git.require_clean(root, exclude="releases/")
+    git.require_clean(root)
     bento, commit = judged_bento(root), git.commit_hash(root=root)
     bento["image"], image_commit = pushed_image(bento, root)
     if push and bento["image"] is None:
@@ -225,12 +225,15 @@ def gate(params: config.Params, *, push: bool = False, root: Path = Path()) -> s
 
     root = root.resolve()
     gitops_commit.require_author(root)
-    message = image.run(params, gate=True, root=root)
+    git.require_clean(root)
     name = image.GATE_KUSTOMIZATION.as_posix()
-    digest = kustomization.read((root / name).read_text(encoding="utf-8"), "gate", where=name).digest
-    if name not in git.uncommitted_files(root):
-        return message
-    git.run("checkout", "HEAD", "--", name, root=root)  # or a release would find a dirty tree
+    try:
+        message = image.run(params, gate=True, root=root)
+        digest = kustomization.read((root / name).read_text(encoding="utf-8"), "gate", where=name).digest
+        if name not in git.uncommitted_files(root):
+            return message
+    finally:
+        git.run("checkout", "HEAD", "--", name, root=root)  # or a release would find a dirty tree
     title = f"Pin the gate {digest[7:19]}"
     result = gitops_commit.pin_image(
         image.GATE_KUSTOMIZATION, "gate", digest, title=title, push=push, params=params, root=root

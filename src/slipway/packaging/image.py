@@ -33,7 +33,7 @@ def run(_: config.Params, *, gate: bool = False, root: Path = Path()) -> str:
 def _build_service(root: Path) -> str:
     started = time.monotonic()
     bento, notes = package.packaged_bento(root)
-    git.require_clean(root, exclude="releases/")
+    git.require_clean(root, exclude=["releases/"])
     overlay = kustomization.path("staging", root)
     where = overlay.relative_to(root).as_posix()
     name = kustomization.read(overlay.read_text(encoding="utf-8"), where=where).new_name
@@ -59,7 +59,7 @@ def _build_gate(root: Path) -> str:
     inputs = [DOCKERFILE, *gate_files(root)]
     if (since := _source_commit(pinned, root)) and not _has_changed(since, inputs, root):
         return f"the gate's image is up to date: its files are those of {since[:12]}, and {pinned.image} is pinned"
-    git.require_clean(root, exclude=GATE_KUSTOMIZATION.as_posix())
+    git.require_clean(root, exclude=[GATE_KUSTOMIZATION.as_posix()])
     commit = git.commit_hash(root=root)
     with tempfile.TemporaryDirectory(prefix="slipway-gate-") as scratch:
         copy_gate_files(root, Path(scratch))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -49,9 +50,76 @@ def changed(root: Path, revision: str) -> list[str]:
     return git.run("show", "--name-only", "--format=", revision, root=root).splitlines()
 
 
+def sign_without_key(work: Path) -> None:
+    git.run("config", "commit.gpgsign", "true", root=work)
+    git.run("config", "gpg.program", "false", root=work)
+
+
+def lock_branch(work: Path) -> None:
+    (work / ".git/refs/heads/main.lock").touch()
+
+
+def block_ledger(work: Path) -> None:
+    (work / "releases/staging.jsonl").mkdir(parents=True)
+    (work / "releases/staging.jsonl/mine").touch()
+
+
+@pytest.mark.parametrize(("breaks", "mend"), [
+    (sign_without_key, lambda work: git.run("config", "commit.gpgsign", "false", root=work)),
+    (lock_branch, lambda work: (work / ".git/refs/heads/main.lock").unlink()),
+    (block_ledger, lambda work: shutil.rmtree(work / "releases/staging.jsonl")),
+], ids=["signature", "branch locked", "file in the way"])  # fmt: skip
+def test_commit_that_fails_leaves_nothing(work: Path, params: config.Params, breaks, mend):
+    before = git.commit_hash(root=work)
+    breaks(work)
+    with pytest.raises(ConfigError, match=r"^`git (commit|update-ref|read-tree)` failed: "):
+        write(work, params, maker(1), push=False)
+    assert (git.commit_hash(root=work), git.uncommitted_files(work)) == (before, [])
+    assert not (work / "releases/staging.jsonl").is_file()
+    assert git.worktrees(work) == [work.resolve()]
+    mend(work)
+    assert write(work, params, maker(1), push=False).commit == git.commit_hash(root=work)
+    assert len(ledger.read("staging", work)) == 1
+
+
+def test_line_that_is_not_committed_is_no_release(work: Path, params: config.Params):
+    write(work, params, maker(1), push=False)
+    path = ledger.path("staging", work)
+    path.write_text(path.read_text("utf-8") * 2, "utf-8")
+    assert len(gitops_commit.ledger_at("staging", None, work)) == 1
+    with pytest.raises(ConfigError, match="1 file has uncommitted changes: releases/"):
+        gitops_commit.starting_tip(params, push=False, root=work)
+
+
+def test_detached_head_is_refused_before_anything_is_written(work: Path, params: config.Params):
+    git.run("checkout", "-q", "--detach", root=work)
+    with pytest.raises(ConfigError, match="HEAD is detached at"):
+        write(work, params, maker(1), push=False)
+    assert git.uncommitted_files(work) == []
+
+
+def test_default_branch_of_another_name_is_pushed_to(bare: Path, params: config.Params):
+    git.run("branch", "-m", "main", "trunk", root=bare)
+    git.run("symbolic-ref", "HEAD", "refs/heads/trunk", root=bare)
+    work = clone(bare, bare.parent / "trunk")
+    result = write(work, params, maker(1))
+    assert (result.branch, result.message) == ("trunk", f"pushed to trunk as {str(result.commit)[:12]}")
+    assert len(ledger.read_at("staging", "trunk", bare)) == 1
+
+
+def test_commit_made_by_a_hook_is_of_this_repository(work: Path, params: config.Params, monkeypatch):
+    monkeypatch.setenv("GIT_INDEX_FILE", str(work / ".git/index.of.a.hook"))
+    monkeypatch.setenv("GIT_DIR", str(work / ".git"))
+    write(work, params, maker(1), push=False)
+    assert changed(work, "HEAD") == ["k8s/overlays/staging/kustomization.yaml", "releases/staging.jsonl"]
+    assert not (work / ".git/index.of.a.hook").exists()
+
+
 def test_line_and_digest_are_one_commit(work: Path, params: config.Params):
     done = write(work, params, maker(1), push=False)
-    assert done == gitops_commit.CommitResult(commit=git.commit_hash(root=work), message="committed on this branch")
+    assert done == gitops_commit.CommitResult(
+        commit=git.commit_hash(root=work), branch="main", message="committed on this branch"
+    )
     assert changed(work, "HEAD") == ["k8s/overlays/staging/kustomization.yaml", "releases/staging.jsonl"]
     assert git.run("log", "-1", "--format=%B", root=work) == "Release it\n\nBecause."
     rows = git.run("show", "-U0", "--format=", "HEAD", "--", "k8s", root=work).splitlines()
