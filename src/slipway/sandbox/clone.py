@@ -109,6 +109,11 @@ class Sandbox:
         return served[0] / f"slipway-loop-{digest}.git" if served else self.home / "remote.git"
 
     @property
+    def branch(self) -> str:
+        """The default branch of the clone, which has the same name as the project's."""
+        return git.default_branch(self.work if self.work.exists() else self.root)
+
+    @property
     def url(self) -> str:
         """The remote's address for Argo CD."""
         served = environment.git_server()
@@ -148,9 +153,9 @@ def prepare(
     files.make_folder(sandbox.home)
     head, remote = git.commit_hash(root=root), sandbox.remote
     git.run("clone", "-q", "--bare", str(root), str(remote), root=root)
-    git.run("update-ref", "refs/heads/main", head, root=remote)
-    git.run("symbolic-ref", "HEAD", "refs/heads/main", root=remote)
-    git.run("clone", "-q", "-b", "main", str(remote), str(sandbox.work), root=root)
+    git.run("update-ref", f"refs/heads/{sandbox.branch}", head, root=remote)
+    git.run("symbolic-ref", "HEAD", f"refs/heads/{sandbox.branch}", root=remote)
+    git.run("clone", "-q", "-b", sandbox.branch, str(remote), str(sandbox.work), root=root)
     author = {
         "user.name": "Slipway loop",
         "user.email": "loop@slipway.invalid",

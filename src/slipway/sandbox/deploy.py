@@ -49,7 +49,7 @@ def configure_registry(sandbox: Sandbox) -> None:
     commit_changes(sandbox, f"Keep images at {environment.registry_host()}")
     run_verb(sandbox, "image", "--gate")
     commit_changes(sandbox, "Pin the gate's image")
-    git.run("push", "-q", "origin", "main", root=sandbox.work)
+    git.run("push", "-q", "origin", sandbox.branch, root=sandbox.work)
     sandbox.record_step("settle", f"images at {address}, and the gate's own", time.monotonic() - started)
 
 
@@ -83,15 +83,17 @@ def _to_machine(sandbox: Sandbox) -> None:
     run_verb(sandbox, "load", "--host", host, "--of", sha)
     run_verb(sandbox, "promote")
     serve(sandbox, "production")
-    git.run("push", "-q", "origin", "main", root=sandbox.work)
+    git.run("push", "-q", "origin", sandbox.branch, root=sandbox.work)
 
 
 def _to_cluster(sandbox: Sandbox) -> None:
     run_verb(sandbox, "package")
     run_verb(sandbox, "image")
-    git.run("push", "-q", "origin", "main", root=sandbox.work)
+    git.run("push", "-q", "origin", sandbox.branch, root=sandbox.work)
     run_verb(sandbox, "release", "--push")
-    if not ledger.read_at("production", "main", sandbox.work):  # the first time: before, there was nothing to run
+    if not ledger.read_at(
+        "production", sandbox.branch, sandbox.work
+    ):  # the first time: before, there was nothing to run
         create_applications(sandbox)
     wait_for_arrival(sandbox, "staging")
     run_verb(sandbox, "promote", "--source", "cluster", "--push")
@@ -155,7 +157,7 @@ def remove_hook_finalizers(namespace: str) -> None:
 def wait_for_arrival(sandbox: Sandbox, env: str) -> None:
     """Wait until Argo CD has synced main's newest commit to an environment; CheckFailed when it did not."""
     started = time.monotonic()
-    git.run("pull", "-q", "--ff-only", "origin", "main", root=sandbox.work)
+    git.run("pull", "-q", "--ff-only", "origin", sandbox.branch, root=sandbox.work)
     revision, app = git.commit_hash(root=sandbox.work), f"{sandbox.name}-{env}"
     try:
         argocd.refresh(app)

@@ -85,7 +85,7 @@ def open_change(sandbox: Sandbox, change: config.Change, number: int) -> None:
     """Push a pull request's branch: the change, reproduced and committed."""
     sandbox.start_part(f'Pull request: "{change.title}"')
     started = time.monotonic()
-    git.run("checkout", "-q", "-b", f"change-{number}", "main", root=sandbox.work)
+    git.run("checkout", "-q", "-b", f"change-{number}", sandbox.branch, root=sandbox.work)
     set_yaml_values(sandbox.work / "params.yaml", change.set)
     config.load(sandbox.work / "params.yaml")
     commit(sandbox, change.title)
@@ -106,10 +106,10 @@ def commit(sandbox: Sandbox, title: str) -> None:
 def merge_change(sandbox: Sandbox, change: config.Change, number: int) -> None:
     """Merge a pull request's branch into main and push, as the merge button does."""
     started, branch = time.monotonic(), f"change-{number}"
-    git.run("checkout", "-q", "main", root=sandbox.work)
+    git.run("checkout", "-q", sandbox.branch, root=sandbox.work)
     title = f"Merge pull request #{number} from {branch}\n\n{change.title}"
     git.run("merge", "-q", "--no-ff", "-m", title, branch, root=sandbox.work)
-    git.run("push", "-q", "origin", "main", root=sandbox.work)
+    git.run("push", "-q", "origin", sandbox.branch, root=sandbox.work)
     sandbox.record_step(
         "merge", f"#{number} into main, {git.commit_hash(root=sandbox.work)[:12]}", time.monotonic() - started
     )

@@ -82,11 +82,11 @@ def _read_object(name: str) -> dict[str, Any] | None:
     return document
 
 
-def rollback_words(message: Message) -> list[str]:
+def rollback_words(message: Message, branch: str) -> list[str]:
     """The arguments of `slipway rollback` that promote.yml makes from a dispatch; ConfigError for another dispatch."""
     inputs = message.body.get("inputs", {}) if isinstance(message.body, dict) else {}
-    if inputs.get("action") != "rollback" or message.body.get("ref") != "main":
-        raise ConfigError(f"drill: the dispatch requests {message.body}", expected="a rollback on main")
+    if inputs.get("action") != "rollback" or message.body.get("ref") != branch:
+        raise ConfigError(f"drill: the dispatch requests {message.body}", expected=f"a rollback on {branch}")
     options = {"--reason": "reason", "--env": "environment", "--aborted": "aborted", "--of": "of"}
     return ["rollback", "--push", *(f"{option}={inputs[name]}" for option, name in options.items() if inputs.get(name))]
 
@@ -110,7 +110,7 @@ def wrong(context: DrillContext, timeline: Timeline) -> None:
         timeline.detect(f"canary aborted: {failed_answer_checks(context, timeline)}")
         bad_releases.check_production_answers(context, timeline, good, "serve-stable")
         message = receiver.wait(DISPATCH, seconds=DISPATCH_SECONDS)
-        words = rollback_words(message)
+        words = rollback_words(message, context.sandbox.branch)
         timeline.expect(f"--of={image}" in words, f"the dispatch has {' '.join(words)}", expected=f"--of={image}")
         context.sandbox.record_step("dispatch", " ".join(words)[:300], max(0.0, message.at - aborted_at))
         context.run_verb(*words)

@@ -68,7 +68,7 @@ class DrillContext:
 
     def pull(self) -> str:
         """Bring the clone to main's tip and return its commit."""
-        git.run("pull", "-q", "--ff-only", "origin", "main", root=self.work)
+        git.run("pull", "-q", "--ff-only", "origin", self.sandbox.branch, root=self.work)
         return git.commit_hash(root=self.work)
 
     def commit(self, texts: dict[Path, str], title: str) -> str:
@@ -77,7 +77,7 @@ class DrillContext:
         for path, text in texts.items():
             files.write_text(self.work / path, text)
         git.run("commit", "-q", "-a", "--allow-empty", "-m", title, root=self.work)
-        git.run("push", "-q", "origin", "main", root=self.work)
+        git.run("push", "-q", "origin", self.sandbox.branch, root=self.work)
         return git.commit_hash(root=self.work)
 
     def run_verb(self, *words: str, code: int = 0, folder: Path | None = None) -> str:
@@ -210,8 +210,8 @@ def open_context(root: Path, params: config.Params) -> DrillContext:
     """Open the kept sandbox at main's tip, or a new one whose model has reached production; with shorter limits."""
     if sandbox := kept_sandbox(root, params.track.model):
         sandbox.start_part("Use the sandbox that `make loop` kept")
-        git.run("checkout", "-q", "main", root=sandbox.work)
-        git.run("pull", "-q", "--ff-only", "origin", "main", root=sandbox.work)
+        git.run("checkout", "-q", sandbox.branch, root=sandbox.work)
+        git.run("pull", "-q", "--ff-only", "origin", sandbox.branch, root=sandbox.work)
         clone.repro(sandbox)
     else:
         loop.remove_everything(root)

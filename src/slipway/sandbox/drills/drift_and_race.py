@@ -102,7 +102,7 @@ def race(context: DrillContext, timeline: Timeline) -> None:
             list(pool.map(lambda place: context.run_verb("prove", folder=place), (other, context.work)))
         for place in (other, context.work):
             context.build(("judge", "package", "image"), place)
-        before = ledger.read_at("staging", "origin/main", context.work)
+        before = ledger.read_at("staging", f"origin/{context.sandbox.branch}", context.work)
         timeline.inject("two releases pushed at the same time")
         codes = release_together(context, other)
         context.pull()

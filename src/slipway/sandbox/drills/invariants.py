@@ -30,11 +30,12 @@ class EnvironmentState:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Git's main, the scratch clone and both environments at one moment."""
+    """The default branch of Git, the scratch clone and both environments at one moment."""
 
     tip: str
     head: str
-    branch: str
+    branch: str | None
+    default_branch: str
     dirty: Sequence[str]
     worktrees: Sequence[str]
     envs: Sequence[EnvironmentState]
@@ -43,8 +44,10 @@ class Snapshot:
 def violations(now: Snapshot) -> list[str]:
     """A sentence for each invariant that does not hold; empty when all hold."""
     sentences = [each for env in now.envs for each in (*_lost_lines(env), *_differences(env, now.tip))]
-    if now.head != now.tip or now.branch != "main":
-        sentences.append(f"the clone is on {now.branch} at {now.head[:12]}; expected: main at {now.tip[:12]}")
+    if now.head != now.tip or now.branch != now.default_branch:
+        sentences.append(
+            f"the clone is on {now.branch} at {now.head[:12]}; expected: {now.default_branch} at {now.tip[:12]}"
+        )
     if now.dirty:
         sentences.append(f"the clone has uncommitted files: {', '.join(now.dirty[:3])}")
     if now.worktrees:
@@ -88,12 +91,12 @@ def _differences(env: EnvironmentState, tip: str) -> list[str]:
 def take_snapshot(sandbox: Sandbox, remembered: Mapping[str, str]) -> Snapshot:
     """Fetch the remote's main and read Git and the cluster; their errors are raised as they are."""
     work = sandbox.work
-    git.fetch("main", root=work)
-    tip = git.commit_hash("origin/main", root=work)
+    git.fetch(sandbox.branch, root=work)
+    tip = git.commit_hash(f"origin/{sandbox.branch}", root=work)
     trees = git.worktrees(work)[1:]
     scratch = environment.cache_home(work).glob("bump-*")
     return Snapshot(
-        tip=tip, head=git.commit_hash(root=work), branch=git.current_branch(work) or "",
+        tip=tip, head=git.commit_hash(root=work), branch=git.current_branch(work), default_branch=sandbox.branch,
         dirty=git.uncommitted_files(work), worktrees=[*map(str, trees), *(path.name for path in scratch)],
         envs=[_environment_state(sandbox, name, tip, remembered.get(name, "")) for name in ledger.ENVIRONMENTS],
     )  # fmt: skip

@@ -75,10 +75,10 @@ def tampered(context: DrillContext, timeline: Timeline) -> None:
     timeline.detect("policy refuses all four; verify reports the three that break the chain")
     texts, links = cases[SWAPPED]
     commit_forgery(context, texts, f"{SWAPPED}, pushed to main")
-    git.run("push", "-q", "origin", "main", root=context.work)
+    git.run("push", "-q", "origin", context.sandbox.branch, root=context.work)
     expect_broken_link(context, timeline, links)
     git.run("revert", "--no-edit", "HEAD", root=context.work)
-    git.run("push", "-q", "origin", "main", root=context.work)
+    git.run("push", "-q", "origin", context.sandbox.branch, root=context.work)
     context.settle()
     context.run_verb("verify", "--env", "production")
     timeline.recover("reverted; verify passes, and the cluster runs what Git says")

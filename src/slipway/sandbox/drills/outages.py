@@ -29,7 +29,7 @@ def commit_change(context: DrillContext, what: str) -> str:
 def remote_ledgers(context: DrillContext) -> list[str]:
     """The ledgers on the remote's main, read from its folder without a server."""
     names = [ledger.path(env).as_posix() for env in ledger.ENVIRONMENTS]
-    return [git.file_at("main", name, root=context.sandbox.remote) or "" for name in names]
+    return [git.file_at(context.sandbox.branch, name, root=context.sandbox.remote) or "" for name in names]
 
 
 def expect_untouched(context: DrillContext, timeline: Timeline, before: list[str]) -> None:

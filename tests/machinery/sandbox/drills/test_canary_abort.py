@@ -30,7 +30,7 @@ def test_overlay_without_the_line_is_refused():
 
 
 def test_dispatch_becomes_the_words_that_the_workflow_types():
-    words = canary_abort.rollback_words(Message("/dispatches", {"ref": "main", "inputs": INPUTS}, 0.0))
+    words = canary_abort.rollback_words(Message("/dispatches", {"ref": "main", "inputs": INPUTS}, 0.0), "main")
     assert words == ["rollback", "--push", "--reason=the canary was aborted", "--env=production", "--aborted=shift 3.1",
                      "--of=x@sha256:1"]  # fmt: skip
 
@@ -47,7 +47,7 @@ def test_dispatch_becomes_the_words_that_the_workflow_types():
 )
 def test_dispatch_of_something_else_is_refused(body):
     with pytest.raises(ConfigError, match="expected: a rollback on main"):
-        canary_abort.rollback_words(Message("/dispatches", body, 0.0))
+        canary_abort.rollback_words(Message("/dispatches", body, 0.0), "main")
 
 
 def test_hook_of_the_project_posts_where_the_drill_replaces_it():

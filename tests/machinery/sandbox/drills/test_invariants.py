@@ -27,7 +27,7 @@ def text(*lines: ledger.Line) -> str:
 HISTORY = (("Release one", text(ONE)), ("Release two", text(ONE, TWO)))
 ENV = EnvironmentState(name="staging", ledgers=HISTORY, remembered=text(ONE), pinned=TWO.image, app=APP,
           pods=[Pod("serve-1", str(TWO.image), ready=True)])  # fmt: skip
-FACTS = Snapshot(tip=TIP, head=TIP, branch="main", dirty=(), worktrees=(), envs=[ENV])
+FACTS = Snapshot(tip=TIP, head=TIP, branch="main", default_branch="main", dirty=(), worktrees=(), envs=[ENV])
 
 
 def said(**changes: object) -> list[str]:
