@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from slipway.core import environment, git
 from slipway.errors import ConfigError
 from support.committed_project import begin
+from support.paths import ROOT
 
 
 @pytest.fixture
@@ -332,3 +335,52 @@ def test_worktree_that_was_killed_is_made_again(repository, tmp_path_factory):
         leftover.write_text("left")
     with git.worktree("HEAD", folder, root=repository) as tree:
         assert (tree / "file").exists()
+
+
+# The one module
+
+
+READING = {
+    "log",
+    "diff",
+    "show",
+    "status",
+    "branch",
+    "blame",
+    "shortlog",
+    "describe",
+    "ls-tree",
+    "rev-list",
+    "worktree",
+}
+"""Commands whose output depends on settings or needs parsing: functions of core/git.py read it."""
+
+
+def calls_of_git(text: str) -> list[str]:
+    """The commands that a module runs by `git.run` or as a program."""
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    words = [[arg.value if isinstance(arg, ast.Constant) else None for arg in call.args] for call in calls
+             if ast.unparse(call.func) == "git.run"]  # fmt: skip
+    lists = [[item.value if isinstance(item, ast.Constant) else None for item in node.elts]
+             for node in ast.walk(ast.parse(text)) if isinstance(node, ast.List | ast.Tuple)]  # fmt: skip
+    return [str(row[0]) for row in words if row] + [str(row[1]) for row in lists if row[:1] == ["git"] and len(row) > 1]
+
+
+@pytest.mark.source_text
+def test_no_other_module_parses_what_git_prints():
+    modules = [path for path in (ROOT / "src/slipway").rglob("*.py") if path != ROOT / "src/slipway/core/git.py"]
+    reading = {path.name: set(calls_of_git(path.read_text("utf-8"))) & READING for path in modules}
+    assert {name: words for name, words in reading.items() if words} == {}
+    assert calls_of_git('git.run("log", "-1")\nrun(["git", "status"])') == ["log", "status"]
+
+
+@pytest.mark.source_text
+def test_no_module_names_the_default_branch():
+    named = re.compile(r"(origin/|heads/)?(main|master|trunk)")
+    strings = {
+        f"{path.name}:{node.lineno} {node.value}"
+        for path in (ROOT / "src/slipway").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and named.fullmatch(node.value)
+    }
+    assert strings == set()
