@@ -241,7 +241,7 @@ def test_metric_edited_by_hand_is_red_in_ok(stage: Stage, edited: tuple[Any, Ran
     assert "make repro" in ran.summary
     assert stage.comment(pull, conclusion="failure").results == {"comment": "success"}
     (body,) = stage.github.bodies(4)
-    assert "reports/metrics.json against the pipeline | mae is 0.5" in body
+    assert "reports/metrics.json differs from the pipeline: mae is 0.5" in body
     assert "make repro" in body
 
 
