@@ -92,7 +92,7 @@ lock: setup ## regenerate the locks (ARGS=--upgrade for the newest), docs/comman
 	@cd requirements && $(compile)
 	@$(PY) -m slipway stages --write
 	@$(commands) docs/commands.md >/dev/null
-	@$(PY) tests/machinery/support/fix_pages.py
+	@test ! -e tests/machinery/support/fix_pages.py || $(PY) tests/machinery/support/fix_pages.py
 
 bench: setup ## measure the figures of the docs (only one: NAME=judge, latency, gates, images, delivery …)
 	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"

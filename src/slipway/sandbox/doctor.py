@@ -26,7 +26,7 @@ from slipway.core.console import LiteralConsole, running, stderr, stdout, styled
 from slipway.errors import ConfigError
 from slipway.packaging.image_builder import find_builder
 
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 5.0
 """Longest for one check; all run at the same time."""
 NEEDED_SECONDS = 15.0
 """Longest for a program that the loop needs: on a busy machine `dvc --version` takes seconds, and is not missing."""
