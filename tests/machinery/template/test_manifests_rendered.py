@@ -118,7 +118,8 @@ def test_a_policy_is_for_a_person_to_apply(project: Path):
 def test_what_breaks_a_rule_is_refused(project: Path):
     edit(project / SERVE, "automountServiceAccountToken: false", "automountServiceAccountToken: true")
     with pytest.raises(
-        CheckFailed, match="The rule `token` is broken by staging Deployment serve: automountServiceAccountToken is true"
+        CheckFailed,
+        match="The rule `token` is broken by staging Deployment serve: automountServiceAccountToken is true",
     ):
         told(save(project))
 
@@ -132,7 +133,9 @@ def test_a_tag_in_place_of_a_digest_is_refused(project: Path):
 
 def test_what_does_not_build_is_refused_in_kustomizes_words(project: Path):
     (project / "k8s/base/service.yaml").write_text("a: [\n", "utf-8")
-    with pytest.raises(CheckFailed, match=r"`kustomize build staging` failed: 'service\.yaml': .*yaml: line 1") as caught:
+    with pytest.raises(
+        CheckFailed, match=r"`kustomize build staging` failed: 'service\.yaml': .*yaml: line 1"
+    ) as caught:
         told(save(project))
     assert str(project) not in str(caught.value)
     record = files.read_json(project / manifests.VERDICT)
