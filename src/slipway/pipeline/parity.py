@@ -34,6 +34,8 @@ KNOWN_VALUES = 300
 """Values of a category that training had, at most, of which each is tried."""
 PAIRED_ROWS, PAIRS = 200, 10
 """Wrong rows, and pairs of a wrong and a right row, among which the simplest explanation is looked for."""
+ROUNDING = 1e-3
+"""Larger differences do not come from rounding alone."""
 SHOWN = 3
 """Inputs that a message names."""
 UNSEEN = ("never seen", "zzzz", "ZZZZ", "zz", "ZZ", "z", "Z", "0000", "0", "é", "ß漢🚲", " ", "", "a\x00b")
@@ -108,7 +110,7 @@ def rows_of_contract(model: type[BaseModel], training: pl.DataFrame, test: pl.Da
     known = {name: _unique((training if name in texts else sample)[name]) for name in names}
     values = allowed_values(model, {name: known[name] for name in texts})
     bases = _spread(test, WINDOW_ROWS).select(names).to_dicts()
-    rows = list(bases)
+    rows = [*bases, *_example(model, names)]
     for number, base in enumerate(bases):
         for name in names:
             trained = known[name][:KNOWN_VALUES] if number == 0 and name in texts else []
@@ -126,6 +128,18 @@ def rows_of_contract(model: type[BaseModel], training: pl.DataFrame, test: pl.Da
     return _frame(model, rows)
 
 
+def _example(model: type[BaseModel], names: Sequence[str]) -> list[Row]:
+    """The contract's example, which the service predicts when it starts; nothing when an input lacks one."""
+    example = problem.example_row(model)
+    is_complete = all(_accepts(_adapter(model, name), example[name]) for name in names)
+    return [{name: example[name] for name in names}] if is_complete else []
+
+
+def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    type_: Any = Annotated[model.model_fields[name].annotation, model.model_fields[name]]
+    return TypeAdapter(type_)
+
+
 def _unique(column: pl.Series) -> list[Any]:
     return column.drop_nulls().unique().sort().to_list()
 
@@ -137,9 +151,8 @@ def allowed_values(model: type[BaseModel], known: Mapping[str, Sequence[str]]) -
     """
     nodes = model.model_json_schema()
     values = {}
-    for name, info in model.model_fields.items():
-        type_: Any = Annotated[info.annotation, info]
-        adapter: TypeAdapter[Any] = TypeAdapter(type_)
+    for name in model.model_fields:
+        adapter = _adapter(model, name)
         node = _resolve(nodes["properties"][name], nodes.get("$defs", {}))
         candidates = _texts(known[name], node) if name in known else _numbers(node)
         values[name] = list(dict.fromkeys(value for value in candidates if _accepts(adapter, value)))
@@ -353,34 +366,32 @@ def hint(outcome: Outcome, estimators: Sequence[Any]) -> str:
         return IMPUTER
     if not difference.is_finite:
         return "give the input a range in the contract (ge and le), or limit its values in the Pipeline"
-    return _conversion_hint(estimators, has_null=has_null, has_text=has_text)
+    return _conversion_hint(estimators, outcome.worst, has_null=has_null, has_text=has_text)
 
 
-def _conversion_hint(estimators: Sequence[Any], *, has_null: bool, has_text: bool) -> str:
+def _conversion_hint(estimators: Sequence[Any], worst: float, *, has_null: bool, has_text: bool) -> str:
     """The setting for a model that exports without an error and predicts something else."""
     classes = [type(each).__name__ for each in estimators]
     masks = [mask for each in estimators if (mask := getattr(each, "is_categorical_", None)) is not None]
     if any(np.any(mask) for mask in masks):
-        return (
-            "HistGradientBoosting's categorical_features convert wrongly: encode the categories in the Pipeline instead"
-        )
+        return "HistGradientBoosting's categorical_features convert wrongly: encode categories in the Pipeline instead"
     if any(getattr(each, "min_frequency", None) or getattr(each, "max_categories", None) for each in estimators):
         return "OneHotEncoder's min_frequency and max_categories convert wrongly: leave them out, or use TargetEncoder"
     if has_null and any(getattr(each, "add_indicator", False) for each in estimators):
-        return (
-            "the imputer's add_indicator is lost in ONNX: leave it out, or make such an input in the features function"
-        )
+        return "the imputer's add_indicator is lost in ONNX: leave it out, or make such an input in features instead"
     if has_null and (imputers := {each for each in classes if "Imputer" in each} - {"SimpleImputer"}):
         return f"{min(imputers)} converts wrongly: use SimpleImputer"
     if has_null:
         return f"ONNX does not treat a missing value as {_last_step(estimators)} does: {IMPUTER}"
-    if has_text:
-        return (
-            'encode this category with OneHotEncoder(handle_unknown="ignore") or TargetEncoder, which convert exactly'
-        )
+    if has_text and "TargetEncoder" not in classes:
+        return 'encode this category with OneHotEncoder(handle_unknown="ignore") or TargetEncoder: they convert exactly'
     if "TreePredictor" in classes and (scalers := [each for each in classes if "Scaler" in each]):
         return f"leave {scalers[0]} out: trees need none, and its 32-bit results in ONNX may cross a tree's threshold"
-    return "remove the last step that was added, and see docs/fix/export.md; ONNX computes in 32 bits (seven digits)"
+    if "IsotonicRegression" in classes:
+        return 'isotonic regression has steps that 32-bit rounding may cross: calibrate with method="sigmoid"'
+    if worst < ROUNDING:
+        return "ONNX computes in 32 bits (seven digits): if you accept this difference, raise export.tolerance"
+    return "remove the last step that was added, and see docs/fix/export.md"
 
 
 def _last_step(estimators: Sequence[Any]) -> str:
