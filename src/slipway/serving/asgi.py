@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -49,7 +49,10 @@ class Engine(Protocol):
         """Parse a body into rows; the flag is True for a single object."""
 
     def predict_rows(self, rows: list[Row]) -> list[float]:
-        """Return one prediction per row."""
+        """Return one prediction per row; BadRequest 500 when one of them is no finite number."""
+
+    def predict_each(self, rows: list[Row]) -> Sequence[float | Exception]:
+        """Return one prediction per row, or the error that ends the request of the row."""
 
     def predict(self, body: bytes) -> bytes:
         """Handle POST /predict: request body to response body."""
@@ -74,7 +77,7 @@ class Front:
         self._app = app
         self._engine = engine
         self._deadline = BodyDeadline(BODY_SECONDS)
-        self._batcher = MicroBatcher(lambda rows: self._engine().predict_rows(rows))
+        self._batcher = MicroBatcher(lambda rows: self._engine().predict_each(rows))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from slipway.serving.validation import BadRequest, Row, refusal
@@ -50,9 +50,13 @@ class BodyDeadline:
 
 
 class MicroBatcher:
-    """Runs the model once for all single rows that arrive in the same turn of the event loop; adds no delay."""
+    """Runs the model once for all single rows that arrive in the same turn of the event loop; adds no delay.
 
-    def __init__(self, predict: Callable[[list[Row]], list[float]]) -> None:
+    One row that makes the run fail fails alone: the run is then repeated row by row. `predict` may also return an
+    exception in the place of a prediction, which then ends the request of that row.
+    """
+
+    def __init__(self, predict: Callable[[list[Row]], Sequence[float | Exception]]) -> None:
         self._predict = predict
         self._pending: list[tuple[Row, asyncio.Future[float]]] = []
 
@@ -67,16 +71,20 @@ class MicroBatcher:
 
     def _run(self) -> None:
         batch, self._pending = self._pending, []
-        try:
-            values = self._predict([row for row, _ in batch])
-        except Exception as error:  # every request of the batch fails with it, and logs it
-            for _, prediction in batch:
-                if not prediction.done():
-                    prediction.set_exception(error)
-            return
-        for (_, prediction), value in zip(batch, values, strict=True):
-            if not prediction.done():  # the client may have disconnected
+        for (_, prediction), value in zip(batch, self._values([row for row, _ in batch]), strict=True):
+            if prediction.done():  # the client has disconnected
+                continue
+            if isinstance(value, Exception):
+                prediction.set_exception(value)
+            else:
                 prediction.set_result(value)
+
+    def _values(self, rows: list[Row]) -> Sequence[float | Exception]:
+        """Return one prediction or exception per row."""
+        try:
+            return self._predict(rows)
+        except Exception as error:  # the request of the row fails with it, and logs it
+            return [error] if len(rows) == 1 else [self._values([row])[0] for row in rows]
 
 
 async def _read_body(receive: Receive, max_bytes: int) -> bytes:

@@ -58,5 +58,9 @@ def predictions(host: str, rows: Any) -> list[float | None]:
 
 
 def _difference(answer: float | None, stored: float) -> float:
-    """Absolute difference; infinite when `answer` is not a finite number (the service sends null for NaN)."""
-    return abs(answer - stored) if isinstance(answer, int | float) and math.isfinite(answer) else math.inf
+    """The difference, relative above one; infinite when `answer` is not a finite number (the service sends null for NaN)."""
+    return (
+        abs(answer - stored) / max(1.0, abs(stored))
+        if isinstance(answer, int | float) and math.isfinite(answer)
+        else math.inf
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from slipway.core import files
 from slipway.errors import DataError
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 FOLDER = Path("models")
+CONTRACT_HINT = "export a model with this version of Slipway: `export` refuses a model that fails on valid rows"
+ERRORS = (
+    state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
+    state.RuntimeException,
+)  # fmt: skip
+"""The errors of ONNX Runtime, which have no class in common."""
 
 
 class Model:
@@ -39,10 +45,10 @@ class Model:
             raise DataError(f"{path} does not exist", hint="run `make repro`")
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised, and reported once
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
+        except ERRORS as error:
             raise DataError(
                 f"{path} cannot be read as an ONNX model: {error}", hint=f"remove {path} and run `make repro`"
             ) from None
@@ -53,10 +59,14 @@ class Model:
         """Predict `categories` [rows, k] of str and `numbers` [rows, m] of float32 (NaN is missing); returns [rows].
 
         A prediction is the probability of the positive class for a binary task, the value itself for a regression.
+        DataError when ONNX Runtime cannot compute it. A prediction may be NaN or infinite.
         """
         arrays = {"categories": categories, "numbers": numbers}
         feed = {name: value for name, value in arrays.items() if name in self._graph_inputs}
-        result: NDArray[np.float32] = self._session.run(["prediction"], feed)[0]
+        try:
+            result: NDArray[np.float32] = self._session.run(["prediction"], feed)[0]
+        except ERRORS as error:
+            raise DataError(f"the model cannot predict: ONNX Runtime returned {error}", hint=CONTRACT_HINT) from error
         return result
 
     def values(self, rows: Sequence[tuple[Any, ...]]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from prometheus_client.registry import Collector
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 """Bucket bounds of the latency histogram in seconds; the limits of loadtests/slo.yaml are among them."""
 BINS, SUM, PREDICTION = "slipway_prediction_bins", "slipway_prediction_sum", "slipway_prediction"
+NOT_FINITE = "slipway_predictions_not_finite"
 
 
 class Predictions:
@@ -30,13 +32,25 @@ class Predictions:
         bins = Counter(BINS, "Predictions by bin", ["le"], registry=registry)
         self._bins = [bins.labels(str(edge)) for edge in [*self._edges.tolist(), "+Inf"]]
         self._sum = Gauge(SUM, "Of all predictions", registry=registry, multiprocess_mode="sum")
+        self._not_finite = Counter(NOT_FINITE, "Predictions that were NaN or infinite", registry=registry)
 
-    def observe(self, values: NDArray[np.float32]) -> None:
-        """Record these predictions."""
+    def observe(self, values: NDArray[np.float32]) -> bool:
+        """Record the finite ones of these predictions and count the others; return whether all are finite.
+
+        The sum of NaN or infinity and anything is not finite either, so looking at the sum is enough.
+        """
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            total = float(values.sum(dtype=np.float64))
+        if not math.isfinite(total):
+            is_finite = np.isfinite(values)
+            self._not_finite.inc(int((~is_finite).sum()))
+            self.observe(values[is_finite])
+            return False
         counts = np.bincount(np.searchsorted(self._edges, values), minlength=len(self._bins))
         for number in counts.nonzero()[0].tolist():
             self._bins[number].inc(int(counts[number]))
-        self._sum.inc(float(values.sum(dtype=np.float64)))
+        self._sum.inc(total)
+        return True
 
 
 class HistogramCollector(Collector):

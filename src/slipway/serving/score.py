@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from rich.progress import Progress
 
 from slipway.core import files
@@ -33,6 +35,10 @@ from slipway.serving.onnx_model import FOLDER, Model
 from slipway.serving.parquet_chunks import ANSWER, CHUNK, ChunkValidator, Source
 
 PROGRESS_SECONDS = 10.0
+NO_PREDICTION = (
+    "no output was written. The model is at fault, not the row: `export` of this version refuses such a model. "
+    "Run `make repro`, or leave the row out"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +71,40 @@ class Job:
                 f"{self.source.where(number * CHUNK + row)}: {message} (first of {count:,} invalid rows among {len(table):,})",
                 hint="correct the rows and run the command again; no output was written",
             )
-        predictions = self.model.predict(*self.validator.arrays(frame))
+        predictions = self._predict(number, *self.validator.arrays(frame))
         part = table.drop_columns(self.validator.inputs).append_column(ANSWER, pa.array(predictions, pa.float32()))
         part = part.replace_schema_metadata(parquet_chunks.file_metadata(unknown=self.validator.count_unknown(frame)))
         with files.atomic_write(self._path(number)) as partial, pa.ipc.new_file(str(partial), part.schema) as writer:
             writer.write_table(part)
         return part
+
+    def _predict(
+        self, number: int, categories: NDArray[np.object_], numbers: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Predict the `number`-th chunk; DataError names the first row without a finite prediction."""
+        try:
+            predictions = self.model.predict(categories, numbers)
+        except DataError as error:
+            row = self._first_failing_row(categories, numbers)
+            raise DataError(f"{self.source.where(number * CHUNK + row)}: {error}", hint=NO_PREDICTION) from None
+        if not np.isfinite(predictions).all():
+            row = int((~np.isfinite(predictions)).argmax())
+            message = f"{self.source.where(number * CHUNK + row)}: the row is valid, but the model predicts {predictions[row]}"
+            raise DataError(message, expected="a finite number", hint=NO_PREDICTION)
+        return predictions
+
+    def _first_failing_row(self, categories: NDArray[np.object_], numbers: NDArray[np.float32]) -> int:
+        """Return the position of the first row for which the model raises an error, by halving."""
+        low, high = 0, len(numbers)
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                self.model.predict(categories[low:middle], numbers[low:middle])
+            except DataError:
+                high = middle
+            else:
+                low = middle
+        return low
 
 
 def run(

@@ -10,7 +10,10 @@ import contextlib
 import functools
 import gc
 import importlib
+import logging
+import math
 import multiprocessing
+from collections.abc import Sequence
 from typing import Any
 
 import bentoml
@@ -22,9 +25,11 @@ from slipway.errors import ConfigError, DataError
 from slipway.serving.api_docs import openapi, service_page
 from slipway.serving.asgi import Front, Scope, Send
 from slipway.serving.concurrency import Receive
-from slipway.serving.onnx_model import FOLDER, Model
+from slipway.serving.onnx_model import CONTRACT_HINT, FOLDER, Model
 from slipway.serving.prometheus import ServiceMetrics
 from slipway.serving.validation import BadRequest, Reader, Row, explain, refusal
+
+log = logging.getLogger("bentoml.slipway")
 
 
 class Engine:
@@ -38,6 +43,12 @@ class Engine:
         self.has_ask = bool(self.contract.get("lookup"))
         self.max_body_bytes: int = self.contract["limits"]["max_body_bytes"]
         example = float(self.model.rows([self.contract["example"]])[0])
+        if not math.isfinite(example):
+            raise DataError(
+                f"the model predicts {example} for the contract's example",
+                expected="a finite number",
+                hint=CONTRACT_HINT,
+            )
         self._about: dict[str, Any] = {"version": sha[:12], "prediction": example}
         self.openapi = orjson.dumps(openapi.document(self.contract, **self._about))
         self._reader = Reader(self.contract)
@@ -97,14 +108,47 @@ class Engine:
         self._metrics.count(path, status, seconds)
 
     def predict_rows(self, rows: list[Row]) -> list[float]:
-        """Return one prediction per row, and count predictions and unknown categories."""
+        """Return one prediction per row, and count predictions and unknown categories.
+
+        BadRequest 500 when a prediction is NaN or infinite: JSON has no such number, and `null` would hide the fault.
+        """
+        predictions, are_finite = self._predict_and_count(rows)
+        if not are_finite:
+            row = next(number for number, value in enumerate(predictions) if not math.isfinite(value))
+            raise not_finite(predictions[row], row)
+        return predictions
+
+    def predict_each(self, rows: list[Row]) -> Sequence[float | Exception]:
+        """Do the same for rows of different requests: the place of a NaN or infinite prediction has its BadRequest."""
+        predictions, are_finite = self._predict_and_count(rows)
+        if are_finite:
+            return predictions
+        return [value if math.isfinite(value) else not_finite(value, 0) for value in predictions]
+
+    def _predict_and_count(self, rows: list[Row]) -> tuple[list[float], bool]:
+        """Return the predictions and whether all are finite. Nothing is counted when the model raises an error."""
+        values = self.model.values(rows)
         for name, position, trained in self._trained:
             if not trained.issuperset([row[position] for row in rows]):
                 self._metrics.unknown.labels(name).inc(sum(row[position] not in trained for row in rows))
-        values = self.model.values(rows)
-        self._metrics.predictions.observe(values)
+        are_finite = self._metrics.predictions.observe(values)
         predictions: list[float] = values.tolist()
-        return predictions
+        return predictions, are_finite
+
+
+def not_finite(value: float, row: int) -> BadRequest:
+    """Return the answer to a request whose row `row` got NaN or infinity from the model, and log it."""
+    log.error("the model predicted %s for a valid row; `export` of this version refuses such a model", value)
+    return BadRequest(
+        500,
+        [
+            {
+                "row": row, "field": None, "value": str(value), "limit": "a finite number",
+                "message": f"row {row} is valid, but the model predicts {value} for it; expected a finite number. "
+                "The fault is the model's, not the request's",
+            }
+        ],
+    )  # fmt: skip
 
 
 @functools.cache

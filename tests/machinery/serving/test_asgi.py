@@ -33,6 +33,8 @@ class Echo:
             raise ZeroDivisionError
         return [float(len(row[0])) for row in rows]
 
+    predict_each = predict_rows
+
     def predict(self, body: bytes) -> bytes:
         return body
 

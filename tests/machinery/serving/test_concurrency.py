@@ -39,8 +39,9 @@ def test_rows_of_one_turn_are_one_run_and_each_gets_its_own_answer() -> None:
     assert model.runs == [3, 1]
 
 
-def test_a_failed_run_is_told_to_all_that_wait_for_it_and_to_no_other() -> None:
-    together = MicroBatcher(Model())
+def test_one_failing_row_fails_alone() -> None:
+    model = Model()
+    together = MicroBatcher(model)
 
     async def main() -> list[Any]:
         calls = [one(together, 0), one(together, 2), one(together, 4, turns=5)]
@@ -48,8 +49,29 @@ def test_a_failed_run_is_told_to_all_that_wait_for_it_and_to_no_other() -> None:
 
     first, second, third = asyncio.run(main())
     assert isinstance(first, ZeroDivisionError)
-    assert isinstance(second, ZeroDivisionError)
-    assert third == 0.25
+    assert (second, third) == (0.5, 0.25)
+    assert model.runs == [2, 1, 1, 1]
+
+
+def test_error_in_the_place_of_a_prediction_ends_that_request() -> None:
+    together = MicroBatcher(lambda rows: [row[0] if row[0] else ValueError("no number") for row in rows])
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(one(together, value) for value in (1, 0, 2)), return_exceptions=True)
+
+    first, second, third = asyncio.run(main())
+    assert (first, str(second), third) == (1, "no number", 2)
+
+
+def test_every_row_may_fail_with_its_own_error() -> None:
+    def fail(rows: list[Row]) -> list[float]:
+        raise KeyError(*(row[0] for row in rows))
+
+    async def main() -> list[Any]:
+        together = MicroBatcher(fail)
+        return await asyncio.gather(*(one(together, value) for value in (1, 2, 3)), return_exceptions=True)
+
+    assert [error.args for error in asyncio.run(main())] == [(1,), (2,), (3,)]
 
 
 @pytest.mark.parametrize("value", [2, 0])
@@ -62,8 +84,7 @@ def test_who_left_meanwhile_does_not_hurt_the_others(value: float) -> None:
         left.cancel()
         return await asyncio.gather(stays, return_exceptions=True)
 
-    found = asyncio.run(main())
-    assert found == [0.25] if value else isinstance(found[0], ZeroDivisionError)
+    assert asyncio.run(main()) == [0.25]
 
 
 def test_one_timer_watches_all_bodies() -> None:

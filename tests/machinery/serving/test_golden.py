@@ -63,3 +63,10 @@ def test_nobody_there_is_a_no() -> None:
     assert "no response from http://127.0.0.1:9" in str(check.value)
     with pytest.raises(SlipwayError, match="no response from"):
         golden.predictions("http://127.0.0.1:9", [])
+
+
+def test_large_answers_are_compared_relatively(handler: type[Echo], host: str) -> None:
+    rows = [{"row": {"hour": 3}, "prediction": 3e7}]
+    handler.together, handler.alone = b'{"predictions":[30000002]}', b'{"prediction":30000002}'
+    assert golden.replay(host, rows, tolerance=1e-6).ok is True
+    assert golden.replay(host, rows, tolerance=1e-8).ok is False

@@ -12,6 +12,7 @@ import pytest
 from slipway.errors import DataError
 from slipway.pipeline import features, ingest
 from slipway.serving.onnx_model import Model
+from support import faulty_graph
 
 ROW = {"station": "park", "weekday": 5.0, "hour": 14.0, "temp": None, "recent": 21.0, "yesterday": None}
 
@@ -68,3 +69,14 @@ def test_the_model_needs_no_training_libraries() -> None:
     code = f"import sys, slipway.serving.onnx_model; print([name for name in {heavy} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert said.stdout.strip() == "[]"
+
+
+def test_an_error_of_onnx_runtime_is_a_sentence(project: Path, tmp_path: Path) -> None:
+    faulty_graph.write(tmp_path / "model.onnx")
+    model = Model(project / "models", graph=tmp_path / "model.onnx")
+    row = {"station": "park", **faulty_graph.GOOD}
+    assert model.rows([row])[0] == faulty_graph.GOOD_ANSWER
+    assert np.isnan(model.rows([{**row, "temp": None}])[0])
+    assert np.isinf(model.rows([{**row, **faulty_graph.INFINITE}])[0])
+    with pytest.raises(DataError, match=r"the model cannot predict: ONNX Runtime returned .*out of data bounds"):
+        model.rows([{**row, **faulty_graph.FAILS}])

@@ -51,3 +51,22 @@ def test_bins_are_told_as_a_histogram_and_not_beside_it() -> None:
     assert "slipway_prediction_bins" not in text
     assert text.count('slipway_prediction_bucket{le="0.5"} 1.0') == 1
     assert "slipway_model_info{" in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_finite_number_has_a_counter_of_its_own(value: float) -> None:
+    own = meters(EDGES)
+    assert own.predictions.observe(np.array([1.0, value, 2.0, -value], dtype=np.float32)) is False
+    assert own.predictions.observe(np.array([4.0], dtype=np.float32)) is True
+    assert own.predictions.observe(np.array([value], dtype=np.float32)) is False
+    text = own.text().decode()
+    assert "\nslipway_predictions_not_finite_total 3.0\n" in text
+    assert told(text)["slipway_prediction_count", "nan"] == 3
+    assert "\nslipway_prediction_sum" not in text or told(text)["slipway_prediction_sum", "nan"] == 7
+
+
+def test_sum_stays_a_number_whatever_was_predicted() -> None:
+    own = meters([0.0, 1.0])
+    for value in (float("nan"), 3e38, float("inf"), 3e38, -3e38, -3e38, 0.5):
+        own.predictions.observe(np.array([value], dtype=np.float32))
+    assert told(own.text().decode())["slipway_prediction_sum", "nan"] == 0.5

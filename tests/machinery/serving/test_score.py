@@ -27,6 +27,7 @@ from slipway.errors import ConfigError, DataError
 from slipway.serving import score
 from slipway.serving.onnx_model import Model
 from slipway.serving.parquet_chunks import CHUNK
+from support import faulty_graph
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -252,6 +253,32 @@ def test_a_wrong_row_is_named_by_file_and_number_and_nothing_is_left(
     assert f"b.parquet, row {CHUNK + 7} (from 0): temp is 99.0; expected a number from -30 to 50 (°C), or null" in told
     assert f"first of 2 invalid rows among {CHUNK:,}" in told
     assert list(tmp_path.iterdir()) == [given]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"temp": None}, "the row is valid, but the model predicts nan; expected: a finite number"),
+        (faulty_graph.INFINITE, "the row is valid, but the model predicts inf; expected: a finite number"),
+        (faulty_graph.FAILS, "the model cannot predict: ONNX Runtime returned"),
+    ],
+    ids=["nan", "infinite", "error"],
+)
+def test_a_row_without_a_finite_prediction_is_named_and_nothing_is_left(
+    project_copy: Path, tmp_path: Path, cli: Cli, fault: dict[str, Any], message: str
+) -> None:
+    faulty_graph.write(project_copy / "models/model.onnx")
+    rows = [{"station": "park", **faulty_graph.GOOD} for _ in range(CHUNK + 20)]
+    for number in (CHUNK + 7, CHUNK + 9):
+        rows[number] |= fault
+    given = tmp_path / "in"
+    given.mkdir()
+    pl.DataFrame(rows).write_parquet(given / "rows.parquet")
+    done = cli(project_copy, "score", str(given), str(tmp_path / "out.parquet"))
+    told = " ".join(done.stderr.split())
+    assert done.returncode == 3, told
+    assert f"rows.parquet, row {CHUNK + 7} (from 0): {message}" in told
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted({"in", project_copy.name})
 
 
 def test_a_missing_column_is_named(project: Path, small: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from slipway.core.process import poll_until
 from slipway.serving import local_server
 from slipway.serving.http_client import is_ready
 from slipway.serving.local_server import HOST
+from support import faulty_graph
 
 ROW = {"station": "park", "weekday": 5, "hour": 14, "temp": 16.0, "recent": 21, "yesterday": None}
 HEAVY = ("sklearn", "pandas", "skl2onnx", "joblib", "polars", "onnx", "pandera", "ruamel", "mlflow")
@@ -211,6 +213,63 @@ def test_several_workers_that_could_not_add_up_do_not_start(bento: Path, tmp_pat
         assert poll_until(lambda: running.log.read_text("utf-8").count(error) >= 2, seconds=60, every=0.05)
         assert not is_ready(running.url, timeout_seconds=5)
         local_server.stop(running, seconds=0.1)  # its supervisor starts workers again and again
+
+
+@pytest.fixture(scope="module")
+def faulty(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A service of a model that fails on some valid rows; its port."""
+    folder = tmp_path_factory.mktemp("faulty")
+    shutil.copytree(bento, folder / "bento")
+    faulty_graph.write(folder / "bento/src/models/model.onnx")
+    command = local_server.command(folder / "bento", port=local_server.find_free_port())
+    with run(folder / "bento", folder, command) as running:
+        local_server.wait_ready(running)
+        yield running.port
+
+
+GOOD = ROW | faulty_graph.GOOD
+
+
+@pytest.mark.parametrize(
+    ("row", "value"),
+    [(GOOD | {"temp": None}, "nan"), (GOOD | faulty_graph.INFINITE, "inf"), (GOOD | {"recent": None, "yesterday": None}, "nan")],
+)  # fmt: skip
+def test_no_answer_is_nan_or_infinite(faulty: int, row: dict[str, Any], value: str) -> None:
+    counter = "slipway_predictions_not_finite_total"
+    before = [metric(faulty, name) for name in (counter, "slipway_prediction_sum", "slipway_prediction_count")]
+    status, answer = send(faulty, row)
+    assert status == 500
+    message = f"row 0 is valid, but the model predicts {value} for it; expected a finite number. "
+    assert answer["errors"][0]["message"] == message + "The fault is the model's, not the request's"
+    assert send(faulty, [GOOD, row])[1]["errors"][0]["row"] == 1
+    assert send(faulty, GOOD) == (200, {"prediction": faulty_graph.GOOD_ANSWER})
+    after = [metric(faulty, name) for name in (counter, "slipway_prediction_sum", "slipway_prediction_count")]
+    assert after == [before[0] + 2, before[1] + 2 * faulty_graph.GOOD_ANSWER, before[2] + 2]
+
+
+def test_one_row_of_a_joint_run_fails_alone(faulty: int) -> None:
+    faults = [GOOD | faulty_graph.FAILS, GOOD | {"temp": None}, GOOD | faulty_graph.INFINITE]
+    with ThreadPoolExecutor(32) as pool:
+        answers = [
+            *pool.map(lambda number: send(faulty, faults[number // 16 % 3] if number % 16 == 5 else GOOD), range(640))
+        ]
+    for number, (status, answer) in enumerate(answers):
+        assert status == (500 if number % 16 == 5 else 200), (number, answer)
+        assert number % 16 == 5 or answer == {"prediction": faulty_graph.GOOD_ANSWER}
+
+
+def test_a_model_without_an_answer_to_its_example_does_not_start(bento: Path, tmp_path: Path) -> None:
+    shutil.copytree(bento, tmp_path / "bento")
+    faulty_graph.write(tmp_path / "bento/src/models/model.onnx")
+    contract = tmp_path / "bento/src/models/contract.json"
+    example = files.read_json(contract)["example"] | {"temp": None}
+    files.write_json(contract, files.read_json(contract) | {"example": example})
+    with run(
+        tmp_path / "bento", tmp_path, local_server.command(tmp_path / "bento", port=local_server.find_free_port())
+    ) as running:
+        assert running.process.wait(timeout=60) != 0
+        error = "DataError: the model predicts nan for the contract's example; expected: a finite number"
+        assert error in running.log.read_text("utf-8")
 
 
 def listens(port: int) -> bool:

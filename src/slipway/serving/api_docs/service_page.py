@@ -29,6 +29,7 @@ METRICS = {
     "slipway_requests_total": "Requests by `route` and `status`.",
     "slipway_request_seconds": "Time to answer, by `route`: a histogram in seconds.",
     "slipway_prediction": "Predictions: a histogram.",
+    "slipway_predictions_not_finite_total": "Predictions that were NaN or infinite. Those requests got status 500.",
     "slipway_unknown_categories_total": "Texts that the model has never seen, by `column`.",
     "slipway_model_info": "The model: `problem`, `until` and `model_sha256` as labels.",
 }
