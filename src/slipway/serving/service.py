@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from slipway.core import files
 from slipway.errors import ConfigError, DataError
+from slipway.serving import http_protocol
 from slipway.serving.api_docs import openapi, service_page
 from slipway.serving.asgi import Front, Scope, Send
 from slipway.serving.concurrency import Receive
@@ -134,6 +135,7 @@ class Predictor:
 
 
 Predictor.add_asgi_middleware(Front, engine=engine)  # type: ignore[attr-defined]  # it is a Service now
+http_protocol.install()  # `bentoml serve` imports this module before it configures uvicorn, and has no option for it
 
 
 class LazyBentoApp:
