@@ -158,8 +158,8 @@ def _post(
         "400": "The body is empty, or is not JSON.",
         "405": "The method is not POST.",
         "408": "The body stopped arriving.",
-        "413": f"The body has more than {limits['max_body_bytes']:,} bytes.",
-        "415": "The content type is not application/json.",
+        "413": f"The body has more than {limits['max_body_bytes']:,} bytes, also after decompression.",
+        "415": "The content type is not application/json, or the content encoding is not gzip.",
         "422": "A value is missing, unknown or not allowed, or there are too many rows.",
         "500": "The service failed. Its log has the reason.",
     }
