@@ -12,7 +12,7 @@ from typing import Any
 
 import httptools
 import uvicorn.config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 NAME = "slipway.serving.http_protocol:Protocol"
 """The value of uvicorn's option --http."""
@@ -22,6 +22,9 @@ UNREAD_SECONDS = 30.0
 """A client that has read nothing of its answers for so long is disconnected."""
 OFFERS = frozenset([b"upgrade", b"http2-settings"])
 """Headers, and names in `Connection`, that belong to an offer to change the protocol."""
+LINGER_SECONDS = 2.0
+"""A refused client that still sends may do so for this long; the bytes are dropped."""
+REFUSAL = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
 INVALID = "Invalid HTTP request received."
 
 
@@ -40,6 +43,7 @@ class Protocol(HttpToolsProtocol):
     """One connection: as uvicorn's, but upgrades are ignored, answers keep their order, and idle clients are closed."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _refusal: str | None = None
     _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -66,6 +70,18 @@ class Protocol(HttpToolsProtocol):
             self.send_400_response(INVALID)
         if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._close_without_head, self.cycle)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio takes it
+        """Answer what is complete and close, when the client has closed its half; return whether there is something."""
+        if self._refusal is not None:
+            return True
+        if self.cycle is None or self.cycle.response_complete:
+            return False
+        if self.cycle.more_body:
+            self.send_400_response("The request ends before its body does.")
+            return self._refusal is not None
+        self.cycle.keep_alive = False
+        return True
 
     def on_headers_complete(self) -> None:
         """Start the request; not yet if it offers an upgrade, because its body would be lost."""
@@ -119,22 +135,34 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what was parsed last, after the answers to the requests before it, and close."""
         self.parser: Any = Deaf()
-        waiting, current = self.pipeline, self.cycle
-        if waiting and current.more_body:  # it is this one's body
-            waiting.popleft()
-        elif current is None or current.response_complete or current.more_body:
-            super().send_400_response(msg)
+        if self.pipeline and self.cycle.more_body:  # it is the body of the last one that waits
+            self.pipeline.popleft()
+        elif self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+            self._refuse(msg)
             return
-        waiting.appendleft((self._refusal(), _refuse(msg.encode())))
+        self._refusal = msg
 
-    def _refusal(self) -> RequestResponseCycle:
-        self.cycle = RequestResponseCycle(
-            scope={**self.scope, "method": "POST"}, transport=self.transport, flow=self.flow, logger=self.logger,
-            access_logger=self.access_logger, access_log=False, default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(), expect_100_continue=False, keep_alive=False,
-            on_response=self.on_response_complete,
-        )  # fmt: skip
-        return self.cycle
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or with the refusal of what followed the last one."""
+        last = not self.pipeline
+        super().on_response_complete()
+        if last and self._refusal is not None:
+            self._refuse(self._refusal)
+
+    def _refuse(self, message: str) -> None:
+        """Answer 400, and read on for a while: closing at once would reset a client that is still sending."""
+        if self.transport.is_closing():
+            return
+        head = b"".join(b"%s: %s\r\n" % each for each in self.server_state.default_headers)
+        self.transport.write(b"".join([STATUS_LINE[400], head, REFUSAL % len(message), message.encode()]))
+        self._unset_keepalive_if_required()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        else:
+            self.transport.close()
 
     def _await_request(self) -> None:
         seconds = max(self.timeout_keep_alive, HEAD_SECONDS)
@@ -172,15 +200,6 @@ class Protocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._watch_reading()
-
-
-def _refuse(message: bytes) -> Any:
-    async def app(_scope: Any, _receive: Any, send: Any) -> None:
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(message))]
-        await send({"type": "http.response.start", "status": 400, "headers": headers})
-        await send({"type": "http.response.body", "body": message})
-
-    return app
 
 
 def install() -> None:

@@ -153,6 +153,21 @@ def test_connect_is_refused(port: int, target: bytes) -> None:
     assert [status for status, _ in said] == [400, 0]
 
 
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (request(b"/slow"), [200]), (request(b"/slow") + request() + b"POST", [200, 200]),
+        (request(b"/slow") + request()[:-1], [200, 400]), (request(head=H2C), [200]), (request()[:-1], [400]), (b"", []),
+    ],
+)  # fmt: skip
+def test_a_client_who_closes_its_half_is_answered(port: int, sent: bytes, statuses: list[int]) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        stream = Answers(socket.SocketIO(connection, "r"))
+        assert [stream.read_one()[0] for _ in range(len(statuses) + 1)] == [*statuses, 0]
+
+
 @pytest.mark.parametrize("garbage", [
     b"\x16\x03\x01\x00\xa5\x01\x00\x00", b"GET /\x00 HTTP/1.1\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n",
     b"POST /b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
