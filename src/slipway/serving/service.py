@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import gc
 import importlib
 import multiprocessing
-from typing import Any
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
 
 import bentoml
 import orjson
+from bentoml.exceptions import InvalidArgument
 from pydantic import ValidationError
 
 from slipway.core import files
@@ -120,6 +124,22 @@ def ready() -> None:
     gc.freeze()
 
 
+@dataclass(frozen=True)
+class Described:
+    """Shows BentoML one of the two JSON schemas of /predict; the contract is read when BentoML asks for it."""
+
+    response: bool
+
+    def __get_pydantic_json_schema__(self, _core: Any, _handler: Any) -> dict[str, Any]:
+        """Return the schema, as Pydantic calls it."""
+        contract = files.read_json(FOLDER / "contract.json")
+        schema: dict[str, Any] = copy.deepcopy(openapi.body_schemas(contract, contract["inputs"])[self.response])
+        return schema
+
+
+BODY, ANSWER = Described(response=False), Described(response=True)
+
+
 @bentoml.service(
     workers=1,
     tracing={"excluded_urls": [".*"]},  # its middleware costs half the requests per second, even when idle
@@ -132,6 +152,19 @@ class Predictor:
 
     def __init__(self) -> None:
         ready()
+
+    @bentoml.api(route="/predict")  # type: ignore[untyped-decorator]
+    def predict(self, body: Annotated[Any, BODY], /) -> Annotated[Any, ANSWER]:
+        """Predict one row, or each row of a list.
+
+        BentoML's client, schema and tools know the route by this declaration; over HTTP `Front` answers it before.
+        """
+        try:
+            return orjson.loads(engine().predict(orjson.dumps(body)))
+        except BadRequest as error:
+            refused = InvalidArgument("; ".join(each["message"] for each in error.errors))
+            refused.error_code = HTTPStatus(error.status)
+            raise refused from None
 
 
 Predictor.add_asgi_middleware(Front, engine=engine)  # type: ignore[attr-defined]  # it is a Service now

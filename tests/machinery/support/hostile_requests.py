@@ -175,7 +175,7 @@ class Generator:
     def half(self) -> Exchange:
         """A request that ends somewhere; one in thirty waits for the service to give up."""
         whole, _ = self._dressed()
-        cut = whole[: self._random.randrange(len(whole))]
+        cut = whole[: self._random.randrange(1, len(whole))]
         return Exchange("half", [cut], end=self._random.choice(["half"] * 15 + ["leave"] * 14 + ["wait"]))
 
     def noise(self) -> Exchange:
