@@ -43,7 +43,7 @@ WORKDIR /app/bento/src
 EXPOSE 3000
 # The exec form: SIGTERM reaches uvicorn, which lets requests finish.
 ENTRYPOINT ["python", "-m", "uvicorn", "--factory", "slipway.serving.service:app", "--app-dir", "/app/bento/src", "--loop", "uvloop", \
-  "--http", "httptools", "--log-level", "warning", "--no-access-log", "--no-server-header", "--no-proxy-headers", \
+  "--http", "slipway.serving.http_protocol:Protocol", "--log-level", "warning", "--no-access-log", "--no-server-header", "--no-proxy-headers", \
   "--lifespan", "on", "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "10", "--host", "0.0.0.0", "--port", "3000"]
 # A step that differs with the commit: with all steps in its cache, buildah gives an earlier commit's image, and its labels.
 ARG REVISION

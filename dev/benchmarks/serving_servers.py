@@ -20,7 +20,7 @@ import psutil
 from serving_client import request
 
 from slipway.core import environment
-from slipway.serving import local_server
+from slipway.serving import http_protocol, local_server
 
 ROOT = Path(__file__).resolve().parents[2]
 Rows = Sequence[dict[str, Any]]
@@ -89,10 +89,11 @@ def rivals(bento: Path, pyfunc: Path) -> list[Rival]:
                 "--working-dir", str(ROOT / "benchmarks"))  # fmt: skip
     mlflow = (*python, "mlflow", "models", "serve", "-m", str(pyfunc), "--env-manager", "local", "--port", "{port}")
     two = ("/predict", "/batch")
+    plain = ["httptools" if each == http_protocol.NAME else each for each in local_server.OPTIONS]
     return [
-        Rival("empty", "empty Starlette endpoint", app("empty", *local_server.OPTIONS), ["starlette", *onnx[3:]]),
-        Rival("starlette", "Starlette + ONNX Runtime, no checks", app("starlette", *local_server.OPTIONS), ["starlette", *onnx]),
-        Rival("fastapi", "FastAPI + ONNX Runtime, tuned", app("fastapi", *local_server.OPTIONS), ["fastapi", *onnx], two),
+        Rival("empty", "empty Starlette endpoint", app("empty", *plain), ["starlette", *onnx[3:]]),
+        Rival("starlette", "Starlette + ONNX Runtime, no checks", app("starlette", *plain), ["starlette", *onnx]),
+        Rival("fastapi", "FastAPI + ONNX Runtime, tuned", app("fastapi", *plain), ["fastapi", *onnx], two),
         Rival("slipway", "Slipway", local_server.command(bento, port="{port}"), ["bentoml", "msgspec", *onnx],
               folder=bento / "src"),
         Rival("supervised", "Slipway by `bentoml serve`", (*python, "bentoml", "serve", str(bento), "--host", "127.0.0.1",

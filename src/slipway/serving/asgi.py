@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import time
+import zlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
@@ -30,6 +31,10 @@ LARGE_BODY_BYTES = 64 << 10
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
+GZIP, PLAIN = (b"gzip", b"x-gzip"), (b"identity", b"")
+"""Values of Content-Encoding: a body is decompressed, or read as it is; every other value is refused with 415."""
+MEMBERS = 16
+"""Allowed members of a gzip body: a million empty ones would take a thread for minutes."""
 GET_PATHS = ("/", "/livez", "/readyz", "/metrics", "/docs.json")
 """The two probes need no check of their own: the server accepts connections only after the model has answered once."""
 PAGE_HEADERS = {"content-security-policy": service_page.POLICY, "cache-control": "no-store"}
@@ -94,8 +99,10 @@ class Front:
     async def _post(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         started, engine, status, headers = time.perf_counter(), self._engine(), 200, {}
         try:
-            _check_headers(scope, engine.max_body_bytes)
+            compressed = _check_headers(scope, engine.max_body_bytes)
             body = await self._deadline.body(receive, engine.max_body_bytes)
+            if compressed and body:
+                body = await asyncio.to_thread(gunzip, body, engine.max_body_bytes)
             if not body.strip():
                 raise refusal(400, f"the body is empty; expected {BODY}", limit=BODY)
             answer = await self._predict(engine, body) if path == "/predict" else engine.ask(body)
@@ -149,8 +156,9 @@ def base_url(scope: Scope) -> str:
     return f"{'https' if scheme == 'https' else 'http'}://{host}{prefix}"
 
 
-def _check_headers(scope: Scope, max_bytes: int) -> None:
-    """Raise BadRequest for a wrong method, content type or content length, before the body is read."""
+def _check_headers(scope: Scope, max_bytes: int) -> bool:
+    """Return whether the body is compressed; BadRequest for a wrong method, type, encoding or length, before it is read."""
+    compressed = False
     if scope["method"] != "POST":
         raise refusal(405, f"{scope['path']} accepts POST, not {scope['method']}", limit="POST", allow="POST")
     for name, value in scope["headers"]:
@@ -161,6 +169,33 @@ def _check_headers(scope: Scope, max_bytes: int) -> None:
             )
         if name == b"content-length" and int(value) > max_bytes:
             raise too_large(int(value), max_bytes)
+        if name == b"content-encoding" and value.strip().lower() not in PLAIN:
+            if compressed or value.strip().lower() not in GZIP:
+                text = value.decode("latin-1")[:100]
+                message = f"content-encoding is {'gzip and ' * compressed}{text}; expected gzip once, or none"
+                raise refusal(415, message, limit="gzip, or none", value=text, **{"accept-encoding": "gzip"})
+            compressed = True
+    return compressed
+
+
+def gunzip(body: bytes, max_bytes: int) -> bytes:
+    """Decompress a body of one or more gzip members; BadRequest 400 if it is none, 413 beyond `max_bytes`."""
+    text, rest = b"", body
+    for _ in range(MEMBERS):
+        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            text += member.decompress(rest, max_bytes + 1 - len(text))
+        except zlib.error as error:
+            reason = str(error).rpartition(": ")[2]
+            raise refusal(400, f"content-encoding is gzip, but the body is not gzip: {reason}", limit="gzip") from None
+        if len(text) > max_bytes:
+            raise too_large(len(text), max_bytes)
+        if not member.eof:
+            raise refusal(400, "the gzip body ends too early; send it whole", limit="gzip")
+        rest = member.unused_data
+        if not rest:
+            return text
+    raise refusal(400, f"the gzip body has too many members; allowed: at most {MEMBERS}", limit=f"{MEMBERS} members")
 
 
 async def _respond(

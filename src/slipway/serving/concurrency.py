@@ -35,7 +35,8 @@ class BodyDeadline:
             if task in self._since:  # cancelled by the server, which is stopping, not by the deadline
                 raise
             task.uncancel()
-            raise refusal(408, f"the request's body did not arrive completely within {self._seconds:g} s") from None
+            message = f"the request's body did not arrive completely within {self._seconds:g} s"
+            raise refusal(408, message, connection="close") from None
         finally:
             self._since.pop(task, None)
 

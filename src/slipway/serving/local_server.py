@@ -21,8 +21,9 @@ from slipway.serving.http_client import is_ready
 
 HOST = "127.0.0.1"
 OPTIONS = (
-    "--loop", "uvloop", "--http", "httptools", "--log-level", "warning", "--no-access-log", "--no-server-header",
-    "--no-proxy-headers", "--lifespan", "on", "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "10",
+    "--loop", "uvloop", "--http", "slipway.serving.http_protocol:Protocol", "--log-level", "warning", "--no-access-log",
+    "--no-server-header", "--no-proxy-headers", "--lifespan", "on", "--timeout-keep-alive", "75",
+    "--timeout-graceful-shutdown", "10",
 )  # fmt: skip
 """Options of uvicorn. Keep-alive is longer than that of usual proxies (60 s): a proxy must not reuse a closed connection."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import time
+import zlib
 from typing import Any
 
 import pytest
@@ -137,6 +140,60 @@ def test_each_refusal_has_its_status_and_one_shape(engine: Echo, sent: dict[str,
     assert set(error) == {"row", "field", "value", "limit", "message"}
     assert headers["content-type"] == "application/json"
     assert ("allow" in headers) == (status == 405)
+    assert headers.get("connection") == ("close" if status == 408 else None)
+
+
+@pytest.mark.parametrize("name", ["gzip", "GZIP", " x-gzip"])
+def test_a_gzip_body_is_answered_as_a_plain_one(engine: Echo, name: str) -> None:
+    packed = gzip.compress(b"abcde")
+    for pieces in ([packed], [packed[:9], packed[9:]], [gzip.compress(b"ab") + gzip.compress(b"cde")]):
+        assert call(engine, *pieces, headers={"content-encoding": name})[:2] == (200, b'{"prediction":5.0}')
+
+
+@pytest.mark.parametrize("name", ["identity", ""])
+def test_a_plain_body_may_say_so(engine: Echo, name: str) -> None:
+    assert call(engine, b"abcde", headers={"content-encoding": name})[:2] == (200, b'{"prediction":5.0}')
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "status", "says"),
+    [
+        (b"abc", "br", 415, "content-encoding is br; expected gzip once, or none"),
+        (b"abc", "gzip, gzip", 415, "content-encoding is gzip, gzip; expected gzip once, or none"),
+        (zlib.compress(b"abc"), "deflate", 415, "content-encoding is deflate; expected gzip once, or none"),
+        (b"{}", "gzip", 400, "content-encoding is gzip, but the body is not gzip: incorrect header check"),
+        (gzip.compress(b"abc") + b"more", "gzip", 400,
+         "content-encoding is gzip, but the body is not gzip: incorrect header check"),
+        (gzip.compress(b"abc")[:-3], "gzip", 400, "the gzip body ends too early; send it whole"),
+        (b"", "gzip", 400, "the body is empty; expected a JSON object, or a list of them"),
+        (gzip.compress(b" "), "gzip", 400, "the body is empty; expected a JSON object, or a list of them"),
+        (gzip.compress(b"") * 9_000, "gzip", 400, "the gzip body has too many members; allowed: at most 16"),
+        (gzip.compress(b" " * 100_000_000), "gzip", 413,
+         "the body has at least 200,001 bytes; allowed: at most 200,000 bytes"),
+        (gzip.compress(b" " * 150_000) * 2, "gzip", 413,
+         "the body has at least 200,001 bytes; allowed: at most 200,000 bytes"),
+    ],
+)  # fmt: skip
+def test_an_encoding_that_cannot_be_read_is_named(engine: Echo, body: bytes, name: str, status: int, says: str) -> None:
+    began = time.monotonic()
+    found, answer, headers = call(engine, body, headers={"content-encoding": name})
+    assert (found, json.loads(answer)["errors"][0]["message"]) == (status, says)
+    assert ("accept-encoding" in headers) == (status == 415)
+    assert time.monotonic() - began < 1
+
+
+def test_a_second_encoding_is_refused(engine: Echo) -> None:
+    async def post() -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"content-encoding", b"gzip")] * 2}
+        await asgi.Front(behind, engine=lambda: engine)(scope, None, send)  # type: ignore[arg-type]
+        return sent[0]["status"]
+
+    assert asyncio.run(post()) == 415
 
 
 def test_a_caller_who_left_is_not_answered(engine: Echo) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import re
@@ -178,6 +179,8 @@ def test_bentoml_serve_answers_as_uvicorn_does_and_both_give_up_a_body_that_stop
         {"body": {"station": "park", "hour": 14}, "path": "/ask"}, {"body": {"station": "park", "hour": 3}, "path": "/ask"},
         {"body": None, "path": "/docs.json", "method": "GET"}, {"body": None, "path": "/livez", "method": "GET"},
         {"body": None, "path": "/readyz", "method": "GET"}, {"body": None, "path": "/", "method": "GET", "host": "bikes.example"},
+        {"body": golden[0], "connection": "upgrade", "upgrade": "h2c"},
+        {"body": gzip.compress(b"{}"), "content_encoding": "gzip"},
     ]  # fmt: skip
     port = local_server.find_free_port()
     command = [sys.executable, "-m", "bentoml", "serve", str(bento), "--host", HOST, "--port", str(port)]
@@ -192,7 +195,36 @@ def test_bentoml_serve_answers_as_uvicorn_does_and_both_give_up_a_body_that_stop
             set(re.findall(r"(?m)^# TYPE (\S+)", send(each, None, "/metrics", "GET")[1])) for each in (served, port)
         ]
         assert names[0] == names[1]
-        assert metric(port, 'slipway_requests_total{route="/predict",status="200"}') == 2
+        assert metric(port, 'slipway_requests_total{route="/predict",status="200"}') == 3
+
+
+def test_bentomls_own_route_gives_the_answers_of_the_fast_one(served: int, bento: Path, project: Path) -> None:
+    golden = files.read_json(project / "models/golden.json")
+    bodies = [golden[0]["row"], [each["row"] for each in golden], ROW | {"hour": 99}, [], {}, 3, [ROW] * 501]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BEHIND], cwd=bento / "src", input=json.dumps(bodies), text=True,
+        env=local_server.server_environment(bento.parent, bento), capture_output=True, check=True,
+    )  # fmt: skip
+    *answers, schema = json.loads(done.stdout)
+    for body, (status, answer) in zip(bodies, answers, strict=True):
+        fast_status, fast = send(served, body)
+        assert status == fast_status
+        assert (
+            answer == fast if status == 200 else answer[0]["error"] == "; ".join(e["message"] for e in fast["errors"])
+        )
+    assert schema["routes"][0]["route"] == "/predict"
+    assert schema["routes"][0]["input"]["anyOf"][0]["properties"].keys() == golden[0]["row"].keys()
+
+
+BEHIND = """
+import json, sys
+from slipway.serving.service import Predictor
+from starlette.testclient import TestClient
+Predictor.middlewares.clear()  # without the front
+with TestClient(Predictor.to_asgi()) as client:
+    answers = [client.post("/predict", json=body) for body in json.load(sys.stdin)]
+    print(json.dumps([*([each.status_code, each.json()] for each in answers), client.get("/schema.json").json()]))
+"""
 
 
 def test_several_workers_add_up_their_metrics(bento: Path, tmp_path: Path) -> None:

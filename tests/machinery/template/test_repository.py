@@ -42,7 +42,7 @@ CI_VERBS = {
 PACKAGE = ROOT / "src/slipway"
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.py") if path.name[:2] != "__"}
 WORDS = {path.stem for path in MODULES.values()}
-NOT_MIRRORED = ("gates/", "template/", "cluster_e2e/", "problems/", "support/")
+NOT_MIRRORED = ("gates/", "clients/", "template/", "cluster_e2e/", "problems/", "support/")
 """Folders of tests/machinery that test more than one module."""
 VERBS = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

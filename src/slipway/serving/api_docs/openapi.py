@@ -88,12 +88,18 @@ def facts(contract: Mapping[str, Any]) -> str:
     )
 
 
-def _predict(contract: Mapping[str, Any], prediction: float | None) -> dict[str, Any]:
-    max_rows, example = contract["limits"]["max_rows"], contract["example"]
-    rows = {"type": "array", "minItems": 1, "maxItems": max_rows, "items": _ref("Inputs")}
+def body_schemas(contract: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the JSON schemas of a request to /predict and of its response; `inputs` is the schema of one row."""
+    rows = {"type": "array", "minItems": 1, "maxItems": contract["limits"]["max_rows"], "items": inputs}
     number = _prediction(contract)
     many = {"type": "array", "items": number, "description": "For a list: one prediction for each row, in its order."}
     one = number | {"description": f"For one object: {number['description']}"}
+    return {"anyOf": [inputs, rows]}, {"anyOf": [_object(prediction=one), _object(predictions=many)]}
+
+
+def _predict(contract: Mapping[str, Any], prediction: float | None) -> dict[str, Any]:
+    max_rows, example = contract["limits"]["max_rows"], contract["example"]
+    request, response = body_schemas(contract, _ref("Inputs"))
     answers = {"one": {"prediction": prediction}, "many": {"predictions": [prediction] * 2}}
     return _post(
         contract,
@@ -101,8 +107,8 @@ def _predict(contract: Mapping[str, Any], prediction: float | None) -> dict[str,
         "Predict from the model's inputs.",
         f"Send one object, or a list of 1 to {max_rows:,} objects. "
         "A text that the model has never seen is accepted, and counted in the metrics.",
-        request={"anyOf": [_ref("Inputs"), rows]},
-        response={"anyOf": [_object(prediction=one), _object(predictions=many)]},
+        request=request,
+        response=response,
         examples={
             "one": {"summary": "one row", "value": example},
             "many": {"summary": "two rows", "value": [example] * 2},
@@ -158,8 +164,8 @@ def _post(
         "400": "The body is empty, or is not JSON.",
         "405": "The method is not POST.",
         "408": "The body stopped arriving.",
-        "413": f"The body has more than {limits['max_body_bytes']:,} bytes.",
-        "415": "The content type is not application/json.",
+        "413": f"The body has more than {limits['max_body_bytes']:,} bytes, also after decompression.",
+        "415": "The content type is not application/json, or the content encoding is not gzip.",
         "422": "A value is missing, unknown or not allowed, or there are too many rows.",
         "500": "The service failed. Its log has the reason.",
     }
