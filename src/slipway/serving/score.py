@@ -137,7 +137,7 @@ def _keep_parts(out: Path, home: Path) -> Iterator[None]:
     except DataError:
         shutil.rmtree(home)
         raise
-    except OSError as error:
+    except (OSError, files.CannotWrite) as error:
         raise ConfigError(
             f"{out} cannot be written: {error}",
             hint="free disk space and repeat the command; it continues where this run stopped",
