@@ -2,27 +2,82 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slipway.errors import ConfigError, DataError
+from slipway.errors import ConfigError, DataError, SlipwayError
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR,
+              errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)  # fmt: skip
+"""Errors of the system that mean: this file cannot be written here. Others are faults of the program."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class CannotWrite(ConfigError):
+    """A file cannot be written: the disk is full, or the place is protected."""
+
+
+@contextmanager
+def writing(path: Path, *, hint: str = "") -> Iterator[None]:
+    """Raise CannotWrite, which names `path`, in place of any library's error about a full or protected disk."""
+    try:
+        yield
+    except SlipwayError:
+        raise
+    except Exception as error:
+        number = _system_error(error)
+        other = getattr(error, "filename", None)  # the block may also read files
+        if number not in UNWRITABLE or (other and Path(os.fsdecode(other)).parent not in (path, *path.parents)):
+            raise
+        advice = (
+            f"there is no space left for {path}: free disk space, or raise the quota, and run the command again"
+            if number in FULL
+            else f"allow writing to {path.parent} (ls -ld {path.parent}), or remove what stands at {path}"
+        )
+        raise CannotWrite(f"{path} cannot be written: {os.strerror(number)}", hint=hint or advice) from error
+
+
+def _system_error(error: BaseException) -> int:
+    """The number of the system's error behind a library's; 0 if there is none. Polars and SQLite have it in their text."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if text := re.search(r"os error (\d+)", str(error)):
+        return int(text[1])
+    return errno.ENOSPC if "disk is full" in str(error) else 0
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary name next to `path`; it is renamed to `path` after the block, or removed if the block raises."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Give a temporary name next to `path`; it is renamed to `path` after the block, or removed if the block raises.
+
+    A file that is replaced passes on its mode. CannotWrite if the disk is full or protected.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            if path.is_file():
+                partial.chmod(path.stat().st_mode & 0o777 | stat.S_IWUSR)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def make_readable(root: Path) -> None:
+    """Let every user read all below `root`, as in a checkout with the usual umask; images are run by another user."""
+    for path in (root, *root.rglob("*")):
+        if not path.is_symlink():
+            runs = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+            path.chmod(0o755 if runs else 0o644)
 
 
 def make_folder(path: Path) -> Path:

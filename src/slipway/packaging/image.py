@@ -33,6 +33,7 @@ def run(_: config.Params, *, gate: bool = False, root: Path = Path()) -> str:
 def _build_service(root: Path) -> str:
     started = time.monotonic()
     bento, notes = package.packaged_bento(root)
+    files.make_readable(bento)
     git.require_clean(root, exclude=["releases/"])
     overlay = kustomization.path("staging", root)
     where = overlay.relative_to(root).as_posix()
@@ -75,6 +76,7 @@ def copy_gate_files(root: Path, folder: Path) -> None:
         target = folder / "src" / path.relative_to("src" if path.parts[0] == "src" else ".")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / path, target)
+    files.make_readable(folder)
 
 
 def gate_files(root: Path) -> list[Path]:

@@ -60,6 +60,11 @@ def build(root: Path, *, name: str, readme: str) -> Bento:
     ConfigError when bentofile.yaml is wrong, DataError when a file that it names is missing.
     """
     store = environment.cache_home(root) / "bentoml" / "bentos" / name
+    with files.writing(store):
+        return _build_in(store, root, name=name, readme=readme)
+
+
+def _build_in(store: Path, root: Path, *, name: str, readme: str) -> Bento:
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="build-") as scratch:
         built = _bentoml_build(root, name=name, home=Path(scratch))
@@ -71,6 +76,7 @@ def build(root: Path, *, name: str, readme: str) -> Bento:
             built.replace(store / version)
     path = store / version
     files.write_text(path / README, readme)
+    files.make_readable(path)
     files.write_text(store / "latest", version)
     return Bento(
         tag=f"{name}:{version}",

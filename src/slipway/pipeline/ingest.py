@@ -86,6 +86,13 @@ def build_table(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFr
                 f"problem {spec.name}: the result of `ingest` lacks the column {needed}",
                 hint="return row_id (a different text in every row) and day (a date) with the table",
             )
+    if missing := table["row_id"].null_count():
+        raise DataError(
+            f"problem {spec.name}: {missing:,} of {len(table):,} rows have no row_id",
+            expected="a different row_id in every row",
+            value=missing,
+            hint="build row_id in `ingest` from columns that are never missing; a join that finds no match leaves it empty",
+        )
     table = rows_before_until(table, params.data)
     if doubled := len(table) - table["row_id"].n_unique():
         raise DataError(

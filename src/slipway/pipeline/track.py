@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
+import os
+import sqlite3
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +20,13 @@ from slipway.pipeline import evaluate
 from slipway.serving.onnx_model import FOLDER, Model
 
 RECORD = Path("reports/track.json")
+ARTIFACTS = "mlartifacts"
+"""The folder of the artifacts, next to the SQLite file of the embedded store."""
+PLACES = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location",
+          "model_versions": "storage_location"}  # fmt: skip
+"""The columns in which MLflow's database holds absolute addresses of artifacts, by table."""
+ABANDONED_HOURS = 24
+"""A run of MLflow that has not ended after this time is of a killed process; a younger one may be of another machine."""
 
 
 @contextlib.contextmanager
@@ -43,26 +54,31 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     if not (root / LOCK).exists():
         raise ConfigError("dvc.lock does not exist: the pipeline has not run yet", hint="run `make repro`")
     lock = files.sha256(root / LOCK)
-    with _quiet():
+    uri = environment.tracking_uri(root)
+    database = Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
+    with _quiet(), _lock_folder(database.parent if database else root), _own_environment(embedded=bool(database)):
         import mlflow
         from sqlalchemy.exc import SQLAlchemyError
 
-        uri = environment.tracking_uri(root)
         mlflow.set_tracking_uri(uri)
         try:
             client = mlflow.MlflowClient()
-            experiment = _experiment_id(client, params.track.experiment, uri)
+            experiment = _experiment_id(client, params.track.experiment, database)
             run_id, fresh = _find_run(client, experiment, lock), False
             if run_id is None:
-                run_id, fresh = _log_run(experiment, params, lock, root), True
+                own = _log_run(experiment, params, lock, root)
+                run_id = _elect_run(client, experiment, lock, own)
+                fresh = run_id == own
             version = _register_version(client, params.track.model, run_id)
             client.set_registered_model_alias(params.track.model, "challenger", version)
             champion = _set_champion(client, params.track.model, experiment, root)
         except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
-            raise ConfigError(
-                f"MLflow at {uri} failed: {str(error).splitlines()[0]}",
-                hint="start the tracking server, or unset MLFLOW_TRACKING_URI to use the SQLite file mlflow.db",
-            ) from None
+            hint = "start the tracking server, or unset MLFLOW_TRACKING_URI to use the SQLite file mlflow.db"
+            if database:
+                hint = (
+                    f"if {database.name} is damaged or of a newer MLflow, move it away; `slipway track` makes another"
+                )
+            raise ConfigError(f"MLflow at {uri} failed: {str(error).splitlines()[0]}", hint=hint) from None
     files.write_json(
         root / RECORD, {"run": run_id, "lock_sha256": lock, "model": params.track.model, "version": version}
     )
@@ -71,25 +87,114 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     return f"{logged}, {params.track.model} version {version} is challenger{shown}"
 
 
-def _experiment_id(client: Any, name: str, uri: str) -> str:
-    """The id of the experiment, created if needed; the artifacts of the embedded store are next to its database."""
+@contextlib.contextmanager
+def _lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock on a folder, so that two `track` on this machine run one after the other; the kernel releases it."""
+    handle = os.open(files.make_folder(folder), os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _own_environment(*, embedded: bool) -> Iterator[None]:
+    """Hide the variables with which another job tells MLflow where to write; with the embedded store its registry too."""
+    import mlflow
+    from mlflow import environment_variables as known
+
+    names = [
+        known.MLFLOW_RUN_ID,
+        known.MLFLOW_EXPERIMENT_ID,
+        known.MLFLOW_EXPERIMENT_NAME,
+        known.MLFLOW_ACTIVE_MODEL_ID,
+    ]
+    names += [known.MLFLOW_REGISTRY_URI] if embedded else []
+    before = [(name, name.get_raw()) for name in (*names, known.MLFLOW_TRACKING_URI)]  # MLflow sets the last one itself
+    for name in names:
+        name.unset()
+    mlflow.clear_active_model()
+    try:
+        yield
+    finally:
+        for name, value in before:
+            name.unset() if value is None else name.set(value)
+
+
+def _experiment_id(client: Any, name: str, database: Path | None) -> str:
+    """The id of the experiment, created if needed; ConfigError if it was deleted.
+
+    The artifacts of the embedded store are next to its `database`, also after that was moved or copied.
+    """
+    from mlflow.exceptions import MlflowException
+
     experiment = client.get_experiment_by_name(name)
-    if experiment:
-        return str(experiment.experiment_id)
-    database = Path(uri.removeprefix("sqlite:///"))
-    place = (database.parent / "mlartifacts").as_uri() if uri.startswith("sqlite:///") else None
-    return str(client.create_experiment(name, artifact_location=place))
+    if experiment is None:
+        place = (database.parent / ARTIFACTS).as_uri() if database else None
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another job was faster
+                raise
+            experiment = client.get_experiment_by_name(name)
+    if experiment.lifecycle_stage == "deleted":
+        raise ConfigError(
+            f"the MLflow experiment {name!r} (id {experiment.experiment_id}) was deleted, so no run can be logged in it",
+            hint=f"mlflow experiments restore --experiment-id {experiment.experiment_id}, "
+            "or name another one in params.yaml under track.experiment",
+        )
+    if database:
+        _move_artifacts(database)
+    return str(experiment.experiment_id)
+
+
+def _move_artifacts(database: Path) -> None:
+    """Correct the addresses of artifacts after the project was moved or copied; otherwise the old place is written to.
+
+    MLflow stores absolute addresses and has no call to change them. Only those of a folder ARTIFACTS are corrected.
+    """
+    place = (database.parent / ARTIFACTS).as_uri()
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as store, store:
+        query = "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE ?"
+        old_places = [row[0] for row in store.execute(query, (f"file:///%/{ARTIFACTS}",)) if row[0] != place]
+        moved_along = (database.parent / ARTIFACTS).is_dir()
+        for old in old_places:
+            for table, column in PLACES.items():
+                if table == "experiments" or moved_along:
+                    store.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+                        f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (place, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                    )
 
 
 def _find_run(client: Any, experiment: str, lock: str) -> str | None:
-    """The id of the finished run of this lock; unfinished runs (of a killed `track`) are deleted."""
-    finished = None
-    for run in client.search_runs([experiment], f"tags.lock_sha256 = '{lock}'"):
-        if run.info.status == "FINISHED":
-            finished = finished or str(run.info.run_id)
-        else:
+    """The id of the finished run of this lock. Runs that failed, were killed or abandoned are deleted, no other."""
+    runs = client.search_runs([experiment], f"tags.lock_sha256 = '{lock}'")
+    for run in runs:
+        hours = time.time() / 3600 - run.info.start_time / 3_600_000
+        if run.info.status in ("FAILED", "KILLED") or (run.info.status != "FINISHED" and hours > ABANDONED_HOURS):
             client.delete_run(run.info.run_id)
-    return finished
+    return _first_finished(client, runs)
+
+
+def _first_finished(client: Any, runs: list[Any]) -> str | None:
+    """Of several finished runs, the one that has a registered model, else the one that started first."""
+    finished = sorted((run.info.start_time, run.info.run_id) for run in runs if run.info.status == "FINISHED")
+    run_ids = [str(run_id) for _, run_id in finished]
+    if len(run_ids) > 1:
+        run_ids.sort(key=lambda run_id: not client.search_model_versions(f"run_id = '{run_id}'"))
+    return run_ids[0] if run_ids else None
+
+
+def _elect_run(client: Any, experiment: str, lock: str, own: str) -> str:
+    """The one run of this lock, after jobs on several machines logged it at once; `own` is deleted if it is not that."""
+    elected = _find_run(client, experiment, lock) or own
+    if elected != own:
+        client.delete_run(own)
+    return elected
 
 
 def _log_run(experiment: str, params: config.Params, lock: str, root: Path) -> str:
@@ -100,7 +205,8 @@ def _log_run(experiment: str, params: config.Params, lock: str, root: Path) -> s
     measured = files.read_json(root / evaluate.METRICS)
     tags = {"lock_sha256": lock, "commit": git.commit_hash(root=root), "data_sha256": files.sha256(root / "data/table.parquet"),
             "model_sha256": files.sha256(root / FOLDER / "model.onnx"), "problem": params.problem}  # fmt: skip
-    with mlflow.start_run(experiment_id=experiment, run_name=f"lock {lock[:8]}", tags=tags) as run:
+    name = f"lock {lock[:8]}"
+    with mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags, log_system_metrics=False) as run:
         mlflow.log_params({k: str(v)[:500] for k, v in flatten(params.model_dump(mode="json")).items()})
         mlflow.log_metrics({k: float(v) for k, v in flatten(measured).items() if isinstance(v, int | float)})
         mlflow.log_artifacts(str(root / evaluate.PICTURES), "pictures")
@@ -126,10 +232,18 @@ def _register_version(client: Any, model: str, run_id: str) -> str:
     """The registered version of the model of a run; registers it when it is not."""
     import mlflow
 
-    for version in client.search_model_versions(f"name = '{model}'"):
-        if version.run_id == run_id:
-            return str(version.version)
-    return str(mlflow.register_model(f"runs:/{run_id}/model", model).version)
+    if versions := _versions(client, model, run_id):
+        return str(min(versions))
+    own = int(mlflow.register_model(f"runs:/{run_id}/model", model).version)
+    first = min(_versions(client, model, run_id), default=own)
+    if own != first:  # another job registered it meanwhile
+        client.delete_model_version(model, str(own))
+    return str(first)
+
+
+def _versions(client: Any, model: str, run_id: str) -> list[int]:
+    """The registered versions of the model of a run."""
+    return [int(each.version) for each in client.search_model_versions(f"name = '{model}'") if each.run_id == run_id]
 
 
 def _set_champion(client: Any, model: str, experiment: str, root: Path) -> str | None:

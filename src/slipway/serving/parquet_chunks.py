@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,27 @@ from slipway.serving.validation import BadRequest, Reader, kind_of, range_of
 CHUNK = 32_768
 """Rows that are read, predicted and written at a time. More rows need more memory and are not faster."""
 ANSWER = "prediction"
+ENDINGS = (".parquet", ".parq", ".pq")
+"""Endings of parquet files, in lower case; a file in a folder is read when its name has one of them in any case."""
+MARKERS = (
+    "_success",
+    "_metadata",
+    "_common_metadata",
+    ".ds_store",
+    "thumbs.db",
+    "desktop.ini",
+    ".gitignore",
+    ".gitkeep",
+)
+"""Names, in lower case, of files without rows that other programs leave next to parquet files; also any `.crc`."""
+NAMED = 5
+"""The number of files that a message names."""
 Arrays = tuple[NDArray[np.object_], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Parquet files of one schema with their numbers of rows, read as one table in the order of their names."""
+    """Parquet files of one schema with their numbers of rows, read as one table in the order of their paths."""
 
     files: list[tuple[Path, int]]
     schema: pa.Schema
@@ -54,10 +70,8 @@ class Source:
 
 
 def open_source(path: Path) -> Source:
-    """Open `path`, a parquet file or a folder of them; DataError when it cannot be read or has no rows."""
-    names = sorted(each for each in path.glob("*.parquet") if each.name[0] not in "._") if path.is_dir() else [path]
-    if not names:
-        raise DataError(f"the folder {path} contains no .parquet file", hint="name a parquet file, or a folder of them")
+    """Open `path`, a parquet file or a folder of them; DataError when some of it cannot be read, or it has no rows."""
+    names = list_folder(path) if path.is_dir() else [path]
     footers = [(each, *_footer(each)) for each in names]
     _, first, _ = footers[0]
     for each, schema, _ in footers:
@@ -66,10 +80,62 @@ def open_source(path: Path) -> Source:
                 f"{each} has other columns or types than {names[0]}",
                 hint="score these files one at a time, or give them the same columns",
             )
+    _refuse_partitions(path, names, first)
     table = Source(files=[(each, rows) for each, _, rows in footers], schema=first)
     if not table.rows:
         raise DataError(f"{path} has no rows, so there is nothing to score", hint="name a file with rows")
     return table
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """All parquet files below a folder, sorted by their path; DataError that names everything else, except MARKERS.
+
+    Files that begin with a dot or an underscore, and links to folders, are named as well: they may hold rows.
+    """
+
+    def stop(error: OSError) -> None:
+        raise DataError(
+            f"the folder {error.filename} cannot be listed: {error.strerror}", hint=f"chmod -R u+rX {folder}"
+        ) from None
+
+    names: list[Path] = []
+    others: list[Path] = []
+    for home, folders, entries in os.walk(folder, onerror=stop):
+        place = Path(home)
+        links = [each for each in folders if (place / each).is_symlink()]
+        for path in (place / each for each in (*entries, *links)):
+            if path.name.lower() in MARKERS or path.name.lower().endswith(".crc"):
+                continue
+            hidden = any(part[0] in "._" for part in path.relative_to(folder).parts)
+            readable = path.name.lower().endswith(ENDINGS) and path.is_file()
+            (names if readable and not hidden else others).append(path)
+    if not names:
+        raise DataError(
+            f"the folder {folder} contains no parquet file", hint="name a parquet file, or a folder of them"
+        )
+    if others:
+        shown = ", ".join(path.relative_to(folder).as_posix() for path in sorted(others)[:NAMED])
+        raise DataError(
+            f"the folder {folder} holds {len(others):,} files that would not be read: {shown}"
+            + (" …" if len(others) > NAMED else ""),
+            expected=f"names that end with {', '.join(ENDINGS)} and do not begin with a dot or an underscore",
+            hint="move these files out of the folder, or rename them if they hold rows",
+        )
+    return sorted(names)
+
+
+def _refuse_partitions(folder: Path, names: list[Path], schema: pa.Schema) -> None:
+    """Raise DataError when folders are named `column=value` and the files lack that column: it would be lost."""
+    parts = {part for path in names if path != folder for part in path.relative_to(folder).parts[:-1]}
+    if absent := sorted(
+        column for part in parts if "=" in part and (column := part.partition("=")[0]) not in schema.names
+    ):
+        raise DataError(
+            f"the folder {folder} is partitioned: the column {', '.join(dict.fromkeys(absent))} is in names of folders only",
+            expected="all columns in the files themselves",
+            hint="write the rows to one file that has this column, e.g. with polars: "
+            f"pl.scan_parquet('{folder}', hive_partitioning=True).sink_parquet('rows.parquet')",
+        )
 
 
 def _footer(path: Path) -> tuple[pa.Schema, int]:

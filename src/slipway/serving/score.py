@@ -144,7 +144,7 @@ def _check_output(input_path: Path, out: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"the folder {out.parent} does not exist", hint=f"mkdir -p {out.parent}")
     if out.is_dir():
         raise ConfigError(f"the output {out} is a folder", hint="name the parquet file to write")
-    if (out.parent if input_path.is_dir() else out).resolve() == input_path.resolve():
+    if input_path.resolve() in (out.resolve(), *(out.resolve().parents if input_path.is_dir() else ())):
         raise ConfigError(f"the output {out} is part of the input {input_path}", hint="write to another file or folder")
     if out.exists() and not overwrite:
         raise ConfigError(f"{out} already exists", hint="add --overwrite to replace it, or name another file")
@@ -171,7 +171,7 @@ def _keep_parts(out: Path, home: Path) -> Iterator[None]:
     except DataError:
         shutil.rmtree(home)
         raise
-    except OSError as error:
+    except (OSError, files.CannotWrite) as error:
         raise ConfigError(
             f"{out} cannot be written: {error}",
             hint="free disk space and repeat the command; it continues where this run stopped",

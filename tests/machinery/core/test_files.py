@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,3 +117,150 @@ def test_a_killed_stage_leaves_nothing_half_and_the_next_run_completes(
     assert len(set(OUTPUTS[stage]) & set(left)) == renames
     run(project_copy, stage)
     assert made(project_copy) == whole
+
+
+# A full or protected disk
+
+
+FULL = """
+import pathlib, sys
+import slipway.core.files as files
+plain, number = files.atomic_write, int(sys.argv.pop())
+@files.contextmanager
+def atomic_write(path):
+    global number
+    number -= 1
+    with plain(path) as partial:
+        if number == -1:
+            partial.symlink_to("/dev/full")  # takes no byte, whatever library writes
+        yield partial
+files.atomic_write = atomic_write
+from slipway.cli import main
+main()
+"""
+LAST = 12
+WRITES = {"ingest": 2, "features": 1, "train": 1, "export": 5, "evaluate": LAST + 1}
+"""The number of files that a stage writes."""
+
+
+@pytest.fixture(scope="session")
+def evaluated(project: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = shutil.copytree(project, tmp_path_factory.mktemp("full") / "a b é")
+    run(folder, "evaluate")
+    return folder
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """The bytes of all files but those of other programs' caches."""
+    return {name: content for name, content in made(folder).items() if not name.startswith(".slipway/")}
+
+
+def on_full_disk(folder: Path, stage: str, number: int) -> subprocess.CompletedProcess[str]:
+    """Run a stage whose `number`-th file finds the disk full."""
+    command = [sys.executable, "-c", FULL, stage, str(number)]
+    env = environment.for_programs(folder)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+
+
+NUMBERS = [(stage, number) for stage, count in WRITES.items() for number in range(count)]
+EMPTY = ("export", 0)
+"""The lookup, which is a file without a byte in this problem."""
+
+
+@pytest.mark.parametrize(
+    ("stage", "number"), [each for each in NUMBERS if each != EMPTY and each[1] in (0, 1, 2, 3, 4, LAST)]
+)
+def test_full_disk_leaves_nothing_half(stage: str, number: int, evaluated: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(evaluated, tmp_path / "a b é")
+    before = outputs(folder)
+    full = on_full_disk(folder, stage, number)
+    assert full.returncode == 2, full.stderr
+    assert "Traceback" not in full.stderr
+    message = " ".join(full.stderr.split())
+    (name,) = re.findall(
+        r"error (\S+) cannot be written: No space left on device next: there is no space left for", message
+    )
+    assert Path(name).parts[0] in ("data", "models", "reports")
+    assert not [path for path in folder.rglob("*") if path.suffix == ".part"]
+    left = outputs(folder)
+    assert left.items() <= before.items()
+    assert set(before) - set(left) <= {"models/model.onnx"}  # only a graph that was compared may lie there
+    if number == WRITES[stage] - 1:  # the last one, so that the table is whole
+        assert on_full_disk(folder, stage, number + 1).returncode == 0
+        assert outputs(folder) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.parametrize(("stage", "where"), [("ingest", "data"), ("train", "models"), ("export", "models")])
+def test_really_full_disk_is_named(stage: str, where: str, evaluated: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(evaluated, tmp_path / "p")
+    whole = {path.name: path.read_bytes() for path in (folder / where).iterdir()}
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder / where)], check=False).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        names = ["table.parquet", "features.parquet"] if where == "data" else ["model.joblib"]
+        for name in names if stage == "export" else []:
+            (folder / where / name).write_bytes(whole[name])
+        with (folder / where / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        command = [sys.executable, "-m", "slipway", stage]
+        full = subprocess.run(
+            command, cwd=folder, env=environment.for_programs(folder), capture_output=True, text=True, timeout=120
+        )
+        assert full.returncode == 2, full.stderr
+        assert f"error {where}/" in full.stderr
+        assert "cannot be written: No space left on device" in " ".join(full.stderr.split())
+        assert not list((folder / where).glob("*.part"))
+    finally:
+        subprocess.run(["umount", str(folder / where)], check=True)
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.EDQUOT, "Disk quota exceeded"), OSError(errno.EROFS, "Read-only file system"), RuntimeError("x (os error 28)"),
+    RuntimeError("database or disk is full"),
+])  # fmt: skip
+def test_library_errors_of_the_disk_name_the_file(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(files.CannotWrite, match="out cannot be written: ") as caught, files.writing(tmp_path / "out"):
+        raise error
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EACCES, "Denied", "/etc/shadow"), ValueError("os error"), KeyError(28)]
+)
+def test_other_errors_stay_as_they_are(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)), files.writing(tmp_path / "out"):
+        raise error
+
+
+def test_folder_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(files.CannotWrite, match="file cannot be written: Is a directory"):
+        files.write_text(tmp_path / "file", "x")
+    (tmp_path / "plain").touch()
+    with pytest.raises(files.CannotWrite, match=r"plain/file cannot be written: (File exists|Not a directory)"):
+        files.write_text(tmp_path / "plain" / "file", "x")
+
+
+# Modes
+
+
+def test_replaced_file_passes_on_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "script").touch()
+    for mode in (0o755, 0o600, 0o664):
+        (tmp_path / "script").chmod(mode)
+        files.write_text(tmp_path / "script", "x")
+        assert (tmp_path / "script").stat().st_mode & 0o777 == mode
+
+
+def test_folder_is_made_readable_for_all(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a/b/file", "x")
+    files.write_text(tmp_path / "a/run", "x")
+    (tmp_path / "a/b").chmod(0o700)
+    (tmp_path / "a/b/file").chmod(0o600)
+    (tmp_path / "a/run").chmod(0o700)
+    (tmp_path / "a/link").symlink_to("/etc/passwd")
+    files.make_readable(tmp_path / "a")
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/file", "a/run")]
+    assert modes == [0o755, 0o755, 0o644, 0o755]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -196,3 +197,18 @@ def test_what_a_release_changes_is_a_layer_of_its_own(target: str) -> None:
     copied = {name: re.findall(r"(?m)^COPY (?:--from=)?(\S+)", text) for name, text in stages.items()}
     assert copied[target] == ["venv", "code"]
     assert (copied["venv"], copied["code"]) == (["src/requirements/*.lock"], ["."])
+
+
+def test_gate_files_of_a_strict_umask_are_readable(work: Path, tmp_path: Path) -> None:
+    for path in image.gate_files(work):
+        (work / path).chmod(0o600)
+    before = os.umask(0o077)
+    try:
+        image.copy_gate_files(work, tmp_path / "gate")
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "gate").rglob("*") if path.is_file()}
+    folders = {
+        path.stat().st_mode & 0o777 for path in (tmp_path / "gate", *(tmp_path / "gate").rglob("*")) if path.is_dir()
+    }
+    assert (modes, folders) == ({0o644}, {0o755})

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slipway.core import config, files
+from slipway.core import config, environment, files
 from slipway.errors import CheckFailed, ConfigError, DataError
 from slipway.packaging import package
 from slipway.serving import local_server
@@ -61,6 +65,55 @@ def test_same_model_from_another_commit_is_the_same_bento(packable: Path, bento:
     again = package.build(packable, name="bikes", readme="merged by somebody else\n")
     assert (again.path, again.sha256) == (bento, package.sha256(bento))
     assert (again.path / "README.md").read_text("utf-8") == "merged by somebody else\n"
+
+
+READ_ALL = """
+import os, pathlib, sys
+os.setgroups([])
+os.setgid(10001)
+os.setuid(10001)
+paths = [pathlib.Path(home, name) for home, folders, names in os.walk(sys.argv[1], onerror=sys.exit) for name in names]
+print(sum(len(path.read_bytes()) for path in paths if "__pycache__" not in path.parts))
+"""
+
+
+def unreadable(folder: Path) -> list[str]:
+    """The paths of a folder that another user cannot enter or read."""
+    wrong = [
+        path
+        for path in (folder, *folder.rglob("*"))
+        if (path.stat().st_mode & 0o555) < (0o555 if path.is_dir() else 0o444)
+    ]
+    return [path.relative_to(folder).as_posix() for path in wrong]
+
+
+def test_bento_of_a_strict_umask_is_readable(packable: Path, tmp_path: Path) -> None:
+    strict = shutil.copytree(packable, tmp_path / "p", ignore=shutil.ignore_patterns(".slipway", "__pycache__"))
+    subprocess.run(["chmod", "-R", "go-rwx", str(strict)], check=True)
+    program = "from slipway.packaging import package; from pathlib import Path; import os; os.umask(0o77); " \
+        "print(package.build(Path.cwd(), name='bikes', readme='a').path)"  # fmt: skip
+    env = environment.for_programs(strict)
+    built = subprocess.run(
+        [sys.executable, "-c", program], cwd=strict, env=env, capture_output=True, text=True, timeout=300, check=True
+    )
+    folder = strict / built.stdout.strip()
+    assert unreadable(folder) == []
+    assert (folder / "src/models").stat().st_mode & 0o222 == 0o200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_user_of_the_image_reads_the_bento(bento: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as scratch:
+        Path(scratch).chmod(0o755)
+        copy = shutil.copytree(bento, Path(scratch) / "bento", ignore=shutil.ignore_patterns("__pycache__"))
+        copy.joinpath("src").chmod(0o700)
+        assert subprocess.run(
+            [sys.executable, "-S", "-c", READ_ALL, str(copy)], capture_output=True, check=False
+        ).returncode
+        files.make_readable(copy)
+        seen = subprocess.run([sys.executable, "-S", "-c", READ_ALL, str(copy)], capture_output=True, check=False)
+    assert seen.returncode == 0, seen.stderr
+    assert int(seen.stdout) > 100_000
 
 
 def test_a_tampered_golden_answer_is_refused(inside: Path, params: config.Params) -> None:

@@ -96,6 +96,74 @@ def test_a_frame_that_breaks_the_contract_is_refused(
         features.build_features(spec, table)
 
 
+def built(table: pl.DataFrame, change: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """The checked frame of a bikes problem whose features end with `change`."""
+    return features.build_features(replace(PROBLEM, features=lambda given: change(PROBLEM.features(given))), table)
+
+
+def test_join_with_a_key_twice_is_refused(table: pl.DataFrame) -> None:
+    stations = pl.DataFrame({"station": [*table["station"].unique().sort(), table["station"][0]]})
+    more = int((PROBLEM.features(table)["station"] == table["station"][0]).sum())
+    with pytest.raises(DataError, match=r"has \d,\d+ rows for 1,884 different row_id; ") as caught:
+        built(table, lambda frame: frame.join(stations, on="station"))
+    assert caught.value.value == more
+    assert f"; {more:,} of them stand more than once: {table['row_id'][0]} 2 times, " in str(caught.value)
+    assert str(caught.value).endswith(" …; expected: each row_id once")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda frame: frame.with_columns(row_id=pl.col("row_id") + "x"),
+            r"has 1,884 row_id that the table does not have: .*x, ",
+        ),
+        (
+            lambda frame: frame.with_columns(row_id=pl.lit(None, pl.String)),
+            "for 1 different row_id; 1 of them stand more than once: None 1884 times",
+        ),
+        (lambda frame: frame.with_columns(row_id=pl.int_range(pl.len())), "has row_id as Int64; expected: String"),
+        (
+            lambda frame: frame.with_columns(row_id=pl.col("row_id").reverse()),
+            "another day than the table in 1,8.. rows: row_id",
+        ),
+        (
+            lambda frame: frame.with_columns(start=pl.col("start") + pl.duration(minutes=1)),
+            "another start than the table in 1,884 rows",
+        ),
+        (lambda frame: frame.head(0), "has no rows; expected: rows of the table's 1,890"),
+        (
+            lambda frame: frame.with_columns(hires=pl.when(pl.int_range(pl.len()) > 1).then("hires")),
+            "has no hires in 2 of 1,884 rows: row_id .*, ",
+        ),
+    ],
+    ids=["other ids", "null ids", "numbers", "mixed up", "another time", "no rows", "no target"],
+)
+def test_rows_that_are_not_the_tables_are_refused(
+    table: pl.DataFrame, change: Callable[[pl.DataFrame], pl.DataFrame], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        built(table, change)
+
+
+def test_one_row_without_an_id_is_refused(table: pl.DataFrame) -> None:
+    with pytest.raises(DataError, match="has 1 row_id that the table does not have: None; expected"):
+        built(table, lambda frame: frame.with_columns(row_id=pl.when(pl.int_range(pl.len()) > 0).then("row_id")))
+
+
+def test_lost_rows_are_counted_and_named(table: pl.DataFrame) -> None:
+    whole = PROBLEM.features(table)
+    assert features.describe_absent_rows(PROBLEM, table, whole).endswith(
+        "; 6 of the table's 1,890 rows are not in it, for lack of a target"
+    )
+    shorter = built(table, lambda frame: frame.slice(2))
+    lost = ", ".join(whole["row_id"][:2])
+    assert features.describe_absent_rows(PROBLEM, table, shorter) == (
+        f"; 8 of the table's 1,890 rows are not in it, and 2 of these have a target: row_id {lost}"
+    )
+    assert features.describe_absent_rows(PROBLEM, whole, whole) == ""
+
+
 def test_blind_changes_only_what_came_later(table: pl.DataFrame) -> None:
     moment = table["start"][900]
     other = features.perturb_after(PROBLEM, table, moment, seed=1)

@@ -122,6 +122,13 @@ def test_a_doubled_row_id_is_refused(params: config.Params) -> None:
         ingest.build_table(spec, params)
 
 
+def test_row_without_a_row_id_is_refused(params: config.Params) -> None:
+    first_lost = pl.when(pl.int_range(pl.len()) > 0).then("row_id")
+    spec = replace(PROBLEM, ingest=lambda _: (_table().with_columns(row_id=first_lost), []))
+    with pytest.raises(DataError, match="1 of 2,160 rows have no row_id; expected: a different row_id in every row"):
+        ingest.build_table(spec, params)
+
+
 @pytest.mark.parametrize("column", ["row_id", "day"])
 def test_a_table_without_what_the_seam_demands_is_refused(params: config.Params, column: str) -> None:
     spec = replace(PROBLEM, ingest=lambda _: (_table().drop(column), []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,64 @@ def test_a_row_is_named_by_its_file(tmp_path: Path, row: int, told: str) -> None
     assert source.where(row) == f"{tmp_path / 'in'}/{told} (from 0)"
 
 
-def test_hidden_and_other_files_of_a_folder_are_no_input(tmp_path: Path) -> None:
+def test_folders_and_other_spellings_are_read(tmp_path: Path) -> None:
+    folder = numbered(tmp_path / "in", 5, 4)
+    (folder / "1.parquet").rename(folder / "1.PARQUET")
+    for name in ("2026/b/x.parquet", "2026/a.parq", "0/y.pq"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((folder / "0.parquet").read_bytes())
+    source = parquet_chunks.open_source(folder)
+    order = [path.relative_to(folder).as_posix() for path, _ in source.files]
+    assert order == ["0/y.pq", "0.parquet", "1.PARQUET", "2026/a.parq", "2026/b/x.parquet"]
+    assert source.rows == sum(map(len, parquet_chunks.read_chunks(source))) == 5 * 4 + 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".part.parquet", "_rows.parquet", "notes.txt", "a/rows.csv", "rows.parquet.gz", ".hidden/rows.parquet",
+     "_delta_log/0.json", "parquet"],
+)  # fmt: skip
+def test_files_that_are_not_read_are_named(tmp_path: Path, name: str) -> None:
     folder = numbered(tmp_path / "in", 5)
-    for name in (".part.parquet", "_metadata.parquet", "notes.txt"):
-        (folder / name).write_text("no parquet")
-    assert [path.name for path, _ in parquet_chunks.open_source(folder).files] == ["0.parquet"]
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes((folder / "0.parquet").read_bytes())
+    refused(
+        folder, f"in holds 1 files that would not be read: {name}; expected: names that end with .parquet, .parq, .pq"
+    )
+
+
+def test_many_files_are_counted_not_listed(tmp_path: Path) -> None:
+    folder = numbered(tmp_path / "in", 5)
+    for number in range(9):
+        (folder / f"{number}.txt").touch()
+    refused(folder, "in holds 9 files that would not be read: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt …; expected")
+
+
+def test_linked_folder_or_pipe_is_named(tmp_path: Path) -> None:
+    folder, elsewhere = numbered(tmp_path / "in", 5), numbered(tmp_path / "elsewhere", 5)
+    (folder / "link").symlink_to(elsewhere)
+    refused(folder, "would not be read: link; ")
+    (folder / "link").unlink()
+    os.mkfifo(folder / "pipe.parquet")
+    refused(folder, "would not be read: pipe.parquet; ")
+    (folder / "pipe.parquet").unlink()
+    (folder / "file.parquet").symlink_to(elsewhere / "0.parquet")
+    assert parquet_chunks.open_source(folder).rows == 10
+
+
+def test_markers_of_other_programs_are_no_rows(tmp_path: Path) -> None:
+    folder = numbered(tmp_path / "in", 5)
+    for name in ("_SUCCESS", "_metadata", ".0.parquet.crc", ".DS_Store"):
+        (folder / name).touch()
+    assert parquet_chunks.open_source(folder).rows == 5
+
+
+def test_column_in_folder_names_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    folder = numbered(tmp_path / "in/year=2026", 5)
+    refused(folder.parent, "in is partitioned: the column year is in names of folders only")
+    pq.write_table(pa.table({"n": [1], "year": [2026]}), folder / "0.parquet")
+    assert parquet_chunks.open_source(folder.parent).rows == 1
 
 
 def test_another_time_of_change_is_another_input(tmp_path: Path) -> None:
@@ -116,7 +170,7 @@ def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         refused(tmp_path / name, f"{name} cannot be read as parquet")
     (tmp_path / "in").mkdir()
-    refused(tmp_path / "in", "in contains no .parquet file")
+    refused(tmp_path / "in", "in contains no parquet file")
 
 
 def test_no_rows_are_refused(tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ def test_the_number_of_workers_changes_nothing(project: Path, large: Path, tmp_p
 def test_a_folder_is_answered_as_one_table(
     project: Path, small: Path, frame: pl.DataFrame, tmp_path: Path, cli: Cli
 ) -> None:
-    frame[100:150].write_parquet(small.with_name("more.parquet"))  # comes before rows.parquet
+    small.with_name("more").mkdir()
+    frame[100:150].write_parquet(small.with_name("more") / "rows.PARQ")  # `more` comes before rows.parquet
     done = cli(project, "score", str(small.parent), str(tmp_path / "out.parquet"))
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("score 150 rows → ")
@@ -302,6 +303,8 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_done(
     refused(project, small, tmp_path, "is a folder")
     refused(project, small, small, f"the output {small} is part of the input {small}")
     refused(project, small.parent, small.with_name("out.parquet"), "is part of the input")
+    (small.parent / "deep").mkdir()
+    refused(project, small.parent, small.parent / "deep/out.parquet", "is part of the input")
     (tmp_path / "link.parquet").symlink_to(small)
     refused(project, small, tmp_path / "link.parquet", "is part of the input")
 
