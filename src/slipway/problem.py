@@ -1,24 +1,26 @@
-"""The interface between Slipway and a problem package: one `Problem` object, and the columns of its contracts."""
+"""The interface between Slipway and a problem package: one `Problem` object. `contract_reading` reads its contracts."""
 
 from __future__ import annotations
 
 import importlib
 import threading
-import types
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
+from slipway.contract_reading import Column, Kind, check_inputs, columns, example_row, names
 from slipway.errors import ConfigError
 
 if TYPE_CHECKING:  # for signatures only: a stage pays for no library that it does not use
     import polars as pl
     from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
     from sklearn.pipeline import Pipeline
+
+__all__ = [
+    "Column", "Function", "ImportedFunction", "Kind", "Problem", "SourceFault", "columns", "example_row",
+    "import_in_background", "load", "names",
+]  # fmt: skip
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -130,7 +132,7 @@ def import_in_background(module: str) -> None:
 
 
 def load(name: str) -> Problem:
-    """The `PROBLEM` of the module `<name>.problem`; ConfigError if there is none."""
+    """The `PROBLEM` of the module `<name>.problem`; ConfigError if there is none, or its contract has unknown words."""
     try:
         problem: Any = importlib.import_module(f"{name}.problem").PROBLEM
     except ModuleNotFoundError as error:
@@ -140,69 +142,29 @@ def load(name: str) -> Problem:
             f"problem is {name!r} in params.yaml, but there is no package src/{name} with a module problem.py",
             hint="set `problem` to the name of a package below src, e.g. flights",
         ) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("pydantic", "pydantic_core"):
+            raise
+        raise ConfigError(
+            f"Pydantic refuses a contract of the problem {name}: {error}", expected="a contract that Pydantic reads",
+            hint="correct the contract; docs/reference/contract.md lists the words of a contract",
+        ) from error  # fmt: skip
     if not isinstance(problem, Problem):
         raise ConfigError(
             f"PROBLEM in {name}/problem.py is of type {type(problem).__name__}", expected="slipway.problem.Problem",
             hint=f"write PROBLEM = Problem(…) in src/{name}/problem.py",
         )  # fmt: skip
+    check_contracts(problem)
     return problem
 
 
-Kind = Literal["category", "number", "time"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """One field of a contract: its kind, its range, whether it may be missing, how to describe it."""
-
-    name: str
-    kind: Kind
-    nullable: bool
-    low: float | None
-    high: float | None
-    unit: str
-    description: str
-    example: Any
-
-
-def columns(model: type[BaseModel]) -> list[Column]:
-    """The fields of `model` in their order. TypeError for a field of another type than a contract can have."""
-    return [_column(name, info) for name, info in model.model_fields.items()]
-
-
-def names(model: type[BaseModel], kind: Kind) -> list[str]:
-    """The names of the fields of one kind, in order."""
-    return [column.name for column in columns(model) if column.kind == kind]
-
-
-def _column(name: str, info: FieldInfo) -> Column:
-    kind, nullable = _kind(name, info.annotation)
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    low, high = bound(info, "ge"), bound(info, "le")
-    return Column(
-        name=name, kind=kind, nullable=nullable, low=low, high=high, unit=str(extra.get("unit", "")),
-        description=info.description or "", example=info.examples[0] if info.examples else None,
-    )  # fmt: skip
-
-
-def _kind(name: str, annotation: Any) -> tuple[Kind, bool]:
-    is_union = typing.get_origin(annotation) in (Union, types.UnionType)
-    members = typing.get_args(annotation) if is_union else (annotation,)
-    kinds: dict[Any, Kind] = {str: "category", float: "number", int: "number", datetime: "time"}
-    value_types = [member for member in members if member is not type(None)]
-    if len(value_types) != 1 or value_types[0] not in kinds:
-        raise TypeError(
-            f"field {name} of the contract has type {annotation}; "
-            "expected: str, float, int or datetime, each also with `| None`"
-        )
-    return kinds[value_types[0]], type(None) in members
-
-
-def bound(info: FieldInfo, constraint: str) -> float | None:
-    """The limit of a field by the constraint `ge`, `le`, `min_length` or `max_length`; None if it has no such limit."""
-    return next((float(v) for m in info.metadata if (v := getattr(m, constraint, None)) is not None), None)
-
-
-def example_row(model: type[BaseModel]) -> dict[str, Any]:
-    """A row that keeps the contract, from the examples of its fields."""
-    return {column.name: column.example for column in columns(model)}
+def check_contracts(problem: Problem) -> None:
+    """Check that every word of both contracts is one that all checks enforce; ConfigError names field and word."""
+    columns(problem.table)
+    check_inputs(problem.inputs)
+    target = next((column for column in columns(problem.table) if column.name == problem.target), None)
+    if target and target.type is bool:
+        raise ConfigError(
+            f"the target {problem.target} is of type bool", expected="float, with 0 and 1 as values",
+            hint="write `Field(ge=0, le=1)` with the type float in the contract of the table",
+        )  # fmt: skip

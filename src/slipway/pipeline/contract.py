@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from slipway.contract_reading import rules
+from slipway.contract_words import FLOAT32_MAX, Rule, describe_range, figure
 from slipway.errors import DataError
-from slipway.problem import Kind, bound, columns, names
+from slipway.problem import columns
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,14 +24,18 @@ def check_types(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> N
     if absent:
         message = f"{where} lacks the column {', '.join(absent)}; it has {', '.join(frame.columns)}"
         raise DataError(message, hint=hint)
-    dtypes: dict[Kind, tuple[Any, ...]] = {
-        "category": (pl.String,),
-        "number": (pl.Float32, pl.Float64),
-        "time": (pl.Datetime("us", "UTC"),),
-    }
-    column_dtypes = [(column, frame.schema[column.name]) for column in columns(model)]
-    if wrong := [(column, dtype) for column, dtype in column_dtypes if dtype not in dtypes[column.kind]]:
-        sentences = (f"column {column.name} has type {dtype}; expected: {column.kind}" for column, dtype in wrong)
+    sentences = []
+    for column in columns(model):
+        dtype = frame.schema[column.name]
+        fits = {
+            "str": dtype == pl.String, "float": dtype.is_float() or dtype.is_integer(),
+            "int": dtype.is_float() or dtype.is_integer(), "bool": dtype == pl.Boolean, "date": dtype == pl.Date,
+            "datetime": dtype == pl.Datetime("us", "UTC"),
+        }  # fmt: skip
+        if not fits[column.type.__name__]:
+            expected = {"int": "whole number", "bool": "Boolean", "date": "Date"}.get(column.type.__name__, column.kind)
+            sentences.append(f"column {column.name} has type {dtype}; expected: {expected}")
+    if sentences:
         raise DataError(f"{where}: " + "; ".join(sentences), hint=hint)
 
 
@@ -39,23 +45,28 @@ def check_frame(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> N
     Columns outside the contract are allowed: a frame also carries ids and times.
     """
     import pandera.polars as pa
-    import polars as pl
+    import polars.selectors as cs
 
     check_types(model, frame, where=where)
-    if long := _length_breaches(model, frame):
-        raise DataError(f"{where}: " + "; ".join(long), hint=_hint(model))
-    schema = {}
-    for column in columns(model):
-        checks = [pa.Check.ge(column.low)] if column.low is not None else []
-        checks += [pa.Check.le(column.high)] if column.high is not None else []
-        if column.kind == "number":
-            checks.append(pa.Check(lambda data: data.lazyframe.select(pl.col(data.key).is_finite()), name="finite"))
-        schema[column.name] = pa.Column(frame.schema[column.name], checks=checks, nullable=column.nullable)
+    frame = frame.with_columns(cs.integer().cast(float))
+    units, schema = {column.name: column.unit for column in columns(model)}, {}
+    for name, rule in rules(model).items():
+        checks = [pa.Check(_check(rule), name="contract")]
+        schema[name] = pa.Column(frame.schema[name], checks=checks, nullable=rule.nullable)
     try:
         pa.DataFrameSchema(schema).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
-        sentences = "; ".join(_value_breaches(model, frame, error.failure_cases))
-        raise DataError(f"{where}: {sentences}", hint=_hint(model)) from None
+        names = error.failure_cases["column"].unique(maintain_order=True)
+        sentences = [
+            text for name in names for text in _breaches(rules(model)[name], frame.get_column(name), units[name])
+        ]
+        raise DataError(f"{where}: {'; '.join(sentences)}", hint=_hint(model)) from None
+
+
+def _check(rule: Rule) -> Any:
+    from slipway.serving import polars_rules
+
+    return lambda data: data.lazyframe.select(polars_rules.valid(data.key, rule))
 
 
 def _hint(model: type[BaseModel]) -> str:
@@ -66,52 +77,80 @@ def _name(model: type[BaseModel]) -> str:
     return f"{model.__module__}.{model.__name__}"
 
 
-def _length_breaches(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
-    """One sentence for each column with texts that are too short or too long for the service."""
-    sentences = []
-    for name in names(model, "category"):
-        info = model.model_fields[name]
-        shortest, longest = (bound(info, which) for which in ("min_length", "max_length"))
-        lengths = frame.get_column(name).str.len_chars()
-        outside = ~lengths.is_between(shortest or 0, float("inf") if longest is None else longest).fill_null(True)
-        if count := int(outside.sum()):
-            first = frame.get_column(name).filter(outside)[0]
-            limit = f"{_format_limit(shortest)} to {_format_limit(longest)} characters"
-            sentences.append(f"column {name} is {first[:40]!r} (the first of {_rows(count)}); allowed: {limit}")
+def _breaches(rule: Rule, values: pl.Series, unit: str) -> list[str]:
+    """Describe what is wrong in a column: one sentence for each kind of breach, with a value and the number of rows."""
+    name, sentences = values.name, []
+    if not rule.nullable and (nulls := values.null_count()):
+        sentences.append(f"column {name} has no value in {_rows(nulls)}; expected: a value in every row")
+    if rule.is_number:
+        return [*sentences, *_number_breaches(rule, values, unit)]
+    wrong = values.filter(~_valid(rule, values))
+    if len(wrong):
+        first = f"column {name} is {wrong[0][:40]!r} (the first of {_rows(len(wrong))})"
+        sentences.append(f"{first}; allowed: {_describe_text(rule)}")
     return sentences
 
 
-def _value_breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> list[str]:
-    """Turn pandera's failure cases into sentences: the worst value, the limit, and on how many rows."""
+def _valid(rule: Rule, values: pl.Series) -> pl.Series:
+    from slipway.serving import polars_rules
+
+    return values.to_frame().select(polars_rules.valid(values.name, rule)).to_series().fill_null(value=True)
+
+
+def _describe_text(rule: Rule) -> str:
+    if rule.choices is not None:
+        return ", ".join(map(repr, rule.choices))
+    shortest, longest = ("any" if length is None else str(length) for length in (rule.shortest, rule.longest))
+    pattern = f"a text that matches {rule.pattern}" if rule.pattern is not None else ""
+    lengths = f"{shortest} to {longest} characters" if (rule.shortest, rule.longest) != (None, None) else ""
+    return ", ".join(part for part in (pattern, lengths) if part)
+
+
+def _number_breaches(rule: Rule, values: pl.Series, unit: str) -> list[str]:
     import polars as pl
 
-    sentences = []
-    by_name = {column.name: column for column in columns(model)}
-    for name in cases["column"].unique(maintain_order=True):
-        column, values = by_name[name], frame.get_column(name)
-        if not column.nullable and (nulls := values.null_count()):
-            sentences.append(f"column {name} has no value in {_rows(nulls)}; expected: a value in every row")
-        if column.kind != "number":
-            continue
-        if broken := int((~values.drop_nulls().is_finite()).sum()):
-            sentences.append(f"column {name} is NaN or infinite in {_rows(broken)}; expected: a finite number or null")
-        finite = values.filter(values.is_finite().fill_null(False))
-        outside = finite.filter(
-            (finite < (column.low if column.low is not None else -float("inf")))
-            | (finite > (column.high if column.high is not None else float("inf")))
+    from slipway.serving import polars_rules
+
+    name, sentences = values.name, []
+    numbers = values.drop_nulls()
+    finite = numbers.filter(numbers.is_finite())
+    if bad := len(numbers) - len(finite):
+        sentences.append(f"column {name} is NaN or infinite in {_rows(bad)}; expected: a finite number or null")
+    inside = finite.to_frame().select(polars_rules.in_range(name, rule)).to_series()
+    if len(outside := finite.filter(~inside)):
+        low, high = (
+            (rule.low if rule.low is not None else rule.above),
+            (rule.high if rule.high is not None else rule.below),
         )
-        if len(outside):
-            middle = ((column.low or 0.0) + (column.high or 0.0)) / 2
-            worst = outside.to_frame().sort((pl.col(name) - middle).abs(), descending=True).item(0, 0)
-            limit = f"{_format_limit(column.low)} to {_format_limit(column.high)}"
-            limit += f" ({column.unit})" if column.unit else ""
-            sentences.append(f"column {name} is {worst:g} (the worst of {_rows(len(outside))}); allowed: {limit}")
+        middle = ((low or 0.0) + (high or 0.0)) / 2
+        worst = outside.to_frame().sort((pl.col(name) - middle).abs(), descending=True).item(0, 0)
+        limit = f"{_describe_limits(rule)} ({unit})" if unit else _describe_limits(rule)
+        sentences.append(
+            f"column {name} is {_outside(rule, worst)} (the worst of {_rows(len(outside))}); allowed: {limit}"
+        )
+    if len(uneven := finite.filter(~finite.to_frame().select(polars_rules.is_multiple(name, rule)).to_series())):
+        allowed = "whole numbers" if rule.step is None else f"multiples of {figure(rule.step)}"
+        first = f"column {name} is {figure(uneven[0])} (the first of {_rows(len(uneven))})"
+        sentences.append(f"{first}; allowed: {allowed}")
     return sentences
+
+
+def _outside(rule: Rule, value: float) -> str:
+    """A number that is out of range, in six digits unless they would be within it: 0.3 for 0.30000001192."""
+    (low, high), short = rule.range, float(f"{value:g}")
+    above = short >= low if low is not None else rule.above is not None and short > rule.above
+    below = short <= high if high is not None else rule.below is not None and short < rule.below
+    return repr(value) if above and below else f"{value:g}"
+
+
+def _describe_limits(rule: Rule) -> str:
+    """The limits of a number: "1 to 30", "any to 30", "above 0 and below 24"."""
+    if rule.above is not None or rule.below is not None:
+        return describe_range(rule).strip()
+    if rule.low is None and rule.high is None:
+        return f"{-FLOAT32_MAX:g} to {FLOAT32_MAX:g}"
+    return " to ".join("any" if limit is None else figure(limit) for limit in (rule.low, rule.high))
 
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
-
-
-def _format_limit(value: float | None) -> str:
-    return "any" if value is None else f"{value:g}"

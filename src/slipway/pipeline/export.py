@@ -23,11 +23,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from slipway import problem
+from slipway import contract_reading, problem
+from slipway.contract_words import Rule
 from slipway.core import config, files
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, DataError
 from slipway.pipeline import features, ingest, parity, train
+from slipway.serving import polars_rules
 from slipway.serving.onnx_model import FOLDER, Model
 
 if TYPE_CHECKING:
@@ -183,7 +185,7 @@ def describe_contract(
         "labels": dict(spec.labels),
         "categories": categories,
         "numbers": problem.names(spec.inputs, "number"),
-        "inputs": spec.inputs.model_json_schema(),
+        "inputs": contract_reading.schema(spec.inputs),
         "example": problem.example_row(spec.inputs),
         "known": {name: sorted(training[name].drop_nulls().unique().to_list()) for name in categories},
         "lookup": spec.lookup,
@@ -197,7 +199,12 @@ def describe_contract(
 def golden_requests(frame: pl.DataFrame, model: Model, count: int) -> list[dict[str, Any]]:
     """`count` evenly spaced rows of the frame as requests, with the predictions of the exported model."""
     spread = np.linspace(0, len(frame) - 1, min(count, len(frame))).astype(int)
-    rows = frame[spread].select(model.categories + model.numbers).to_dicts()
+    sample = frame[spread].select(model.categories + model.numbers)
+    rows = sample.to_dicts()
+    rules = {name: Rule.of(model.contract["inputs"]["properties"][name]) for name in sample.columns}
+    rounded = [name for name, rule in rules.items() if polars_rules.has_rounded_limit(rule)]
+    for number, row in enumerate(rows if rounded else ()):  # the service compares in 64 bits, a Float32 column in 32
+        row |= polars_rules.row(sample.select(rounded), number)
     answers = model.rows(rows)
     return [{"row": row, "prediction": float(answer)} for row, answer in zip(rows, answers, strict=True)]
 

@@ -120,7 +120,7 @@ def perturb_after(spec: problem.Problem, table: pl.DataFrame, moment: datetime, 
         elif values.dtype == pl.String:
             other = pl.lit("leak")
         else:
-            other = pl.lit(pl.Series(rng.permutation(values.to_numpy())).fill_nan(None).cast(values.dtype))
+            other = pl.lit(values.gather(rng.permutation(len(values))))
         changed.append(pl.when(later).then(other).otherwise(pl.col(column)).alias(column))
     return table.with_columns(changed)
 

@@ -125,7 +125,7 @@ def describe_quality(
 
 
 def _describe_column(table: pl.DataFrame, column: problem.Column) -> dict[str, object]:
-    values = table[column.name]
+    values = table[column.name].cast(pl.Float64) if column.type is bool else table[column.name]
     shown: dict[str, object] = {
         "name": column.name, "kind": column.kind, "unit": column.unit, "description": column.description,
         "missing": round(values.null_count() / len(table), 6), "distinct": values.n_unique(),

@@ -87,5 +87,5 @@ class Model:
     def frame(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         """Predict a frame that has all inputs, in its row order."""
         categories = frame.select(self.categories).fill_null("").to_numpy().astype(object)
-        numbers = frame.select(self.numbers).to_numpy().astype(np.float32)
+        numbers = frame.select(self.numbers).cast(dict.fromkeys(self.numbers, float)).to_numpy().astype(np.float32)
         return self.predict(categories.reshape(len(frame), -1), numbers.reshape(len(frame), -1))

@@ -2,24 +2,27 @@
 
 msgspec parses and checks in one pass, several times as fast as Pydantic, but reports only the first error. A body that
 it refuses is therefore validated again by Pydantic, which reports all of them. Tests hold that both accept the same.
-The service imports this module, so it imports only these two packages and the standard library.
+A contract with a `pattern` is read by Pydantic alone.
+The service imports this module, so it imports only these two packages, `contract_words` and the standard library.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec.structs import astuple
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-FLOAT32_MAX = 3.4e38
-"""The model computes in 32 bits: a larger number would become infinite without an error."""
+from slipway.contract_words import KEYWORDS, Rule, describe
+
 LISTED = 100
 """Errors listed in one response; `more` counts the rest."""
 COUNTED = 50_000
@@ -58,14 +61,15 @@ class Reader:
     def __init__(self, contract: Mapping[str, Any]) -> None:
         self._properties: dict[str, Any] = contract["inputs"]["properties"]
         names, max_rows = [*contract["categories"], *contract["numbers"]], contract["limits"]["max_rows"]
-        nodes = {name: self._properties[name] for name in names}
+        rules = {name: Rule.of(self._properties[name]) for name in names}
+        self._has_pattern = any(rule.pattern is not None for rule in rules.values())
         self.values: Callable[[Mapping[str, Any]], Row] = _getter(names)
-        fields = [(name, annotation(node, msgspec.Meta)) for name, node in nodes.items()]
+        fields = [(name, annotation(rule, msgspec.Meta)) for name, rule in rules.items()]
         struct: Any = msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
         structs: Any = Annotated[list[struct], msgspec.Meta(min_length=1, max_length=max_rows)]
         self._first, self._all = msgspec.json.Decoder(struct), msgspec.json.Decoder(structs)
         typed: Any = TypedDict  # its functional form: the fields are known only at run time
-        row: Any = with_config(STRICT)(typed("Row", {name: annotation(node) for name, node in nodes.items()}))
+        row: Any = with_config(STRICT)(typed("Row", {name: annotation(rule) for name, rule in rules.items()}))
         rows: Any = Annotated[list[row], Field(min_length=1, max_length=max_rows)]
         self._one: TypeAdapter[dict[str, Any]] = TypeAdapter(row)
         self._many: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(rows)
@@ -73,6 +77,8 @@ class Reader:
     def read(self, body: bytes) -> tuple[list[Row], bool]:
         """Return the rows of a JSON body, and whether it was a single object; BadRequest 400 or 422."""
         single = not body.lstrip(b" \t\r\n").startswith(b"[")
+        if self._has_pattern:  # msgspec matches by Python's `re`: other rules, and its time is without a bound
+            return [self.values(row) for row in self._read_thoroughly(body, single=single)], single
         try:
             if single:
                 return [astuple(self._first.decode(body))], True
@@ -99,54 +105,49 @@ def _getter(names: list[str]) -> Callable[[Mapping[str, Any]], Row]:
     return itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
 
 
-def annotation(node: Mapping[str, Any], mark: Callable[..., Any] = Field) -> Any:
-    """Convert a JSON-schema node (a string or a number, possibly nullable) to a Python type.
+def annotation(rule: Rule, mark: Callable[..., Any] = Field) -> Any:
+    """Convert a rule to a Python type.
 
     `mark` annotates the limits: Pydantic's `Field` and `msgspec.Meta` take the same arguments.
     """
-    kind, nullable = kind_of(node)
-    if kind["type"] == "string":
-        type_: Any = Annotated[str, mark(min_length=kind.get("minLength"), max_length=kind.get("maxLength"))]
-    elif kind["type"] in ("number", "integer"):
-        step = 1 if kind["type"] == "integer" else None  # JSON writes a whole number as 5 or as 5.0
-        low, high = range_of(kind)
-        type_ = Annotated[float, mark(ge=low, le=high, multiple_of=step)]
+    if rule.choices is not None:
+        type_: Any = Literal[rule.choices]
+    elif rule.type == "text":
+        pattern = {"pattern": rule.pattern} if mark is Field else {}
+        type_ = Annotated[str, mark(min_length=rule.shortest, max_length=rule.longest, **pattern)]
+    elif rule.is_number:
+        (low, high), whole = rule.range, rule.type == "whole number"
+        step = (rule.step or 1) if whole else rule.step
+        # Pydantic allows a difference of 1e-9 of the value, which is half of 5e8: too much for a whole number
+        exact = whole and mark is Field
+        limits = mark(ge=low, le=high, gt=rule.above, lt=rule.below, multiple_of=None if exact else step)
+        # JSON writes a whole number as 5 or as 5.0, and both are read as float
+        type_ = (
+            Annotated[float, limits, AfterValidator(partial(_exact_multiple, step or 1))]
+            if exact
+            else Annotated[float, limits]
+        )
+    elif rule.type == "true or false":
+        type_ = bool
     else:
-        raise TypeError(f"contract: type {kind['type']!r} is not string, number or integer")
-    return type_ | None if nullable else type_
+        raise TypeError(f"contract: an input of type {rule.type}; expected: a text, a number, or true or false")
+    return type_ | None if rule.nullable else type_
 
 
-def kind_of(node: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-    """Split a JSON-schema node into its node without null, and whether it allows null."""
-    options = node.get("anyOf", [node])
-    kinds = [option for option in options if option.get("type") != "null"]
-    return kinds[0], len(kinds) < len(options)
-
-
-def range_of(kind: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the smallest and the largest allowed number."""
-    return kind.get("minimum", -FLOAT32_MAX), kind.get("maximum", FLOAT32_MAX)
+def _exact_multiple(step: float, value: float) -> float:
+    if math.fmod(value, step):
+        raise ValueError(f"not a multiple of {step}")
+    return value
 
 
 def limit(node: Mapping[str, Any]) -> str:
     """Describe the values that a JSON-schema node allows: "a number from -40 to 130 (°F), or null"."""
-    kind, nullable = kind_of(node)
-    if kind.get("type") == "string":
-        shortest, longest = kind.get("minLength", 0), kind.get("maxLength")
-        text = f"a text of {shortest} to {longest} characters" if longest is not None else "a text"
-        text = {"date-time": "a date and time, such as 2013-06-01T15:00:00Z"}.get(kind.get("format", ""), text)
-    else:
-        text = f"a {'whole ' if kind.get('type') == 'integer' else ''}number{_range_text(kind)}"
-        text += f" ({node['unit']})" if node.get("unit") else ""
-    return f"{text}, or null" if nullable else text
-
-
-def _range_text(kind: Mapping[str, Any]) -> str:
-    """The limits of a number for a sentence: " from 1 to 7", " of at least 1", or nothing."""
-    low, high = kind.get("minimum"), kind.get("maximum")
-    if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
-    return f" of at least {low:g}" if low is not None else f" of at most {high:g}" if high is not None else ""
+    try:
+        return describe(
+            Rule.of({key: value for key, value in node.items() if key in KEYWORDS}), unit=node.get("unit", "")
+        )
+    except TypeError:  # a field of a `Question`, which may have any type of Pydantic
+        return "a value as /docs.json describes it"
 
 
 def explain(error: ValidationError, properties: Mapping[str, Any], *, single: bool) -> BadRequest:

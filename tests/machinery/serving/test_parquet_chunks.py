@@ -298,8 +298,8 @@ def test_a_column_of_nulls_is_refused_where_a_value_is_asked_for(gate: ChunkVali
     [
         ("hour", pa.string(), "14", "column hour has type string; expected: number"),
         ("hour", pa.bool_(), True, "column hour has type bool; expected: number"),
-        ("station", pa.int64(), 5, "column station has type int64; expected: string"),
-        ("station", pa.dictionary(pa.int32(), pa.int64()), 5, "expected: string"),
+        ("station", pa.int64(), 5, "column station has type int64; expected: text"),
+        ("station", pa.dictionary(pa.int32(), pa.int64()), 5, "expected: text"),
     ],
 )
 def test_a_wrong_type_is_named(gate: ChunkValidator, name: str, dtype: pa.DataType, value: Any, told: str) -> None:

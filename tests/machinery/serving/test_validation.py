@@ -144,7 +144,7 @@ def test_a_whole_number_may_be_written_with_a_point(sent: str, fine: bool) -> No
 
 def test_a_type_nobody_can_validate_is_refused_at_the_start() -> None:
     contract = {"categories": ["c"], "numbers": [], "limits": {"max_rows": 1}}
-    with pytest.raises(TypeError, match="'object' is not string, number or integer"):
+    with pytest.raises(TypeError, match="'object' is not string, number, integer, boolean"):
         Reader(contract | {"inputs": {"properties": {"c": {"type": "object"}}}})
 
 

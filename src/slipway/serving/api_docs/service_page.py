@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from slipway.serving.api_docs import openapi
-from slipway.serving.validation import BadRequest, Reader, kind_of, limit
+from slipway.serving.validation import BadRequest, Reader, limit
 
 URL = "http://localhost:3000"
 """Address in the examples of a rendered page; `at` replaces it with the address that the reader uses."""
@@ -33,7 +33,14 @@ METRICS = {
     "slipway_unknown_categories_total": "Texts that the model has never seen, by `column`.",
     "slipway_model_info": "The model: `problem`, `until` and `model_sha256` as labels.",
 }
-TYPES = {"string": "text", "number": "number", "integer": "whole number", "array": "list", "object": "object"}
+TYPES = {
+    "string": "text",
+    "number": "number",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "array": "list",
+    "object": "object",
+}
 LISTED = 16
 """Longest list of known texts that is shown whole."""
 
@@ -141,11 +148,6 @@ def _inputs(schema: Mapping[str, Any] | None, contract: Mapping[str, Any]) -> li
 
 
 def _allowed(node: Mapping[str, Any], values: list[str]) -> str:
-    kind, _ = kind_of(node)
-    if "enum" in kind:
-        return f"one of {', '.join(map(str, kind['enum']))}"
-    if kind.get("type") not in ("string", "number", "integer"):
-        return "see the OpenAPI document"
     text = limit(node)
     if not values:
         return text

@@ -159,8 +159,9 @@ def test_known_texts_are_shown_or_counted(contract: Any) -> None:
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        ({"type": "string", "enum": ["a", "b"]}, "one of a, b"),
-        ({"type": "boolean"}, "see the OpenAPI document"),
+        ({"type": "string", "enum": ["a", "b"]}, "one of &#39;a&#39;, &#39;b&#39;"),
+        ({"type": "boolean"}, "true or false"),
+        ({"type": "array"}, "a value as /docs.json describes it"),
         (
             {"anyOf": [{"type": "string", "maxLength": 3}, {"type": "null"}]},
             "a text of 0 to 3 characters, or null, or left out",
