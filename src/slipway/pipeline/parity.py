@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from slipway import problem
+from slipway.contract_words import FLOAT32_MAX, kind_of
 from slipway.core.verdict import Check
 from slipway.errors import SlipwayError
-from slipway.serving.validation import FLOAT32_MAX, kind_of
 
 RANDOM_ROWS = 400
 SEED = 1
