@@ -159,8 +159,9 @@ def _answers(context: Context, canary: Side) -> list[Check]:
     text = f"The canary serves the model {names}" if served else "The canary's metrics name no model"
     limit = f"the model of its image, {expected[:12]}"
     checks.append(Check(name="model served by the canary", value=names, limit=limit, ok=ok, text=text))
-    pairs = zip(canary.answers, context.golden, strict=False)
-    differences = [abs(a.prediction - float(g["prediction"])) for a, g in pairs if a.prediction is not None]
+    stored = (float(each["prediction"]) for each in context.golden)
+    pairs = zip(canary.answers, stored, strict=False)
+    differences = [abs(a.prediction - s) / max(1.0, abs(s)) for a, s in pairs if a.prediction is not None]
     worst, most = max(differences, default=None), context.golden_difference_at_most
     ok = None if worst is None else worst <= most
     text = (

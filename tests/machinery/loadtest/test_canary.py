@@ -112,6 +112,14 @@ def test_a_wrong_model_is_refused_by_its_golden_answers(model: Callable[[Any], f
     assert {GOLDEN, MEAN, FAR} <= broken(tried(context(), model=model))
 
 
+def test_large_golden_answers_are_compared_relatively() -> None:
+    def large(row: Any) -> float:
+        return right(row) * 1e9
+
+    assert GOLDEN not in broken(tried(context(large), model=lambda row: large(row) + 1))
+    assert GOLDEN in broken(tried(context(large), model=lambda row: large(row) * 1.001))
+
+
 @pytest.mark.parametrize("model", [constant, inverted, halved])
 def test_predictions_that_shift_are_refused(model: Callable[[Any], float]) -> None:
     assert SHIFT in broken(tried(context(model, reference=right), model=model))
