@@ -20,6 +20,8 @@ from typing import Any
 
 FLOAT32_MAX = 3.4e38
 """The model computes in 32 bits: a larger number would become infinite without an error."""
+ROUNDING = 2.0**-51
+"""A number is a multiple when it differs from one by at most this share of itself: 0.3 is one of 0.1, in 64 bits."""
 INT64_EXACT = 2**53
 """Numbers are read as 64-bit floating point, which holds every whole number up to this one."""
 WORDS = {
@@ -84,6 +86,11 @@ class Rule:
     def is_number(self) -> bool:
         """True for numbers and whole numbers."""
         return self.type in ("number", "whole number")
+
+    @property
+    def exact_step(self) -> float | None:
+        """The step of a number: 1 for a whole number without another one."""
+        return self.step if self.step is not None or self.type != "whole number" else 1
 
     @property
     def range(self) -> tuple[float | None, float | None]:

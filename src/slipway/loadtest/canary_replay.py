@@ -88,10 +88,30 @@ def _random_value(node: Row, categories: Sequence[str] | None, rng: random.Rando
     kind = next(each for each in kinds if each.get("type") != "null")
     if len(kinds) > 1 and rng.random() < 0.1:
         return None
-    if kind["type"] == "string":
-        return rng.choice(categories or node.get("examples") or ["x" * max(1, kind.get("minLength", 1))])
-    low, high = kind.get("minimum", -1e6), kind.get("maximum", 1e6)
-    return rng.randint(int(low), int(high)) if kind["type"] == "integer" else rng.uniform(low, high)
+    examples = node.get("examples") or []
+    if kind["type"] == "boolean":
+        return rng.random() < 0.5
+    if kind["type"] in ("number", "integer"):
+        return _random_number(kind, examples, rng)
+    choices = kind.get("enum") or ([kind["const"]] if "const" in kind else [])
+    texts = [example for example in examples if example is not None]
+    return rng.choice(categories or choices or texts or examples or ["x" * max(1, kind.get("minLength", 1))])
+
+
+def _random_number(kind: Row, examples: Sequence[Any], rng: random.Random) -> float:
+    """Return a random number within the limits of a node; the first example where rounding leads out of them."""
+    low = kind.get("minimum", kind.get("exclusiveMinimum"))
+    high = kind.get("maximum", kind.get("exclusiveMaximum"))
+    low = low if low is not None else min(-1e6, (high or 0) - 1e6)
+    high = high if high is not None else max(1e6, low + 1e6)
+    step = kind.get("multipleOf", 1 if kind["type"] == "integer" else None)
+    if step is None:
+        drawn = rng.uniform(low, high)
+    else:
+        first, last = math.ceil(low / step), math.floor(high / step)
+        drawn = rng.randint(first, max(first, last)) * step
+    ends = (kind.get("exclusiveMinimum"), kind.get("exclusiveMaximum"))
+    return drawn if low <= drawn <= high and drawn not in ends else next(iter(examples), low)
 
 
 def send_schedule(count: int, realistic: int, rate: float) -> tuple[list[float], list[float]]:

@@ -123,24 +123,14 @@ def _number_breaches(rule: Rule, values: pl.Series, unit: str) -> list[str]:
             (rule.high if rule.high is not None else rule.below),
         )
         middle = ((low or 0.0) + (high or 0.0)) / 2
-        worst = outside.to_frame().sort((pl.col(name) - middle).abs(), descending=True).item(0, 0)
+        worst = polars_rules.row(outside.to_frame().sort((pl.col(name) - middle).abs(), descending=True), 0)[name]
         limit = f"{_describe_limits(rule)} ({unit})" if unit else _describe_limits(rule)
-        sentences.append(
-            f"column {name} is {_outside(rule, worst)} (the worst of {_rows(len(outside))}); allowed: {limit}"
-        )
+        sentences.append(f"column {name} is {figure(worst)} (the worst of {_rows(len(outside))}); allowed: {limit}")
     if len(uneven := finite.filter(~finite.to_frame().select(polars_rules.is_multiple(name, rule)).to_series())):
         allowed = "whole numbers" if rule.step is None else f"multiples of {figure(rule.step)}"
-        first = f"column {name} is {figure(uneven[0])} (the first of {_rows(len(uneven))})"
+        first = f"column {name} is {figure(polars_rules.row(uneven.to_frame(), 0)[name])} (the first of {_rows(len(uneven))})"
         sentences.append(f"{first}; allowed: {allowed}")
     return sentences
-
-
-def _outside(rule: Rule, value: float) -> str:
-    """A number that is out of range, in six digits unless they would be within it: 0.3 for 0.30000001192."""
-    (low, high), short = rule.range, float(f"{value:g}")
-    above = short >= low if low is not None else rule.above is not None and short > rule.above
-    below = short <= high if high is not None else rule.below is not None and short < rule.below
-    return repr(value) if above and below else f"{value:g}"
 
 
 def _describe_limits(rule: Rule) -> str:

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from slipway.contract_words import Rule
+from slipway.contract_words import ROUNDING, Rule
 
-TOLERANCE = 1e-9
-"""Pydantic's: a number is a multiple when it differs from one by at most this share of itself."""
-TOLERANCE_FLOAT32 = TOLERANCE + 2**-24
-"""The same for a number that was rounded to 32 bits."""
+ROUNDING_FLOAT32 = 2.0**-23
+"""The same as ROUNDING, for a column of 32 bits."""
 
 
 def valid(name: str, rule: Rule) -> pl.Expr:
@@ -53,10 +51,10 @@ def is_multiple(name: str, rule: Rule) -> pl.Expr:
 
 def _multiples(values: pl.Series, step: float) -> pl.Series:
     size = np.abs(values.cast(pl.Float64).to_numpy())
-    tolerance = size * (TOLERANCE_FLOAT32 if values.dtype == pl.Float32 else TOLERANCE)
+    tolerance = size * (ROUNDING_FLOAT32 if values.dtype == pl.Float32 else ROUNDING)
     with np.errstate(invalid="ignore"):  # of infinity, which is out of range too
         rest = np.fmod(size, step)
-        return pl.Series((rest <= tolerance) | (step - rest <= tolerance))
+        return pl.Series(np.minimum(rest, step - rest) <= tolerance)
 
 
 def broken(name: str, rule: Rule) -> pl.Expr:

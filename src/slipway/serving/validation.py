@@ -21,7 +21,7 @@ from msgspec.structs import astuple
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from slipway.contract_words import KEYWORDS, Rule, describe
+from slipway.contract_words import KEYWORDS, ROUNDING, Rule, describe
 
 LISTED = 100
 """Errors listed in one response; `more` counts the rest."""
@@ -116,17 +116,14 @@ def annotation(rule: Rule, mark: Callable[..., Any] = Field) -> Any:
         pattern = {"pattern": rule.pattern} if mark is Field else {}
         type_ = Annotated[str, mark(min_length=rule.shortest, max_length=rule.longest, **pattern)]
     elif rule.is_number:
-        (low, high), whole = rule.range, rule.type == "whole number"
-        step = (rule.step or 1) if whole else rule.step
-        # Pydantic allows a difference of 1e-9 of the value, which is half of 5e8: too much for a whole number
-        exact = whole and mark is Field
-        limits = mark(ge=low, le=high, gt=rule.above, lt=rule.below, multiple_of=None if exact else step)
+        (low, high), step = rule.range, rule.exact_step
+        limits: dict[str, Any] = {"ge": low, "le": high, "gt": rule.above, "lt": rule.below}
         # JSON writes a whole number as 5 or as 5.0, and both are read as float
-        type_ = (
-            Annotated[float, limits, AfterValidator(partial(_exact_multiple, step or 1))]
-            if exact
-            else Annotated[float, limits]
-        )
+        if mark is not Field:
+            type_ = Annotated[float, mark(**limits, multiple_of=step)]
+        else:  # without Pydantic's `multiple_of`, which allows a difference of 1e-9
+            even = [AfterValidator(partial(_check_multiple, rule))] if step else []
+            type_ = Annotated[(float, mark(**limits), *even)]
     elif rule.type == "true or false":
         type_ = bool
     else:
@@ -134,8 +131,10 @@ def annotation(rule: Rule, mark: Callable[..., Any] = Field) -> Any:
     return type_ | None if rule.nullable else type_
 
 
-def _exact_multiple(step: float, value: float) -> float:
-    if math.fmod(value, step):
+def _check_multiple(rule: Rule, value: float) -> float:
+    step = rule.exact_step or 1
+    rest = math.fmod(abs(value), step)
+    if min(rest, step - rest) > (0 if rule.type == "whole number" else abs(value) * ROUNDING):
         raise ValueError(f"not a multiple of {step}")
     return value
 

@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -134,3 +135,21 @@ def test_what_holds_no_finite_number_is_no_prediction(body: bytes) -> None:
     with Twin(of, body=body) as one, Twin(of) as other:
         stable, _ = canary_replay.replay_to_both(one.url, other.url, of.rows()[:2], realistic=2, rate=400, warm=0)
     assert [(answer.status, answer.prediction) for answer in stable.answers] == [(200, None)] * 2
+
+
+def test_random_rows_keep_every_word_of_a_contract() -> None:
+    nodes: dict[str, Any] = {
+        "above": {"type": "number", "minimum": 2e6},
+        "open": {"type": "number", "exclusiveMinimum": -1, "exclusiveMaximum": 24},
+        "step": {"type": "number", "minimum": 0, "maximum": 0.3, "multipleOf": 0.1, "examples": [0.1]},
+        "five": {"type": "integer", "exclusiveMinimum": 0, "maximum": 10, "multipleOf": 5, "examples": [5]},
+        "flag": {"type": "boolean"},
+        "kind": {"type": "string", "enum": ["a", "b"]},
+        "code": {"type": "string", "pattern": "^[a-z]{3}$", "examples": ["abc"]},
+        "none": {"anyOf": [{"type": "string", "pattern": "^q$"}, {"type": "null"}], "examples": [None]},
+    }
+    contract = {"categories": ["kind", "code", "none"], "numbers": [n for n in nodes if n not in ("kind", "code", "none")],
+                "inputs": {"properties": nodes}, "known": {}, "limits": {"max_rows": 1}}  # fmt: skip
+    reader = Reader(contract)
+    for row in canary_replay.random_rows(contract, 300, random.Random(0)):
+        assert reader.check(row) == row

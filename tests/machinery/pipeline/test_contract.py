@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Annotated, Any, Literal
 
 import polars as pl
 import pytest
@@ -105,3 +106,70 @@ def test_a_missing_column_is_named() -> None:
 
 def test_an_example_is_a_row() -> None:
     assert problem.example_row(Boat) == {"name": "Ida", "length": 9, "age": None, "launched": None}
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Sail(BaseModel):
+    hour: Annotated[float, Field(gt=-1, lt=24, json_schema_extra={"unit": "h"})]
+    reef: Annotated[int, Field(ge=0, multiple_of=2)]
+    area: Annotated[float | None, Field(ge=0, multiple_of=0.5)]
+    code: Annotated[str, Field(pattern="^[a-z]+$", max_length=4)]
+    colour: Colour
+    rig: Literal["sloop", "ketch"] | None
+    wet: bool
+    day: date
+
+
+def sails(**changes: Any) -> pl.DataFrame:
+    good = {"hour": [23.9], "reef": [2], "area": [1.5], "code": ["ab"], "colour": ["red"], "rig": ["sloop"],
+            "wet": [True], "day": [NOON.date()]}  # fmt: skip
+    return pl.DataFrame(good).with_columns(**{name: pl.Series(values) for name, values in changes.items()})
+
+
+def test_a_frame_that_keeps_every_word_passes() -> None:
+    contract.check_frame(Sail, sails(), where="sails")
+    contract.check_frame(Sail, sails(reef=[2.0], area=pl.Series([None], dtype=pl.Float64), hour=[0]), where="sails")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hour": [99.5]}, "column hour is 99.5 (the worst of 1 row); allowed: above -1 and below 24 (h)"),
+        ({"hour": [24.0]}, "column hour is 24 (the worst of 1 row); allowed: above -1 and below 24 (h)"),
+        ({"reef": [2.5]}, "column reef is 2.5 (the first of 1 row); allowed: multiples of 2"),
+        ({"reef": [3]}, "column reef is 3 (the first of 1 row); allowed: multiples of 2"),
+        ({"area": [0.75]}, "column area is 0.75 (the first of 1 row); allowed: multiples of 0.5"),
+        ({"area": [1e39]}, "column area is 1e+39 (the worst of 1 row); allowed: 0 to any"),
+        ({"code": ["a\n"]}, "column code is 'a\\n' (the first of 1 row); allowed: "
+         "a text that matches ^[a-z]+$, any to 4 characters"),
+        ({"colour": ["green"]}, "column colour is 'green' (the first of 1 row); allowed: 'red', 'blue'"),
+        ({"rig": ["yawl"]}, "column rig is 'yawl' (the first of 1 row); allowed: 'sloop', 'ketch'"),
+        ({"wet": [1]}, "column wet has type Int64; expected: Boolean"),
+        ({"reef": ["2"]}, "column reef has type String; expected: whole number"),
+        ({"day": [NOON]}, "column day has type Datetime(time_unit='us', time_zone='UTC'); expected: Date"),
+    ],
+)  # fmt: skip
+def test_a_breach_of_each_word_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        contract.check_frame(Sail, sails(**changes), where="sails")
+    assert str(caught.value) == f"sails: {message}"
+
+
+def test_a_limit_of_many_digits_is_named_exactly() -> None:
+    class Tall(BaseModel):
+        height: Annotated[float, Field(le=1234567)]
+
+    with pytest.raises(DataError, match=r"column height is 1234567\.25 .*; allowed: any to 1234567$"):
+        contract.check_frame(Tall, pl.DataFrame({"height": [1234567.25]}), where="frame")
+
+
+def test_a_number_that_32_bits_cannot_hold_is_refused() -> None:
+    class Tall(BaseModel):
+        height: float
+
+    with pytest.raises(DataError, match=r"column height is 1e\+300 .*; allowed: -3.4e\+38 to 3.4e\+38$"):
+        contract.check_frame(Tall, pl.DataFrame({"height": [1e300]}), where="frame")

@@ -21,7 +21,7 @@ def wrong(node: dict[str, Any], values: list[Any], dtype: Any = None) -> list[bo
 @pytest.mark.parametrize(("words", "good", "bad"), [
     ({"exclusiveMinimum": -1, "exclusiveMaximum": 24}, [-0.5, 0.0, 23.9], [-1.0, 24.0, 99.5]),
     ({"minimum": 0, "exclusiveMaximum": 1}, [0.0, 0.5], [1.0, -1e-300]),
-    ({"multipleOf": 0.1}, [0.3, 0.7, -1.2, 0.0, 1e8], [0.35, 0.30001]),
+    ({"multipleOf": 0.1}, [0.3, 0.7, -1.2, 0.0, 3 * 0.1, 1e8, 123456789.1], [0.35, 0.30001, 0.3000000001]),
     ({"multipleOf": 0.5}, [0.5, -1.5, 1e300 / 1e270], [0.25, -0.75]),
     ({}, [3.4e38, -3.4e38, 5e-324], [3.5e38, -1e300, NAN, INFINITY, -INFINITY]),
 ])  # fmt: skip
