@@ -61,10 +61,10 @@ def check_rows(spec: problem.Problem, table: pl.DataFrame, frame: pl.DataFrame) 
             expected="row_id of the table only", value=len(foreign),
             hint="take row_id from the table as it is, and add no rows",
         )  # fmt: skip
-    own = frame.select("row_id", "day", spec.time).join(
-        table, on="row_id", how="left", maintain_order="left", suffix="_table"
-    )
-    for column in dict.fromkeys(("day", spec.time)):
+    shared = list(dict.fromkeys(("day", spec.time)))
+    own = frame.select("row_id", *shared)
+    own = own.join(table.select("row_id", *shared), on="row_id", how="left", maintain_order="left", suffix="_table")
+    for column in shared:
         moved = own.filter(pl.col(column).ne_missing(pl.col(f"{column}_table")))
         if len(moved):
             row_id, other, value = moved.select("row_id", column, f"{column}_table").row(0)
