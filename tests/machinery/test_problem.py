@@ -67,6 +67,26 @@ def test_a_broken_problem_says_what_is_broken(
         problem.load(name)
 
 
+@pytest.mark.parametrize(("inputs", "message"), [
+    ("x: Annotated[float, Field(examples=[1])] = 2", "field x of the contract .*Inputs has the word `default`"),
+    ("x: Annotated[float, Field(ge=0)]", "field x of the contract .*Inputs has no `examples`"),
+    ("x: Annotated[str, Field(pattern='(?=a)', examples=['a'])]", "Pydantic refuses a contract of the problem .*look-around"),
+])  # fmt: skip
+def test_contract_with_an_unknown_word_is_a_config_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: str, message: str
+) -> None:
+    name = f"worded{abs(hash(inputs))}"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "problem.py").write_text(
+        "from dataclasses import replace\nfrom typing import Annotated\nfrom pydantic import BaseModel, Field\n"
+        f"from slipway import problem\n\nclass Inputs(BaseModel):\n    {inputs}\n\n"
+        "PROBLEM = replace(problem.load('bikes'), inputs=Inputs)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        problem.load(name)
+
+
 # Functions by name
 
 
