@@ -21,7 +21,7 @@ from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, Inconclusive
 from slipway.judging import lock_diff
 from slipway.judging.lock_diff import PipelineState
-from slipway.pipeline import evaluate, stages
+from slipway.pipeline import checkout, evaluate, stages
 from slipway.pipeline.fingerprint.code_reach import Reach
 from slipway.serving.onnx_model import FOLDER, Model
 
@@ -265,6 +265,7 @@ def run(
     `in_parallel` is work on `root` for a second core: see `checks`.
     """
     started, root = time.monotonic(), root.resolve()
+    checkout.require_plain(root)
     head, against = git.commit_hash(root=root), git.base_commit(base, root=root)
     limits = base_limits.limits_at_base(against, "prove", params.prove, root=root)
     with git.worktree(head, environment.cache_home(root) / "prove", root=root) as tree:
