@@ -40,21 +40,20 @@ def in_range(name: str, rule: Rule) -> pl.Expr:
 
 def is_multiple(name: str, rule: Rule) -> pl.Expr:
     """Return the expression that is true where a number is a multiple of the rule's step, if it has one."""
-    column, step = pl.col(name), rule.step
-    if rule.type == "whole number":
-        return column % (step or 1) == 0
-    near = (
-        column.map_batches(lambda values: _multiples(values, step), return_dtype=pl.Boolean) if step else pl.lit(True)
-    )
+    column, step, exact = pl.col(name), rule.step, rule.type == "whole number"
+    if step is None:
+        return column % 1 == 0 if exact else pl.when(column.is_not_null()).then(True)
+    near = column.map_batches(lambda values: _multiples(values, step, exact=exact), return_dtype=pl.Boolean)
     return pl.when(column.is_not_null()).then(near)
 
 
-def _multiples(values: pl.Series, step: float) -> pl.Series:
+def _multiples(values: pl.Series, step: float, *, exact: bool) -> pl.Series:
+    """Return by C's `fmod` which values are multiples: Polars' `%` is not exact beyond 2⁵³."""
     size = np.abs(values.cast(pl.Float64).to_numpy())
-    tolerance = size * (ROUNDING_FLOAT32 if values.dtype == pl.Float32 else ROUNDING)
+    share = 0.0 if exact else ROUNDING_FLOAT32 if values.dtype == pl.Float32 else ROUNDING
     with np.errstate(invalid="ignore"):  # of infinity, which is out of range too
         rest = np.fmod(size, step)
-        return pl.Series(np.minimum(rest, step - rest) <= tolerance)
+        return pl.Series(np.minimum(rest, step - rest) <= size * share)
 
 
 def broken(name: str, rule: Rule) -> pl.Expr:

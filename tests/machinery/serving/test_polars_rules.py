@@ -32,6 +32,7 @@ def test_number_keeps_its_words(words: dict[str, float], good: list[float], bad:
 def test_whole_number_is_exact_where_pydantic_is_not() -> None:
     assert wrong({"type": "integer"}, [5.0, 5e8 + 0.4, 1e10 + 0.5, 1e300 * 0]) == [False, True, True, False]
     assert wrong({"type": "integer", "multipleOf": 5}, [10, 12, 2**52, 10**15]) == [False, True, True, False]
+    assert wrong({"type": "integer", "multipleOf": 7}, [3.4e38]) == [bool(int(3.4e38) % 7)] == [True]
 
 
 @pytest.mark.parametrize("words", [{"maximum": 0.1}, {"minimum": 0.1}, {"maximum": 0.7}, {"multipleOf": 0.1}])
