@@ -24,8 +24,6 @@ from support.committed_project import edit, repository, save
 EASY = {
     "lag_ms_at_most: 25 ": "lag_ms_at_most: 2000 ", "cpu_at_most: 0.8 ": "cpu_at_most: 1.0 ",
     "_at_least: 0.95 ": "_at_least: 0.5 ",
-    "_p50_at_most: 0.1 ": "_p50_at_most: 9 ", "_p95_at_most: 0.15": "_p95_at_most: 9", "_p50_at_most: 0.15": "_p50_at_most: 9",
-    "band_at_most: 0.05 ": "band_at_most: 9 ",
 }  # fmt: skip
 """Limits of slo.yaml by which a machine may be busy: whether the loop is right does not depend on its speed."""
 SHORT = {"warm_seconds: 0.5 ": "warm_seconds: 0.1 ", "  seconds: 2 #": "  seconds: 0.5 #",

@@ -14,7 +14,10 @@ from support.paths import OBJECTIVE, ROOT
 KEPT = ("requirements", ".dvc/config", ".dvcignore", ".gitignore", "loadtests")
 LOAD = {"rate: 300": "rate: 60", "rate: 120": "rate: 60", "seconds: 5": "seconds: 2", "seconds: 30": "seconds: 4",
         "users: 16": "users: 4", "at_most: 1.0e-6": "at_most: 1.0e-4", "min_requests: 1000": "min_requests: 60",
-        "p95_ms_at_most: 50": "p95_ms_at_most: 500", "p99_ms_at_most: 150": "p99_ms_at_most: 1500"}  # fmt: skip
+        "p95_ms_at_most: 50": "p95_ms_at_most: 500", "p99_ms_at_most: 150": "p99_ms_at_most: 1500",
+        "p50_at_most: 0.1 ": "p50_at_most: 3 ", "p95_at_most: 0.15": "p95_at_most: 3",
+        "p50_at_most: 0.15": "p50_at_most: 3", "band_at_most: 0.05": "band_at_most: 9"}  # fmt: skip
+"""Limits that hold on a machine that is busy with other work: a latency check of equal services may not end unsure."""
 
 
 def repository(folder: Path) -> Path:
