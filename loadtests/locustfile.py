@@ -31,7 +31,7 @@ def options(parser: Any) -> None:
 
 
 class Plan:
-    """The schedule of all users: when each sends which request, from one seed."""
+    """The schedule of all users: the requests of each and their moments, from one seed."""
 
     def __init__(self, settings: dict[str, Any], contract: dict[str, Any], golden: list[dict[str, Any]]) -> None:
         rng = random.Random(settings["seed"])
@@ -42,7 +42,7 @@ class Plan:
         self.bodies = {name: bodies(name, contract, golden, rng) for name in self.endpoints}
         self.start = time.perf_counter() + 1.0  # by then all users exist
         self.joined = 0
-        self.samples: list[tuple[str, float, float, bool, int]] = []
+        self.samples: list[tuple[str, float, float, bool, int, str]] = []
         self.health = Health(self.start)
 
 
@@ -56,7 +56,7 @@ class Health:
         self.before = self.after = processor_seconds()
 
     def tick(self) -> None:
-        """Record from the start on, for every tick, how many ms late this greenlet wakes up."""
+        """Record from the start on, for every tick, the ms by which this greenlet wakes up late."""
         gevent.sleep(max(0.0, self.start - time.perf_counter()))
         self.before, began, due = processor_seconds(), time.perf_counter(), self.start + TICK
         while True:
@@ -121,12 +121,12 @@ def begin(environment: Any, **_: Any) -> None:
         environment.plan = Plan(json.loads(options.plan), json.loads(contract.read_text("utf-8")), rows)
         environment.ticking = gevent.spawn(environment.plan.health.tick)
     except (OSError, ValueError, KeyError) as error:  # Locust would log any other exception and go on
-        raise SystemExit(f"no requests can be made from {contract.parent}: {error!r}") from None
+        raise SystemExit(f"the requests cannot be made from the files in {contract.parent}: {error!r}") from None
 
 
 @events.quitting.add_listener
 def end(environment: Any, **_: Any) -> None:
-    """Write every sample (endpoint, intended moment in s, latency in ms, ok, tries) and the generator's health."""
+    """Write every sample (endpoint, intended moment in s, latency in ms, ok, tries, error) and the generator's health."""
     if not hasattr(environment, "plan"):
         return
     record = {"samples": environment.plan.samples, "generator": environment.plan.health.record()}
@@ -167,16 +167,26 @@ class Sender(FastHttpUser):
         method, path = endpoint.split()
         body = rng.choice(plan.bodies[endpoint])
         content = {"data": body, "headers": {"Content-Type": "application/json"}} if method == "POST" else {}
-        tries, ok = 0, False
-        while not ok and tries <= plan.retries:
+        tries, error = 0, "not sent"
+        while error and tries <= plan.retries:
             tries += 1
-            ok = self.attempt(method, path, content)
+            error = self.attempt(method, path, content)
         latency = time.perf_counter() - plan.start - after
-        plan.samples.append((endpoint, round(after, 6), round(latency * 1000, 3), ok, tries))
+        plan.samples.append((endpoint, round(after, 6), round(latency * 1000, 3), not error, tries, error))
 
-    def attempt(self, method: str, path: str, content: dict[str, Any]) -> bool:
-        """Send once and return whether the status is 200. The client repeats no POST by itself (geventhttpclient ≥ 2.4)."""
+    def attempt(self, method: str, path: str, content: dict[str, Any]) -> str:
+        """Send once and return the reason of a failure, empty for status 200.
+
+        The client repeats no POST by itself (geventhttpclient ≥ 2.4).
+        """
         with self.client.request(method, path, catch_response=True, **content) as response:
-            if response.status_code != 200:
-                response.failure(f"status {response.status_code}: {response.error}")
-            return response.status_code == 200
+            if response.status_code == 200:
+                return ""
+            reason = f"status {response.status_code}" if response.status_code else no_response(response.error)
+            response.failure(reason)
+            return reason
+
+
+def no_response(error: BaseException | None) -> str:
+    """Return the reason why no response came, such as `connection refused`."""
+    return str(getattr(error, "strerror", None) or error or "no response").lower()

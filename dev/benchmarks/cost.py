@@ -4,7 +4,7 @@
     make bench NAME=cost ARGS=repro           without the loop
 
 Every Python of DVC and of the project that is started here counts its own time (dev/benchmarks/cost_trace.py). The record is
-dev/figures/cost.json. From a merge to staging, on a cluster: `make bench NAME=delivery` and docs/operations.md.
+dev/figures/cost.json. From a merge to staging, on a cluster: `make bench NAME=delivery` and docs/reference/delivery-figures.md.
 """
 
 from __future__ import annotations
@@ -139,9 +139,7 @@ def main(wanted: list[str]) -> None:
             shown(title, found[name])
     if not wanted:
         files.write_json(RECORD, {"machine": machine()} | found)
-    talk.print(
-        "record: dev/figures/cost.json, of all parts; from merge to staging: docs/operations.md, Delivery's figures"
-    )
+    talk.print("record: dev/figures/cost.json, of all parts; from merge to staging: docs/reference/delivery-figures.md")
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def main(wanted: list[str]) -> None:
                 there.sandbox.start_part(f"{name} · load of the machine {os.getloadavg()[0]:.1f}")
                 found = FIGURES[name](there)
                 for check in found:
-                    there.sandbox.record_step("figure", f"{check.name}: {check.value:g}, limit: {check.limit}", 0.0)
+                    there.sandbox.record_step("figure", f"{check.name}: {check.value:g}; allowed: {check.limit}", 0.0)
                 checks += found
                 there.settle()
         finally:

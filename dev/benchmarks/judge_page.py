@@ -157,7 +157,7 @@ def filled(page: str, made: str) -> str:
     return f"{before}{BEGIN}\n\n{made}\n\n{END}{after}"
 
 
-def _plot(figure: Figure, record: Record) -> str:
+def _plot(figure: Figure, record: Record) -> plots.Caption:
     figure.set_size_inches(2 * plots.WIDTH, plots.HEIGHT)
     left, right = figure.subplots(1, 2)
     limits, ink = record["settings"], {role: pair[0] for role, pair in plots.PALETTE.items()}
@@ -190,4 +190,7 @@ def _plot(figure: Figure, record: Record) -> str:
         axes.legend(frameon=False)
     left.annotate("stated", (limits["effect"], 0.36), color=ink["muted"], xytext=(3, 0), textcoords="offset points")
     right.annotate("set", (limits["margin"], 0.56), color=ink["muted"], xytext=(3, 0), textcoords="offset points")
-    return f"What the judge lets through, and its errors; dotted: {PASS:.0%}"
+    return plots.Caption(
+        title=f"What the judge lets through, and its errors (dotted: {PASS:.0%})",
+        text="The tables below hold the same numbers.",
+    )

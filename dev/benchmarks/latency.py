@@ -94,10 +94,10 @@ def trials(kind: str, two: list[Side], bentos: list[Path], rows: Rows, limits: L
     for number in range(count):
         started = time.monotonic()
         found = latency.measure_until_conclusive(two, bentos, rows, limits, seed=number, root=ROOT)
-        assert found.bands, found.checks  # a service that does not answer is refused for that, which is no trial
+        assert found.intervals, found.checks  # a service that does not answer is refused for that, which is no trial
         word = Verdict(chapter="latency", checks=found.checks).word
         seen.append((word, found, time.monotonic() - started))
-        told = ", ".join(f"{b.name} {b.more:+.1%} [{b.low:+.1%}, {b.high:+.1%}]" for b in found.bands)
+        told = ", ".join(f"{b.name} {b.more:+.1%} [{b.low:+.1%}, {b.high:+.1%}]" for b in found.intervals)
         talk.print(f"{kind} {number + 1}/{count}: {word}, {len(found.times)} starts; {told}", soft_wrap=True)
     words = Counter(word for word, _, _ in seen)
     return {"kind": kind, "trials": count, **{word: words[word] for word in ("pass", "fail", "unsure")},
@@ -111,7 +111,7 @@ def trials(kind: str, two: list[Side], bentos: list[Path], rows: Rows, limits: L
 def percentiles(seen: list[Measurement]) -> list[dict[str, Any]]:
     """Of each percentile: the median of what was found, its extremes, and half of the band's width."""
     rows = []
-    for bands in zip(*(found.bands for found in seen if found.bands), strict=True):
+    for bands in zip(*(found.intervals for found in seen if found.intervals), strict=True):
         more = [band.more for band in bands]
         half = statistics.median((band.high - band.low) / 2 for band in bands)
         rows.append({"name": bands[0].name, "base_ms": round(statistics.median(b.base_ms for b in bands), 4),
@@ -137,7 +137,9 @@ def main() -> None:
         bento = package.build(folder, name=params.track.model, readme="").path
         two = [Side(name=side, tree=ROOT, folder=folder, python=Path(sys.executable)) for side in ("base", "head")]
         rows = Rows.of(two)
-        usual = latency.measure_until_conclusive(two, [bento, bento], rows, limits, seed=0, root=ROOT).bands[0].base_ms
+        usual = (
+            latency.measure_until_conclusive(two, [bento, bento], rows, limits, seed=0, root=ROOT).intervals[0].base_ms
+        )
         spun = slower(bento, Path(name) / "slower", given.effect * usual / 1000)
         pairs = {"no change": [bento, bento], f"{given.effect:+.0%}": [bento, spun]}
         found = [trials(kind, two, pair, rows, limits, given.trials) for kind, pair in pairs.items()]

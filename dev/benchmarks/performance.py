@@ -177,7 +177,7 @@ def _cell(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _plot(figure: Figure, record: Record) -> str:
+def _plot(figure: Figure, record: Record) -> plots.Caption:
     figure.set_size_inches(2 * plots.WIDTH, plots.HEIGHT)
     left, right = figure.subplots(1, 2)
     by = {rival["name"]: rival for rival in record["rivals"]}
@@ -201,7 +201,9 @@ def _plot(figure: Figure, record: Record) -> str:
         axis.set_minor_formatter(lambda _value, _at: "")
     right.xaxis.set_minor_formatter(lambda _value, _at: "")
     right.legend(frameon=False)
-    return "One row a request: throughput, and the 99th percentile"
+    return plots.Caption(
+        title="Throughput and 99th percentile, one row per request", text="The tables below hold the same numbers."
+    )
 
 
 def mark(figures: Path = FIGURES) -> str:

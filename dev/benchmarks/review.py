@@ -22,7 +22,7 @@ from slipway.core.verdict import Check
 from slipway.github import comment
 from slipway.sandbox import clone
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/machinery"))
 from support.fake_github import GitHub
 
 CHANGE = {"train.estimators.boosting.max_iter": 149}

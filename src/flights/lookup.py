@@ -59,7 +59,7 @@ def _text(description: str, example: str) -> Any:
 
 
 class Question(BaseModel):
-    """A flight as a person asks for it; its departure within the days that the lookup knows."""
+    """A flight as a traveller knows it; its departure must be on one of the days that the lookup covers."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -67,11 +67,11 @@ class Question(BaseModel):
     origin: Origin
     dest: Dest
     sched_dep: datetime = Field(
-        description="scheduled departure; without an offset it is New York time",
+        description="scheduled departure; a time without an offset is New York time",
         examples=["2013-10-31T17:00:00-04:00"],
     )
-    tailnum: Annotated[str | None, _text("tail number; without it the timetable's", "N14228")]
-    flight: Annotated[str | None, _text("airline and flight number; without it the timetable's", "UA1545")]
+    tailnum: Annotated[str | None, _text("tail number of the plane; by default that of the timetable", "N14228")]
+    flight: Annotated[str | None, _text("airline and flight number; by default that of the timetable", "UA1545")]
 
 
 def write(table: pl.DataFrame, path: Path) -> None:
@@ -145,7 +145,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def answer(path: Path, question: Question) -> dict[str, Any]:
-    """The row of `Inputs` for `question`, as known two hours before its departure.
+    """The row of `Inputs` for `question`, from data that is known two hours before its departure.
 
     DataError if the day or the route is not in the file; its message lists those that are.
     """
@@ -162,7 +162,7 @@ def answer(path: Path, question: Question) -> dict[str, Any]:
         key = {**row, "hour": local.hour}
         row |= {rate: _rate(base, [rate, *(key[name] for name in by)], day) for rate, by in RATES.items()}
     except sqlite3.Error as error:
-        raise DataError(f"{path} cannot be asked: {error}", hint="run `make repro`") from None
+        raise DataError(f"{path} cannot be read: {error}", hint="run `make repro`") from None
     return {name: row[name] for name in Inputs.model_fields}
 
 
@@ -172,14 +172,14 @@ def _local(moment: datetime) -> datetime:
     try:
         return moment.astimezone(NEW_YORK)
     except OverflowError:  # the first or the last hours of the calendar
-        raise DataError(f"sched_dep is {moment}, which is no moment in New York") from None
+        raise DataError(f"sched_dep is {moment}, which cannot be converted to New York time") from None
 
 
 def _inside(base: sqlite3.Connection, day: int) -> None:
     first, last = base.execute("SELECT first, last FROM known").fetchone()
     if not first <= day <= last:
         requested, begin, end = (EPOCH + timedelta(days=number) for number in (day, first, last))
-        raise DataError(f"sched_dep is on {requested} in New York, known are the days from {begin} to {end}")
+        raise DataError(f"sched_dep is on {requested} in New York; expected a day from {begin} to {end}")
 
 
 def _planned(base: sqlite3.Connection, question: Question, sched: int) -> dict[str, Any]:
@@ -211,8 +211,8 @@ def _unknown(base: sqlite3.Connection, question: Question) -> DataError:
         if value not in choices:
             break
         values.append(value)
-    label = f"known for {' '.join(values)}" if values else "known"
-    return DataError(f"{name} is {value!r}, {label}: {', '.join(choices)}")
+    group = {"origin": "", "carrier": " (airlines that fly from {})", "dest": " (airports that {1} serves from {0})"}
+    return DataError(f"{name} is {value!r}; expected one of {', '.join(choices)}{group[name].format(*values)}")
 
 
 def _weather(base: sqlite3.Connection, origin: str, cutoff: int) -> dict[str, Any]:

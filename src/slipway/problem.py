@@ -26,7 +26,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFault:
-    """A fault in the raw data: its place, how many rows have it, the worst value, what ingest did about it."""
+    """A fault in the raw data: its place, the number of rows that have it, the worst value, ingest's action."""
 
     source: str
     column: str
@@ -48,7 +48,7 @@ class ImportedFunction:
         module, _, function = self.name.partition(":")
         if not all(part.isidentifier() for part in [*module.split("."), function]):
             raise ConfigError(
-                f"{self.field} is {self.name!r}, which is not of the form module:function", hint=self._hint
+                f"`{self.field}` is {self.name!r}", expected="module:function", value=self.name, hint=self._hint
             )
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -59,14 +59,16 @@ class ImportedFunction:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise  # the module exists, and one that it imports does not
-            raise ConfigError(f"{self.field} is {self.name!r}: no module {error.name}", hint=self._hint) from None
+            message = f"`{self.field}` is {self.name!r}, but there is no module {error.name}"
+            raise ConfigError(message, hint=self._hint) from None
         if not callable(resolved):
-            raise ConfigError(f"{self.field} is {self.name!r}: no function {function} in {module}", hint=self._hint)
+            message = f"`{self.field}` is {self.name!r}, but {module} has no function {function}"
+            raise ConfigError(message, hint=self._hint)
         return resolved(*args, **options)
 
     @property
     def _hint(self) -> str:
-        return f"correct `{self.field}` in the problem's problem.py"
+        return f"correct `{self.field}` in the problem package's problem.py"
 
 
 class Function(Generic[P, R_co]):
@@ -135,10 +137,14 @@ def load(name: str) -> Problem:
         if error.name not in (name, f"{name}.problem"):
             raise
         raise ConfigError(
-            f"problem {name!r} has no module {name}.problem", hint="set `problem` in params.yaml"
+            f"problem is {name!r} in params.yaml, but there is no package src/{name} with a module problem.py",
+            hint="set `problem` to the name of a package below src, e.g. flights",
         ) from None
     if not isinstance(problem, Problem):
-        raise ConfigError(f"{name}.problem.PROBLEM is a {type(problem).__name__}, not a Problem")
+        raise ConfigError(
+            f"PROBLEM in {name}/problem.py is of type {type(problem).__name__}", expected="slipway.problem.Problem",
+            hint=f"write PROBLEM = Problem(…) in src/{name}/problem.py",
+        )  # fmt: skip
     return problem
 
 
@@ -186,7 +192,8 @@ def _kind(name: str, annotation: Any) -> tuple[Kind, bool]:
     value_types = [member for member in members if member is not type(None)]
     if len(value_types) != 1 or value_types[0] not in kinds:
         raise TypeError(
-            f"contract field {name}: {annotation} is not str, float, int or datetime, or one of them | None"
+            f"field {name} of the contract has type {annotation}; "
+            "expected: str, float, int or datetime, each also with `| None`"
         )
     return kinds[value_types[0]], type(None) in members
 

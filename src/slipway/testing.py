@@ -1,4 +1,4 @@
-"""Checks for a project's own tests: its problem goes through every chapter, on a sample of its own data.
+"""Checks for a project's own tests: they run every step of the pipeline on a sample of the project's data.
 
 `tests/project/conftest.py` has a fixture `sample` (the table that the problem's `ingest` makes, or some weeks of it),
 and a test module has the checks:
@@ -6,8 +6,8 @@ and a test module has the checks:
     class TestProject(slipway.testing.ProjectChecks):
         '''The checks of Slipway, on this project's problem.'''
 
-Everything is made in a temporary folder, with limits sized to the sample. Of the project's own files only params.yaml
-is read for it, and dvc.yaml and k8s/ where a check is about them; none is written.
+Everything is written to a temporary folder, with limits sized to the sample. Of the project's own files the checks
+read params.yaml, dvc.yaml and k8s/. They change none of them.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import slipway
 from slipway import problem
 from slipway.cluster import manifests
 from slipway.core import config, environment, files
+from slipway.core.verdict import describe_check
 from slipway.errors import SlipwayError
 from slipway.packaging import package
 from slipway.pipeline import evaluate, export, features, ingest, stages, train
@@ -39,16 +40,16 @@ from slipway.serving import golden, http_client, local_server, score
 from slipway.serving.onnx_model import FOLDER, Model
 
 CHAPTERS = ("ingest", "features", "train", "export", "evaluate")
-"""The chapters that a problem goes through, in their order."""
+"""The steps that a problem goes through, in their order."""
 LEAK_MOMENTS = 6
 """Parts of seven: moments that fall into different hours of a day, however many rows a day has."""
 ROWS = 10
-"""How many rows `score` predicts."""
+"""Number of rows that `score` predicts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRun:
-    """The problem after its chapters in `folder`; `errors` has the one that failed, if any: none ran after it."""
+    """The result of all steps in `folder`; `errors` has the step that failed, if any. The steps after it did not run."""
 
     folder: Path
     spec: Problem
@@ -57,12 +58,12 @@ class SampleRun:
     errors: Mapping[str, Exception]
 
     def require(self, chapter: str) -> None:
-        """End the test unless `chapter` succeeded: red when it failed, skipped when an earlier one did."""
+        """End the test unless the step `chapter` succeeded: it fails with that step, and is skipped if an earlier one failed."""
         for name in CHAPTERS:
             if name in self.errors and name == chapter:
                 fail(name, self.errors[name])
             if name in self.errors:
-                pytest.skip(f"not run, because {name} failed")
+                pytest.skip(f"not run, because the step {name} failed")
             if name == chapter:
                 return
 
@@ -76,7 +77,7 @@ class SampleRun:
 
 
 def fail(what: str, error: Exception) -> NoReturn:
-    """End the test red: with the message and hint of a SlipwayError, with the traceback of any other error."""
+    """Fail the test with the message and hint of a SlipwayError, or with the traceback of any other error."""
     if not isinstance(error, SlipwayError):
         raise error
     pytest.fail(f"{what}: {error}" + (f"\nnext: {error.hint}" if error.hint else ""), pytrace=False)
@@ -98,7 +99,7 @@ def sample_params(params: config.Params, table: pl.DataFrame) -> config.Params:
 
 
 def run_chapters(params: config.Params, table: pl.DataFrame, *, root: Path, folder: Path) -> SampleRun:
-    """Run the chapters in `folder`: `ingest` on the sources of the project at `root`, the others on `table`."""
+    """Run the steps in `folder`: `ingest` on the sources of the project at `root`, the others on `table`."""
     small, errors = sample_params(params, table), dict[str, Exception]()
     spec = problem.load(params.problem)
 
@@ -150,7 +151,7 @@ def question_example(spec: Problem) -> dict[str, Any] | None:
 
 
 def undeclared(params: list[Any], stage: str, sections: set[str], fingerprints: str) -> list[str]:
-    """What a stage reads and does not name in its `params` of dvc.yaml: sections, and its key in the fingerprints' file."""
+    """The sections that a stage reads and does not name in its `params` of dvc.yaml, and its missing fingerprint key."""
     names = {key.split(".")[0] for key in params if isinstance(key, str)}
     files_named = {name: keys or [] for key in params if isinstance(key, Mapping) for name, keys in key.items()}
     fingerprint = [] if stage in files_named.get(fingerprints, []) else [f"{fingerprints}: [{stage}]"]
@@ -158,10 +159,10 @@ def undeclared(params: list[Any], stage: str, sections: set[str], fingerprints: 
 
 
 def render_command() -> list[str]:
-    """The command that renders an overlay; without kustomize and kubectl the test is skipped, and says why."""
+    """The command that renders an overlay; without kustomize and kubectl the test is skipped with a reason."""
     command = manifests.find_renderer(environment.for_programs(Path.cwd())["PATH"])
     if command is None:
-        pytest.skip("overlays were NOT rendered: neither kustomize nor kubectl is on PATH; install one to check k8s/")
+        pytest.skip("the overlays in k8s/ were NOT checked: install kustomize or kubectl")
     return command
 
 
@@ -184,7 +185,7 @@ class ProjectChecks:
     def sample_run(
         cls, project_root: Path, sample: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory
     ) -> SampleRun:
-        """The problem after its chapters, in a temporary folder."""
+        """The result of all steps, in a temporary folder."""
         folder = tmp_path_factory.mktemp("sample")
         params = config.load(project_root / "params.yaml")
         return run_chapters(params, sample, root=project_root, folder=folder)
@@ -207,61 +208,65 @@ class ProjectChecks:
 
     @pytest.mark.parametrize("chapter", CHAPTERS)
     def test_chapter_runs(self, sample_run: SampleRun, chapter: str) -> None:
-        """Each chapter succeeds; `features` refuses inputs that leak, `export` a graph that answers differently."""
+        """Each step succeeds; `features` refuses inputs that leak, `export` a graph with different predictions."""
         sample_run.require(chapter)
 
     def test_known_at_names_columns(self, sample_run: SampleRun) -> None:
-        """`known_at` names columns of the table, each with one that holds a moment, and the target is among them."""
+        """`known_at` maps columns of the table, the target among them, to columns that hold a time."""
         spec, table = sample_run.spec, sample_run.table
         absent = {*spec.known_at, *spec.known_at.values(), spec.time} - set(table.columns)
-        assert not absent, f"known_at or time names columns that the table has not: {', '.join(sorted(absent))}"
+        assert not absent, f"known_at or time names columns that the table lacks: {', '.join(sorted(absent))}"
         timeless = [name for name in spec.known_at.values() if not table.schema[name].is_temporal()]
-        assert not timeless, f"known_at names columns that hold no moment: {', '.join(timeless)}"
-        assert spec.target in spec.known_at, f"known_at lacks the target {spec.target}: a leak of it would not be seen"
+        assert not timeless, f"known_at names columns that hold no time: {', '.join(timeless)}"
+        assert spec.target in spec.known_at, (
+            f"known_at lacks the target {spec.target}, so a leak of it would not be detected"
+        )
 
     def test_leak_of_the_target_is_found(self, sample_run: SampleRun) -> None:
-        """The leak check sees an input that is replaced by the target, so `known_at` and `horizon_hours` do their work."""
+        """The leak check reports an input that is replaced by the target, so `known_at` and `horizon_hours` are effective."""
         sample_run.require("ingest")
         spec, number = sample_run.spec, next(iter(problem.names(sample_run.spec.inputs, "number")), None)
         if number is None:
-            pytest.skip("no input is a number")
+            pytest.skip("none of the inputs is a number")
 
         def leak(table: pl.DataFrame) -> pl.DataFrame:
             target = table.select("row_id", pl.col(spec.target).cast(pl.Float32).alias(number))
             return spec.features(table).drop(number).join(target, on="row_id", how="left", maintain_order="left")
 
         leaks = features.find_leaks(replace(spec, features=leak), sample_run.table, moments=1, seed=1)
-        assert number in leaks, f"an input that is the target {spec.target} passes the leak check: see known_at"
+        assert number in leaks, (
+            f"the leak check did not report {number} after it was replaced by the target {spec.target}: correct known_at"
+        )
 
     def test_exported_model_agrees_with_scikit_learn(self, sample_run: SampleRun) -> None:
-        """On rows of the test window, to `export.tolerance`."""
+        """The predictions of both agree on rows of the test window, to `export.tolerance`."""
         sample_run.require("export")
         rows, pipeline = sample_run.frame().head(500), joblib.load(sample_run.folder / train.MODEL)
         expected = export.scikit_learn_predictions(pipeline, rows, sample_run.spec)
         answers, tolerance = sample_run.model().frame(rows), sample_run.params.export.tolerance
         parity = export.check_parity(expected, answers, tolerance)  # no gate: a test of a project
-        assert parity.ok, f"{parity.name} is {parity.value}, allowed: {parity.limit}"
+        assert parity.ok, describe_check(parity)
 
     def test_service_answers_the_example(self, sample_run: SampleRun, service: str) -> None:
-        """The packaged service predicts the contract's example, and the golden rows as the model does."""
+        """The packaged service predicts the contract's example, and returns the model's predictions of the golden rows."""
         example = problem.example_row(sample_run.spec.inputs)
         status, body = http_client.fetch(service, "/predict", json.dumps(example).encode())
-        assert status == 200, f"POST /predict with the examples of the inputs: {status} {body.decode()}"
+        assert status == 200, f"POST /predict with the examples of the inputs returned {status}: {body.decode()}"
         rows = files.read_json(sample_run.folder / FOLDER / "golden.json")
         tolerance = sample_run.params.package.tolerance
         check = golden.replay(service, rows, tolerance=tolerance)  # no gate: a test of a project
-        assert check.ok, f"{check.name}: {check.value}, allowed: {check.limit}"
+        assert check.ok, describe_check(check)
 
     def test_service_answers_the_question(self, sample_run: SampleRun, service: str) -> None:
-        """The packaged service answers the example of the lookup's `Question`, which the sample must know."""
+        """The packaged service answers the example of the lookup's `Question`, which must be within the sample."""
         question = question_example(sample_run.spec)
         if question is None:
             pytest.skip("the problem has no lookup")
         status, body = http_client.fetch(service, "/ask", json.dumps(question).encode())
-        assert status == 200, f"POST /ask with the examples of the question: {status} {body.decode()}"
+        assert status == 200, f"POST /ask with the examples of the question returned {status}: {body.decode()}"
 
     def test_score_predicts_rows(self, sample_run: SampleRun, tmp_path: Path) -> None:
-        """`score` gives the rows of a parquet file the predictions of the model, in their order."""
+        """`score` predicts the rows of a parquet file as the model does, in their order."""
         sample_run.require("export")
         rows, model = sample_run.frame().head(ROWS), sample_run.model()
         rows.select("row_id", *sample_run.spec.inputs.model_fields).write_parquet(tmp_path / "rows.parquet")
@@ -274,16 +279,16 @@ class ProjectChecks:
         """Each overlay below k8s/ renders; needs kustomize or kubectl."""
         overlays = sorted(path.parent for path in project_root.glob(f"{manifests.OVERLAYS}/*/kustomization.yaml"))
         if not overlays:
-            pytest.skip(f"there is no {manifests.OVERLAYS}/ here")
+            pytest.skip(f"the project has no {manifests.OVERLAYS}/")
         command = render_command()
         rendered = {folder.name: manifests.render_folder(folder, command, root=project_root) for folder in overlays}
         broken = {name: objects for name, objects in rendered.items() if isinstance(objects, str)}
         assert not broken, "\n".join(f"overlay {name} does not render: {message}" for name, message in broken.items())
 
     def test_stages_declare_what_they_reach(self, project_root: Path) -> None:
-        """Each stage of dvc.yaml names the sections of params.yaml that it reads and its fingerprint, which is current."""
+        """Each stage of dvc.yaml names the sections of params.yaml that it reads and its fingerprint, which is up to date."""
         if not (project_root / "dvc.yaml").exists():
-            pytest.skip("there is no dvc.yaml here")
+            pytest.skip("the project has no dvc.yaml")
         declared = YAML(typ="safe").load((project_root / "dvc.yaml").read_text("utf-8"))["stages"]
         try:
             code = stages.reaches(project_root)
@@ -296,4 +301,4 @@ class ProjectChecks:
         }
         wrong = [f"stage {name} lacks {', '.join(keys)} under params" for name, keys in lacks.items() if keys]
         assert not wrong, f"dvc.yaml: {'; '.join(wrong)}"
-        assert not stale, f"{stages.FINGERPRINTS} is stale: {', '.join(stale)}\nnext: make repro"
+        assert not stale, f"{stages.FINGERPRINTS} is out of date for {', '.join(stale)}\nnext: make repro"

@@ -1,73 +1,94 @@
+"""The command itself: help, version, completion, wrong words, and how errors end."""
+
 from __future__ import annotations
 
-import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import typer
 
 from slipway import cli as command
-from slipway.core import git, ledger
-from support.sample_ledger import line
+from slipway.core import environment
+from support.callables import Cli
+from support.paths import ROOT
 
 WORDS = sorted(typer.main.get_command(command.app).commands)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_every_verb_says_what_it_does(word, cli, bare):
+def test_every_verb_says_what_it_does(word: str, cli: Cli, bare: Path) -> None:
     done = cli(bare, word, "--help")
     assert done.returncode == 0
     assert len(done.stdout.strip().splitlines()) > 3
+    assert "\nExample:\n  slipway " in done.stdout
 
 
-def test_list_of_verbs_is_complete(cli, bare):
+def test_list_of_verbs_is_complete(cli: Cli, bare: Path) -> None:
     listed = cli(bare, "--help").stdout
     assert all(f" {word} " in listed for word in WORDS)
     assert set(WORDS) > {"ingest", "judge", "review", "release", "promote", "loop"}
 
 
-def test_verb_outside_a_project_says_where_to_go(cli, tmp_path):
+def test_command_alone_prints_the_help(cli: Cli, bare: Path) -> None:
+    done = cli(bare)
+    assert done.returncode == 2
+    assert "Try it:" in done.stderr
+
+
+def test_version_is_that_of_the_project(cli: Cli, bare: Path) -> None:
+    number = re.search(r'(?m)^version = "(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert number
+    assert cli(bare, "--version").stdout == f"slipway {number[1]}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lop"], "No such command 'lop'. Did you mean 'loop'?"),
+        (["judge", "--bse", "x"], "No such option: --bse (Possible options: --base)"),
+        (["frobnicate"], "No such command 'frobnicate'."),
+    ],
+)
+def test_wrong_word_is_named_with_the_likely_one(words: list[str], message: str, cli: Cli, bare: Path) -> None:
+    done = cli(bare, *words)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_commands(shell: str, bare: Path) -> None:
+    program = Path(sys.executable).with_name("slipway")
+    words = {"COMP_WORDS": "slipway ju", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "slipway ju",
+             "_TYPER_COMPLETE_FISH_ACTION": "get-args"}  # fmt: skip
+    env = environment.for_programs(ROOT, _SLIPWAY_COMPLETE=f"complete_{shell}", **words)
+    done = subprocess.run([program], cwd=bare, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert "judge" in done.stdout
+    assert "promote" not in done.stdout
+
+
+def test_verb_outside_a_project_says_where_to_go(cli: Cli, tmp_path: Path) -> None:
     done = cli(tmp_path, "train")
     assert done.returncode == 2
-    assert "params.yaml does not exist here" in done.stderr
-    assert "next: run this in the project's folder" in done.stderr
+    assert "params.yaml does not exist (the working directory is" in done.stderr
+    assert "next: change to the project's folder" in done.stderr
 
 
-def test_data_error_ends_in_three_and_names_the_next_step(cli, bare_copy):
-    done = cli(bare_copy, "train")
-    assert done.returncode == 3
-    assert "data/features.parquet does not exist" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_bug_keeps_its_traceback(cli, bare_copy):
+def test_bug_keeps_its_traceback(cli: Cli, bare_copy: Path) -> None:
     (bare_copy / "data").mkdir()
     (bare_copy / "data/features.parquet").mkdir()
     done = cli(bare_copy, "train")
     assert done.returncode in (1, 3)
 
 
-def test_chapters_run_by_their_verbs(cli, project_copy):
-    for word, code in (("export", 0), ("evaluate", 0), ("report", 0), ("judge", 2), ("release", 2), ("promote", 2)):
-        assert cli(project_copy, word).returncode == code, word
-
-
-def test_results_go_to_stdout_and_talk_to_stderr(cli, bare_copy):
-    ledger.append(line(1), bare_copy)
-    done = cli(bare_copy, "release", "log")
-    assert json.loads(done.stdout)["bento"] == "bikes:1"
-    assert done.stderr == ""
-
-
-def test_moment_before_any_release_is_null(cli, bare_copy):
-    ledger.append(line(1), bare_copy)
-    for args in (["init", "-q"], ["add", "."], ["-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-qm", "x"]):
-        git.run(*args, root=bare_copy)
-    assert cli(bare_copy, "release", "log", "--at", "2000-01-01T00:00Z").stdout.strip() == "null"
-    held = cli(bare_copy, "release", "log", "--at", "2100-01-01T00:00Z").stdout
-    assert json.loads(held)["bento"] == "bikes:1"
-
-
-def test_moment_that_is_none_is_refused(cli, bare_copy):
-    done = cli(bare_copy, "release", "log", "--at", "yesterday")
-    assert done.returncode == 2
-    assert "--at 'yesterday' is no moment" in done.stderr
+def test_help_needs_no_terminal_and_no_home(bare: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if name not in ("HOME", "TERM")}
+    done = subprocess.run(
+        [sys.executable, "-m", "slipway", "--help"], cwd=bare, env=env, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout

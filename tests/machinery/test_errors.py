@@ -21,7 +21,7 @@ def test_each_error_has_its_exit_code(error: type[errors.SlipwayError], code: in
 
 def test_text_is_the_message_and_its_limit() -> None:
     error = errors.CheckFailed("the error rate is 0.2", allowed="≤ 0.001", value=0.2, hint="see reports/load.json")
-    assert str(error) == "the error rate is 0.2, limit: ≤ 0.001"
+    assert str(error) == "the error rate is 0.2; allowed: ≤ 0.001"
     assert (error.message, error.allowed) == ("the error rate is 0.2", "≤ 0.001")
     assert (error.value, error.hint) == (0.2, "see reports/load.json")
 
@@ -33,8 +33,8 @@ def test_text_without_a_limit_is_the_message() -> None:
 
 
 def test_message_may_hold_the_word_limit_itself() -> None:
-    error = errors.CheckFailed("auc is 0.6, limit: 0.7; rows is 3", allowed="≥ 9")
-    assert (error.message, error.allowed) == ("auc is 0.6, limit: 0.7; rows is 3", "≥ 9")
+    error = errors.CheckFailed("auc is 0.6; allowed: 0.7; rows is 3", allowed="≥ 9")
+    assert (error.message, error.allowed) == ("auc is 0.6; allowed: 0.7; rows is 3", "≥ 9")
 
 
 def test_docstring_draws_the_whole_family() -> None:

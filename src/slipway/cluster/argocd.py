@@ -27,7 +27,7 @@ POLL_SECONDS = 1.0
 SURE_SECONDS = 15.0
 """Time that a stuck state must last before it is reported: Argo CD needs seconds to look at a new commit."""
 IncludesCommit = Callable[[str], bool]
-"""Tells whether a revision is the wanted commit, or a later one."""
+"""A function that returns whether a revision is the wanted commit, or a later one."""
 
 
 class Hook(NamedTuple):
@@ -44,7 +44,7 @@ class App:
 
     `revision`, `phase`, `message`, `started`, `finished` and `hooks` are those of the last operation. A `partial` one
     (self-heal) restored single objects, ran no hooks, and replaced the record of the full sync before it.
-    `compared` is the revision that `sync` is about, `errors` are the reasons why it cannot be compared or synced.
+    `compared` is the revision of `sync`; `errors` are the reasons why it cannot be compared or synced.
     """
 
     name: str
@@ -143,8 +143,9 @@ def _with_repository(item: dict[str, Any], repository: str, name: str) -> dict[s
     """The object, reading from `repository`."""
     if item["kind"] == "AppProject":
         if (project := item["metadata"]["name"]) != name:
-            hint = f"put {name} in the place of {project} in argocd/ and k8s/"
-            raise ConfigError(f"argocd/project.yaml is about {project!r}", allowed=repr(name), value=project, hint=hint)
+            hint = f"replace {project} by {name} in argocd/ and k8s/"
+            message = f"argocd/project.yaml has the name {project!r}"
+            raise ConfigError(message, expected=f"{name!r}, as track.model in params.yaml", value=project, hint=hint)
         item["spec"]["sourceRepos"] = [repository]
     elif item["kind"] == "Application":
         item["spec"]["source"]["repoURL"] = repository
@@ -180,7 +181,7 @@ def wait_for_sync(app: str, revision: str, *, seconds: float, root: Path = Path(
         if reason and now - since >= sure:
             raise reason
         if now - started > seconds:
-            raise Inconclusive(f"{app} did not come to {revision[:12]} within {seconds:g} s: {describe(state)}",
+            raise Inconclusive(f"{app} was not synced to {revision[:12]} within {seconds:g} s: {describe(state)}",
                          hint=f"kubectl -n {kubectl.ARGOCD_NAMESPACE} describe application {app}")  # fmt: skip
         time.sleep(POLL_SECONDS)
 
@@ -202,19 +203,21 @@ def stuck_reason(app: App, includes: IncludesCommit) -> SlipwayError | None:
     lasting = [error for error in app.errors if not error.startswith("SyncError") and not UNREACHED.search(error)]
     if lasting:
         return ConfigError(
-            f"{app.name} cannot be synced: {'; '.join(lasting)}", hint="kubectl kustomize k8s/overlays/…"
+            f"Argo CD cannot sync {app.name}: {'; '.join(lasting)}",
+            hint="render the overlay to see the cause: kubectl kustomize k8s/overlays/…",
         )
     if app.phase not in ENDED or app.sync != "Synced" or not includes(app.compared):
         return None
     command = f"argocd app sync {app.name}"
     if includes(app.revision):
         return Inconclusive(
-            f"{app.name} healed itself after a sync of {app.revision[:12]} that is not known to have succeeded",
-            hint=command,
+            f"Argo CD restored single objects of {app.name}, and the result of the sync of {app.revision[:12]} "
+            "before that is not known",
+            hint=f"sync it again: {command}",
         )
     return Inconclusive(
-        f"{app.name} is Synced at {app.compared[:12]} without an operation: nothing but hooks changed since "
-        f"{app.revision[:12] or 'the beginning'}, so no gate runs", hint=command,
+        f"{app.name} is Synced at {app.compared[:12]} without a sync operation: only hooks changed since "
+        f"{app.revision[:12] or 'the beginning'}, so the load test did not run", hint=f"sync it: {command}",
     )  # fmt: skip
 
 

@@ -23,14 +23,14 @@ DOCTOR = ".venv/bin/slipway doctor"
 
 MEANINGS = [
     (r"connection to the server \S+ was refused|Unable to connect to the server|Error in configuration",
-     "no cluster in reach", f"export KUBECONFIG=…  # or: {DOCTOR}"),
+     "no cluster can be reached", f"export KUBECONFIG=…  # or: {DOCTOR}"),
     (r"resource type \"((?:rollout|analysis)[\w.]*)|no matches for kind \"((?:Rollout|Analysis)\w*)",
-     "the cluster does not know {}: it has no Argo Rollouts", INSTALL["rollouts"]),
-    (r"resource type \"(app\w*)|no matches for kind \"(App\w*)", "the cluster does not know {}: it has no Argo CD",
+     "the cluster has no kind {}: Argo Rollouts is not installed", INSTALL["rollouts"]),
+    (r"resource type \"(app\w*)|no matches for kind \"(App\w*)", "the cluster has no kind {}: Argo CD is not installed",
      INSTALL["argocd"]),
     (r"namespaces \"([^\"]+)\" not found", "the cluster has no namespace {}", NAMESPACES),
     (r"applications\.argoproj\.io \"([^\"]+)\" not found", "Argo CD has no application {}", APPLY),
-    (r"denied request: (.+)", "the cluster's policies refuse it: {}", "see k8s/policy"),
+    (r"denied request: (.+)", "the cluster's policies refuse the object: {}", "the policies are in k8s/policy"),
     (r"Unauthenticated|invalid session|server address unspecified", "argocd is not logged in", "argocd login SERVER"),
 ]  # fmt: skip
 """A pattern in a failed program's output, its meaning, and the next command; the first match counts."""
@@ -49,7 +49,7 @@ def call(program: str, *args: str, stdin: str | None = None, timeout: float = 60
     try:
         finished = process.run([program, *args], stdin=stdin, timeout=timeout)
     except FileNotFoundError:
-        raise ConfigError(f"{program} is not on PATH", hint=DOCTOR) from None
+        raise ConfigError(f"{program} is not installed: it is not on PATH", hint=DOCTOR) from None
     except subprocess.TimeoutExpired:
         command = " ".join([program, *args[:4]])
         raise Inconclusive(
@@ -62,12 +62,12 @@ def call(program: str, *args: str, stdin: str | None = None, timeout: float = 60
 
 def explain_error(command: str, output: str) -> ConfigError:
     """The error for a failed command's output: its meaning, and the next command."""
-    last = output.splitlines()[-1] if output else "it failed and said nothing"
+    last = output.splitlines()[-1] if output else "it failed without a message"
     for pattern, meaning, hint in MEANINGS:
         if match := re.search(pattern, output):
             words = [word for word in match.groups() if word]
             return ConfigError(meaning.format(*words) if words else f"{meaning}: {last}", hint=hint)
-    return ConfigError(f"{command}: {last}", hint="kubectl get events -A --sort-by=.lastTimestamp | tail")
+    return ConfigError(f"`{command}` failed: {last}", hint="kubectl get events -A --sort-by=.lastTimestamp | tail")
 
 
 def hook_log(namespace: str, job: str) -> str:

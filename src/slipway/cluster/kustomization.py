@@ -13,14 +13,16 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode
 
 from slipway.core import files, git, ledger
+from slipway.core.strict_model import describe_syntax_error
 from slipway.errors import ConfigError
 
 FILE = "kustomization.yaml"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST_FORM = "sha256: and 64 hexadecimal digits"
 BLANK = ScalarNode(tag="", value="")
 NOTHING = "sha256:" + "0" * 64
 """The digest that is pinned before the first release."""
-HINT = "docs/operations.md, release, shows the three lines that an overlay ends with"
+HINT = "docs/fix/overlays.md shows the lines that an overlay ends with"
 
 
 @dataclass(frozen=True)
@@ -60,18 +62,19 @@ def with_digest(text: str, name: str, digest: str, *, where: str = FILE) -> str:
     ConfigError when that is impossible: an anchor shares the digest, or it is not written as one plain text.
     """
     if not DIGEST.fullmatch(digest):
-        raise ConfigError(f"{where}: the digest {digest[:80]!r} is not sha256: and 64 hexadecimal digits")
+        raise ConfigError(f"{where}: the new digest is {digest[:80]!r}", expected=DIGEST_FORM, value=digest)
     before = _parse(text, where)
     old = _entry(before, name, where).digest
     start, end = _span(text, name, where)
     written = text[start:end]
     if written.count(old) != 1:
-        raise ConfigError(f"{where}: the digest of {name} is not written plainly: {written[:90]!r}", hint=HINT)
+        message = f"{where}: the digest of {name} is written as {written[:90]!r}"
+        raise ConfigError(message, expected="the digest as plain text", value=written, hint=HINT)
     new = text[:start] + written.replace(old, digest) + text[end:]
     after = _parse(new, where)
     if _entry(after, name, where).digest != digest or _changes(before, after) != (old != digest):
-        message = f"{where}: more than the digest of {name} would change: an anchor or an alias shares it"
-        raise ConfigError(message, hint="write the digest out where it is used")
+        message = f"{where}: the digest of {name} is shared by an anchor or alias, so another value would change too"
+        raise ConfigError(message, hint="write the digest itself in both places")
     return new
 
 
@@ -82,7 +85,7 @@ def write_digest(path: Path, name: str, digest: str) -> Path:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", hint=HINT) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8: {error}") from None
+        raise ConfigError(f"{path} is not UTF-8 text: {error}", hint=HINT) from None
     new = with_digest(text, name, digest, where=path.as_posix())
     with files.atomic_write(path) as partial:
         partial.write_bytes(new.encode("utf-8"))
@@ -93,30 +96,31 @@ def _parse(text: str, where: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split())[:300]}", hint=HINT) from None
+        raise ConfigError(f"{where} is not valid YAML: {describe_syntax_error(error)}", hint=HINT) from None
 
 
 def _entry(document: Any, name: str, where: str) -> PinnedImage:
     images = document.get("images") if isinstance(document, Mapping) else None
     if not isinstance(images, list) or not all(isinstance(image, Mapping) for image in images):
-        raise ConfigError(f"{where}: it has no list `images`", hint=HINT)
+        raise ConfigError(f"{where} has no list `images`", hint=HINT)
     matches = [image for image in images if image.get("name") == name]
     if len(matches) != 1:
         raise ConfigError(
-            f"{where}: {len(matches)} images are called {name}", allowed="1", value=len(matches), hint=HINT
+            f"{where}: {len(matches)} images have the name {name}", expected="1", value=len(matches), hint=HINT
         )
     (image,) = matches
     if "newTag" in image:
-        message = f"{where}: {name} has a tag beside its digest: another tag would restart pods of the same image"
-        raise ConfigError(message, hint="remove newTag")
+        message = (
+            f"{where}: {name} has a newTag next to its digest, and another tag would restart pods of the same image"
+        )
+        raise ConfigError(message, hint=f"remove newTag from {where}")
     new_name, digest = image.get("newName"), image.get("digest")
     if not isinstance(new_name, str) or not new_name:
-        raise ConfigError(f"{where}: {name} has no newName, so nobody knows where it comes from", hint=HINT)
+        message = f"{where}: {name} has no newName, the registry and name of its image"
+        raise ConfigError(message, hint=HINT)
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         pinned = "no digest" if digest is None else f"the digest {str(digest)[:80]!r}"
-        raise ConfigError(
-            f"{where}: {name} has {pinned}", allowed="sha256: and 64 hexadecimal digits", value=digest, hint=HINT
-        )
+        raise ConfigError(f"{where}: {name} has {pinned}", expected=DIGEST_FORM, value=digest, hint=HINT)
     return PinnedImage(new_name, digest)
 
 
@@ -127,7 +131,7 @@ def _span(text: str, name: str, where: str) -> tuple[int, int]:
         if _value(image, "name").value == name and digest is not BLANK:
             return digest.start_mark.index, digest.end_mark.index
     raise ConfigError(
-        f"{where}: the digest of {name} comes in by a merge key (<<)", hint="write it out where it is used"
+        f"{where}: the digest of {name} comes from a merge key (<<)", hint="write the digest itself in the entry"
     )
 
 

@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from slipway.cluster import admission_rules, kustomization, object_diff
 from slipway.cluster.object_diff import Change, Object, Rendering
 from slipway.core import dvc, environment, files, git, process
+from slipway.core.strict_model import describe_syntax_error
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError
 
@@ -34,7 +35,7 @@ BUILD_SECONDS = 60.0
 MAX_CHANGES = 100
 """Changes kept in the record; with the limits of `object_diff` a report stays far below the size that `comment` accepts."""
 SCRATCH = "manifests"
-HINT = "kustomize build the folder it names; docs/operations.md, section manifests, says what to do"
+HINT = "run `kustomize build` on the folder to see the error; docs/fix/manifests.md has the causes"
 
 
 def find_renderer(path: str) -> list[str] | None:
@@ -73,12 +74,12 @@ def render_folder(
             return last_error(finished.err, root) or f"exit code {finished.code}"
         objects = [each for each in YAML(typ="safe").load_all(finished.out) if each is not None]
     except subprocess.TimeoutExpired:
-        return f"took longer than {seconds:g} s"
+        return f"kustomize took longer than {seconds:g} s"
     except YAMLError as error:
-        return f"gives no YAML: {error}"
+        return f"kustomize printed invalid YAML: {describe_syntax_error(error)}"
     if all(isinstance(each, dict) and isinstance(each.get("metadata"), dict) for each in objects):
         return objects
-    return "gives something that is no object"
+    return "kustomize printed something that is not a Kubernetes object"
 
 
 def last_error(stderr: str, root: Path) -> str:
@@ -90,7 +91,7 @@ def last_error(stderr: str, root: Path) -> str:
 def diff(base: str, head: str, *, root: Path) -> list[Change]:
     """The objects that differ between two commits, in targets that render at both; ConfigError without kustomize."""
     if (program := find_renderer(environment.for_programs(root)["PATH"])) is None:
-        raise ConfigError("there is no kustomize here, nor kubectl", hint="slipway doctor")
+        raise ConfigError("neither kustomize nor kubectl is installed", hint="install one; see `slipway doctor`")
     return object_diff.changes(render(base, program, root=root), render(head, program, root=root))
 
 
@@ -129,7 +130,7 @@ def _yaml_at(name: str, revision: str, root: Path) -> dict[str, Any]:
 
 
 def run(*, base: str | None = None, root: Path = Path()) -> str:
-    """Compare HEAD with its fork point from `base` → reports/manifests.json; exit 4 when it breaks, or breaks a rule.
+    """Compare HEAD with its fork point from `base` → reports/manifests.json; exit 4 when it does not render or breaks a rule.
 
     Without kustomize the record holds no verdict; without k8s/ there is no record.
     """
@@ -137,7 +138,7 @@ def run(*, base: str | None = None, root: Path = Path()) -> str:
     (root / VERDICT).unlink(missing_ok=True)
     head = git.commit_hash(root=root)
     if not git.run("ls-tree", "--name-only", head, "--", *FOLDERS, root=root):
-        return "there is no k8s/ here"
+        return "nothing to check: the project has no k8s/"
     fork = git.merge_base(git.base_commit(base, root=root), head, root=root)
     changed, program = changed_files(fork, head, root=root), find_renderer(environment.for_programs(root)["PATH"])
     inputs = {"commit": head, "base": fork}
@@ -145,7 +146,7 @@ def run(*, base: str | None = None, root: Path = Path()) -> str:
                              "local": uses_local_registry(head, root), "by": None}  # fmt: skip
     if program is None:
         files.write_json(root / VERDICT, {"chapter": "manifests", "inputs": inputs, "notes": notes})
-        return "not rendered: no kustomize here"
+        return "not checked: kustomize is not installed"
     after = render(head, program, root=root)
     before = render(fork, program, root=root) if changed else after
     changes = object_diff.changes(before, after)
@@ -157,16 +158,20 @@ def run(*, base: str | None = None, root: Path = Path()) -> str:
     verdict = Verdict(chapter="manifests", checks=checks, rows=count, seconds=seconds, inputs=inputs, notes=notes)
     verdict.write(root / VERDICT)
     verdict.enforce(hint=HINT)
-    return f"{len(changes)} of {count} objects differ; {len(checks)} checks hold"
+    return f"{len(changes)} of {count} objects differ; {len(checks)} checks passed"
 
 
 def render_checks(after: Rendering) -> list[Check]:
     """A check for each target that it renders: the number of its objects, or kustomize's error."""
-    return [
-        Check(name=f"kustomize build {env}", value=objects if isinstance(objects, str) else f"{len(objects)} objects",
-              limit="ends well, with objects", ok=not isinstance(objects, str) and len(objects) > 0)
-        for env, objects in after.items()
-    ]  # fmt: skip
+    return [_render_check(env, objects) for env, objects in after.items()]
+
+
+def _render_check(env: str, objects: list[Object] | str) -> Check:
+    name, limit = f"kustomize build {env}", "at least 1 object"
+    if isinstance(objects, str):
+        return Check(name=name, value=objects, limit=limit, ok=False, text=f"`{name}` failed: {objects}")
+    value = f"{len(objects)} objects"
+    return Check(name=name, value=value, limit=limit, ok=len(objects) > 0, text=f"`{name}` printed {value}")
 
 
 def notes_of(before: Rendering, after: Rendering, changes: Sequence[Change]) -> dict[str, Any]:

@@ -25,7 +25,9 @@ def params_at(base: str, *, root: Path) -> dict[str, Any]:
     try:
         return (YAML(typ="safe").load(text) or {}) if text else {}
     except YAMLError as error:
-        raise ConfigError(f"params.yaml of the base {base[:12]} is not YAML: {error}") from None
+        problem = strict_model.describe_syntax_error(error)
+        hint = "correct params.yaml on the base branch first"
+        raise ConfigError(f"params.yaml of the base {base[:12]} is not valid YAML: {problem}", hint=hint) from None
 
 
 def limits_at_base(base: str, section: str, default: S, *, root: Path) -> S:
@@ -37,8 +39,10 @@ def limits_at_base(base: str, section: str, default: S, *, root: Path) -> S:
     try:
         return type(default).model_validate(values) if values else default
     except ValidationError as error:
+        problems = strict_model.describe_errors(error, top_level=f"section {section}")
         raise ConfigError(
-            f"params.yaml of the base {base[:12]}: this code cannot read section {section}: {error}"
+            f"section {section} of params.yaml at the base {base[:12]} does not fit this code: {problems}",
+            hint="change that section on the base branch first, in a pull request of its own",
         ) from None
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway.core.strict_model import StrictModel, describe_errors
+from slipway.core.strict_model import FieldError, StrictModel, describe_errors, describe_syntax_error
 from slipway.errors import ConfigError
 
 Count = Annotated[int, Field(gt=0)]
@@ -27,7 +27,7 @@ class Data(StrictModel):
     @model_validator(mode="after")
     def _check_windows(self) -> Data:
         if self.test_days >= self.until.toordinal():
-            raise ValueError(f"test_days is {self.test_days}: no calendar reaches so far before {self.until}")
+            raise FieldError("test_days", f"is {self.test_days}; allowed: at most {self.until.toordinal() - 1}")
         return self
 
     @property
@@ -57,7 +57,8 @@ class Train(StrictModel):
     @model_validator(mode="after")
     def _check_estimator(self) -> Train:
         if self.estimator not in self.estimators:
-            raise ValueError(f"estimator {self.estimator!r} is not one of {sorted(self.estimators)}")
+            names = ", ".join(sorted(self.estimators))
+            raise FieldError("estimator", f"is {self.estimator!r}; expected: a key of train.estimators ({names})")
         return self
 
 
@@ -137,7 +138,7 @@ class Package(StrictModel):
 
 
 class Release(StrictModel):
-    """How releases reach main, and which evidence from staging they need: its greatest age and clock skew.
+    """The way releases reach main, and the evidence from staging that they need: its greatest age and clock skew.
 
     Evidence on GitHub is the commit status with the context `status`, written by `creator`.
     """
@@ -189,16 +190,17 @@ def load(path: Path = Path("params.yaml")) -> Params:
         raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            f"{path} does not exist here ({Path.cwd()})", hint="run this in the project's folder"
+            f"{path} does not exist (the working directory is {Path.cwd()})",
+            hint="change to the project's folder and run the command again",
         ) from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+        raise ConfigError(f"{path} is not valid YAML: {describe_syntax_error(error)}", hint=f"edit {path}") from None
     if isinstance(raw, dict) and isinstance(raw.get("data"), dict) and isinstance(raw["data"].get("until"), date):
         until = raw["data"]["until"]  # DVC refuses a YAML date as a parameter, with a message that is hard to read
-        message, hint = f"{path}: data.until is a bare date", f'write it in quotes: "{until}"'
-        raise ConfigError(message, allowed="a text", value=until, hint=hint)
+        message, hint = f"{path}: data.until is {until} without quotes", f'write until: "{until}"'
+        raise ConfigError(message, expected="the date in quotes", value=until, hint=hint)
     try:
         return Params.model_validate(raw)
     except ValidationError as error:

@@ -85,7 +85,7 @@ def registry_login() -> Login | None:
     user, token = (os.environ.get(name, "") for name in ("REGISTRY_USER", "REGISTRY_TOKEN"))
     if bool(user) != bool(token):
         present, absent = ("REGISTRY_USER", "REGISTRY_TOKEN") if user else ("REGISTRY_TOKEN", "REGISTRY_USER")
-        raise ConfigError(f"{present} is set and {absent} is not", hint="set both, or neither")
+        raise ConfigError(f"{present} is set, but {absent} is not", hint=f"set {absent} too, or unset {present}")
     return Login(user=user, password=token) if user else None
 
 
@@ -126,8 +126,8 @@ def actions() -> Actions:
     names = ("GITHUB_EVENT_PATH", "GITHUB_REPOSITORY", "GITHUB_API_URL", "GITHUB_SERVER_URL", "GITHUB_TOKEN")
     event, repository, api, server, token = (os.environ.get(name, "") for name in names)
     if absent := [name for name in names if not os.environ.get(name)]:
-        hint = "a workflow's step has all but the last, which its `env:` must give"
-        raise ConfigError(f"not set: {', '.join(absent)}", hint=hint)
+        hint = "run this in a workflow, and pass GITHUB_TOKEN in the step's `env:`"
+        raise ConfigError(f"the environment lacks {', '.join(absent)}, which GitHub Actions sets", hint=hint)
     return Actions(event=Path(event), repository=repository, api=api, server=server, token=token)
 
 

@@ -30,7 +30,8 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be made a folder: {error.strerror}", hint=f"remove {path}") from None
+        message = f"the folder {path} cannot be created: {error.strerror}"
+        raise ConfigError(message, hint=f"remove or rename what stands at {path}, or choose another place") from None
     return path
 
 
@@ -52,7 +53,7 @@ def read_json(path: Path, *, hint: str = "") -> Any:
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", hint=hint or "run `make repro`") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON: {error}", hint=hint or "run `make repro`") from None
+        raise DataError(f"{path} is not valid JSON: {error}", hint=hint or "run `make repro`") from None
 
 
 def sha256(path: Path) -> str:

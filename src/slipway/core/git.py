@@ -14,7 +14,7 @@ from slipway.errors import ConfigError
 
 
 class NoRepository(ConfigError):
-    """The folder is in no Git repository."""
+    """The folder is not in a Git repository."""
 
 
 def run(*args: str, root: Path = Path(), strip: bool = True) -> str:
@@ -25,8 +25,8 @@ def run(*args: str, root: Path = Path(), strip: bool = True) -> str:
     finished = process.run(["git", *args], folder=root, errors="strict")
     if not finished.ok:
         if "not a git repository" in finished.err:
-            raise NoRepository(f"{root.resolve()} is in no Git repository", hint="git init; git add -A; git commit")
-        raise ConfigError(f"git {args[0]}: {finished.last_lines()}", hint="see `git status`")
+            raise NoRepository(f"{root.resolve()} is not in a Git repository", hint="git init; git add -A; git commit")
+        raise ConfigError(f"`git {args[0]}` failed: {finished.last_lines()}", hint="git status")
     return finished.out.strip() if strip else finished.out
 
 
@@ -37,8 +37,12 @@ def commit_hash(revision: str = "HEAD", *, root: Path = Path()) -> str:
     except NoRepository:
         raise
     except ConfigError:
-        hint = "commit something first" if revision == "HEAD" else "git fetch; git branch -a"
-        raise ConfigError(f"revision {revision!r} does not exist in this repository", hint=hint) from None
+        if revision == "HEAD":
+            raise ConfigError("this repository has no commit yet", hint="git add -A; git commit") from None
+        raise ConfigError(
+            f"revision {revision!r} does not exist in this repository",
+            hint="name a commit, branch or tag: git fetch; git branch -a",
+        ) from None
 
 
 def base_commit(base: str | None, *, root: Path = Path()) -> str:
@@ -51,7 +55,9 @@ def base_commit(base: str | None, *, root: Path = Path()) -> str:
         except ConfigError:
             if base:
                 raise
-    raise ConfigError("there is neither origin/main nor main to compare with", hint="name one: --base REVISION")
+    raise ConfigError(
+        "this repository has neither origin/main nor main to compare with", hint="name the base: --base REVISION"
+    )
 
 
 def is_ancestor(ancestor: str, descendant: str, *, root: Path = Path()) -> bool:
@@ -125,14 +131,15 @@ def require_identity(root: Path = Path()) -> str:
         return run("var", "GIT_COMMITTER_IDENT", root=root)
     except ConfigError:
         hint = 'git config user.name "Your Name"; git config user.email you@example.org'
-        raise ConfigError("Git does not know who you are, so nothing can be committed", hint=hint) from None
+        raise ConfigError("Git has no user name and email for commits", hint=hint) from None
 
 
 def require_clean(root: Path = Path(), *, exclude: str) -> None:
     """ConfigError if a tracked file differs from the last commit, unless its name starts with `exclude`."""
     if changed := [name for name in uncommitted_files(root) if not name.startswith(exclude)]:
         shown = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
-        raise ConfigError(f"{len(changed)} tracked files are not committed: {shown}", hint="git commit, or git stash")
+        count = "1 file has" if len(changed) == 1 else f"{len(changed)} files have"
+        raise ConfigError(f"{count} uncommitted changes: {shown}", hint="git commit -a, or git stash")
 
 
 def pull_request_number(root: Path = Path(), revision: str = "HEAD") -> int | None:

@@ -11,12 +11,12 @@ from typing import Any, Literal
 from pydantic import ConfigDict, ValidationError
 
 from slipway.core import files, git
-from slipway.core.strict_model import StrictModel
+from slipway.core.strict_model import StrictModel, describe_errors
 from slipway.core.verdict import Word
 from slipway.errors import ConfigError, DataError
 
 ENVIRONMENTS = ("staging", "production")
-CONFLICT_HINT = "take main's file whole, then do it again: the line is made anew on main's tip"
+CONFLICT_HINT = "restore the file with `git checkout origin/main -- releases`, then run your command again"
 CONFLICT_MARKER = re.compile(r"(<<<<<<<|>>>>>>>|=======|\|\|\|\|\|\|\|)( |$)")
 
 
@@ -54,7 +54,7 @@ class Line(StrictModel):
 def path(env: str, root: Path = Path()) -> Path:
     """The file of an environment's ledger; ConfigError for an unknown environment."""
     if env not in ENVIRONMENTS:
-        raise ConfigError(f"environment {env!r} is not one of {', '.join(ENVIRONMENTS)}")
+        raise ConfigError(f"the environment is {env!r}", expected=" or ".join(ENVIRONMENTS), value=env)
     return root / "releases" / f"{env}.jsonl"
 
 
@@ -63,24 +63,22 @@ def parse(text: str, *, where: str, env: str | None = None) -> list[Line]:
 
     DataError names the first line that is not a record, not of `env`, or does not supersede the line before it.
     """
-    restore = f"restore the file: git log -p -- {where.rpartition(':')[2]}"
+    restore = f"restore the last good version: git log -p -- {where.rpartition(':')[2]}"
     rows, lines = text.split("\n"), list[Line]()
     for number, row in enumerate(rows, start=1):
         if CONFLICT_MARKER.match(row):
-            message = f"{where}, line {number}: a merge conflict ({row[:30]}); lines are never merged"
+            message = f"{where}, line {number}: the merge conflict {row[:30]!r} is not resolved"
             raise DataError(message, hint=CONFLICT_HINT)
     if rows.pop():
-        raise DataError(f"{where}: the last line has no end: it was cut off", hint=restore)
+        raise DataError(f"{where}: the last line is cut off: it has no line end", hint=restore)
     for number, row in enumerate(rows, start=1):
         place = f"{where}, line {number}"
         line, before = _parse_line(row, place, restore), lines[-1].identity if lines else None
         if line.supersedes not in (None, before):
-            message = (
-                f"supersedes {line.supersedes}, the line before is {before}: a line was lost, or the order changed"
-            )
+            message = f"supersedes is {line.supersedes}, but the line before is {before}: a line was lost or the order changed"
             raise DataError(f"{place}: {message}", hint=restore)
         if env is not None and env != line.env:
-            raise DataError(f"{place}: it is of {line.env}", allowed=env, value=line.env, hint=restore)
+            raise DataError(f"{place}: env is {line.env}", expected=env, value=line.env, hint=restore)
         lines.append(line)
     return lines
 
@@ -89,9 +87,7 @@ def _parse_line(row: str, where: str, restore: str) -> Line:
     try:
         return Line.model_validate_json(row)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the line"
-        raise DataError(f"{where}: {field}: {first['msg']}", hint=restore) from None
+        raise DataError(f"{where}: {describe_errors(error, top_level='the line', most=1)}", hint=restore) from None
 
 
 def added_lines(before: str, after: str, where: str) -> list[Line]:
@@ -101,8 +97,8 @@ def added_lines(before: str, after: str, where: str) -> list[Line]:
     if not after.startswith(before):
         pairs = enumerate(zip(old, new, strict=False), start=1)
         changed = next((number for number, (line, other) in pairs if line != other), 0)
-        message = f"line {changed} is not what it was" if changed else f"{len(old)} lines were there, now {len(new)}"
-        raise DataError(f"{where}: {message}; it only ever grows at its end", hint=CONFLICT_HINT)
+        message = f"line {changed} was changed" if changed else f"it had {len(old)} lines and now has {len(new)}"
+        raise DataError(f"{where}: {message}", allowed="only new lines at the end", hint=CONFLICT_HINT)
     return new[len(old) :]
 
 
@@ -111,7 +107,8 @@ def read_text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8") if file.exists() else ""
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is no text: {error}", hint=f"restore the file: git log -p -- {file}") from None
+        hint = f"restore the last good version: git log -p -- {file}"
+        raise DataError(f"{file} is not UTF-8 text: {error}", hint=hint) from None
 
 
 def read(env: str, root: Path = Path()) -> list[Line]:
@@ -150,7 +147,7 @@ def line_at(env: str, moment: datetime, root: Path = Path()) -> Line | None:
     ConfigError for a `moment` without a time zone.
     """
     if moment.tzinfo is None:
-        raise ConfigError(f"--at {moment.isoformat()} has no time zone", hint="write 2026-03-04T12:00Z")
+        raise ConfigError(f"--at {moment.isoformat()} has no time zone", hint="add one, e.g. 2026-03-04T12:00Z for UTC")
     name = path(env).as_posix()
     commits = git.run("log", "--first-parent", "--format=%H %ct", "HEAD", "--", name, root=root).splitlines()
     unstable = unstable_positions(read_at(env, "HEAD", root)) if commits else set()

@@ -20,7 +20,8 @@ class Check:
     """One measured value and its limit.
 
     `ok` is None if too little was measured to decide. `low` and `high` are the ends of the
-    interval around `value`, in its unit, if there is one.
+    interval around `value`, in its unit, if there is one. `text` is the result as one sentence
+    for people, without the limit; without it the sentence is made of name and value.
     """
 
     name: str
@@ -29,6 +30,11 @@ class Check:
     ok: bool | None
     low: float | None = None
     high: float | None = None
+    text: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """The check as written to a verdict's record."""
+        return {name: value for name, value in asdict(self).items() if name != "text" or value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +62,7 @@ class Verdict:
         return {
             "chapter": self.chapter,
             "verdict": self.word,
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [check.record() for check in self.checks],
             "rows": self.rows,
             "seconds": round(self.seconds, 3),
             "inputs": dict(self.inputs),
@@ -80,8 +86,20 @@ class Verdict:
 
 
 def describe_check(check: Check) -> str:
-    """A check in one line: its name, value, interval and limit."""
+    """A check in one line: its sentence, or its name, value and interval; then what is allowed or expected."""
+    if check.value is None and not check.text:
+        return f"{check.name} was not measured; {describe_limit(check.limit)}"
+    if check.text:
+        return f"{check.text.rstrip('.')}; {describe_limit(check.limit)}"
     value = f"{check.value:.6g}" if isinstance(check.value, float) else str(check.value)
     if check.low is not None and check.high is not None:
         value += f" [{check.low:.6g}, {check.high:.6g}]"
-    return f"{check.name} is {value}, limit: {check.limit}"
+    return f"{check.name} is {value}; {describe_limit(check.limit)}"
+
+
+def describe_limit(limit: str) -> str:
+    """The limit of a check for people: `allowed: at most 0.006` for a bound, else `expected: LIMIT`."""
+    for sign, words in (("≤ ", "at most "), ("≥ ", "at least "), ("< ", "less than "), ("> ", "more than ")):
+        if limit.startswith(sign):
+            return f"allowed: {words}{limit.removeprefix(sign)}"
+    return f"allowed: {limit}" if limit[:1].isdigit() or limit.startswith("up to ") else f"expected: {limit}"

@@ -98,7 +98,12 @@ def find(
             return from_argocd(params, staged, root)
         case "status" if client is not None:
             return from_commit_status(params, staged, client, root, only=only)
-    raise ConfigError(f"evidence: source {source!r} is not one of {', '.join(SOURCES)}", hint="--source machine")
+    raise ConfigError(
+        f"the source of evidence {source!r} is unknown",
+        expected=" or ".join(SOURCES),
+        value=source,
+        hint="use --source machine, --source cluster or --source status",
+    )
 
 
 def require_pass(
@@ -107,16 +112,16 @@ def require_pass(
     """Return `evidence` when it is a fresh pass about the digest `expected`; else CheckFailed or Inconclusive."""
     if evidence.digest != expected:
         raise CheckFailed(
-            f"{chapter}: the load verdict is about {evidence.digest[:19]}, staging runs {expected[:19]}",
-            hint="let staging's gate judge what staging runs, then again",
+            f"{chapter}: the load test was of {evidence.digest[:19]}, but staging runs {expected[:19]}",
+            hint="wait until staging's load gate has tested what staging runs, then run it again",
         )
     if evidence.verdict != "pass":
         error = CheckFailed if evidence.verdict == "fail" else Inconclusive
         raise error(
-            f"{chapter}: staging's load verdict is {evidence.verdict}",
-            allowed="pass",
+            f"{chapter}: the verdict of staging's load test is {evidence.verdict}",
+            expected="pass",
             value=evidence.verdict,
-            hint="docs/operations.md, section load",
+            hint="see docs/fix/load.md",
         )
     require_fresh(evidence.at, now=now, limits=limits, subject=f"{chapter}: the evidence")
     return evidence
@@ -128,18 +133,18 @@ def require_fresh(at: datetime, *, now: datetime, limits: config.Release, subjec
     if age < -skew:
         minutes = -age / timedelta(minutes=1)
         raise CheckFailed(
-            f"{subject} is {minutes:.4g} minutes from the future",
-            allowed=str(limits.max_clock_skew_minutes),
+            f"{subject} is dated {minutes:.4g} minutes in the future",
+            allowed=f"at most {limits.max_clock_skew_minutes} minutes",
             value=minutes,
-            hint="set the clocks of the cluster and of this machine",
+            hint="check the clocks of the cluster and of this machine",
         )
     if age > timedelta(days=limits.max_evidence_age_days):
         days = age / timedelta(days=1)
         raise CheckFailed(
             f"{subject} is {days:.4g} days old",
-            allowed=str(limits.max_evidence_age_days),
+            allowed=f"at most {limits.max_evidence_age_days} days",
             value=days,
-            hint="release again: staging's gate judges it anew",
+            hint="release again, so that staging's load gate tests it again",
         )
 
 
@@ -166,25 +171,30 @@ def from_argocd(params: config.Params, staged: ledger.Line, root: Path) -> Evide
     app = current.last_full_sync  # a later self-heal ran no gate and hides that sync
     if not app.revision or app.finished is None:
         raise Inconclusive(
-            f"promote: {name} has ended no operation: {argocd.describe(app)}", hint=f"argocd app get {name}"
+            f"promote: Argo CD has not finished a sync of {name} yet: {argocd.describe(app)}",
+            hint=f"argocd app get {name}",
         )
     pinned = _pinned_digest(git.commit_hash(app.revision, root=root), root)
     if pinned != expected:
         raise CheckFailed(
-            f"promote: {name} last synced {app.revision[:12]}, "
-            f"whose staging overlay holds {(pinned or 'no image')[:19]}, not {expected[:19]}",
-            hint="wait for Argo CD, then again",
+            f"promote: Argo CD last synced {name} to commit {app.revision[:12]}, "
+            f"whose staging overlay pins {(pinned or 'no image')[:19]}",
+            expected=expected[:19],
+            hint="wait until Argo CD has synced the release, then run it again",
         )
     phases = [hook.phase for hook in app.hooks if hook.kind == "PostSync"]
     if not phases and app is current:
         raise Inconclusive(
-            f"promote: the last operation of {name} ran no gate (one that heals runs none)",
+            f"promote: the last sync of {name} did not run the load gate (a self-heal skips it)",
             hint=f"argocd app sync {name}, which runs the gate again",
         )
     record = _last_record(kubectl.hook_log(name, GATE_JOB), f"the log of {name}'s {GATE_JOB}")
     if record.verdict == "pass" and {app.phase, *phases} != {"Succeeded"}:
         raise CheckFailed(
-            f"promote: the operation of {name} is {app.phase}: {app.message}", hint=f"argocd app get {name}"
+            f"promote: the last sync of {name} is {app.phase}: {app.message}",
+            expected="Succeeded",
+            value=app.phase,
+            hint=f"argocd app get {name}",
         )
     return _evidence(record, at=app.finished, source="cluster", commit=app.revision)
 
@@ -195,7 +205,9 @@ def _last_record(log: str, place: str) -> LoadRecord:
     try:
         return _load_record(json.loads(lines[-1]) if lines else None, place)
     except json.JSONDecodeError:
-        raise Inconclusive(f"promote: {place} does not end in a verdict", hint="run the gate again") from None
+        raise Inconclusive(
+            f"promote: the last line of {place} is not the result of a load test", hint="run the load test again"
+        ) from None
 
 
 def _load_record(value: Any, place: str) -> LoadRecord:
@@ -205,7 +217,7 @@ def _load_record(value: Any, place: str) -> LoadRecord:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the record"
         raise Inconclusive(
-            f"promote: {place} is no verdict: {key}: {first['msg']}", hint="run the gate again"
+            f"promote: {place} is not the result of a load test: {key}: {first['msg']}", hint="run the load test again"
         ) from None
 
 
@@ -238,8 +250,9 @@ def from_commit_status(
             return Evidence(verdict=STATE_VERDICTS.get(str(row["state"]), "unsure"), digest=expected, at=_created_at(row),
                             source="status", commit=commit)  # fmt: skip
     raise CheckFailed(
-        f"promote: no status {limits.status} by {limits.creator} is on a commit whose staging overlay holds {expected[:19]}",
-        hint="wait for staging's gate; docs/operations.md, section promote",
+        f"promote: GitHub has no status {limits.status} by {limits.creator} "
+        f"on a commit whose staging overlay pins {expected[:19]}",
+        hint="wait for staging's load gate; docs/fix/promote.md explains each message",
     )
 
 
@@ -267,5 +280,8 @@ def _created_at(row: Row) -> datetime:
     except ValueError:
         at = datetime.min
     if at.tzinfo is None:
-        raise Inconclusive(f"promote: GitHub says the status is of {row['created_at']!r}, which is no moment")
+        raise Inconclusive(
+            f"promote: the commit status has the time {row['created_at']!r}", expected="a date and time with a time zone",
+            hint="run it again",
+        )  # fmt: skip
     return at

@@ -18,13 +18,12 @@ from slipway.core import config, environment, git, ledger
 from slipway.delivery import gitops_pull_request
 from slipway.errors import CheckFailed, Inconclusive
 from slipway.github.client import GitHubClient
-from slipway.reporting.markdown import escape
 
 BRANCH = gitops_pull_request.BASE
 MAIL = "41898282+github-actions[bot]@users.noreply.github.com"
 """The bot's address, by which GitHub recognises its commits."""
 MAX_REASON = 2000
-"""Characters of a reason, or of an AnalysisRun's message, that are kept."""
+"""Characters kept of a reason, or of an AnalysisRun's message."""
 MakeLine = Callable[[str, list[ledger.Line]], ledger.Line | None]
 """Makes the new line from the tip and the lines there; None when there is nothing to do."""
 
@@ -112,7 +111,10 @@ def apply(
         plan = make_plan(git.commit_hash(root=root))
         if plan is None:
             return CommitResult()
-        return CommitResult(commit=commit_files(plan.write_files(root), title=title, body=body, root=root), message="")
+        return CommitResult(
+            commit=commit_files(plan.write_files(root), title=title, body=body, root=root),
+            message="committed on this branch",
+        )
     if release_mode(name, params) == "direct":
         return push_to_main(name, make_plan, title=title, body=body, attempts=params.comment.attempts, root=root)
     return open_pull_request(name, make_plan, title=title, body=body, params=params, root=root)
@@ -142,8 +144,8 @@ def push_to_main(
             return CommitResult(commit=pushed, branch=BRANCH, message=f"pushed to {BRANCH} as {pushed[:12]}")
         wait_before_retry(attempt)
     raise CheckFailed(
-        f"bump: {BRANCH} did not take the commit in {attempts} attempts: {problem}",
-        hint="is it protected? set release.mode to pull-request in params.yaml",
+        f"origin did not accept the commit on {BRANCH} in {attempts} attempts: {problem}",
+        hint=f"if {BRANCH} is protected, set release.mode to pull-request in params.yaml; see docs/fix/deploy-commit.md",
     )
 
 
@@ -168,10 +170,13 @@ def open_pull_request(
             return CommitResult(commit=sha, branch=branch, pull_request=number, message=message)
         sha = commit_files(names, title=title, body=body, root=work)
     if problem := git.push(f"+{sha}:refs/heads/{branch}", root=root):
-        raise CheckFailed(f"bump: {branch} was not taken: {problem}", hint="git push, with the rights to it")
+        raise CheckFailed(
+            f"origin did not accept the branch {branch}: {problem}",
+            hint="check that you may push to origin; see docs/fix/deploy-commit.md",
+        )
     url = git.web_url(root)
     place = f"{url}/compare/{BRANCH}...{branch}?expand=1" if url else f"{branch} into {BRANCH}"
-    return CommitResult(commit=sha, branch=branch, message=f"pushed {branch}; open its pull request by hand: {place}")
+    return CommitResult(commit=sha, branch=branch, message=f"pushed {branch}; open its pull request yourself: {place}")
 
 
 def require_author(root: Path) -> None:
@@ -190,7 +195,7 @@ def fetch_main(root: Path, *, attempts: int) -> str:
             return git.commit_hash(f"origin/{BRANCH}", root=root)
         wait_before_retry(attempt)
     raise Inconclusive(
-        f"bump: origin did not answer in {attempts} attempts: {problem}", hint="nothing was changed; run it again"
+        f"origin did not respond in {attempts} attempts: {problem}", hint="nothing was changed; run it again later"
     )
 
 
@@ -219,11 +224,3 @@ def commit_files(names: list[str], *, title: str, body: str, root: Path) -> str:
     paragraphs = [option for text in (title, body) if text for option in ("-m", text)]
     git.run("commit", "-q", *paragraphs, "--", *names, root=root)
     return git.commit_hash(root=root)
-
-
-def write_step_summary(message: str) -> str:
-    """Append `message` to the workflow run's page, when there is one; returns it."""
-    if summary := environment.step_summary():
-        with summary.open("a", encoding="utf-8") as file:
-            file.write(f"{escape(message, 1000)}\n")
-    return message

@@ -17,7 +17,9 @@ from slipway.github.client import GitHubClient, GitHubError, GitHubUnavailable, 
 BASE = "main"
 BOT = "github-actions[bot]"
 """The author whose pull requests start no checks by themselves."""
-SETTING = "Settings → Actions → General → Allow GitHub Actions to create and approve pull requests, or an App's token"
+SETTING = (
+    "set Settings → Actions → General → Allow GitHub Actions to create and approve pull requests, or use an App's token"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def write(
     for row in older:
         api.update_pull(client, row["number"], state="closed")
     closed = "".join(f", closed #{row['number']}" for row in older)
-    message = f"proposed as #{pull['number']}{closed}; {signature_note(commit, pull)}"
+    message = f"pull request #{pull['number']} is open{closed}. {signature_note(commit, pull)}"
     return str(commit["sha"]), int(pull["number"]), message
 
 
@@ -72,9 +74,9 @@ def require_not_newer(pull: Row, line: ledger.Line, *, root: Path) -> None:
     proposed = ledger.newest_line(ledger.read_at(line.env, f"origin/{branch}", root))
     if proposed and proposed.commit != line.commit and git.is_ancestor(line.commit, proposed.commit, root=root):
         raise CheckFailed(
-            f"bump: #{pull['number']} already proposes {proposed.bento} of {proposed.commit[:12]}, "
-            f"newer than {line.commit[:12]}",
-            hint=f"merge #{pull['number']}, or close it",
+            f"pull request #{pull['number']} already proposes {proposed.bento} of commit {proposed.commit[:12]}, "
+            f"which is newer than {line.commit[:12]}",
+            hint=f"merge #{pull['number']}, or close it and run this again",
         )
 
 
@@ -89,7 +91,7 @@ def existing_commit(client: GitHubClient, proposal: Proposal, *, root: Path) -> 
 
 
 def has_same_content(proposal: Proposal, sha: str, *, root: Path) -> bool:
-    """Return whether a commit has the proposed line, whatever its time; without a line, the proposed files."""
+    """Return True if a commit has the proposed line, whatever its time; without a line, the proposed files."""
     if proposal.line is None:
         return all(git.file_at(sha, name, root=root) == text for name, text in proposal.files.items())
     committed = ledger.newest_line(ledger.read_at(proposal.line.env, sha, root))
@@ -106,23 +108,27 @@ def ensure_pull_request(client: GitHubClient, proposal: Proposal, *, owner: str)
             return api.open_pull(client, proposal.branch, BASE, proposal.title, proposal.body)
         except (GitHubError, GitHubUnavailable) as error:
             if isinstance(error, GitHubError) and error.status == 403:
-                problem = f"{proposal.branch} is pushed, but its pull request may not be opened: {error}"
-                raise CheckFailed(f"bump: {problem}", hint=SETTING) from None
+                problem = (
+                    f"{proposal.branch} was pushed, but GitHub does not let this token open its pull request: {error}"
+                )
+                raise CheckFailed(problem, hint=SETTING) from None
             if attempt or (isinstance(error, GitHubError) and error.status != 422):
                 raise  # in all other cases it may exist by now: look again
     raise AssertionError
 
 
 def signature_note(commit: Row, pull: Row) -> str:
-    """A sentence on whether GitHub signed the commit, and on what a person has to do."""
+    """Sentences about the commit's signature, and about the next step of a person."""
     verification = commit.get("verification") or {}
     if verification.get("verified") is True:
-        signed = "GitHub signed its commit"
+        signed = "GitHub signed its commit."
     else:
-        signed = f"its commit is not signed ({verification.get('reason')}): GitHub does that for an App's token alone"
+        signed = (
+            f"Its commit is not signed ({verification.get('reason')}), because GitHub signs only for an App's token."
+        )
     if pull["user"]["login"] == BOT:
-        return f"{signed}; its checks wait for a person: open it, Approve and run workflows, then merge"
-    return f"{signed}; its checks start by themselves"
+        return f"{signed} Its checks wait for approval: open it, click Approve and run workflows, then merge"
+    return f"{signed} Its checks start by themselves"
 
 
 def _repository(pull: Row) -> str:

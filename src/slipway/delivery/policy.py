@@ -1,4 +1,4 @@
-"""`policy`: check that a change's ledger lines and overlays are what the gates allow; part of the required check `ok`.
+"""`policy`: check a change's ledger lines and overlays against the rules of release and promotion; part of `ok`.
 
 A change that touches neither passes at once and needs no token. The limits are those of the base commit.
 """
@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from slipway.cluster import kustomization
-from slipway.core import base_limits, config, environment, git, ledger
+from slipway.core import base_limits, config, git, ledger
 from slipway.core.environment import Actions
 from slipway.core.verdict import Check, Verdict
 from slipway.delivery import evidence, policy_rules
 from slipway.delivery.evidence import Evidence
 from slipway.delivery.policy_rules import LineContext, as_check
 from slipway.errors import CheckFailed, ConfigError
+from slipway.github import step_summary
 from slipway.github.client import GitHubClient
 from slipway.reporting.markdown import escape
 
@@ -40,7 +41,7 @@ def pinned_image(overlay: str | None) -> kustomization.PinnedImage | None:
 
 
 def is_touched(env: str, base: str, root: Path) -> bool:
-    """Return whether the change writes to the ledger of `env`, or pins another image."""
+    """Return True if the change writes to the ledger of `env`, or pins another image."""
     (old_lines, old_overlay), (lines, overlay) = (ledger_and_overlay(env, each, root) for each in (base, "HEAD"))
     if old_lines != lines or old_overlay == overlay:
         return old_lines != lines
@@ -59,8 +60,8 @@ def check_overlay(env: str, base: str, root: Path) -> str:
     if allowed is None:  # no image was ever released here, so the overlay has nothing to follow
         pinned, allowed = (each.digest if each else kustomization.NOTHING for each in (after, before or after))
     if pinned != allowed:
-        raise CheckFailed(pinned, allowed=allowed, value=pinned)
-    return pinned
+        raise CheckFailed(f"the overlay pins {pinned}", expected=allowed, value=pinned)
+    return f"the overlay pins {pinned}"
 
 
 def check_environment(env: str, base: str, case: LineContext) -> tuple[int, list[Check]]:
@@ -71,14 +72,21 @@ def check_environment(env: str, base: str, case: LineContext) -> tuple[int, list
 
     def check_growth() -> str:
         added.extend(ledger.added_lines(before, after, name))
-        return f"{len(added)} new lines"
+        return f"{name} has {count_lines(len(added))}"
 
-    checks = [as_check(f"{env}: ledger", "only grows", check_growth)]
+    checks = [as_check(f"{env}: ledger", "lines are only appended", check_growth)]
     old = ledger.parse(before, where=name) if added else []
     for number, line in enumerate(added):
         checks += policy_rules.check_line(line, env, replace(case, lines=[*old, *added[:number]]))
-    checks.append(as_check(f"{env}: overlay", "what the last line says", partial(check_overlay, env, base, case.root)))
+    checks.append(
+        as_check(f"{env}: overlay", "the image of the last line", partial(check_overlay, env, base, case.root))
+    )
     return len(added), checks
+
+
+def count_lines(count: int) -> str:
+    """A number of new ledger lines in words."""
+    return f"{count or 'no'} new line{'' if count == 1 else 's'}"
 
 
 def fork_point(base: str | None, root: Path) -> str:
@@ -98,7 +106,7 @@ def run(
     envs = [env for env in ledger.ENVIRONMENTS if is_touched(env, commit, root)]
     limits = base_limits.limits_at_base(commit, "release", params.release, root=root)
     base_params, rows = params.model_copy(update={"release": limits}), 0
-    checks = [as_check(f"{env}: untouched", "no line, no digest", lambda: "as in the base")  # no gate: nothing was touched
+    checks = [as_check(f"{env}: untouched", "no change", lambda: "as in the base")  # no gate: nothing was touched
               for env in ledger.ENVIRONMENTS if env not in envs]  # fmt: skip
     with ExitStack() as stack:
         clients: list[GitHubClient | None] = []
@@ -119,14 +127,17 @@ def run(
     verdict.write(root / VERDICT)
     waivers = [each for each in checks if each.name.startswith("WAIVED")]
     _write_waivers(waivers)
-    verdict.enforce(hint="docs/operations.md, section policy")
+    verdict.enforce(hint="docs/fix/policy.md explains each message")
+    if not envs:
+        return "the change touches no ledger and no digest"
     warnings = "".join(f"; {each.name}: {each.value}" for each in waivers)
-    return f"{rows} new lines, touched: {', '.join(envs) or 'no ledger, no digest'}{warnings}"
+    return step_summary.write(f"{count_lines(rows)} in the ledger of {' and '.join(envs)}, all rules hold{warnings}")
 
 
 def _write_waivers(waivers: Sequence[Check]) -> None:
     """Write waivers to the workflow run's page, where a reviewer cannot miss them."""
-    if waivers and (summary := environment.step_summary()):
-        with summary.open("a", encoding="utf-8") as file:
-            for waiver in waivers:
-                file.write(f"> [!CAUTION]\n> **{escape(waiver.name)}**: {escape(waiver.value, 2000)}\n\n")
+    for waiver in waivers:
+        step_summary.append(
+            f"> [!CAUTION]\n> **{escape(waiver.name)}**: {escape(waiver.value, 2000)}\n>\n"
+            "> A code owner of the ledger must approve this pull request.\n\n"
+        )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,8 @@ ACTIONS = {env: ("promote" if number else "release", "rollback") for number, env
 REQUIRED_VERDICTS = ("export", "evaluate", "prove", "judge", "package")
 LINE_FIELDS = {"at", "env", "action", "evidence", "supersedes"}
 """Fields that each line sets itself; a copied line takes all others as they are."""
+PREFIX = re.compile(r"^(policy|promote|rollback): ")
+"""The command that an error's message begins with: the name of a check stands there instead."""
 FindEvidence = Callable[[ledger.Line, str | None], Evidence]
 """Reads the evidence about a line: the newest, or that of one commit."""
 
@@ -35,7 +38,7 @@ def require_newer_commit(commit: str, lines: Sequence[ledger.Line], *, chapter: 
     for old in lines:
         if not git.is_ancestor(old.commit, commit, root=root):
             raise CheckFailed(
-                f"{chapter}: commit {commit[:12]} is no descendant of {old.commit[:12]}, which {old.env} already ran",
+                f"{chapter}: commit {commit[:12]} is not a descendant of {old.commit[:12]}, which {old.env} already ran",
                 hint="release from the tip of main",
             )
 
@@ -46,8 +49,8 @@ def refuse_withdrawn(new: ledger.Line, lines: Sequence[ledger.Line], *, chapter:
         if old.commit == new.commit:
             raise CheckFailed(
                 f"{chapter}: {new.bento} of commit {new.commit[:12]} was rolled back in {old.env}",
-                allowed=f"a source commit newer than {old.commit[:12]}",
-                hint="fix the cause in a pull request; its merge is a newer commit",
+                expected=f"a source commit newer than {old.commit[:12]}",
+                hint="fix the cause in a pull request and merge it: the merge is a newer commit",
             )
 
 
@@ -55,15 +58,17 @@ def line_to_restore(lines: Sequence[ledger.Line]) -> ledger.Line:
     """The newest line with another identity than the last one that was not itself withdrawn; CheckFailed without one."""
     last = ledger.newest_line(lines)
     if last is None:
-        raise CheckFailed("rollback: the environment never ran anything", hint="slipway release log")
+        raise CheckFailed(
+            "rollback: the environment has no release yet", hint="release something first: slipway release"
+        )
     excluded = {line.identity for line in ledger.withdrawn_lines(lines)} | {last.identity}
     for line in reversed(lines):
         # an overlay cannot go back to no image
         if line.identity not in excluded and bool(line.image) == bool(last.image):
             return line
     raise CheckFailed(
-        f"rollback: there is nothing before {last.bento} to go back to",
-        allowed="an earlier line that was not withdrawn",
+        f"rollback: there is no release before {last.bento} to restore",
+        expected="an earlier ledger line that was not rolled back",
         hint=f"slipway release log --env {last.env}",
     )
 
@@ -88,92 +93,98 @@ class LineContext:
 
 
 def as_check(name: str, limit: str, rule: Callable[[], str]) -> Check:
-    """Call `rule`: the text it returns is a passing check, its error a failing one, or an unsure one if Inconclusive."""
+    """Call `rule`: the sentence it returns is a passing check, its error a failing one, or an unsure one if Inconclusive."""
     ok: bool | None
     try:
         value, ok = rule(), True
     except SlipwayError as error:
-        value, limit = error.message, error.allowed or limit
+        value, limit = PREFIX.sub("", error.message), error.allowed.replace("at most ", "≤ ") or limit
         ok = None if isinstance(error, Inconclusive) else False
-    return Check(name=name, value=value, limit=limit, ok=ok)
+    return Check(name=name, value=value, limit=limit, ok=ok, text=f"{name}: {value}")
 
 
 def check_line(new: ledger.Line, env: str, case: LineContext) -> list[Check]:
     """All checks of one new line in the ledger of `env`."""
     name = f"{env}, {new.action} of {new.bento}"
     results = [
-        as_check(f"{name}: order", "follows the line before", partial(check_order, new, env, case)),
+        as_check(f"{name}: order", "a line that follows the last one", partial(check_order, new, env, case)),
         as_check(f"{name}: clock", f"≤ {case.limits.max_clock_skew_minutes} minutes ahead",
               partial(check_clock, new, case)),
     ]  # fmt: skip
     if new.action == "rollback":
         rule = partial(check_restored_line, new, case)
-        return [*results, as_check(f"{name}: restores", "a former line, with a reason", rule)]
-    results.append(as_check(f"{name}: source", "newer than all that ran", partial(check_source, new, case)))
+        return [*results, as_check(f"{name}: restores", "a copy of an earlier line, with a reason", rule)]
+    results.append(
+        as_check(f"{name}: source", "a commit newer than all that ran there", partial(check_source, new, case))
+    )
     results.append(as_check(f"{name}: verdicts", "pass", partial(check_verdicts, new)))
     if new.action == "promote":
-        results.append(as_check(f"{name}: copy", "staging's line", partial(check_copy, new, case)))
+        results.append(as_check(f"{name}: copy", "a copy of staging's line", partial(check_copy, new, case)))
         waived = "waiver" in (new.evidence or {})
         title = f"WAIVED without evidence: {name}" if waived else f"{name}: evidence"
         rule = partial(check_waiver, new) if waived else partial(check_evidence, new, case)
-        results.append(as_check(title, "a pass of staging", rule))
+        results.append(as_check(title, "a passed load test of staging", rule))
     return results
 
 
 def check_order(new: ledger.Line, env: str, case: LineContext) -> str:
     """The line is of this environment, with one of its actions, and supersedes the last line."""
     if new.env != env or new.action not in ACTIONS[env]:
-        raise CheckFailed(f"it is a {new.action} of {new.env}", allowed=f"{' or '.join(ACTIONS[env])} of {env}")
+        raise CheckFailed(f"the line is a {new.action} of {new.env}", expected=f"{' or '.join(ACTIONS[env])} of {env}")
     before = case.lines[-1].identity if case.lines else None
     if new.supersedes != before:
-        raise CheckFailed(f"it supersedes {new.supersedes}", allowed=str(before), value=new.supersedes)
-    return f"line {len(case.lines) + 1}"
+        raise CheckFailed(
+            f"the line supersedes {new.supersedes or 'nothing'}", expected=before or "nothing", value=new.supersedes
+        )
+    return f"line {len(case.lines) + 1} follows the one before it"
 
 
 def check_clock(new: ledger.Line, case: LineContext) -> str:
     """The line is neither from the future nor before the last line, by more than clocks may differ."""
     skew = timedelta(minutes=case.limits.max_clock_skew_minutes)
     if new.at.tzinfo is None:
-        raise CheckFailed(f"{new.at.isoformat()} has no time zone", allowed="UTC")
+        raise CheckFailed(f"the time {new.at.isoformat()} has no time zone", expected="UTC")
     if new.at - case.now > skew:
-        raise CheckFailed(f"{(new.at - case.now) / timedelta(minutes=1):.4g} minutes ahead")
+        raise CheckFailed(f"the line is dated {(new.at - case.now) / timedelta(minutes=1):.4g} minutes in the future")
     if case.lines and case.lines[-1].at - new.at > skew:
-        raise CheckFailed(f"{new.at.isoformat()} is before {case.lines[-1].at.isoformat()}, the line before it")
-    return new.at.isoformat()
+        raise CheckFailed(
+            f"the line is dated {new.at.isoformat()}, before the previous line ({case.lines[-1].at.isoformat()})"
+        )
+    return f"the line is dated {new.at.isoformat()}"
 
 
 def check_source(new: ledger.Line, case: LineContext) -> str:
     """The source commit is newer than all that ran in the environment, and was not rolled back there."""
     require_newer_commit(new.commit, case.lines, chapter="policy", root=case.root)
     refuse_withdrawn(new, case.lines, chapter="policy")
-    return new.commit[:12]
+    return f"commit {new.commit[:12]} is newer than all that ran there"
 
 
 def check_verdicts(new: ledger.Line) -> str:
     """Every verdict that a release needs is in the line, and all its verdicts are pass."""
     words = {chapter: str(new.verdicts.get(chapter, "missing")) for chapter in (*REQUIRED_VERDICTS, *new.verdicts)}
     if others := [f"{chapter} {word}" for chapter, word in words.items() if word != "pass"]:
-        raise CheckFailed(", ".join(others))
-    return ", ".join(words)
+        raise CheckFailed(f"these verdicts did not pass: {', '.join(others)}")
+    return f"these verdicts passed: {', '.join(words)}"
 
 
 def check_restored_line(new: ledger.Line, case: LineContext) -> str:
     """The line copies a former one that was not withdrawn, and has a reason."""
     reason = (new.evidence or {}).get("reason")
     if not isinstance(reason, str) or not reason.strip():
-        raise CheckFailed("it has no reason", allowed="a sentence in its evidence")
+        raise CheckFailed("the rollback has no reason", expected="a sentence as `reason` in its evidence")
     withdrawn = {old.identity for old in ledger.withdrawn_lines(case.lines)}
     if new.identity in withdrawn:
-        raise CheckFailed(f"{new.bento} was itself withdrawn", allowed="a line that was not")
+        raise CheckFailed(f"{new.bento} was itself rolled back", expected="a release that was not rolled back")
     former = [old for old in case.lines[:-1] if old.identity != case.lines[-1].identity]
-    _require_copy(new, former, place="former line")
-    return reason
+    _require_copy(new, former, place="earlier line")
+    return f"it restores an earlier line, because: {reason}"
 
 
 def check_copy(new: ledger.Line, case: LineContext) -> str:
     """The line copies one that staging has on main."""
     _require_copy(new, case.staging, place="line of staging on main")
-    return new.bento
+    return f"{new.bento} is copied from staging"
 
 
 def _require_copy(new: ledger.Line, lines: Sequence[ledger.Line], *, place: str) -> None:
@@ -181,43 +192,44 @@ def _require_copy(new: ledger.Line, lines: Sequence[ledger.Line], *, place: str)
     copy = new.model_dump(exclude=LINE_FIELDS)
     originals = [old.model_dump(exclude=LINE_FIELDS) for old in lines if old.identity == new.identity]
     if not originals:
-        raise CheckFailed(f"{new.identity} is on no {place}", allowed="one of them", value=new.identity)
+        raise CheckFailed(f"no {place} has {new.identity}", expected=f"the image of a {place}", value=new.identity)
     if copy not in originals:
         changed = ", ".join(field for field, value in copy.items() if originals[-1][field] != value)
-        raise CheckFailed(f"{changed}: not what the {place} says", allowed="an exact copy")
+        raise CheckFailed(f"{changed} differs from the {place}", expected="an exact copy")
 
 
 def check_evidence(new: ledger.Line, case: LineContext) -> str:
     """The source has a fresh pass about exactly this digest, and the line quotes it unchanged."""
     expected = evidence.digest(new)
     if not new.evidence:
-        raise CheckFailed("it has no evidence", allowed="a pass of staging")
+        raise CheckFailed("the line has no evidence")
     current = case.find_evidence(new, None)
     evidence.require_pass(current, expected, now=case.now, limits=case.limits, chapter="policy")
     quoted = {key: new.evidence.get(key) for key in current.record()}
     quoted_at = _parse_quoted_time(quoted["at"])
-    evidence.require_fresh(quoted_at, now=case.now, limits=case.limits, subject="policy: the evidence that it quotes")
+    evidence.require_fresh(quoted_at, now=case.now, limits=case.limits, subject="the evidence that the line quotes")
     if (quoted["load"], quoted["of"]) != ("pass", expected):
         raise CheckFailed(
-            f"it quotes {quoted['load']} about {str(quoted['of'])[:19]}", allowed=f"pass about {expected[:19]}"
+            f"the line quotes {quoted['load']} for {str(quoted['of'])[:19]}",
+            expected=f"pass for {expected[:19]}",
         )
     if quoted["by"] != case.source:
-        return f"{case.source} says pass; its numbers are those of {quoted['by']}, which was not asked"
+        return f"{case.source} has a pass; the numbers in the line are from {quoted['by']}, which was not read"
     if case.source == "status" and quoted["commit"] != current.commit:
         current = case.find_evidence(new, str(quoted["commit"]))
     record = current.record()
     if (quoted["commit"], quoted["at"]) == (current.commit, record["at"]) or case.source == "status":
         for key, value in record.items():
             if quoted[key] != value:
-                raise CheckFailed(f"it quotes {key} {quoted[key]}", allowed=str(value), value=quoted[key])
-    return f"pass, {quoted['at']}, by {quoted['by']}"
+                raise CheckFailed(f"the line quotes {key} {quoted[key]}", expected=str(value), value=quoted[key])
+    return f"staging passed its load test at {quoted['at']} (read from: {quoted['by']})"
 
 
 def check_waiver(new: ledger.Line) -> str:
     """The evidence is a waiver with a reason and nothing else; a code owner approves it with the pull request."""
     reason = (new.evidence or {}).get("waiver")
     if not isinstance(reason, str) or not reason.strip() or set(new.evidence or {}) != {"waiver"}:
-        raise CheckFailed("the waiver is not a reason alone", allowed="a sentence")
+        raise CheckFailed("the waiver is not a reason alone", expected="a sentence and no other field")
     return reason
 
 
@@ -227,5 +239,7 @@ def _parse_quoted_time(text: Any) -> datetime:
     except (TypeError, ValueError):
         at = datetime.min
     if at.tzinfo is None:
-        raise CheckFailed(f"it quotes evidence of {text!r}", allowed="a moment with its time zone", value=text)
+        raise CheckFailed(
+            f"the line quotes evidence of {text!r}", expected="a date and time with a time zone", value=text
+        )
     return at

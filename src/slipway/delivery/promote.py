@@ -13,12 +13,13 @@ from slipway.core import config, git, ledger
 from slipway.core.environment import Actions
 from slipway.delivery import evidence, gitops_commit, policy_rules
 from slipway.errors import CheckFailed, ConfigError
+from slipway.github import step_summary
 from slipway.reporting import sections
 from slipway.reporting.markdown import MARKS, details, escape, figure, table
 
 CARD = Path("reports/model_card.md")
 MAX_CARD = 20_000
-"""Characters of the card in a pull request's text."""
+"""Characters of the model card in a pull request's text."""
 MAX_FIELDS = 5
 """Fields listed of an object that changes."""
 
@@ -41,22 +42,22 @@ def require_promotable(new: ledger.Line, lines: list[ledger.Line], *, root: Path
 def pull_request_body(
     new: ledger.Line, before: ledger.Line | None, *, manifests: str | None = None, card: str | None = None
 ) -> str:
-    """The pull request's body: verdicts with their sources, metrics, changes in the cluster, the model's card.
+    """The pull request's body: verdicts with their sources, metrics, changes in the cluster, the model card.
 
     `manifests` is the difference of the rendered manifests in Markdown; None when they could not be rendered.
     """
-    current = f"it runs `{before.bento}` of commit `{before.commit[:12]}`" if before else "it runs nothing yet"
+    current = f"`{before.bento}` of commit `{before.commit[:12]}`" if before else "nothing yet"
     parts = [
         f"Moves production to `{new.bento}` of commit `{new.commit[:12]}`"
-        f"{f' (#{new.pull_request})' if new.pull_request else ''}; {current}.",
+        f"{f' (#{new.pull_request})' if new.pull_request else ''}. Production runs {current}.",
         *_waiver_warning(new.evidence or {}),
         table(["gate", "verdict", "from"], _verdict_rows(new)),
-        table(["metric", ">production", ">this one"], _metric_rows(new, before)),
-        manifests if manifests else "The rendered manifests were not compared: kustomize is not here.",
-        details("The model's card", card)
+        table(["metric", ">production", ">this release"], _metric_rows(new, before)),
+        manifests if manifests else "The rendered manifests were not compared, because kustomize was not installed.",
+        details("Model card", card)
         if card
-        else f"`slipway report` at `{new.commit[:12]}` writes the model's card.",
-        "`make policy` asks for the evidence again when this is merged: the same digest, a pass, and not too old.",
+        else f"Run `slipway report` at commit `{new.commit[:12]}` for the model card.",
+        "The check `policy` reads the evidence again before the merge. It must be a recent pass of this digest.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -66,8 +67,8 @@ def _waiver_warning(proof: Mapping[str, Any]) -> list[str]:
     if "waiver" not in proof:
         return []
     return [
-        f"> [!CAUTION]\n> **Waiver.** There is no evidence from staging; this is approved without it: "
-        f"{escape(proof['waiver'], gitops_commit.MAX_REASON)}"
+        "> [!CAUTION]\n> **Waiver.** There is no evidence from staging. A code owner must approve this without it. "
+        f"Reason: {escape(proof['waiver'], gitops_commit.MAX_REASON)}"
     ]
 
 
@@ -115,9 +116,9 @@ def run(
     staging, lines = (gitops_commit.ledger_at(env, tip, root) for env in ledger.ENVIRONMENTS)
     new, before, at = ledger.newest_line(staging), ledger.newest_line(lines), git.now()
     if new is None:
-        raise CheckFailed("promote: staging never ran anything", hint="slipway release")
+        raise CheckFailed("promote: staging has no release yet", hint="slipway release")
     if before and before.identity == new.identity:
-        return gitops_commit.write_step_summary(f"production already has {before.bento}: nothing to promote")
+        return step_summary.write(f"production already has {before.bento}: nothing to promote")
     require_promotable(new, lines, root=root)
     if waive is not None:
         quoted = quote_waiver(waive, params, push=push)
@@ -134,10 +135,11 @@ def run(
     result = gitops_commit.commit_line("production", make, title=f"Promote {new.bento} to production", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
     if result.commit is None:
-        return gitops_commit.write_step_summary(f"production has {new.bento} by now: nothing to promote")
-    verdict = f"load verdict {quoted['load']}" if "load" in quoted else "WAIVED"
-    message = f"; {result.message}" if result.message else ""
-    return gitops_commit.write_step_summary(f"production ← {new.bento}, {verdict}{message}")
+        return step_summary.write(f"production has {new.bento} by now: nothing to promote")
+    verdict = f"load test: {quoted['load']}" if "load" in quoted else "WAIVED without evidence"
+    sentence = f"{new.bento} to production ({verdict}): {result.message}"
+    step_summary.write(f"promotion of {sentence}")
+    return sentence
 
 
 def line_factory(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any], root: Path) -> gitops_commit.MakeLine:
@@ -149,8 +151,8 @@ def line_factory(staged: ledger.Line, *, at: datetime, quoted: Mapping[str, Any]
             return None
         if current is None or current.identity != staged.identity:
             raise CheckFailed(
-                f"promote: staging has moved on from {staged.bento} to {current.bento if current else 'nothing'} meanwhile",
-                hint="slipway promote",
+                f"promote: staging changed from {staged.bento} to {current.bento if current else 'nothing'} meanwhile",
+                hint="run slipway promote again",
             )
         require_promotable(staged, lines, root=root)
         return make_line(staged, last, at=at, proof=quoted)
@@ -164,16 +166,16 @@ def default_evidence_source(staged: ledger.Line) -> str:
 
 
 def quote_waiver(reason: str, params: config.Params, *, push: bool) -> dict[str, Any]:
-    """The waiver that a line without evidence quotes; CheckFailed when no pull request would ask the code owners."""
+    """The waiver that a line without evidence quotes; CheckFailed when it would reach main without a pull request."""
     sentence = " ".join(reason.split())[: gitops_commit.MAX_REASON]
     if not sentence:
-        raise ConfigError("promote: the waiver has no reason", allowed="a sentence", hint="--waive 'why'")
+        raise ConfigError("promote: the waiver has no reason", expected="a sentence", hint="write --waive 'the reason'")
     if push and gitops_commit.release_mode("production", params) == "direct":
         raise CheckFailed(
-            "promote: a waiver is for code owners to approve, and release.mode is direct",
-            allowed="pull-request",
+            "promote: a waiver needs a code owner's approval, but release.mode is direct, which pushes without one",
+            expected="pull-request",
             value="direct",
-            hint="set release.mode: pull-request; or commit without --push and open a pull request",
+            hint="set release.mode to pull-request in params.yaml; or commit without --push and open a pull request",
         )
     return {"waiver": sentence}
 
@@ -194,7 +196,7 @@ def manifest_changes(new: ledger.Line, tip: str, root: Path) -> str | None:
 
 
 def model_card(new: ledger.Line, root: Path) -> str | None:
-    """The model's card in reports/, when it is about this line's model; else None."""
+    """The model card in reports/, when it is about this line's model; else None."""
     path = root / CARD
     text = path.read_text(encoding="utf-8")[:MAX_CARD] if path.exists() else ""
     return text if new.model_sha256 in text else None

@@ -12,6 +12,7 @@ from slipway.core import config, files, git, ledger
 from slipway.delivery import gitops_commit
 from slipway.delivery.policy_rules import REQUIRED_VERDICTS, require_newer_commit
 from slipway.errors import CheckFailed, DataError
+from slipway.github import step_summary
 
 IMAGE = Path("reports/image.json")
 RECIPE = ("Dockerfile", ".dockerignore", "requirements/serve.lock")
@@ -45,7 +46,7 @@ def require_verdicts_and_newer(new: ledger.Line, lines: list[ledger.Line], *, ro
         if word != "pass":
             raise CheckFailed(
                 f"release: the verdict of {chapter} is {word or 'missing'}",
-                allowed="pass",
+                expected="pass",
                 value=word,
                 hint=f"slipway {chapter}",
             )
@@ -53,7 +54,7 @@ def require_verdicts_and_newer(new: ledger.Line, lines: list[ledger.Line], *, ro
 
 
 def read_verdicts(root: Path) -> dict[str, str]:
-    """The words of the required verdicts in reports/, by chapter; one that is not there is left out."""
+    """The required verdicts in reports/, by check; a missing one is left out."""
     words = {}
     for chapter in REQUIRED_VERDICTS:
         path = root / "reports" / f"{chapter}.json"
@@ -70,7 +71,7 @@ def judged_bento(root: Path) -> dict[str, Any]:
     for adjective, sha, verb in (("packaged", bento["model_sha256"], "package"), ("judged", judged, "judge")):
         if sha != model:
             raise DataError(
-                f"release: the {adjective} model is {sha[:12]}, models/model.onnx is {model[:12]}",
+                f"release: the {adjective} model is {sha[:12]}, but models/model.onnx is {model[:12]}",
                 hint=f"slipway {verb}",
             )
     return bento
@@ -82,7 +83,8 @@ def require_proof(root: Path) -> None:
     changed = git.run("diff", "--name-only", commit, "HEAD", *WRITTEN, root=root).splitlines()
     if changed:
         raise DataError(
-            f"release: the proof is of commit {commit[:12]}, since when {len(changed)} files changed: {changed[0]} …",
+            f"release: reports/prove.json is about commit {commit[:12]}, and other files changed since "
+            f"({len(changed)}, such as {changed[0]})",
             hint="slipway prove",
         )
 
@@ -102,13 +104,13 @@ def commits_with_same_source(root: Path) -> set[str]:
 
 
 def reason_to_skip(root: Path) -> str | None:
-    """Why there is nothing to build and release at HEAD; None when there is. Reads only files and Git, so it is cheap."""
+    """The reason to build and release nothing at HEAD; None when there is something. Reads only files and Git, so it is cheap."""
     file = kustomization.path("staging", root)
     name = kustomization.read(file.read_text(encoding="utf-8")).new_name if file.exists() else ""
     if name.partition("/")[0].partition(":")[0] in ("", "localhost"):
         source = f"staging's overlay takes images from {name}" if name else "staging has no overlay"
         overlay = kustomization.path("staging").as_posix()
-        return f"skipped: {source}, so no registry is configured; set newName in {overlay}"
+        return f"skipped, because no registry is configured: {source}. Set newName in {overlay} to release images"
     return already_released(ledger.read("staging", root), root)
 
 
@@ -122,7 +124,7 @@ def already_released(lines: Sequence[ledger.Line], root: Path) -> str | None:
         return None
     if released is not lines[-1] and released.identity != lines[-1].identity:
         return (
-            f"staging had {released.bento} of this source already, and runs {lines[-1].bento} now: nothing to release"
+            f"staging already ran {released.bento} of this source, and runs {lines[-1].bento} now: nothing to release"
         )
     return f"staging already has {released.bento}: nothing to release"
 
@@ -140,15 +142,15 @@ def require_image_of_commit(image: str | None, image_commit: str, commit: str) -
     """DataError when the image was built from another commit than the released one: its labels would contradict the line."""
     if image and image_commit != commit:
         raise DataError(
-            f"release: the image is of commit {image_commit[:12]}",
-            allowed=commit[:12],
+            f"release: the image was built from commit {image_commit[:12]}",
+            expected=commit[:12],
             value=image_commit,
             hint="slipway image",
         )
 
 
 def is_released(before: ledger.Line | None, bento: Mapping[str, Any], *, root: Path) -> bool:
-    """Return whether the line `before` has the same bento, and its image was built from the same RECIPE."""
+    """Return True if the line `before` has the same bento, and its image was built from the same RECIPE."""
     if before is None or before.bento_sha256 != bento["bento_sha256"]:
         return False
     recipes = [[git.file_at(at, name, root=root) for name in RECIPE] for at in (before.commit, "HEAD")]
@@ -159,7 +161,7 @@ def require_merged(commit: str, tip: str, *, root: Path) -> None:
     """CheckFailed when the commit is not on main, whose tip is `tip`: only merged commits are released."""
     if not git.is_ancestor(commit, tip, root=root):
         raise CheckFailed(
-            f"release: commit {commit[:12]} is not on main, whose tip is {tip[:12]}", hint="merge it first"
+            f"release: commit {commit[:12]} is not on main, whose tip is {tip[:12]}", hint="merge it into main first"
         )
 
 
@@ -167,10 +169,10 @@ def require_own_registry(image: str | None, tip: str, *, root: Path) -> None:
     """CheckFailed when the image is not from the repository that staging's overlay at `tip` takes images from."""
     pinned = kustomization.pinned_at("staging", tip, root) if image else None
     if image and (pinned is None or image.rpartition("@")[0] != pinned.new_name):
-        repository = pinned.new_name if pinned else "none: there is no overlay"
-        raise CheckFailed(
-            f"release: the image is {image}", allowed=f"one of {repository}", value=image, hint="slipway image"
+        repository = (
+            f"an image of {pinned.new_name}" if pinned else "an image of staging's overlay, which does not exist"
         )
+        raise CheckFailed(f"release: the image is {image}", expected=repository, value=image, hint="slipway image")
 
 
 def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> str:
@@ -211,8 +213,10 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
         "staging", make, title=f"Release {bento['bento']} to staging", push=push, params=params, root=root
     )
     if result.commit is None:
-        return reasons[0]
-    return f"staging ← {bento['bento']}" + (f"; {result.message}" if result.message else "")
+        return step_summary.write(reasons[0])
+    sentence = f"{bento['bento']} to staging: {result.message}"
+    step_summary.write(f"release of {sentence}")
+    return sentence
 
 
 def gate(params: config.Params, *, push: bool = False, root: Path = Path()) -> str:
@@ -231,4 +235,4 @@ def gate(params: config.Params, *, push: bool = False, root: Path = Path()) -> s
     result = gitops_commit.pin_image(
         image.GATE_KUSTOMIZATION, "gate", digest, title=title, push=push, params=params, root=root
     )
-    return f"gate ← {digest}; {result.message or 'committed'}"
+    return step_summary.write(f"load gate's image pinned to {digest[:19]}: {result.message}")

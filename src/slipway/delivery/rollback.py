@@ -9,9 +9,10 @@ from pathlib import Path
 
 from slipway.core import config, git, ledger
 from slipway.delivery import evidence, gitops_commit
-from slipway.delivery.gitops_commit import MAX_REASON, ledger_at, starting_tip, write_step_summary
+from slipway.delivery.gitops_commit import MAX_REASON, ledger_at, starting_tip
 from slipway.delivery.policy_rules import line_to_restore
 from slipway.errors import CheckFailed, ConfigError
+from slipway.github import step_summary
 from slipway.reporting.markdown import escape, table
 
 
@@ -30,7 +31,10 @@ def line_factory(
     def make(_: str, lines: list[ledger.Line]) -> ledger.Line | None:
         if lines[-1:] != list(before[-1:]):
             env = before[-1].env
-            raise CheckFailed(f"rollback: {env} was changed meanwhile", hint=f"slipway release log --env {env}")
+            raise CheckFailed(
+                f"rollback: the ledger of {env} changed during this rollback",
+                hint=f"read `slipway release log --env {env}`, then run it again",
+            )
         return make_line(lines, at=at, reason=reason, aborted=aborted)
 
     return make
@@ -41,13 +45,15 @@ def pull_request_body(lines: Sequence[ledger.Line], *, reason: str, aborted: str
     old, restored = lines[-1], line_to_restore(lines)
     rows = [["withdrawn", *_cells(old)], ["restored", *_cells(restored)]]
     parts = [
-        f"Rolls {old.env} back, because: {escape(reason, MAX_REASON)}",
-        table(["", "bento", "digest", "source commit", "was put there"], rows),
+        f"Rolls {old.env} back. Reason: {escape(reason, MAX_REASON)}",
+        table(["", "bento", "digest", "source commit", "released at"], rows),
     ]
     if aborted:
         message = escape(aborted, MAX_REASON)
-        parts.append(f"Its canary was aborted, so it never was stable. The analysis said:\n\n> {message}")
-    parts.append(f"`{old.bento}` is not promoted again; a release of a newer source commit is.")
+        parts.append(
+            f"The canary of `{old.bento}` was aborted, so it never became stable. Message of the analysis:\n\n> {message}"
+        )
+    parts.append(f"`{old.bento}` cannot be promoted again. A release of a newer source commit can.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -73,10 +79,10 @@ def run(
     """
     root, sentence, message = root.resolve(), " ".join(reason.split())[:MAX_REASON], aborted_message(aborted)
     if not sentence:
-        raise ConfigError("rollback: the reason is empty", allowed="a sentence", hint="--reason 'why it has to go'")
+        raise ConfigError("rollback: the reason is empty", expected="a sentence", hint="write --reason 'the reason'")
     lines, at = ledger_at(env, starting_tip(params, push=push, root=root), root), git.now()
     if only_digest and lines and evidence.digest(lines[-1]) != only_digest.rpartition("@")[2]:
-        return write_step_summary(f"{env} does not run {escape(only_digest, 100)} any more: nothing to roll back")
+        return step_summary.write(f"{env} no longer runs {escape(only_digest, 100)}: nothing to roll back")
     restored = line_to_restore(lines)
 
     proposed = push and gitops_commit.release_mode(env, params) == "pull-request"
@@ -84,6 +90,6 @@ def run(
     make = line_factory(lines, at=at, reason=sentence, aborted=message)
     result = gitops_commit.commit_line(env, make, title=f"Roll {env} back to {restored.bento}", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
-    return write_step_summary(
-        f"{env} ← {restored.bento}, as before" + (f"; {result.message}" if result.message else "")
-    )
+    sentence = f"{env} to {restored.bento}: {result.message}"
+    step_summary.write(f"rollback of {sentence}")
+    return sentence

@@ -34,7 +34,7 @@ def comments(client: GitHubClient, number: int) -> list[Row]:
 
 
 def create_comment(client: GitHubClient, number: int, body: str) -> Row:
-    """Write a new comment; the comment."""
+    """Write a new comment and return it."""
     return client.send("POST", f"/issues/{number}/comments", {"body": body})
 
 
@@ -116,7 +116,7 @@ def _point(client: GitHubClient, name: str, commit: str) -> None:
 def create_commit(client: GitHubClient, parent: str, files: Mapping[str, str], message: str) -> Row:
     """Make a commit on `parent` that writes these files; it is retried, for no branch points to it yet.
 
-    The request names no author and no committer: only then GitHub signs an App's commit, and `verification` says so.
+    The request names no author and no committer: only then GitHub signs an App's commit and sets `verification`.
     """
     base = client.get(f"/git/commits/{parent}")["tree"]["sha"]
     rows = [{"path": path, "mode": "100644", "type": "blob", "content": text} for path, text in files.items()]

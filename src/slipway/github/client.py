@@ -23,9 +23,9 @@ MAX_PAGES = 100
 """Of 100 rows: a longer list is not meant to be read."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 HINTS = {
-    401: "is GITHUB_TOKEN fresh, and of this repository?",
-    403: "see `permissions:` of the job; is the conversation locked?",
-    404: "see `permissions:` of the job; a token without them is told that nothing is there",
+    401: "check that GITHUB_TOKEN is valid and belongs to this repository",
+    403: "check `permissions:` of the job, and that the conversation is not locked",
+    404: "check `permissions:` of the job; without them, GitHub returns 404 for what exists",
 }
 
 Row = dict[str, Any]
@@ -35,8 +35,8 @@ T = TypeVar("T")
 class GitHubError(ConfigError):
     """GitHub refused a request; `status` is its HTTP status."""
 
-    def __init__(self, message: str, *, status: int, allowed: str = "") -> None:
-        super().__init__(message, hint=HINTS.get(status, ""), allowed=allowed)
+    def __init__(self, message: str, *, status: int, expected: str = "") -> None:
+        super().__init__(message, hint=HINTS.get(status, ""), expected=expected)
         self.status = status
 
 
@@ -44,7 +44,7 @@ class GitHubUnavailable(Inconclusive):
     """No response, a broken one, or a rate limit, so a write may have been obeyed; `wait` are seconds to wait."""
 
     def __init__(self, message: str, *, wait: float = 0.0) -> None:
-        super().__init__(message, hint="run it again later; https://www.githubstatus.com says how GitHub is")
+        super().__init__(message, hint="run it again later; https://www.githubstatus.com shows GitHub's outages")
         self.wait = wait
 
 
@@ -56,10 +56,10 @@ class GitHubClient:
 
     def __init__(self, api: str, repository: str, token: str, *, attempts: int, timeout_seconds: float) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", repository, re.ASCII):
-            raise ConfigError(f"the repository is {repository!r}", allowed="owner/name", value=repository,
+            raise ConfigError(f"the repository is {repository!r}", expected="owner/name", value=repository,
                               hint="set GITHUB_REPOSITORY")  # fmt: skip
         if not re.fullmatch("[!-~]+", token):
-            raise ConfigError("the token is empty or holds spaces", hint="set GITHUB_TOKEN")
+            raise ConfigError("the token is empty or contains spaces", hint="set GITHUB_TOKEN")
         self._api = _address(api)
         self._root = f"{self._api}/repos/{repository}"
         self._attempts, self._timeout = attempts, timeout_seconds
@@ -97,8 +97,8 @@ class GitHubClient:
                 return
             url = url.join(following)
             if _origin(url) != _origin(self._api):
-                raise GitHubError(f"GET {path}: the next page is at {url.host}", allowed=self._api.host, status=200)
-        raise GitHubError(f"GET {path}: more pages than {MAX_PAGES} of 100 rows", allowed=str(MAX_PAGES), status=200)
+                raise GitHubError(f"GET {path}: the next page is at {url.host}", expected=self._api.host, status=200)
+        raise GitHubError(f"GET {path}: the list has more than {MAX_PAGES} pages of 100 rows", status=200)
 
     def download(self, path: str, *, max_bytes: int) -> bytes:
         """The file that the API redirects to; CheckFailed once it has more than `max_bytes` bytes.
@@ -109,7 +109,7 @@ class GitHubClient:
         response = self.retry(lambda: self._request("GET", path, redirects=True))
         target = httpx.URL(response.headers.get("location", ""))
         if not target.host or target.scheme not in {"https", self._api.scheme}:
-            raise GitHubError(f"GET {path}: GitHub did not say where it is", status=response.status_code)
+            raise GitHubError(f"GET {path}: GitHub returned no address to download from", status=response.status_code)
         return self.retry(lambda: self._body(target, path, max_bytes))
 
     def _body(self, target: httpx.URL, path: str, max_bytes: int) -> bytes:
@@ -120,9 +120,11 @@ class GitHubClient:
                 for part in response.iter_raw():  # as they come: collected to a size, a trickle would outlast the time
                     body += part
                     if len(body) > max_bytes:
-                        raise CheckFailed(f"{path} has more than {max_bytes:,} bytes", allowed=f"{max_bytes:,}")
+                        raise CheckFailed(
+                            f"{path} has more than {max_bytes:,} bytes", allowed=f"at most {max_bytes:,} bytes"
+                        )
                     if time.monotonic() > deadline:
-                        raise GitHubUnavailable(f"{request}: not done in {self._timeout:g} s")
+                        raise GitHubUnavailable(f"{request}: not finished in {self._timeout:g} s")
         except httpx.HTTPError as error:
             raise _unavailable(request, error) from None
         return bytes(body)
@@ -164,7 +166,7 @@ def _address(api: str) -> httpx.URL:
         url = httpx.URL("")
     if (url.scheme == "https" and url.host) or (url.scheme == "http" and url.host in LOOPBACK):
         return url
-    raise ConfigError(f"the API's address is {text.printable(api, 100)!r}", allowed="https://…", value=api,
+    raise ConfigError(f"the address of GitHub's API is {text.printable(api, 100)!r}", expected="https://…", value=api,
                       hint="set GITHUB_API_URL")  # fmt: skip
 
 
@@ -177,10 +179,10 @@ def _raise_for_status(response: httpx.Response, request: str, *, redirects: bool
     if response.is_success or (redirects and response.status_code == 302):
         return
     response.read()
-    message = f"{request}: answered {response.status_code}: {_error_text(response)}"
+    message = f"{request}: GitHub returned {response.status_code}: {_error_text(response)}"
     if (wait := _rate_limit_seconds(response)) is not None:
         until = time.strftime("%H:%M:%S UTC", time.gmtime(time.time() + wait))
-        raise GitHubUnavailable(f"{message}; not before {until}", wait=wait)
+        raise GitHubUnavailable(f"{message}; try again after {until}", wait=wait)
     if response.status_code in PASSING:
         raise GitHubUnavailable(message)
     raise GitHubError(message, status=response.status_code)
@@ -212,12 +214,12 @@ def _json(response: httpx.Response, request: str) -> Any:
     try:
         return response.json()
     except (ValueError, RecursionError):
-        raise GitHubUnavailable(f"{request}: the answer is no JSON") from None
+        raise GitHubUnavailable(f"{request}: the response is not JSON") from None
 
 
 def _object(response: httpx.Response, request: str) -> Row:
     if not isinstance(body := _json(response, request), dict):
-        raise GitHubUnavailable(f"{request}: the answer is no object")
+        raise GitHubUnavailable(f"{request}: the response is not an object")
     return body
 
 
@@ -225,10 +227,10 @@ def _rows(response: httpx.Response, request: str, key: str) -> list[Row]:
     body = _json(response, request)
     rows = body.get(key) if key and isinstance(body, dict) else body
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise GitHubUnavailable(f"{request}: the answer is no list")
+        raise GitHubUnavailable(f"{request}: the response is not a list of objects")
     return rows
 
 
 def _unavailable(request: str, error: httpx.HTTPError) -> GitHubUnavailable:
-    reason = "no answer in time" if isinstance(error, httpx.TimeoutException) else text.printable(error, 200)
+    reason = "no response in time" if isinstance(error, httpx.TimeoutException) else text.printable(error, 200)
     return GitHubUnavailable(f"{request}: {reason or type(error).__name__}")

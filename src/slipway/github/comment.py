@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from slipway.core import config, environment, files
 from slipway.core.environment import Actions
 from slipway.errors import CheckFailed, ConfigError
-from slipway.github import api, untrusted_report
+from slipway.github import api, step_summary, untrusted_report
 from slipway.github.client import GitHubClient, GitHubUnavailable, Row
 from slipway.reporting import report_markdown, summary
-from slipway.reporting.markdown import escape
+from slipway.reporting.markdown import PAGE, escape
 
 ARTIFACT = "report"
 MARKER = re.compile(r"<!-- slipway:report head=([0-9a-f]{7,64}) run=(\d{1,19}) attempt=(\d{1,9}) -->")
@@ -73,7 +73,7 @@ class Message:
 
 
 def run(params: config.Params, *, actions: Actions | None = None) -> str:
-    """Write the comment for the event of GitHub's runner (`environment.actions`); a sentence on what was done.
+    """Write the comment for the event of GitHub's runner (`environment.actions`); return a sentence about the result.
 
     A report that is refused is written in the comment, then raised as CheckFailed. Without a pull request that
     is at the run's very commit nothing is written: a newer run comments on it.
@@ -81,15 +81,15 @@ def run(params: config.Params, *, actions: Actions | None = None) -> str:
     actions = actions or environment.actions()
     ci_run = _run(files.read_json(actions.event, hint="GITHUB_EVENT_PATH names the payload of the event"))
     if ci_run is None or ci_run.event != "pull_request":
-        return "nothing to do: the event is not the run of a pull request"
+        return step_summary.write("nothing to do: the event is not the run of a pull request")
     if ci_run.conclusion not in ENDED or not ci_run.head_branch or not ci_run.head_repository:
-        return "nothing to do: the run has no result, or its branch is gone"
+        return step_summary.write("nothing to do: the run has no result, or its branch was deleted")
     limits = params.comment
     with GitHubClient(actions.api, actions.repository, actions.token,
               attempts=limits.attempts, timeout_seconds=limits.timeout_seconds) as client:  # fmt: skip
         pulls = _pulls(client, ci_run, actions.repository)
         if isinstance(pulls, str):
-            return pulls
+            return step_summary.write(pulls)
         link = f"{actions.server}/{actions.repository}/actions/runs/{ci_run.id}"
         message = _message(client, ci_run, limits, link)
         results = []
@@ -98,7 +98,7 @@ def run(params: config.Params, *, actions: Actions | None = None) -> str:
             results.append(_upsert(client, number, ci_run, message, body, limits))
     if message.refusal:
         raise message.refusal
-    return "; ".join(results)
+    return step_summary.write("; ".join(results))
 
 
 def _run(event: Any) -> Run | None:
@@ -109,7 +109,7 @@ def _run(event: Any) -> Run | None:
         return Run.model_validate(event["workflow_run"])
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise ConfigError(f"the event's workflow_run is not as GitHub writes it: {place}") from None
+        raise ConfigError(f"the field workflow_run.{place} of the event is missing or invalid") from None
 
 
 def _pulls(client: GitHubClient, ci_run: Run, repository: str) -> list[int] | str:
@@ -135,7 +135,7 @@ def _name(pull: Row, side: str) -> str:
 
 
 def _message(client: GitHubClient, ci_run: Run, limits: config.Comment, link: str) -> Message:
-    """The run's report, or why there is none."""
+    """The run's report, or the reason that there is none."""
     head = f"`{ci_run.head_sha[:10]}`"
     try:
         raw = _report(client, ci_run, limits)
@@ -146,13 +146,15 @@ def _message(client: GitHubClient, ci_run: Run, limits: config.Comment, link: st
             return Message(text=report_markdown.render(facts), word=summary.headline(facts).word)
     except CheckFailed as error:
         text = f"## ❔ The report cannot be read\n\nThe report of [this run]({link}) was refused: {escape(error, 600)}"
-        refusal = CheckFailed(f"the report of run {ci_run.id}: {error.message}", allowed=error.allowed, value=error.value,
-                              hint="see the step that writes reports/facts.json")  # fmt: skip
+        hint = "look at the step that writes reports/facts.json; docs/fix/comment.md explains each message"
+        refusal = CheckFailed(f"the report of run {ci_run.id}: {error}", value=error.value, hint=hint)
         return Message(text=text, refusal=refusal)
     if ci_run.conclusion == "success":
-        return Message(text=f"## ✅ Nothing to judge\n\nNothing here changes the model at {head}.", first=False)
-    ended = f"[The run]({link}) ended ({ci_run.conclusion}) before there was a report of {head}"
-    return Message(text=f"## ❔ Not judged\n\n{ended}; its log says why.")
+        return Message(
+            text=f"## ✅ No model to judge\n\nThis pull request does not change the model ({head}).", first=False
+        )
+    ended = f"[The run]({link}) ended ({ci_run.conclusion}) before it wrote a report of {head}"
+    return Message(text=f"## ❔ Not judged\n\n{ended}. Its log shows why.")
 
 
 def _report(client: GitHubClient, ci_run: Run, limits: config.Comment) -> bytes | None:
@@ -169,10 +171,12 @@ def compose(ci_run: Run, number: int, message: Message, paths: Sequence[str], li
     top = [ci_run.marker, *_warnings(ci_run, message, paths, link)]
     attempt = f", attempt {ci_run.run_attempt}" if ci_run.run_attempt > 1 else ""
     foot = f"<sub>Head commit {ci_run.head_sha} · [run {ci_run.id}]({link}){attempt} · git fetch origin pull/{number}/head</sub>"
-    text = "\n\n".join([*top, message.text.strip(), foot])
+    where = f"download the artifact `{ARTIFACT}` of [this run]({link}#artifacts) and open `{PAGE.name}`"
+    end = [f"**Full report, with plots:** {where}.", foot] if message.word else [foot]
+    text = "\n\n".join([*top, message.text.strip(), *end])
     if len(text.encode()) > MAX_CHARACTERS:  # bytes: whatever GitHub counts, it is not more than these
         head = message.text.split("\n\n")[0]
-        text = "\n\n".join([*top, head, f"_The report is too long for a comment; it is in [the run]({link})._", foot])
+        text = "\n\n".join([*top, head, f"_The report is too long for a comment; it is in [the run]({link})._", *end])
     return text
 
 
@@ -182,18 +186,21 @@ def _warnings(ci_run: Run, message: Message, paths: Sequence[str], link: str) ->
         shown = ", ".join(escape(path, 80) for path in touched[:MAX_SHOWN]) + (" …" if len(touched) > MAX_SHOWN else "")
         yield (
             f"> [!WARNING]\n> This pull request changes files that decide how it is judged: {shown}.\n"
-            "> What follows is its own word; what counts is the judgement on main."
+            "> The changed code made the report below. Only the checks on main are independent of it."
         )
     elif len(paths) >= MAX_FILES:
-        yield f"> [!WARNING]\n> This pull request changes {MAX_FILES:,} files or more; not all of them were looked at."
+        more = (
+            f"This pull request changes {MAX_FILES:,} files or more. GitHub does not list all, so not all were checked."
+        )
+        yield f"> [!WARNING]\n> {more}"
     if message.word == "pass" and ci_run.conclusion != "success":
-        yield f"> [!CAUTION]\n> Something else than the model stopped it: [the run]({link}) ended in {ci_run.conclusion}."
+        yield f"> [!CAUTION]\n> The report passes, but [the run]({link}) ended in {ci_run.conclusion}: another step stopped it."
     if message.word not in ("", "pass") and ci_run.conclusion == "success":
-        yield f"> [!CAUTION]\n> The report does not pass, and still [the run]({link}) ended in success: is a gate off?"
+        yield f"> [!CAUTION]\n> The report does not pass, but [the run]({link}) ended in success. Is a check turned off?"
 
 
 def _upsert(client: GitHubClient, number: int, ci_run: Run, message: Message, body: str, limits: config.Comment) -> str:
-    """Make `body` the text of the pull request's one comment, unless a newer run has commented; what was done.
+    """Make `body` the text of the pull request's one comment, unless a newer run has commented; return the result as words.
 
     Each round reads the comments, then makes one request. So a write that was obeyed without a response is not repeated,
     a comment deleted meanwhile is written again, and the next round sees one that another run wrote at the same moment.
@@ -212,7 +219,9 @@ def _upsert(client: GitHubClient, number: int, ci_run: Run, message: Message, bo
             created = created or not comments
         except GitHubUnavailable as error:
             client.wait_before_retry(error, attempt)
-    raise GitHubUnavailable(f"pull request {number}: its comment did not stay as written, {limits.attempts} times")
+    raise GitHubUnavailable(
+        f"pull request {number}: its comment was changed or deleted after each of {limits.attempts} writes"
+    )
 
 
 def _step(
@@ -230,11 +239,11 @@ def _step(
         return "a newer run has commented"
     if not comments:
         if not first:
-            return "there is nothing to say that needs a comment"
+            return "no comment is needed"
         api.create_comment(client, number, body)
         return None
     if comments[0]["body"] == body:
-        return "its comment says so already"
+        return "its comment is already up to date"
     return "its comment was updated" if api.edit_comment(client, int(comments[0]["id"]), body) else None
 
 

@@ -35,7 +35,7 @@ BROKEN = (
     OSError,
     EOFError,
 )
-"""What zipfile raises on bytes that are not a zip."""
+"""The errors that zipfile raises on bytes that are not a zip."""
 
 
 def read_facts(raw: bytes, *, max_bytes: int) -> Facts:
@@ -47,43 +47,49 @@ def read_facts(raw: bytes, *, max_bytes: int) -> Facts:
     try:
         value = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_constant)
     except UnicodeDecodeError as error:
-        raise CheckFailed(f"{ENTRY}: byte {error.start} is not UTF-8", allowed="UTF-8") from None
+        raise CheckFailed(f"{ENTRY}: byte {error.start} is not UTF-8") from None
     except RecursionError:
-        raise CheckFailed(f"{ENTRY} is nested too deeply", allowed="a report's depth") from None
+        raise CheckFailed(f"{ENTRY} is nested too deeply for a report") from None
     except ValueError as error:
-        raise CheckFailed(f"{ENTRY} is not JSON: {error}", allowed="RFC 8259") from None
+        raise CheckFailed(f"{ENTRY} is not JSON: {error}", expected="JSON as in RFC 8259") from None
     try:
         return parse_untrusted(value)
     except ValidationError as error:
         by_place = {_place(each["loc"]): each for each in error.errors(include_url=False)}
         faults = [_sentence(place, each) for place, each in by_place.items()]
         more = [f"and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
-        raise CheckFailed(f"{ENTRY} is no report: {'; '.join(faults[:MAX_FAULTS] + more)}") from None
+        raise CheckFailed(f"{ENTRY} is not a valid report: {'; '.join(faults[:MAX_FAULTS] + more)}") from None
 
 
 def read_entry(raw: bytes, *, max_bytes: int) -> bytes:
     """The bytes of `facts.json` in the zip `raw`; inflates at most `max_bytes` + 1 of them."""
     if len(raw) > max_bytes:
-        raise CheckFailed(f"the artifact has {len(raw):,} bytes", allowed=f"{max_bytes:,}", value=len(raw))
+        raise CheckFailed(
+            f"the artifact has {len(raw):,} bytes", allowed=f"at most {max_bytes:,} bytes", value=len(raw)
+        )
     try:
         with zipfile.ZipFile(BytesIO(raw)) as archive:
             entries = [info for info in archive.infolist() if info.filename == ENTRY]
             if len(entries) != 1:
-                raise CheckFailed(f"the artifact holds {len(entries)} entries {ENTRY}", allowed="exactly 1")
+                raise CheckFailed(f"the artifact contains {len(entries)} files {ENTRY}", expected="exactly 1")
             return _inflated(archive, entries[0], max_bytes)
     except BROKEN as error:
-        raise CheckFailed(f"the artifact is no zip that can be read: {printable(error, 120)}") from None
+        raise CheckFailed(f"the artifact is not a readable zip file: {printable(error, 120)}") from None
 
 
 def _inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int) -> bytes:
     if info.flag_bits & 1:
-        raise CheckFailed(f"{ENTRY} is encrypted", allowed="no encryption")
+        raise CheckFailed(f"{ENTRY} is encrypted", expected="no encryption")
     if info.compress_type not in METHODS:  # others may ask for gigabytes before the first byte
-        raise CheckFailed(f"{ENTRY} is packed by method {info.compress_type}", allowed=" or ".join(METHODS.values()))
+        raise CheckFailed(
+            f"{ENTRY} is compressed by method {info.compress_type}", expected=" or ".join(METHODS.values())
+        )
     with archive.open(info) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise CheckFailed(f"{ENTRY} has more than {max_bytes:,} bytes when inflated", allowed=f"{max_bytes:,}")
+        raise CheckFailed(
+            f"{ENTRY} has more than {max_bytes:,} bytes when inflated", allowed=f"at most {max_bytes:,} bytes"
+        )
     return content
 
 
@@ -92,12 +98,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         earlier: set[str] = set()
         twice = next(key for key, _ in pairs if key in earlier or earlier.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {printable(twice, 40)!r} stands twice in one object")
+        raise ValueError(f"key {printable(twice, 40)!r} appears twice in one object")
     return value
 
 
 def _constant(word: str) -> Any:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _place(keys: tuple[int | str, ...]) -> str:

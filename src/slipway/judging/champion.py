@@ -57,7 +57,9 @@ def champion_predictions(revision: str, data: config.Data, *, root: Path) -> Cha
         # The windows are the challenger's: neither model has seen its test rows.
         command = [str(python), "-m", "slipway", "evaluate", "--table", str((root / ingest.TABLE).resolve()),
                    "--until", str(data.until), "--test-days", str(data.test_days), "--out", str(out.resolve())]  # fmt: skip
-        run_or_unsure(command, tree, env, f"champion {revision[:12]} could not predict the challenger's rows")
+        run_or_unsure(
+            command, tree, env, f"the champion (commit {revision[:12]}) could not predict the challenger's rows"
+        )
         champion = Champion(
             commit=revision, model_sha256=files.sha256(tree / FOLDER / "model.onnx"), rows=ingest.read_parquet(out)
         )
@@ -69,8 +71,8 @@ def _restore_model(tree: Path, root: Path, python: Path, env: dict[str, str]) ->
     """Restore the worktree's model from the shared DVC cache, else by its own `dvc repro export`."""
     if not (tree / "dvc.lock").exists():
         raise ConfigError(
-            f"champion {git.commit_hash(root=tree)[:12]}: its commit has no dvc.lock, so no model",
-            hint="release a commit that has one",
+            f"the champion's commit {git.commit_hash(root=tree)[:12]} has no dvc.lock, so its model cannot be restored",
+            hint="release a commit that has a dvc.lock",
         )
     dvc = [str(python), "-m", "dvc"]
     share_cache(tree, cache_folder(root))

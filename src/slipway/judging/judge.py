@@ -13,10 +13,12 @@ import polars as pl
 
 from slipway import problem
 from slipway.core import base_limits, config, files, git
-from slipway.core.verdict import Check, Verdict
+from slipway.core.text import printable
+from slipway.core.verdict import Check, Verdict, describe_limit
 from slipway.errors import DataError
-from slipway.judging import champion, data_change
-from slipway.pipeline import drift, evaluate, features, ingest, metrics, train
+from slipway.judging import champion, data_change, paired_metrics
+from slipway.pipeline import drift, evaluate, features, ingest, metrics, plots, train
+from slipway.reporting import wording
 from slipway.serving.onnx_model import FOLDER
 
 VERDICT = Path("reports/judge.json")
@@ -33,6 +35,11 @@ class Comparison:
     difference: float
     low: float
     high: float
+
+    @property
+    def change(self) -> tuple[float, float, float]:
+        """The difference and the ends of its interval."""
+        return self.difference, self.low, self.high
 
 
 def paired_bootstrap(rows: pl.DataFrame, *, resamples: int, confidence: float, seed: int) -> Comparison:
@@ -74,9 +81,15 @@ def join(challenger: pl.DataFrame, reference: pl.DataFrame) -> tuple[pl.DataFram
     lacking = len(reference) - len(both)
     disagree = both.filter(pl.col("target") != pl.col("reference_target")).height
     checks = [
-        Check(name="rows of the champion that the challenger lacks", value=lacking, limit="0", ok=lacking == 0),
-        Check(name="rows whose label differs", value=disagree, limit="0", ok=disagree == 0),
-    ]
+        Check(
+            name="rows of the champion that the challenger lacks", value=lacking, limit="0", ok=lacking == 0,
+            text=f"Rows of production's test window that are missing in this change's: {lacking:,}",
+        ),
+        Check(
+            name="rows whose label differs", value=disagree, limit="0", ok=disagree == 0,
+            text=f"Rows whose label differs from the one that production's code computes: {disagree:,}",
+        ),
+    ]  # fmt: skip
     return both.with_columns(difference=pl.col("loss") - pl.col("reference")), checks
 
 
@@ -85,41 +98,35 @@ def compare(
 ) -> tuple[list[Check], list[dict[str, Any]], bool]:
     """Joined rows → checks overall and by slice, the table of slices, and whether the challenger is better.
 
-    Against the dummy the challenger must be better. Against a champion it may be worse by less than the margin.
+    Against the dummy the challenger must be better. Against a champion it may be worse by at most the margin.
+    A slice value that every row has is left out: it would repeat the comparison of all rows.
     """
     days = rows["day"].n_unique()
     counts = [
         Check(
-            name="paired rows",
-            value=len(rows),
-            limit=f"≥ {limits.min_rows}",
-            ok=len(rows) >= limits.min_rows or None,
+            name="paired rows", value=len(rows), limit=f"≥ {limits.min_rows:,}", ok=len(rows) >= limits.min_rows or None,
+            text=f"Rows to compare on: {len(rows):,}",
         ),
         Check(
-            name="days",
-            value=days,
-            limit=f"≥ {limits.min_days}",
-            ok=days >= limits.min_days or None,
+            name="days", value=days, limit=f"≥ {limits.min_days}", ok=days >= limits.min_days or None,
+            text=f"Days to compare on: {days:,}",
         ),
-    ]
+    ]  # fmt: skip
     if not all(check.ok for check in counts):
         return counts, [], False
     overall = paired_bootstrap(rows, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
-    margin = limits.margin if against == "champion" else 0.0
-    overall_check = Check(
-        name=f"{metric} vs {against}", value=overall.difference, low=overall.low, high=overall.high,
-        limit=f"high < {margin:g}", ok=overall.high < margin,
-    )  # fmt: skip
-    table, checks = [], [*counts, overall_check]
+    table, checks = [], [*counts, _overall_check(overall, limits, metric=metric, against=against)]
     for name in slices:
         for (value,), part in sorted(rows.group_by(name), key=lambda item: str(item[0])):
             if len(part) < limits.min_slice_rows or part["day"].n_unique() < limits.min_slice_days:
                 continue  # the interval of a single day has no width: any difference would look certain
+            if len(part) == len(rows):
+                continue
             result = paired_bootstrap(part, resamples=limits.resamples, confidence=limits.confidence, seed=seed)
             table.append({"slice": name, "value": str(value), "rows": result.rows, "difference": result.difference,
                           "low": result.low, "high": result.high})  # fmt: skip
             if against == "champion":
-                checks.append(_slice_check(result, f"{metric} vs champion, {name}={value}", limits.slice_margin))
+                checks.append(_slice_check(result, limits, metric=metric, name=name, value=str(value)))
     return checks, table, overall.high < 0
 
 
@@ -128,13 +135,30 @@ def sufficient(checks: Sequence[Check]) -> bool:
     return all(check.ok is not None for check in checks)
 
 
-def _slice_check(result: Comparison, name: str, margin: float) -> Check:
+def _overall_check(result: Comparison, limits: config.Judge, *, metric: str, against: str) -> Check:
+    """All rows: the whole interval must be below zero against the dummy, at most at the margin against a champion."""
+    is_champion = against == "champion"
+    margin = limits.margin if is_champion else 0.0
+    text = wording.describe_change(metric, result.change, against=against, confidence=limits.confidence, margin=margin)
+    return Check(
+        name=f"{metric} vs {against}", value=result.difference, low=result.low, high=result.high, text=text,
+        limit=f"≤ {limits.margin:g} worse" if is_champion else "better, with the whole interval",
+        ok=result.high <= limits.margin if is_champion else result.high < 0,
+    )  # fmt: skip
+
+
+def _slice_check(result: Comparison, limits: config.Judge, *, metric: str, name: str, value: str) -> Check:
     """A slice fails when it is worse by more than its margin and its whole interval is above zero.
 
     Both are required: of twenty 95 % intervals, one lies above or below zero by chance alone.
     """
-    return Check(name=name, value=result.difference, low=result.low, high=result.high,
-                 limit=f"≤ {margin:g} or low ≤ 0", ok=not (result.difference > margin and result.low > 0))  # fmt: skip
+    where = f"{name} {printable(value, 60)}"
+    text = wording.describe_change(metric, result.change, against="champion", confidence=limits.confidence, where=where)
+    return Check(
+        name=f"{metric} vs champion, {name}={value}", value=result.difference, low=result.low, high=result.high,
+        limit=f"up to {limits.slice_margin:g} worse, or not clearly worse", text=text,
+        ok=not (result.difference > limits.slice_margin and result.low > 0),
+    )  # fmt: skip
 
 
 def floors(measured: Mapping[str, Any], limits: Mapping[str, config.Floor], *, enough: bool = True) -> list[Check]:
@@ -142,10 +166,16 @@ def floors(measured: Mapping[str, Any], limits: Mapping[str, config.Floor], *, e
     checks = []
     for name, floor in limits.items():
         value = measured.get(name)
+        text = f"{wording.capitalised(wording.metric_name(name))} is {wording.number(value)}"
+        if value is None:
+            text = f"{wording.capitalised(wording.metric_name(name))} was not measured"
+        elif not enough:
+            text += ", measured on too few rows or days"
         for bound, word in ((floor.at_least, "≥"), (floor.at_most, "≤")):
             if bound is not None:
                 holds = None if value is None or not enough else bool(value >= bound if word == "≥" else value <= bound)
-                checks.append(Check(name=f"{name} floor", value=value, limit=f"{word} {bound:g}", ok=holds))
+                limit = f"{word} {bound:g}"
+                checks.append(Check(name=f"{name} floor", value=value, limit=limit, ok=holds, text=text))
     return checks
 
 
@@ -161,16 +191,19 @@ def require_current_losses(root: Path) -> str:
     return model
 
 
-def describe_data(
-    base: str, challenger: pl.DataFrame, champion_rows: pl.DataFrame | None, params: config.Params, *, root: Path
-) -> dict[str, Any]:
+def pair_predictions(challenger: pl.DataFrame, champion_rows: pl.DataFrame) -> pl.DataFrame:
+    """The challenger's rows that the champion has too, with the champion's `reference_prediction`."""
+    reference = champion_rows.select("row_id", reference_prediction="prediction")
+    return challenger.join(reference, on="row_id", maintain_order="left")
+
+
+def describe_data(base: str, paired: pl.DataFrame | None, params: config.Params, *, root: Path) -> dict[str, Any]:
     """The data compared with the base's and, with a champion, the shift between both models' predictions."""
     frame, settings = ingest.read_parquet(root / features.FRAME), params.evaluate
     train_rows, test_rows = (train.rows_of_window(frame, params.data, name) for name in ("train", "test"))
     notes = data_change.compare_data(base, train_rows, test_rows, rows=settings.sample_rows, root=root)
-    if champion_rows is not None:
-        both = challenger.join(champion_rows.select("row_id", champion="prediction"), on="row_id")
-        before, after = both["champion"].to_numpy(), both["prediction"].to_numpy()
+    if paired is not None:
+        before, after = paired["reference_prediction"].to_numpy(), paired["prediction"].to_numpy()
         notes["prediction"] = drift.compare_predictions(before, after, settings.bins)
     return notes
 
@@ -193,32 +226,64 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         reference, against, reference_sha = opponent.rows, "champion", opponent.model_sha256
     else:
         reference, against, reference_sha = own_rows.with_columns(loss=pl.col("dummy")), "dummy", None
+    write_champion_plots(own_rows, reference if source else None, spec, params, root)
     rows, joined = join(own_rows, reference)
     slices = list(dict.fromkeys([*slice_columns(reference), *spec.slices]))
     compared, table, better = compare(
         rows, limits=limits, slices=slices, seed=params.seed, against=against, metric=metric
     )
+    enough, paired = sufficient(compared), pair_predictions(own_rows, reference) if source else None
     verdict = Verdict(
         chapter="judge",
-        checks=[*joined, *compared, *floors(measured, limits.floors, enough=sufficient(compared))],
+        checks=[*joined, *compared, *floors(measured, limits.floors, enough=enough)],
         rows=len(rows),
         seconds=time.monotonic() - started,
         inputs={"challenger": challenger, "champion": reference_sha},
         notes={
             "against": against, "base": commit, "champion_commit": source, "better": better,
             "days": rows["day"].n_unique(), "window": [str(params.data.test_from), str(params.data.until)],
-            "metrics": {"challenger": measured, "champion": _metrics_of(reference, spec.task) if source else None},
-            "slices": table, "limits_changed": limits_changed, "params_changed": params_changed,
-            "data": describe_data(commit, own_rows, reference if source else None, params, root=root),
+            "confidence": limits.confidence,
+            "metrics": {
+                "challenger": measured,
+                "champion": _metrics_of(reference, spec.task) if source else None,
+                "changes": metric_changes(paired, compared, spec.task, limits, params) if enough else {},
+            },
+            "slices": table, "margin": limits.margin if source else 0.0,
+            "slice_margin": limits.slice_margin if source else None, "limits_changed": limits_changed,
+            "params_changed": params_changed,
+            "data": describe_data(commit, paired, params, root=root),
         },
     )  # fmt: skip
     verdict.write(root / VERDICT)
-    verdict.enforce(hint="open reports/report.html; docs/operations.md, section judge, says what to do")
+    verdict.enforce(hint="open reports/report.html; docs/fix/judge.md explains each message")
     overall = next(check for check in compared if check.low is not None)
-    return (
-        f"{'better than' if better else 'not worse than'} the {against}: {metric} {overall.value:+.4f} "
-        f"[{overall.low:+.4f}, {overall.high:+.4f}] on {len(rows):,} rows, {rows['day'].n_unique()} days"
-    )
+    allowed = "" if better else f"; {describe_limit(overall.limit)}"
+    where = f"{len(rows):,} rows of {wording.count(rows['day'].n_unique(), 'day')}"
+    return f"{wording.outcome(overall.low, overall.high, against=against)} on {where}: {overall.text}{allowed}"
+
+
+def write_champion_plots(
+    own_rows: pl.DataFrame, champion_rows: pl.DataFrame | None, spec: problem.Problem, params: config.Params, root: Path
+) -> None:
+    """Keep the champion's plot data for the report, in bins as wide as the challenger's; without one remove an old file."""
+    path = root / plots.CHAMPION_DATA
+    if champion_rows is None:
+        path.unlink(missing_ok=True)
+        return
+    edges = evaluate.prediction_edges(own_rows, champion_rows)
+    data = evaluate.plot_data_of_rows(champion_rows, spec, params.evaluate.min_slice_rows, edges)
+    files.write_json(path, evaluate.round_floats(data))
+
+
+def metric_changes(
+    paired: pl.DataFrame | None, compared: Sequence[Check], task: str, limits: config.Judge, params: config.Params
+) -> dict[str, dict[str, Any]]:
+    """The change of every metric against the champion with its interval; against the dummy that of the headline alone."""
+    if paired is not None:
+        return paired_metrics.changes(paired, task=task, resamples=limits.resamples, few=params.evaluate.resamples,
+                                      confidence=limits.confidence, seed=params.seed)  # fmt: skip
+    overall = next(check for check in compared if check.low is not None)
+    return {evaluate.HEADLINE[task]: {"difference": overall.value, "low": overall.low, "high": overall.high}}
 
 
 def _metrics_of(rows: pl.DataFrame, task: str) -> dict[str, float]:

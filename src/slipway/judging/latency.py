@@ -24,9 +24,9 @@ from slipway.serving.local_server import Server
 
 VERDICT = Path("reports/latency.json")
 MESSAGE_LENGTH = 400
-"""Characters that are kept of an error's end, where the cause is."""
-EQUAL = "the same service as the base's: not one file of it differs"
-HINT = "docs/operations.md, section latency, says what to do"
+"""Characters kept of an error's end, which names the cause."""
+EQUAL = "the service is the same as the base's: none of its files differ"
+HINT = "docs/fix/latency.md explains each message"
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Measurement:
     own_rows: bool = False
     others: list[float] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
-    bands: list[RatioInterval] = field(default_factory=list)
+    intervals: list[RatioInterval] = field(default_factory=list)
 
     @property
     def rounds(self) -> int:
@@ -62,27 +62,35 @@ class Measurement:
             self.first_errors[side] = self.first_errors[side] or connection.first_error
 
 
-def judge(measured: Measurement, limits: Limits, *, seed: int) -> tuple[list[Check], list[RatioInterval]]:
+def judge(measurement: Measurement, limits: Limits, *, seed: int) -> tuple[list[Check], list[RatioInterval]]:
     """Checks of a measurement, and its intervals, which need enough rounds and no errors.
 
     Errors of the head fail. Errors of the base leave it unsure: there is nothing to compare with.
     """
     checks = []
     for side, name, failed in ((0, "base", None), (1, "head", False)):
-        errors, requests = measured.errors[side], measured.requests[side]
-        value = f"{errors} of {requests} requests: {measured.first_errors[side]}" if errors else 0
-        checks.append(Check(name=f"errors of the {name}", value=value, limit="0", ok=failed if errors else True))
-    enough = measured.rounds >= limits.min_rounds
-    checks.append(Check(name="rounds", value=measured.rounds, limit=f"≥ {limits.min_rounds}", ok=enough or None))
-    bands = (
-        latency_statistics.bootstrap_ratios(measured.times, limits, seed=seed)
-        if enough and not any(measured.errors)
+        errors, requests = measurement.errors[side], measurement.requests[side]
+        value = f"{errors} of {requests} requests: {measurement.first_errors[side]}" if errors else 0
+        text = f"{errors} of {requests:,} requests to the {name} failed"
+        text += f" (the first error: {measurement.first_errors[side]})" if errors else "."
+        limit = "0 failed requests"
+        checks.append(
+            Check(name=f"errors of the {name}", value=value, limit=limit, ok=failed if errors else True, text=text)
+        )
+    enough = measurement.rounds >= limits.min_rounds
+    checks.append(Check(name="rounds", value=measurement.rounds, limit=f"≥ {limits.min_rounds}", ok=enough or None,
+                        text=f"{measurement.rounds} rounds of requests were measured."))  # fmt: skip
+    intervals = (
+        latency_statistics.bootstrap_ratios(measurement.times, limits, seed=seed)
+        if enough and not any(measurement.errors)
         else []
     )
-    return [*checks, *latency_statistics.judge(bands, limits)], bands
+    return [*checks, *latency_statistics.judge(intervals, limits)], intervals
 
 
-def measure(measured: Measurement, services: Sequence[Server], rows: Rows, limits: Limits, *, seconds: float) -> None:
+def measure(
+    measurement: Measurement, services: Sequence[Server], rows: Rows, limits: Limits, *, seconds: float
+) -> None:
     """Add a measurement of both services with the same rows, after a warm-up that is not recorded.
 
     The head gets its own rows when its contract is another and it refuses one of the base's rows.
@@ -91,12 +99,12 @@ def measure(measured: Measurement, services: Sequence[Server], rows: Rows, limit
     ports = [service.port for service in services]
     with latency_services.pin_cpus(services), latency_client.connect(ports) as connections:
         if rows.head and latency_client.count_refused(connections[1], plans[1]):
-            plans[1], measured.own_rows = Plan.of(rows.head), True
+            plans[1], measurement.own_rows = Plan.of(rows.head), True
         block = latency_client.warm_up(connections, plans, seconds=limits.warm_seconds, block_ms=limits.block_ms)
-        measured.block = measured.block or block
-        with latency_services.record_other_cpu(services, measured.others):
-            times = latency_client.measure_rounds(connections, plans, seconds=seconds, block=measured.block)
-        measured.add(times, connections)
+        measurement.block = measurement.block or block
+        with latency_services.record_other_cpu(services, measurement.others):
+            times = latency_client.measure_rounds(connections, plans, seconds=seconds, block=measurement.block)
+        measurement.add(times, connections)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +135,8 @@ def compare_bentos(
 ) -> Measurement:
     """Compare the services of two bentos with the golden rows; unsure when the base has none."""
     if not (rows := Rows.of(two)).base:
-        return Measurement(checks=[Check(name="golden rows of the base", value=0, limit="≥ 1", ok=None)])
+        text = "The base has no golden requests to send"
+        return Measurement(checks=[Check(name="golden rows of the base", value=0, limit="≥ 1", ok=None, text=text)])
     return measure_until_conclusive(two, bentos, rows, limits, seed=seed, root=root)
 
 
@@ -139,24 +148,24 @@ def measure_until_conclusive(
     Two processes of the same code differ by a percent or two, because of their memory layout. So a change is refused
     only after a second start.
     """
-    measured = Measurement()
+    measurement = Measurement()
     for seconds in (limits.seconds, *[limits.again_seconds] * (limits.starts_at_most - 1)):
         with latency_services.run_services(two, bentos, root=root) as services:
             if faults := failed_services(two, services):
-                measured.checks = faults
+                measurement.checks = faults
                 break
             running = [service for service in services if isinstance(service, Server)]
-            measure(measured, running, rows, limits, seconds=seconds)
-        measured.checks, measured.bands = judge(measured, limits, seed=seed)
-        if any(measured.errors) or is_conclusive(measured):
+            measure(measurement, running, rows, limits, seconds=seconds)
+        measurement.checks, measurement.intervals = judge(measurement, limits, seed=seed)
+        if any(measurement.errors) or is_conclusive(measurement):
             break
-    return measured
+    return measurement
 
 
-def is_conclusive(measured: Measurement) -> bool:
+def is_conclusive(measurement: Measurement) -> bool:
     """True when no further start is needed: every check passes, or one fails over two starts."""
-    results = {check.ok for check in measured.checks}
-    return results == {True} or (False in results and len(measured.times) > 1)
+    results = {check.ok for check in measurement.checks}
+    return results == {True} or (False in results and len(measurement.times) > 1)
 
 
 def failed_services(two: Sequence[Side], results: Sequence[object]) -> list[Check]:
@@ -169,7 +178,8 @@ def service_check(side: str, error: SlipwayError) -> Check:
     """The check of a service that cannot run: fails for the head, unsure for the base."""
     ok = False if side == "head" else None
     message = " ".join(str(error).split())[-MESSAGE_LENGTH:]
-    return Check(name=f"service of the {side}", value=message, limit="is built, starts, answers", ok=ok)
+    text = f"The service of the {side} could not be built or started: {message}"
+    return Check(name=f"service of the {side}", value=message, limit="a service that answers", ok=ok, text=text)
 
 
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
@@ -183,18 +193,22 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     fork = git.merge_base(git.base_commit(base, root=root), head, root=root)
     limits, limits_changed = latency_statistics.limits_at_base(fork, root=root)
     with latency_services.checkout(fork, root=root) as tree:
-        differing, measured = compare_with_base(tree, limits, params, root=root)
-    notes = {"base": fork, "limits_changed": limits_changed, "differing": differing, **notes_of(measured)}
-    verdict = Verdict(chapter="latency", checks=measured.checks, rows=sum(measured.requests),
+        differing, measurement = compare_with_base(tree, limits, params, root=root)
+    notes = {"base": fork, "limits_changed": limits_changed, "differing": differing, **notes_of(measurement)}
+    verdict = Verdict(chapter="latency", checks=measurement.checks, rows=sum(measurement.requests),
                       seconds=time.monotonic() - started, inputs={"commit": head, "base": fork}, notes=notes)  # fmt: skip
     verdict.write(root / VERDICT)
-    verdict.enforce(hint=hint_for(measured))
-    return sentence(measured) or str(measured.checks[0].value)
+    verdict.enforce(hint=hint_for(measurement))
+    return sentence(measurement) or str(measurement.checks[0].value)
 
 
-def hint_for(measured: Measurement) -> str:
+def hint_for(measurement: Measurement) -> str:
     """The next step, and how busy the machine was."""
-    busy = f"; others used {max(measured.others):.0%} of the processors meanwhile" if measured.others else ""
+    busy = (
+        f"; other programs used {max(measurement.others):.0%} of the processors during the measurement"
+        if measurement.others
+        else ""
+    )
     return HINT + busy
 
 
@@ -203,7 +217,7 @@ def compare_with_base(
 ) -> tuple[list[str], Measurement]:
     """The files that differ between both services, and the measurement; unsure when the base cannot be restored."""
     if tree is None:
-        no_base = nothing_to_compare("the base has no service", ())  # no gate: nothing to compare
+        no_base = nothing_to_compare("the base has no service to compare with", ())  # no gate: nothing to compare
         return [], Measurement(checks=[no_base])
     try:
         latency_services.fetch_missing_outputs(tree, root=root)
@@ -216,21 +230,24 @@ def compare_with_base(
 
 
 def nothing_to_compare(reason: str, differing: Sequence[str]) -> Check:
-    """The check that records why nothing was measured."""
-    return Check(name="service", value=reason, limit="nothing to compare", ok=not differing)  # no gate: nothing differs
+    """The check that records the reason to measure nothing."""
+    text = f"Nothing was measured: {reason}."
+    return Check(
+        name="service", value=reason, limit="nothing to compare", ok=not differing, text=text
+    )  # no gate: nothing differs
 
 
-def notes_of(measured: Measurement) -> dict[str, Any]:
+def notes_of(measurement: Measurement) -> dict[str, Any]:
     """The verdict's notes: the table of percentiles, and how they were measured."""
-    table = [[b.name, b.base_ms, b.head_ms, b.more, b.low, b.high, b.most] for b in measured.bands]
-    return {"table": table, "own_rows": measured.own_rows, "rounds": measured.rounds, "starts": len(measured.times),
-            "others": [round(share, 3) for share in measured.others]}  # fmt: skip
+    table = [[b.name, b.base_ms, b.head_ms, b.more, b.low, b.high, b.most] for b in measurement.intervals]
+    return {"table": table, "own_rows": measurement.own_rows, "rounds": measurement.rounds, "starts": len(measurement.times),
+            "others": [round(share, 3) for share in measurement.others]}  # fmt: skip
 
 
-def sentence(measured: Measurement) -> str:
-    """The first percentile in words; empty when nothing was measured."""
-    if not measured.bands:
+def sentence(measurement: Measurement) -> str:
+    """The first percentile as a sentence; empty when nothing was measured."""
+    if not measurement.intervals:
         return ""
-    b = measured.bands[0]
+    b = measurement.intervals[0]
     return (f"not slower than the base: {b.name} {b.base_ms:.3f} → {b.head_ms:.3f} ms, "
-            f"{b.more:+.1%} [{b.low:+.1%}, {b.high:+.1%}]")  # fmt: skip
+            f"{b.more:+.1%} (interval {b.low:+.1%} to {b.high:+.1%})")  # fmt: skip

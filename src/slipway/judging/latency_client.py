@@ -89,7 +89,7 @@ class Connection:
         return part
 
     def _end(self, error: OSError) -> float:
-        self._record_error(f"no answer: {error or type(error).__name__}")
+        self._record_error(f"no response: {error or type(error).__name__}")
         self.dead = True
         return 0.0
 

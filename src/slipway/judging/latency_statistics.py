@@ -26,7 +26,7 @@ JUDGED = ((ONE, 50), (ONE, 95), (ALL, 50))
 
 
 class Limits(StrictModel):
-    """The section `latency` of slo.yaml; tolerances and bands are fractions of the base's milliseconds."""
+    """The section `latency` of slo.yaml; tolerances are fractions of the base's milliseconds."""
 
     warm_seconds: Positive
     seconds: Positive
@@ -93,17 +93,30 @@ def interquartile_mean(rounds: Floats) -> Floats:
 def judge(intervals: Sequence[RatioInterval], limits: Limits) -> list[Check]:
     """Check each interval: fails when it is above the tolerance, unsure when it contains it and is too wide."""
     return [
-        Check(name=f"{band.name}, more than the base's", value=round(band.more, 4), low=round(band.low, 4),
-              high=round(band.high, 4), limit=f"low ≤ {band.most:g}, band ± {limits.band_at_most:g}",
-              ok=_is_within(band, limits))
-        for band in intervals
+        Check(name=f"{each.name}, more than the base's", value=round(each.more, 4), low=round(each.low, 4),
+              high=round(each.high, 4), limit=f"≤ {_percent(each.most)} slower, known to ± {_percent(limits.band_at_most)}",
+              ok=_is_within(each, limits), text=describe(each, limits))
+        for each in intervals
     ]  # fmt: skip
 
 
-def _is_within(band: RatioInterval, limits: Limits) -> bool | None:
-    if band.low > band.most:
+def describe(interval: RatioInterval, limits: Limits) -> str:
+    """An interval as a sentence: the change of a percentile, and if it is too uncertain to judge."""
+    low, high = (f"{100 * end:.3g}".replace("-", "−") for end in (interval.low, interval.high))
+    change = f"{_percent(abs(interval.more))} {'slower' if interval.more >= 0 else 'faster'} than the base"
+    unsure = ", too uncertain to judge" if _is_within(interval, limits) is None else ""
+    return f"{interval.name} is {change} ({_percent(limits.confidence)} interval {low} to {high} %){unsure}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.3g} %"
+
+
+def _is_within(interval: RatioInterval, limits: Limits) -> bool | None:
+    if interval.low > interval.most:
         return False
-    return True if band.high <= band.most or (band.high - band.low) / 2 <= limits.band_at_most else None
+    half_width = (interval.high - interval.low) / 2
+    return True if interval.high <= interval.most or half_width <= limits.band_at_most else None
 
 
 def limits_at_base(base: str, *, root: Path) -> tuple[Limits, list[str]]:
@@ -130,7 +143,7 @@ def _parse(section: Any, file: str) -> Limits:
         return Limits.model_validate(section)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'it'} is {e['input']!r}: {e['msg']}" for e in error.errors()
+            f"{'.'.join(map(str, e['loc'])) or 'the section'} is {e['input']!r}: {e['msg']}" for e in error.errors()
         )
         raise ConfigError(f"{file}: {SECTION}: {faults}", hint=f"edit the section {SECTION} of {slo.PATH}") from None
 

@@ -72,10 +72,10 @@ def differences(committed: Any, actual: Any, tolerance: float = 0.0) -> list[str
 
     Numbers may differ by `tolerance`, relative for values above one and absolute below.
     """
-    left, right = flatten(committed), flatten(actual)
+    old, new = flatten(committed), flatten(actual)
     rows = []
-    for key in dict.fromkeys([*left, *right]):
-        one, other = left.get(key, "absent"), right.get(key, "absent")
+    for key in dict.fromkeys([*old, *new]):
+        one, other = old.get(key, "absent"), new.get(key, "absent")
         if not _close(one, other, tolerance):
             rows.append(f"{key} is {one}, not {other}".strip())
     return rows
@@ -99,20 +99,25 @@ def compare(
                      for state in (committed, actual) for path in output_hashes(state, stage)}  # fmt: skip
     checks = []
     for stage in sorted({*committed.stages, *actual.stages}):
-        left, right = (_without_bytes(state.stages.get(stage), model_outputs) for state in (committed, actual))
+        old, new = (_without_bytes(state.stages.get(stage), model_outputs) for state in (committed, actual))
         checks.append(
             check_no_differences(
-                f"dvc.lock, stage {stage}, against {name}", differences(left, right), "equal; `make repro`, commit"
+                f"dvc.lock, stage {stage}, against {name}", differences(old, new), "no difference",
+                passing=f"Stage {stage} in dvc.lock matches {name}.",
+                failing=f"Stage {stage} in dvc.lock differs from {name}",
             )
-        )
+        )  # fmt: skip
     for path in sorted({*committed.in_git, *actual.in_git}):
         tolerance = {IN_GIT[0]: limits.metrics, evaluate.GOLDEN.as_posix(): limits.golden}.get(path, limits.plots)
         if path.startswith(tuple(edited)):
             tolerance = 0.0
         wrong = differences(committed.in_git.get(path, "absent"), actual.in_git.get(path, "absent"), tolerance)
         checks.append(
-            check_no_differences(f"{path} against {name}", wrong, f"off by ≤ {tolerance:g}; `make repro`, commit")
-        )
+            check_no_differences(
+                f"{path} against {name}", wrong, limit_for(tolerance),
+                passing=f"{path} matches {name}.", failing=f"{path} differs from {name}",
+            )
+        )  # fmt: skip
     return checks
 
 
@@ -137,7 +142,16 @@ def changed_model_outputs(committed: PipelineState, actual: PipelineState) -> di
             if path not in IN_GIT and output_hashes(actual, stage).get(path) != md5}  # fmt: skip
 
 
-def check_no_differences(name: str, wrong: list[str], limit: str) -> Check:
-    """A check that passes without differences (`wrong`), and else names the first three."""
+def limit_for(tolerance: float) -> str:
+    """The limit of a check that compares numbers within `tolerance`."""
+    return f"≤ {tolerance:g} difference" if tolerance else "no difference"
+
+
+def check_no_differences(name: str, wrong: list[str], limit: str, *, passing: str, failing: str) -> Check:
+    """A check that passes without differences (`wrong`), and else names the first three.
+
+    Its text is the sentence `passing`, or `failing` followed by the differences.
+    """
     shown = "; ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-    return Check(name=name, value=shown or "equal", limit=limit, ok=not wrong)
+    text = f"{failing}: {shown}" if wrong else passing
+    return Check(name=name, value=shown or "equal", limit=limit, ok=not wrong, text=text)

@@ -26,12 +26,14 @@ def fetch_outputs(tree: Path, names: Sequence[str], *, root: Path) -> None:
     python = python_for_lock(tree, root)
     env = env_of(python, tree)
     share_cache(tree, cache)
-    failure = f"{', '.join(names)} of {git.commit_hash(root=tree)[:12]}: not in DVC's cache, and cannot be rebuilt"
+    failure = (
+        f"{', '.join(names)} of commit {git.commit_hash(root=tree)[:12]}: not in DVC's cache, and cannot be rebuilt"
+    )
     run_or_unsure([str(python), "-m", "dvc", "repro", "-q", "export"], tree, env, failure)
 
 
 def _copy(source: Path | None, target: Path) -> bool:
-    """Copy a file if there is one; whether there is one."""
+    """Copy a file if there is one; return whether there is one."""
     if source is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
@@ -51,7 +53,7 @@ def python_for_lock(tree: Path, root: Path, locks: Sequence[str] = LOCKS) -> Pat
     if not (home / "complete").exists():
         uv = [sys.executable, "-m", "uv"]
         env = environment.for_programs(root)
-        failure = "the champion's own environment cannot be installed"
+        failure = "the Python environment of the commit to compare with cannot be installed"
         run_or_unsure([*uv, "venv", "-q", "--clear", "--python", sys.executable, str(home)], root, env, failure)
         files = [part for lock in locks for part in ("-r", str(tree / lock))]
         run_or_unsure([*uv, "pip", "install", "-q", "--python", str(python), *files], root, env, failure)
@@ -70,6 +72,6 @@ def _bytes(path: Path) -> bytes:
 
 def run_or_unsure(command: list[str], tree: Path, env: dict[str, str], failure: str) -> None:
     """Run a program in a worktree; Inconclusive with `failure` and the program's last lines when it fails."""
-    done = process.run(command, folder=tree, env=env)
-    if not done.ok:
-        raise Inconclusive(f"{failure}: {done.last_lines(3)}", hint="see docs/operations.md, section judge")
+    result = process.run(command, folder=tree, env=env)
+    if not result.ok:
+        raise Inconclusive(f"{failure}: {result.last_lines(3)}", hint="see docs/fix/judge.md")

@@ -27,15 +27,17 @@ from slipway.serving.onnx_model import FOLDER, Model
 
 VERDICT = Path("reports/prove.json")
 Code = Mapping[str, Reach] | ConfigError
-"""The code that each stage reaches, or why that cannot be determined; all code counts then."""
+"""The code that each stage reaches, or the error that prevents finding it; all code counts then."""
 OUTPUTS_IN_GIT = "outputs in Git"
 MISSING = ("deleted", "not in cache")
 """States in `dvc status` of an output that is only missing here: they do not contradict the lock."""
 RED = (
-    "run `make repro` (ARGS=--force when it changes nothing), git add dvc.lock requirements reports, "
-    "commit with code and params"
+    "run `make repro` (if it changes nothing: `make repro ARGS=--force`), then commit dvc.lock, requirements and reports "
+    "together with your change; docs/fix/prove.md explains each message"
 )
-BLIND = "`dvc pull` brings what dvc.lock names; or run `make repro` here, and commit dvc.lock and reports"
+BLIND = (
+    "run `dvc pull`; or run `make repro` here and commit dvc.lock and reports; docs/fix/prove.md explains each message"
+)
 
 
 def split_changes(status: Iterable[Any], outputs_of_lock: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -66,33 +68,43 @@ def check_stages(
     checks = []
     for name in sorted({*committed.stages, *status}):
         inputs, outputs = split_changes(status.get(name, ()), outputs_of_lock)
-        inputs += ["frozen, so DVC does not look"] if name in frozen else []
+        inputs += ["frozen in dvc.yaml, so DVC does not check it"] if name in frozen else []
         checks.append(
             lock_diff.check_no_differences(
-                f"stage {name} since dvc.lock", inputs, "nothing changed; else `make repro`, commit"
+                f"stage {name} since dvc.lock", inputs, "no change",
+                passing=f"Stage {name} has not changed since dvc.lock was written.",
+                failing=f"Stage {name} changed since dvc.lock was written",
             )
-        )
+        )  # fmt: skip
         if outputs:
-            limit = "as `make repro` wrote it, by its md5 in dvc.lock; `make repro`, commit"
-            checks.append(lock_diff.check_no_differences(f"stage {name}, {OUTPUTS_IN_GIT}", outputs, limit))
+            checks.append(
+                lock_diff.check_no_differences(
+                    f"stage {name}, {OUTPUTS_IN_GIT}", outputs, "the output that `make repro` wrote",
+                    passing=f"The outputs of stage {name} in Git have the hashes of dvc.lock.",
+                    failing=f"Outputs of stage {name} in Git do not have the hashes of dvc.lock",
+                )
+            )  # fmt: skip
     return checks
 
 
-def check_golden(name: str, answers: tuple[NDArray[Any], NDArray[Any]] | None, tolerance: float) -> Check:
-    """Check the largest difference between golden answers and the model's; unsure without answers, NaN fails."""
-    limit = f"off by ≤ {tolerance:g}; `make repro`, commit"
+def check_golden(model: str, answers: tuple[NDArray[Any], NDArray[Any]] | None, tolerance: float) -> Check:
+    """Check the largest difference between golden answers and those of `model`; unsure without answers, NaN fails."""
+    name, limit = f"golden answers of {model}", lock_diff.limit_for(tolerance)
     if answers is None or not len(answers[0]):
-        return Check(name=name, value=None, limit=limit, ok=None)
+        text = f"The golden requests cannot be sent to {model}: it does not run, or there are no golden requests"
+        return Check(name=name, value=None, limit=limit, ok=None, text=text)
     expected, actual = answers
     worst = float(np.max(np.abs(actual - expected) / np.maximum(1.0, np.abs(expected))))
-    return Check(name=name, value=worst if np.isfinite(worst) else str(worst), limit=limit, ok=bool(worst <= tolerance))
+    text = f"The answers of {model} to the golden requests differ from the recorded ones by {worst:.3g} at most."
+    value = worst if np.isfinite(worst) else str(worst)
+    return Check(name=name, value=value, limit=limit, ok=bool(worst <= tolerance), text=text)
 
 
 def _dvc(tree: Path, *args: str) -> str:
-    done = process.run([sys.executable, "-m", "dvc", *args], folder=tree, env=environment.for_programs(tree))
-    if not done.ok:
-        raise Inconclusive(f"`dvc {' '.join(args)}` fails: {done.last_lines(3)}")
-    return done.out
+    result = process.run([sys.executable, "-m", "dvc", *args], folder=tree, env=environment.for_programs(tree))
+    if not result.ok:
+        raise Inconclusive(f"`dvc {' '.join(args)}` failed: {result.last_lines(3)}")
+    return result.out
 
 
 def _replay(folder: Path, rows: Any, graph: Path | None = None) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -117,8 +129,16 @@ def check_models(
     for path, md5 in lock_diff.changed_model_outputs(committed, rebuilt).items():
         places[path] = place = dvc.cached_file(cache, md5)
         shown = "in DVC's cache" if place else f"md5 {md5}, not in DVC's cache"
-        checks.append(Check(name=f"{path} of dvc.lock", value=shown, limit=f"there, or its answers in {evaluate.GOLDEN}",
-                            ok=True if place or answers else None))  # fmt: skip
+        instead = (
+            f"its answers in {evaluate.GOLDEN} are compared" if answers else f"there is no {evaluate.GOLDEN} to compare"
+        )
+        text = (
+            f"{path} of dvc.lock is in DVC's cache."
+            if place
+            else f"{path} of dvc.lock is not in DVC's cache; {instead}."
+        )
+        checks.append(Check(name=f"{path} of dvc.lock", value=shown, limit=f"in DVC's cache, or answers in {evaluate.GOLDEN}",
+                            ok=True if place or answers else None, text=text))  # fmt: skip
         suffix = Path(path).suffix
         if place and path != golden and suffix in (".json", ".parquet"):
             wrong = lock_diff.differences(
@@ -126,15 +146,14 @@ def check_models(
             )
             checks.append(
                 lock_diff.check_no_differences(
-                    f"{path} against the pipeline", wrong, f"off by ≤ {limits.plots:g}; `make repro`, commit"
+                    f"{path} against the pipeline", wrong, lock_diff.limit_for(limits.plots),
+                    passing=f"{path} matches the pipeline.", failing=f"{path} differs from the pipeline",
                 )
-            )
+            )  # fmt: skip
     rows = lock_diff.read_values(places.get(golden) or tree / golden)
-    checks.append(check_golden("golden answers of the model", _replay(tree / FOLDER, rows), limits.golden))
+    checks.append(check_golden("the model", _replay(tree / FOLDER, rows), limits.golden))
     if graph := places.get((FOLDER / "model.onnx").as_posix()):
-        checks.append(
-            check_golden("golden answers of the model in dvc.lock", _replay(tree / FOLDER, rows, graph), limits.golden)
-        )
+        checks.append(check_golden("the model in dvc.lock", _replay(tree / FOLDER, rows, graph), limits.golden))
     return checks
 
 
@@ -143,11 +162,16 @@ def _check_working_tree(root: Path, sources: set[str], committed: PipelineState,
     deps = {dep["path"] for stage in committed.stages.values() for dep in stage.get("deps", ())}
     read = {"dvc.yaml", "params.yaml", *deps, *sources}
     changed = [
-        f"{name} not committed" for name in git.uncommitted_files(root) if read & {name, *map(str, Path(name).parents)}
+        f"{name} is not committed"
+        for name in git.uncommitted_files(root)
+        if read & {name, *map(str, Path(name).parents)}
     ]
     outputs = lock_diff.compare(committed, lock_diff.read(root), limits, name="the working tree")
     wrong = changed + [f"{check.name}: {check.value}" for check in outputs if not check.ok]
-    return lock_diff.check_no_differences("working tree against the commit", wrong, "equal; `make repro`, commit")
+    return lock_diff.check_no_differences(
+        "working tree against the commit", wrong, "no difference",
+        passing="Committed files match the working tree.", failing="The working tree differs from the commit",
+    )  # fmt: skip
 
 
 def _stages(tree: Path, committed: PipelineState) -> list[Check]:
@@ -175,11 +199,17 @@ def _check_fingerprints(tree: Path, code: Code) -> list[Check]:
     try:
         if isinstance(code, ConfigError):
             raise code
-        wrong = [f"stage {name} is stale" for name in stages.stale(tree, code)]
+        wrong = [f"stage {name} is out of date" for name in stages.stale(tree, code)]
     except ConfigError as error:
         wrong = [str(error)]
-    limit = "current; `make lock`, `make repro`, commit"
-    return [lock_diff.check_no_differences(stages.FINGERPRINTS.as_posix(), wrong, limit)]
+    name = stages.FINGERPRINTS.as_posix()
+    return [
+        lock_diff.check_no_differences(
+            name, wrong, "up to date",
+            passing=f"{name} matches the code and the locked libraries.",
+            failing=f"{name} does not match the code and the locked libraries",
+        )
+    ]  # fmt: skip
 
 
 def _rebuild(tree: Path, wait: Callable[[], None]) -> PipelineState:
@@ -206,9 +236,10 @@ def checks(root: Path, tree: Path, limits: config.Prove, in_parallel: Callable[[
     if not committed.stages:
         return [
             lock_diff.check_no_differences(
-                "dvc.lock of the commit", ["absent or no lock"], "there; `make repro`, commit"
+                "dvc.lock of the commit", ["absent, or not a lock of DVC"], "a dvc.lock with stages",
+                passing="The commit has a dvc.lock.", failing="The commit has no dvc.lock that can be read",
             )
-        ]
+        ]  # fmt: skip
     cache = dvc.cache_folder(root)
     dvc.share_cache(tree, cache)
     code = _read_code(tree)
@@ -242,10 +273,19 @@ def run(
         try:
             results = checks(root, tree, limits, in_parallel)
         except Inconclusive as error:  # recorded too, or an older verdict would stand
-            results = [Check(name="the pipeline in a checkout of the commit", value=str(error), limit="runs", ok=None)]
+            text = f"The pipeline does not run in a checkout of the commit: {error}"
+            results = [
+                Check(
+                    name="the pipeline in a checkout of the commit",
+                    value=str(error),
+                    limit="a pipeline that runs",
+                    ok=None,
+                    text=text,
+                )
+            ]
         inputs["model"] = files.sha256(model) if model.is_file() else None
     verdict = Verdict(chapter="prove", checks=results, seconds=time.monotonic() - started, inputs=inputs,
                       notes={"base": against, "next": RED})  # fmt: skip
     verdict.write(root / VERDICT)
     verdict.enforce(hint=RED if verdict.word == "fail" else BLIND)
-    return f"dvc.lock of {head[:12]} is what its pipeline gives: {len(results)} checks"
+    return f"the committed results of {head[:12]} match its pipeline ({len(results)} checks)"

@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from slipway.cluster import manifests
 from slipway.core import config, environment, files, process
+from slipway.core.console import stderr
 from slipway.core.dvc import LOCK
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive, SlipwayError
+from slipway.github import step_summary
 from slipway.judging import judge, latency, prove
 from slipway.reporting import report
 
@@ -23,21 +22,22 @@ REPRO = Path("reports/repro.json")
 CODES = {kind.code: kind for kind in (ConfigError, DataError, CheckFailed, Inconclusive)}
 ORDER = ("prove", "repro", "judge", "manifests", "latency", "report")
 """The order in which a message names them."""
-talk = Console(stderr=True, highlight=False)
 
 
 def repro(root: Path) -> str:
     """Run `dvc repro` → reports/repro.json; raises the error of the stage that failed, with that stage's exit code."""
     started = time.monotonic()
-    done = process.run([sys.executable, "-m", "dvc", "repro"], folder=root, env=environment.for_programs(root))
-    lines = [line for line in (done.out + done.err).splitlines() if line.strip()]
+    result = process.run([sys.executable, "-m", "dvc", "repro"], folder=root, env=environment.for_programs(root))
+    lines = [line for line in (result.out + result.err).splitlines() if line.strip()]
     ran = sum(line.startswith("Running stage ") for line in lines)
-    message = f"{ran} stages ran, the others were unchanged or cached" if done.ok else failure_message(lines)
-    check = Check(name="dvc repro", value=message, limit="every stage ends well", ok=done.ok)
+    count = f"{ran} stage{'' if ran == 1 else 's'}"
+    message = f"{count} ran, the others were unchanged or cached" if result.ok else failure_message(lines)
+    text = f"The pipeline {'ran' if result.ok else 'failed'}: {message}"
+    check = Check(name="dvc repro", value=message, limit="every stage succeeds", ok=result.ok, text=text)
     inputs = {"lock": files.sha256(root / LOCK) if (root / LOCK).exists() else None}
     Verdict(chapter="repro", checks=[check], seconds=time.monotonic() - started, inputs=inputs).write(root / REPRO)
-    if not done.ok:
-        code = re.search(r"exited with (\d+)", done.err)
+    if not result.ok:
+        code = re.search(r"exited with (\d+)", result.err)
         raise CODES.get(int(code[1]) if code else 1, SlipwayError)(f"repro: {message}", hint="make repro")
     return message
 
@@ -45,7 +45,7 @@ def repro(root: Path) -> str:
 def failure_message(lines: list[str]) -> str:
     """The last error line of the stage that failed, without the word `error`; else DVC's own last line."""
     errors = [line.removeprefix("error ") for line in lines if line.startswith("error ")]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or ["no output"])[-1]
 
 
 def run(params: config.Params, *, base: str | None = None, root: Path = Path()) -> str:
@@ -70,22 +70,20 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     if "repro" not in errors:
         step(errors, "latency", lambda: latency.run(params, base=base, root=root))
     step(errors, "report", lambda: report.run(params))
-    if summary := environment.step_summary():
-        with summary.open("a", encoding="utf-8") as file:
-            file.write((root / report.MARKDOWN).read_text(encoding="utf-8"))
+    step_summary.append((root / report.MARKDOWN).read_text(encoding="utf-8"))
     if not errors:
-        return f"pass; see {report.MARKDOWN}"
+        return f"every check passed; the report is in {report.MARKDOWN}"
     worst, failed = min(errors.values(), key=lambda error: error.code), [name for name in ORDER if name in errors]
     names = " and ".join(filter(None, [", ".join(failed[:-1]), failed[-1]]))
-    raise type(worst)(f"review: {names} {'say' if len(failed) > 1 else 'says'} no", hint=worst.hint)
+    raise type(worst)(f"review: {names} did not pass", hint=worst.hint)
 
 
 def step(errors: dict[str, SlipwayError], word: str, work: Callable[[], str]) -> None:
     """Run one check and print its sentence and its seconds; store its error in `errors` instead of raising it."""
     started = time.monotonic()
     try:
-        message, colour = work(), "bold"
+        message, style = work(), "bold"
     except SlipwayError as error:
         errors[word] = error
-        message, colour = f"{error}" + (f"; next: {error.hint}" if error.hint else ""), "bold red"
-    talk.print(f"[{colour}]{word}[/] {escape(message)} [dim]({time.monotonic() - started:.1f} s)[/dim]", soft_wrap=True)
+        message, style = f"{error}" + (f"; next: {error.hint}" if error.hint else ""), "bold red"
+    stderr.write_line((word, style), f" {message} ", (f"({time.monotonic() - started:.1f} s)", "dim"))

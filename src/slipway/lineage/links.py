@@ -19,8 +19,8 @@ LABELS = {
 """Each label of an image, with the field of the ledger line that must hold the same value."""
 TAGS = ("lock_sha256", "model_sha256", "data_sha256")
 """The tags of an MLflow run that must equal the ledger line's fields of the same name."""
-FETCH = "`dvc fetch`, or `make repro` at the line's commit, then compare"
-UNKNOWN = "deploy only by `slipway release`, `promote` and `rollback`"
+FETCH = "run `dvc fetch`, or `make repro` at the line's commit, then `slipway verify` again"
+UNKNOWN = "deploy only with `slipway release`, `slipway promote` and `slipway rollback`"
 Word = Literal["ok", "broken", "absent"]
 
 
@@ -36,14 +36,14 @@ class Link:
 
 @dataclass(frozen=True)
 class Absent:
-    """The source cannot be read from this machine; `reason` is why."""
+    """The source cannot be read from this machine; `reason` is a sentence."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Invalid:
-    """The source was read and is invalid; `reason` is why."""
+    """The source was read and is invalid; `reason` is a sentence."""
 
     reason: str
 
@@ -89,8 +89,8 @@ class ChainFacts:
     """All facts of one chain. It starts at `image`, which is None for a release to this machine.
 
     `added_in` is the commit that added the ledger line. The overlay pinned `pinned_then` at that commit and pins
-    `pinned_now`; both must be equal while the line is the newest (`is_newest`). `ledger_fault` says how the ledger was
-    changed other than by appending; it is empty when it was not.
+    `pinned_now`; both must be equal while the line is the newest (`is_newest`). `ledger_fault` describes a change of the
+    ledger other than by appending; it is empty when there was none.
     """
 
     env: str
@@ -129,10 +129,10 @@ def compare(name: str, subject: str, pairs: Mapping[str, tuple[str | None, str |
     """A link over `pairs` of an actual and an expected value; broken at the first pair that differs, or without any pair."""
     for key, (actual, expected) in pairs.items():
         if actual is None or actual != expected:
-            return broken(name, f"{subject}: {key} is {short(actual)}, expected {short(expected)}", hint)
+            return broken(name, f"{subject}: {key} is {short(actual)}; expected: {short(expected)}", hint)
     if not pairs:
-        return broken(name, f"{subject}: there are none", hint)
-    return ok(name, f"{subject}: {', '.join(sorted(pairs))} as expected")
+        return broken(name, f"{subject}: there is nothing to compare", hint)
+    return ok(name, f"{subject}: {', '.join(sorted(pairs))} match")
 
 
 def digest(image: str) -> str:
@@ -171,87 +171,93 @@ def first_broken(chain: list[Link]) -> Link | None:
 def _pod(pod: PodImages) -> Link:
     requested, running = (digest(image) for image in (pod.requested, pod.running))
     if not requested:
-        return broken("pod", f"{pod.name} was asked for {pod.requested}, not by a digest", UNKNOWN)
+        return broken("pod", f"pod {pod.name} requests {pod.requested}, which has no digest", UNKNOWN)
     if requested != running:
-        message = f"{pod.name} was asked for {short(requested)} and runs {short(running)}"
-        return broken("pod", message, f"kubectl delete pod {pod.name}; see who touched the node or the registry")
-    return ok("pod", f"{pod.name} was asked for, and runs, {short(requested)}")
+        message = f"pod {pod.name} requests {short(requested)} but runs {short(running)}"
+        return broken(
+            "pod",
+            message,
+            f"kubectl delete pod {pod.name}; then look at the logs of the node and the registry for the change",
+        )
+    return ok("pod", f"pod {pod.name} requests and runs {short(requested)}")
 
 
 def _overlay(facts: ChainFacts) -> Link:
     overlay = f"k8s/overlays/{facts.env}"
     if facts.image is None:
-        return absent("overlay", "no image on this machine: the bento is what is compared")
-    image, restore = short(facts.image), f"git log -p -- {overlay}; put back what {ledger.path(facts.env)} says"
+        return absent("overlay", "the release has no image, so its bento is compared instead")
+    image, restore = (
+        short(facts.image),
+        f"read `git log -p -- {overlay}`, and restore the image of {ledger.path(facts.env)}",
+    )
     if facts.line is None or facts.added_in is None:
         if facts.pinned_now == facts.image:
             return ok("overlay", f"{overlay} pins {image}")
         return broken(
-            "overlay", f"{overlay} pins {short(facts.pinned_now)}, and never pinned {image} by the ledger", UNKNOWN
+            "overlay", f"{overlay} pins {short(facts.pinned_now)}, and no ledger line is about {image}", UNKNOWN
         )
-    at = f"at {facts.added_in[:12]}, which added the ledger line,"
+    at = f"in commit {facts.added_in[:12]}, which added the ledger line,"
     if facts.is_newest and facts.pinned_now != facts.pinned_then:
-        message = (
-            f"{overlay} pinned {short(facts.pinned_then)} {at} and pins {short(facts.pinned_now)} now, without a line"
-        )
+        then, now = short(facts.pinned_then), short(facts.pinned_now)
+        message = f"{overlay} pinned {then} {at} and pins {now} now, without a ledger line"
         return broken("overlay", message, restore)
     if facts.pinned_then != facts.image:
-        return broken("overlay", f"{overlay} pinned {short(facts.pinned_then)} {at} not {image}", restore)
-    later = "and still does" if facts.is_newest else f"and {short(facts.pinned_now)} now"
+        return broken("overlay", f"{overlay} pinned {short(facts.pinned_then)} {at} instead of {image}", restore)
+    later = "and still does" if facts.is_newest else f"and pins {short(facts.pinned_now)} now"
     return ok("overlay", f"{overlay} pinned {image} {at} {later}")
 
 
 def _ledger(facts: ChainFacts) -> Link:
     name = ledger.path(facts.env).as_posix()
     if facts.ledger_fault:
-        return broken("ledger", facts.ledger_fault, f"git log -p -- {name}; restore the file as it was before")
+        return broken("ledger", facts.ledger_fault, f"read `git log -p -- {name}`, and restore the file")
     if facts.line is None:
-        return broken("ledger", f"no line of {name} holds {short(facts.image)}", UNKNOWN)
+        return broken("ledger", f"no line of {name} has the image {short(facts.image)}", UNKNOWN)
     if facts.line.image != facts.image:
-        message = f"the last line of {name} holds {short(facts.line.image)}, the overlay {short(facts.image)}"
+        message = f"the last line of {name} has {short(facts.line.image)}, but the overlay pins {short(facts.image)}"
         return broken("ledger", message, f"git log -p -- {name}")
     if facts.line.env != facts.env or facts.added_in is None:
-        fault = f"is of {facts.line.env}" if facts.added_in else "is not committed"
-        return broken("ledger", f"the line of {name} {fault}", f"git log -p -- {name}")
+        fault = f"belongs to {facts.line.env}" if facts.added_in else "is not committed"
+        return broken("ledger", f"the last line of {name} {fault}", f"git log -p -- {name}")
     return ok(
         "ledger",
-        f"{name}: {facts.line.action} of {facts.line.at:%Y-%m-%d %H:%M} UTC, in {facts.added_in[:12]}, unchanged",
+        f"{name} records the {facts.line.action} of {facts.line.at:%Y-%m-%d %H:%M} UTC, unchanged since {facts.added_in[:12]}",
     )
 
 
 def _image(labels: Mapping[str, str] | Absent | Invalid, line: ledger.Line) -> Link:
     if isinstance(labels, Absent | Invalid):
-        return without_value("image", labels, "push the image of this commit again, or `slipway rollback`")
+        return without_value("image", labels, "push the image of this commit again, or run `slipway rollback`")
     pairs = {label: (labels.get(label), str(getattr(line, field))) for label, field in LABELS.items()}
-    hint = "the image is not of this line: rebuild it from the line's commit"
-    return compare("image", "the image's labels", pairs, hint)
+    hint = "rebuild the image from the line's commit"
+    return compare("image", "labels of the image", pairs, hint)
 
 
 def _bento(bento: Mapping[str, str] | Absent, line: ledger.Line) -> Link:
     version = line.bento.partition(":")[2]
     if version != line.bento_sha256[:12]:
-        message = f"the ledger line calls it {line.bento}, its hash begins with {line.bento_sha256[:12]}"
+        message = f"the ledger line names {line.bento}, but its hash begins with {line.bento_sha256[:12]}"
         return broken("bento", message, "release again from the line's commit")
     if isinstance(bento, Absent):
         return absent("bento", bento.reason)
     pairs = {name: (bento[name], str(getattr(line, name))) for name in ("bento_sha256", "model_sha256")}
-    hint = "remove its folder and `slipway package` at the line's commit"
-    return compare("bento", f"the files of {line.bento}", pairs, hint)
+    hint = "remove its folder, and run `slipway package` at the line's commit"
+    return compare("bento", f"files of {line.bento}", pairs, hint)
 
 
 def _run(run: Mapping[str, str] | Absent | Invalid, line: ledger.Line) -> Link:
-    hint = "`slipway track` at the line's commit"
+    hint = "run `slipway track` at the line's commit"
     if isinstance(run, Absent | Invalid):
         return without_value("run", run, hint)
     pairs = {tag: (run.get(tag), str(getattr(line, tag))) for tag in TAGS}
-    return compare("run", f"the tags of MLflow run {str(line.mlflow_run)[:8]}", pairs, hint)
+    return compare("run", f"tags of MLflow run {str(line.mlflow_run)[:8]}", pairs, hint)
 
 
 def _lock(lock: Lock | Absent | Invalid, line: ledger.Line) -> Link:
     if isinstance(lock, Absent | Invalid):
         return without_value("lock", lock, "release from a commit that has a dvc.lock")
     pairs = {"sha256": (lock.sha256, line.lock_sha256)}
-    hint = "the lock is not the released one: release again from that commit"
+    hint = "release again from that commit"
     return compare("lock", f"dvc.lock at {line.commit[:12]}", pairs, hint)
 
 
@@ -259,48 +265,50 @@ def _model(model: str | Absent | Invalid, line: ledger.Line) -> Link:
     if isinstance(model, Invalid):
         return without_value("model", model, FETCH)
     if model == line.model_sha256:
-        return ok("model", f"models/model.onnx of that lock is {model[:12]}, as released")
+        return ok("model", f"models/model.onnx of dvc.lock is {model[:12]}, as released")
     if line.verdicts.get("prove") == "pass":  # another processor's model has other bytes, and is the same model
-        return ok("model", f"models/model.onnx {line.model_sha256[:12]} was proven to be that lock's (prove: pass)")
+        return ok("model", f"prove passed: models/model.onnx {line.model_sha256[:12]} is the model of dvc.lock")
     if isinstance(model, Absent):
         return absent("model", model.reason)
-    message = (
-        f"models/model.onnx of that lock is {model[:12]}, released was {line.model_sha256[:12]}, and nothing was proven"
-    )
+    message = f"models/model.onnx of dvc.lock is {model[:12]}, but {line.model_sha256[:12]} was released, and prove did not pass"
     return broken("model", message, FETCH)
 
 
 def _data(table: str | Absent | Invalid, line: ledger.Line) -> Link:
     if isinstance(table, Absent | Invalid):
         return without_value("data", table, FETCH)
-    return compare("data", "data/table.parquet of that lock", {"sha256": (table, line.data_sha256)}, FETCH)
+    return compare("data", "data/table.parquet of dvc.lock", {"sha256": (table, line.data_sha256)}, FETCH)
 
 
 def _sources(artifacts: Artifacts) -> Link:
     if not isinstance(artifacts.lock, Lock):
-        return absent("sources", "there is no lock to compare with")
+        return absent("sources", "there is no dvc.lock to compare with")
     locked, in_params = artifacts.lock.sources, artifacts.sources
     pairs = {name: (locked.get(name), in_params.get(name)) for name in {**locked, **in_params}}
-    hint = "`make repro`, and release that commit"
-    return compare("sources", "ingest.sources by dvc.lock, against params.yaml", pairs, hint)
+    hint = "run `make repro`, commit, and release that commit"
+    return compare("sources", "ingest.sources in dvc.lock and in params.yaml", pairs, hint)
 
 
 def _commit(commit: str | Absent | Invalid) -> Link:
     if isinstance(commit, Absent | Invalid):
-        return without_value("commit", commit, "git fetch origin main; else release from the tip of main")
-    return ok("commit", f"{commit[:12]} is on main, before the ledger line")
+        return without_value(
+            "commit", commit, "run `git fetch origin main`; if that does not help, release from the tip of main"
+        )
+    return ok("commit", f"commit {commit[:12]} is on main and older than the ledger line")
 
 
 def _pull_request(artifacts: Artifacts, line: ledger.Line) -> Link:
     if isinstance(artifacts.commit, Absent | Invalid):
-        return absent("pull request", "it is read from the commit")
+        return absent("pull request", "its number is in the commit, which cannot be read")
     number = artifacts.pull_request
     if number != line.pull_request:
-        message = f"the commit's subject names {_number(number)}, the ledger line {_number(line.pull_request)}"
-        return broken("pull request", message, f"git show {line.commit[:12]}; release again")
+        message = (
+            f"the commit's subject names {_number(number)}, but the ledger line names {_number(line.pull_request)}"
+        )
+        return broken("pull request", message, f"read `git show {line.commit[:12]}`, and release again")
     if line.pull_request is None:
-        return absent("pull request", "the commit was pushed without one")
-    return ok("pull request", f"{_number(line.pull_request)}, by the commit and by the ledger line")
+        return absent("pull request", "the commit was pushed without a pull request")
+    return ok("pull request", f"the commit and the ledger line name {_number(line.pull_request)}")
 
 
 def _number(pull_request: int | None) -> str:

@@ -61,7 +61,7 @@ def history_of(texts: list[tuple[str | None, str]], *, file: str) -> LedgerHisto
     for commit, text in texts:
         if not text.startswith(before) and not fault:
             author = f"commit {commit[:12]}" if commit else "the working tree"
-            fault = f"{author} changed what was there: {_describe_change(before, text, file)}"
+            fault = f"{author} changed existing lines: {_describe_change(before, text, file)}"
         count = text.count("\n")
         added_in = (added_in + [commit] * count)[:count]
         before = text
@@ -117,7 +117,7 @@ def collect_artifacts(line: ledger.Line, added_in: str | None, root: Path) -> Ar
     """Everything that a ledger line refers to, as far as it can be read."""
     commit = source_commit(line.commit, added_in, root)
     is_here = isinstance(commit, str)
-    lock = lock_at(line.commit, root) if is_here else Absent("its commit is not here")
+    lock = lock_at(line.commit, root) if is_here else Absent("its source commit is not in this clone")
     return Artifacts(
         labels=_labels(line),
         bento=_bento(line, root),
@@ -133,7 +133,7 @@ def collect_artifacts(line: ledger.Line, added_in: str | None, root: Path) -> Ar
 
 def _labels(line: ledger.Line) -> Mapping[str, str] | Absent | Invalid:
     if line.image is None:
-        return Absent("no image on this machine")
+        return Absent("the release has no image")
     try:
         return registry.labels(line.image)
     except DataError as error:
@@ -146,14 +146,14 @@ def _bento(line: ledger.Line, root: Path) -> Mapping[str, str] | Absent:
     name, _, version = line.bento.partition(":")
     folder = environment.cache_home(root) / "bentoml" / "bentos" / name / version
     if not re.fullmatch(r"\w[\w.-]*:[0-9a-f]{12}", line.bento, re.ASCII) or not folder.is_dir():
-        return Absent(f"{line.bento} is not in this machine's store")
+        return Absent(f"{line.bento} is not in this machine's bento store")
     model = folder / "src" / MODEL
     return {"bento_sha256": package.sha256(folder), "model_sha256": files.sha256(model) if model.is_file() else "none"}
 
 
 def _run(line: ledger.Line, root: Path) -> Mapping[str, str] | Absent | Invalid:
     if line.mlflow_run is None:
-        return Absent("it was not tracked where it was released")
+        return Absent("the release recorded no MLflow run")
     try:
         tags = track.run_tags(line.mlflow_run, root=root)
     except ConfigError as error:
@@ -175,23 +175,23 @@ def lock_at(commit: str, root: Path) -> Lock | Invalid:
         locked: Any = stages["ingest"]["params"]["params.yaml"]["ingest"]["sources"]
         sources = {str(name): str(sha) for name, sha in locked.items()}
     except (LookupError, TypeError, AttributeError):
-        return Invalid(f"dvc.lock at commit {commit[:12]} is no lock with a stage ingest")
+        return Invalid(f"dvc.lock at commit {commit[:12]} has no stage ingest that can be read")
     return Lock(sha256=hashlib.sha256(text.encode()).hexdigest(), outs=dvc.output_hashes(stages), sources=sources)
 
 
 def cached_sha256(lock: Lock | Absent | Invalid, name: str, root: Path) -> str | Absent | Invalid:
     """The SHA-256 of an output of the lock, from its bytes in DVC's cache; Invalid when their MD5 is not the lock's."""
     if not isinstance(lock, Lock):
-        return Absent("there is no lock to go by")
+        return Absent("there is no dvc.lock that names its hash")
     if (md5 := lock.outs.get(name)) is None:
         return Invalid(f"dvc.lock has no output {name}")
     path = dvc.cache_path(dvc.cache_folder(root), md5)
     if not path.is_file():
-        return Absent(f"{name}, md5 {md5[:12]}, is not in DVC's cache: `dvc fetch`")
+        return Absent(f"{name} (md5 {md5[:12]}) is not in DVC's cache; run `dvc fetch`")
     raw = path.read_bytes()
     actual = hashlib.md5(raw, usedforsecurity=False).hexdigest()
     if actual != md5:
-        return Invalid(f"{name} in DVC's cache is of md5 {actual[:12]}, dvc.lock says {md5[:12]}")
+        return Invalid(f"{name} in DVC's cache has md5 {actual[:12]}; expected: {md5[:12]}, from dvc.lock")
     return hashlib.sha256(raw).hexdigest()
 
 
@@ -209,14 +209,14 @@ def source_commit(commit: str, added_in: str | None, root: Path) -> str | Absent
         full = git.commit_hash(commit, root=root)
     except ConfigError:
         if git.run("rev-parse", "--is-shallow-repository", root=root) == "true":
-            return Absent(f"commit {commit[:12]} is not in this shallow clone: git fetch --unshallow")
+            return Absent(f"commit {commit[:12]} is not in this shallow clone; run `git fetch --unshallow`")
         return Invalid(f"commit {commit[:12]} is not in this repository")
     if full != commit:
-        return Invalid(f"{commit[:50]!r} is no full hash of a commit")
+        return Invalid(f"{commit[:50]!r} is not the full hash of a commit")
     if commit not in git.run("rev-list", "--first-parent", _main(root), root=root).split():
-        return Invalid(f"commit {commit[:12]} is not in main's own history, only beside it")
+        return Invalid(f"commit {commit[:12]} is not on main itself (main's first-parent history)")
     if added_in and not git.is_ancestor(commit, added_in, root=root):
-        return Invalid(f"commit {commit[:12]} is not before {added_in[:12]}, which added the ledger line")
+        return Invalid(f"commit {commit[:12]} is not older than {added_in[:12]}, which added the ledger line")
     return commit
 
 

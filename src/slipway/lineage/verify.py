@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from slipway.cluster import kubectl, kustomization
 from slipway.core import ledger
+from slipway.core.console import stdout
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.lineage import links, sources
@@ -37,7 +38,11 @@ def run(
     """
     root, started = root.resolve(), time.monotonic()
     if sum(start is not None for start in (pod, env, image)) > 1 or (namespace and not pod):
-        raise ConfigError("limit: one of --pod (with --namespace), --env and --image", hint="slipway verify --help")
+        raise ConfigError(
+            "verify: the options name more than one start, or --namespace without --pod",
+            expected="one of --pod, --env and --image",
+            hint="slipway verify --help",
+        )
     if pod:
         images, place = pod_images(pod, namespace)
         env_of_pod = next((each for each in ledger.ENVIRONMENTS if place.endswith(f"-{each}")), None)
@@ -58,8 +63,8 @@ def pod_images(pod: str, namespace: str | None) -> tuple[PodImages, str]:
     if len(rows := listed["items"]) != 1:
         places = ", ".join(row["metadata"]["namespace"] for row in rows) or "no namespace"
         raise ConfigError(
-            f"a pod {pod!r} is in {places}", allowed="exactly one", value=len(rows),
-            hint="kubectl get pods -A; --namespace NS",
+            f"pod {pod!r} is in {places}", expected="exactly one namespace", value=len(rows),
+            hint="kubectl get pods -A; then name the namespace with --namespace",
         )  # fmt: skip
     return container_images(rows[0]), str(rows[0]["metadata"]["namespace"])
 
@@ -73,7 +78,9 @@ def container_images(raw: Mapping[str, Any]) -> PodImages:
     if not requested:
         raise ConfigError(f"pod {name} has no container {CONTAINER}", hint="name a pod of the service")
     if not running or not running[0]:
-        raise Inconclusive(f"pod {name} runs nothing yet: {status.get('phase')}", hint=f"kubectl describe pod {name}")
+        raise Inconclusive(
+            f"pod {name} runs no container yet; its phase is {status.get('phase')}", hint=f"kubectl describe pod {name}"
+        )
     image = f"{requested[0].partition('@')[0]}@{links.digest(running[0])}"
     return PodImages(name=name, requested=requested[0], running=image)
 
@@ -82,7 +89,10 @@ def starts_with_image(image: str, env: str | None, pod: PodImages | None, *, roo
     """Starts at the newest ledger line that holds `image`: in `env`, else in each environment that has the image."""
     if not links.digest(image):
         raise ConfigError(
-            f"{image!r} has no digest", allowed="…@sha256:…", value=image, hint="kubectl get pod NAME -o yaml has it"
+            f"image {image!r} has no digest",
+            expected="NAME@sha256:…",
+            value=image,
+            hint="kubectl get pod NAME -o yaml shows it",
         )
     starts, matching = [], []
     for each in [env] if env else ledger.ENVIRONMENTS:
@@ -106,14 +116,15 @@ def start_of_overlay(env: str, *, root: Path) -> Start:
     if pinned and pinned.endswith(kustomization.NOTHING):
         pinned = last_image  # a release to this machine does not write the overlay
     if pinned is None and not history.lines and not history.fault:
-        raise ConfigError(f"nothing was ever released to {env}", hint="slipway release")
+        raise ConfigError(f"{env} has no release yet", hint="slipway release")
     number = len(history.lines) - 1 if history.lines else None
     return Start(env=env, image=pinned, pod=None, history=history, number=number)
 
 
 def to_verdict(chains: Chains, seconds: float) -> Verdict:
     """The links that could be compared as checks; absent links are in the notes only."""
-    checks = [Check(name=f"{env}: {link.name}", value=link.message, limit="ok", ok=link.word == "ok")
+    checks = [Check(name=f"{env}: {link.name}", value=link.message, limit="ok", ok=link.word == "ok",
+                    text=f"{env}, {link.name}: {link.message}")
               for env, chain in chains.items() for link in chain if link.word != "absent"]  # fmt: skip
     absent = {
         f"{env}: {link.name}": link.message for env, chain in chains.items() for link in chain if link.word == "absent"
@@ -126,15 +137,14 @@ def show(chains: Chains, *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps({env: [_as_json(link) for link in chain] for env, chain in chains.items()}, indent=2))  # noqa: T201
         return
-    out = Console(highlight=False)
     for env, chain in chains.items():
-        if not out.is_terminal:
+        if not stdout.is_terminal:
             print("\n".join(f"{env}  {link.word:<6}  {link.name:<12}  {link.message}" for link in chain))  # noqa: T201
             continue
         table = Table("link", "", "compared", title=env, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for link in chain:
-            table.add_row(link.name, f"[{COLORS[link.word]}]{link.word}[/]", link.message.replace("[", r"\["))
-        out.print(table)
+            table.add_row(link.name, Text(link.word, COLORS[link.word]), link.message)
+        stdout.print(table)
 
 
 def _as_json(link: Link) -> dict[str, str]:
@@ -147,4 +157,6 @@ def enforce(chains: Chains) -> str:
         if first := links.first_broken(chain):
             raise CheckFailed(f"verify: {env}: the first broken link is {first.name}: {first.message}", hint=first.hint)
     words = [link.word for chain in chains.values() for link in chain]
-    return f"{' and '.join(chains)}: {words.count('ok')} links hold, {words.count('absent')} are out of reach from here"
+    return (
+        f"{' and '.join(chains)}: {words.count('ok')} links hold, {words.count('absent')} cannot be checked from here"
+    )

@@ -22,12 +22,12 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from slipway.core import files
-from slipway.core.strict_model import StrictModel
+from slipway.core.strict_model import StrictModel, describe_errors
 from slipway.core.verdict import Check, Verdict, describe_check
 from slipway.errors import ConfigError, DataError, SlipwayError
 from slipway.loadtest import canary_replay, canary_statistics, generator_health
 from slipway.loadtest.canary_replay import Side
-from slipway.loadtest.generator_health import percentile
+from slipway.loadtest.generator_health import percent, percentile
 from slipway.loadtest.slo import Endpoint, Positive
 from slipway.loadtest.slo import read as read_slo
 
@@ -56,7 +56,7 @@ class Limits(StrictModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Everything known before the first request: the limits, and the model of the canary's image."""
+    """The state before the first request: the limits, and the model of the canary's image."""
 
     limits: Limits
     endpoint: Endpoint
@@ -100,12 +100,17 @@ def _requests(context: Context, stable: Side, canary: Side) -> list[Check]:
     for name, side in (("stable", stable), ("canary", canary)):
         count = sum(answer.status is not None for answer in side.answers)
         enough = True if count >= min_requests else None
-        checks.append(Check(name=f"requests answered by the {name}", value=count, limit=f"≥ {min_requests}", ok=enough))
+        text = f"The {name} version answered {count:,} requests"
+        limit = f"≥ {min_requests:,}"
+        checks.append(Check(name=f"requests answered by the {name}", value=count, limit=limit, ok=enough, text=text))
         errors = sum(answer.status != 200 for answer in side.answers) / max(len(side.answers), 1)
         otherwise = False if name == "canary" and count else None
         ok = True if errors <= max_errors else otherwise
-        limit = f"≤ {max_errors:g} of the requests"
-        checks.append(Check(name=f"errors of the {name}", value=errors, limit=limit, ok=ok))
+        limit, text = (
+            f"≤ {percent(max_errors)} of the requests",
+            f"{percent(errors)} of the requests to the {name} version failed",
+        )
+        checks.append(Check(name=f"errors of the {name}", value=errors, limit=limit, ok=ok, text=text))
     return checks
 
 
@@ -124,7 +129,13 @@ def _latency(context: Context, stable: Side, canary: Side) -> list[Check]:
         True if canary_p95 <= limit_ms else None if stable_p95 > limit_ms else False
     )  # both slow: not the canary's fault
     checks = [
-        Check(name="p95_ms of the canary", value=canary_p95, limit=f"≤ {limit_ms:g} ms", ok=ok),
+        Check(
+            name="p95_ms of the canary",
+            value=canary_p95,
+            limit=f"≤ {limit_ms:g} ms",
+            ok=ok,
+            text=f"p95 of the canary is {canary_p95:.4g} ms (stable version: {stable_p95:.4g} ms)",
+        ),
         canary_statistics.check_latency_ratio(
             stable_ms, canary_ms, times=limits.slower_at_most, limit_ms=limits.slower_ms_at_most
         ),
@@ -140,16 +151,24 @@ def _latencies(side: Side) -> list[float | None]:
 def _answers(context: Context, canary: Side) -> list[Check]:
     """Check the canary's answers against its own image: finite numbers, model, golden predictions, distribution."""
     nulls = sum(answer.status == 200 and answer.prediction is None for answer in canary.answers)
-    checks = [Check(name="answers without a number", value=nulls, limit="≤ 0", ok=nulls == 0)]
+    text = f"{nulls} answers of the canary have status 200 and no number"
+    checks = [Check(name="answers without a number", value=nulls, limit="≤ 0", ok=nulls == 0, text=text)]
     served, expected = sorted(canary.models()), context.model_sha256
     names = ", ".join(sha[:12] for sha in served) or None
     ok = served == [expected] if served else None
-    checks.append(Check(name="model served by the canary", value=names, limit=f"its image's, {expected[:12]}", ok=ok))
+    text = f"The canary serves the model {names}" if served else "The canary's metrics name no model"
+    limit = f"the model of its image, {expected[:12]}"
+    checks.append(Check(name="model served by the canary", value=names, limit=limit, ok=ok, text=text))
     pairs = zip(canary.answers, context.golden, strict=False)
     differences = [abs(a.prediction - float(g["prediction"])) for a, g in pairs if a.prediction is not None]
-    worst, limit = max(differences, default=None), context.golden_difference_at_most
-    ok = None if worst is None else worst <= limit
-    checks.append(Check(name="difference to its golden answers", value=worst, limit=f"≤ {limit:g}", ok=ok))
+    worst, most = max(differences, default=None), context.golden_difference_at_most
+    ok = None if worst is None else worst <= most
+    text = (
+        ""
+        if worst is None
+        else f"The canary's answers to its golden requests differ from the stored ones by up to {worst:.2g}"
+    )
+    checks.append(Check(name="difference to its golden answers", value=worst, limit=f"≤ {most:g}", ok=ok, text=text))
     return [
         *checks,
         canary_statistics.check_prediction_shift(
@@ -159,7 +178,7 @@ def _answers(context: Context, canary: Side) -> list[Check]:
 
 
 def _differences(context: Context, stable: Side, canary: Side) -> list[Check]:
-    """Check how much the predictions of the two versions differ on the realistic rows, in parts of their range."""
+    """Check the differences of the two versions' predictions on the realistic rows, in parts of their range."""
     limits, edges = context.limits, context.contract["reference"]["edges"]
     range_ = float(edges[-1]) - float(edges[0]) or 1.0
     both = zip(stable.answers[: context.realistic], canary.answers, strict=False)
@@ -168,39 +187,47 @@ def _differences(context: Context, stable: Side, canary: Side) -> list[Check]:
     mean = statistics.fmean(differences) if differences else None
     far = sum(difference > limits.far for difference in differences) / len(differences) if differences else None
     return [
-        _at_most("mean difference to the stable", mean, limits.differ_by_at_most),
-        _at_most(f"share that differs by more than {limits.far:g}", far, limits.far_share_at_most),
+        _at_most(
+            "mean difference to the stable",
+            mean,
+            limits.differ_by_at_most,
+            text="" if mean is None else f"The predictions of the two versions differ by {mean:.3g} on average",
+        ),
+        _at_most(
+            f"share that differs by more than {limits.far:g}",
+            far,
+            limits.far_share_at_most,
+            text="" if far is None else f"{percent(far)} of the predictions differ by more than {limits.far:g}",
+        ),
         canary_statistics.check_rank_correlation(pairs, limits.order_at_least),
     ]
 
 
-def _at_most(name: str, value: float | None, limit: float) -> Check:
+def _at_most(name: str, value: float | None, limit: float, *, text: str) -> Check:
     ok = None if value is None else value <= limit
-    return Check(name=name, value=None if value is None else round(value, 4), limit=f"≤ {limit:g}", ok=ok)
+    return Check(name=name, value=None if value is None else round(value, 4), limit=f"≤ {limit:g}", ok=ok, text=text)
 
 
 def read_context(models: Path, slo: Path) -> Context:
     """Read the models folder of the canary's image and the objective; ConfigError, DataError."""
     objective = read_slo(slo)
-    hint = f"edit the section canary and the endpoint {ENDPOINT} of slo.yaml"
+    hint = f"correct the section canary, or the endpoint {ENDPOINT}, in slo.yaml"
     try:
         limits = Limits.model_validate(objective.canary)
     except ValidationError as error:
-        text = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'it'} is {e['input']!r}: {e['msg']}" for e in error.errors()
-        )
-        raise ConfigError(f"{slo}: canary: {text}", hint=hint) from None
+        problems = describe_errors(error, top_level="the section")
+        raise ConfigError(f"{slo}, section canary: {problems}", hint=hint) from None
     if ENDPOINT not in objective.endpoints:
-        raise ConfigError(f"{slo}: endpoints has no {ENDPOINT}", hint=hint)
+        raise ConfigError(f"{slo}: the section endpoints has no {ENDPOINT}", hint=hint)
     max_rate = 1000 / objective.endpoints[ENDPOINT].p95_ms_at_most
     if limits.rate > max_rate:
         raise ConfigError(
-            f"{slo}: canary: rate is {limits.rate:g}",
-            allowed=f"{max_rate:g}, one every p95_ms_at_most",
+            f"{slo}, section canary: rate is {limits.rate:g} requests/s",
+            allowed=f"at most {max_rate:g}, one request per p95_ms_at_most",
             value=limits.rate,
             hint=hint,
         )
-    hint = "the Job's init container copies them out of the canary's image"
+    hint = "the Job's init container must copy the models out of the canary's image: see its log"
     contract, golden = (files.read_json(models / name, hint=hint) for name in ("contract.json", "golden.json"))
     graph = models / "model.onnx"
     if not graph.exists():
@@ -216,7 +243,8 @@ def run(args: argparse.Namespace) -> Verdict:
     """Replay the rows to both versions and judge the answers."""
     digest = DIGEST.search(args.of)
     if not digest:
-        raise ConfigError(f"--of {args.of!r} has no digest: a verdict is about exact bytes", hint="--of name@sha256:…")
+        hint = "name the image by its digest, so that the verdict is about exact bytes"
+        raise ConfigError(f"--of is {args.of!r}", expected="NAME@sha256:…", value=args.of, hint=hint)
     context, started = read_context(args.models, args.slo), time.monotonic()
     rows, limits = context.rows(), context.limits
     stable, canary = canary_replay.replay_to_both(
@@ -241,7 +269,7 @@ def main(words: Sequence[str]) -> int:
         sys.stdout.write(f"error: {error}\nnext: {error.hint}\n")
         return error.code
     for check in verdict.checks:
-        status = {True: "ok    ", False: "no    ", None: "unsure"}[check.ok]
+        status = {True: "pass  ", False: "fail  ", None: "unsure"}[check.ok]
         sys.stdout.write(
             f"{status} {describe_check(check)}\n"
         )  # stdout alone: a pod's log does not keep the order of two streams

@@ -95,7 +95,7 @@ def _random_value(node: Row, categories: Sequence[str] | None, rng: random.Rando
 
 
 def send_schedule(count: int, realistic: int, rate: float) -> tuple[list[float], list[float]]:
-    """Return when each row is sent to either service, in seconds: in the order A-B-B-A, `rate` per second each."""
+    """Return the seconds at which each row is sent to either service: in the order A-B-B-A, `rate` per second each."""
     step = 0.5 / rate
     base = [2 * row * step + (GAP_SECONDS if row >= realistic else 0.0) for row in range(count)]
     return [b + step * (row % 2) for row, b in enumerate(base)], [

@@ -33,19 +33,22 @@ def check_prediction_shift(
     `counts` are (upper edge, predictions up to it), `sent` the number of requests. Unsure when fewer predictions were
     counted than sent: then another pod answered /metrics, or the canary does not count.
     """
-    name, text = "shift of the predictions", f"≤ {limit:g}"
+    name, most = "shift of the predictions", f"≤ {limit:g}"
     total = counts[-1][1] if counts else 0.0
     if not counts or total < max(sent, 1):
-        return Check(name=name, value=f"{total:.0f} of {sent} predictions counted", limit=text, ok=None)
+        text = f"The canary's metrics count {total:.0f} of {sent} predictions, so their shift is not known"
+        return Check(name=name, value=f"{total:.0f} of {sent} predictions counted", limit=most, ok=None, text=text)
     edges = [float(edge) for edge in reference["edges"]]
     inner = [(edge, count) for edge, count in counts if edges[0] < edge < edges[-1]]
     if [edge for edge, _ in inner] != edges[1:-1]:
-        return Check(name=name, value="counted in other groups", limit=text, ok=None)
+        text = "The canary's metrics count predictions in other groups than its contract, so their shift is not known"
+        return Check(name=name, value="counted in other groups", limit=most, ok=None, text=text)
     ends = [0.0, *(count for _, count in inner), total]  # predictions outside the range count in the end groups
     pairs = _join_groups(reference["counts"], [above - below for below, above in pairwise(ends)])
     before, after = ([max(n / sum(side), FLOOR) for n in side] for side in zip(*pairs, strict=True))
     index = sum((a - b) * math.log(a / b) for b, a in zip(before, after, strict=True))
-    return Check(name=name, value=round(index, 4), limit=text, ok=index <= limit)
+    text = f"The canary's predictions are shifted from those on its test window by {index:.3g} (population stability index)"
+    return Check(name=name, value=round(index, 4), limit=most, ok=index <= limit, text=text)
 
 
 def _join_groups(reference: Sequence[float], counts: Sequence[float]) -> list[tuple[float, float]]:
@@ -65,14 +68,17 @@ def check_rank_correlation(pairs: Sequence[tuple[float, float]], limit: float) -
 
     Fails when the canary predicts the same for every row; unsure when the stable version does.
     """
-    name, text = "order of the rows as the stable's", f"≥ {limit:g}"
+    name, least = "order of the rows as the stable's", f"≥ {limit:g}"
     stable, canary = ([pair[side] for pair in pairs] for side in (0, 1))
     if len(set(stable)) < 2:
-        return Check(name=name, value=None, limit=text, ok=None)
+        text = "The stable version predicts the same for every row, so the order of the rows cannot be compared"
+        return Check(name=name, value=None, limit=least, ok=None, text=text)
     if len(set(canary)) < 2:
-        return Check(name=name, value="the same answer to every row", limit=text, ok=False)
+        text = "The canary predicts the same for every row"
+        return Check(name=name, value="the same answer to every row", limit=least, ok=False, text=text)
     value = statistics.correlation(_ranks(stable), _ranks(canary))
-    return Check(name=name, value=round(value, 4), limit=text, ok=value >= limit)
+    text = f"The rank correlation of the two versions' predictions is {value:.3g}"
+    return Check(name=name, value=round(value, 4), limit=least, ok=value >= limit, text=text)
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
@@ -86,7 +92,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
 def check_latency_ratio(
     stable: Sequence[float | None], canary: Sequence[float | None], *, times: float, limit_ms: float, seed: int = 0
 ) -> Check:
-    """By how many ms the canary's p95 exceeds `times` the stable version's, with a block bootstrap interval.
+    """Check the ms by which the canary's p95 exceeds `times` the stable version's, with a block bootstrap interval.
 
     Both sequences are milliseconds per request, None for a request without a good answer. Fails when the whole interval
     is above `limit_ms`; unsure when `limit_ms` lies inside it.
@@ -106,5 +112,10 @@ def check_latency_ratio(
     samples = sorted(excess_ms(rng.choices(blocks, k=len(blocks))) for _ in range(DRAWS))
     low, high = samples[round(0.025 * (DRAWS - 1))], samples[round(0.975 * (DRAWS - 1))]
     ok = True if high <= limit_ms else False if low > limit_ms else None
-    name, text = f"p95_ms beyond {times:g} × the stable's", f"high ≤ {limit_ms:g} ms"
-    return Check(name=name, value=excess_ms(blocks), limit=text, ok=ok, low=low, high=high)
+    name, value = f"p95_ms beyond {times:g} × the stable's", excess_ms(blocks)
+    text = (
+        f"p95 of the canary is {abs(value):.4g} ms {'above' if value > 0 else 'below'} {times:g} × the stable version's"
+    )
+    text += f" (95 % interval {low:.4g} to {high:.4g} ms)"
+    limit = f"≤ {limit_ms:g} ms above it, for the whole interval"
+    return Check(name=name, value=value, limit=limit, ok=ok, low=low, high=high, text=text)

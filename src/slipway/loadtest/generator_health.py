@@ -6,9 +6,6 @@ Imports only what `requirements/load.lock` has: the load gate's image runs it.
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
@@ -40,6 +37,11 @@ class Generator(NamedTuple):
     late: Sequence[float]
 
 
+def percent(share: float) -> str:
+    """A share as text in percent with three digits: 0.015 is `1.5 %`."""
+    return f"{float(f'{100 * share:.3g}'):g} %"
+
+
 def percentile(values: Sequence[float], share: float) -> float | None:
     """Return the smallest value that at least `share` of the values do not exceed; None without values."""
     return sorted(values)[math.ceil(share * len(values)) - 1] if values else None
@@ -56,30 +58,19 @@ def checks(generator: Generator, limits: Limits) -> list[Check]:
         Check(
             name="generator CPU",
             value=None if busy is None else round(busy, 3),
-            limit=f"≤ {limits.cpu_at_most:g} of the time on a processor or waiting for one",
+            limit=f"≤ {percent(limits.cpu_at_most)} of the time",
             ok=True if busy is not None and busy <= limits.cpu_at_most else None,
+            text=""
+            if busy is None
+            else f"The load generator was busy, or waited for a processor, {percent(busy)} of the time",
         ),
     ]
 
 
 def lag(p99_ms: float | None, limits: Limits) -> Check:
-    """Check how late the sender wakes up, by the 99th percentile; unsure above the limit, or when nothing was measured."""
+    """Check the delay with which the sender wakes up (99th percentile); unsure above the limit, or without a measurement."""
     limit_ms = limits.lag_ms_at_most
     ok = True if p99_ms is not None and p99_ms <= limit_ms else None
     value = None if p99_ms is None else round(p99_ms, 2)
-    return Check(name="generator lag p99_ms", value=value, limit=f"≤ {limit_ms:g} ms", ok=ok)
-
-
-def watch(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait for Locust, with a progress bar on a terminal."""
-    if not sys.stderr.isatty():
-        process.wait()
-        return
-    from rich.console import Console  # not installed in the load gate's image, which has no terminal
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar, started = progress.add_task("load", total=seconds + 2), time.monotonic()
-        while process.poll() is None:
-            progress.update(bar, completed=time.monotonic() - started)
-            time.sleep(0.1)
+    text = "" if value is None else f"The load generator itself was up to {value:g} ms late (99th percentile)"
+    return Check(name="generator lag p99_ms", value=value, limit=f"≤ {limit_ms:g} ms", ok=ok, text=text)

@@ -3,8 +3,8 @@
     python -m slipway.loadtest.in_cluster load --host http://serve:3000 --of sha256:…
     python -m slipway.loadtest.in_cluster canary …
 
-The last line of stdout is the verdict, as one line of JSON: evidence for readers of the log. All output goes to stdout,
-because a pod's log does not keep the order of two streams.
+The last line of stdout is the verdict as one line of JSON, which `promote` and `policy` read from the log as evidence.
+All output goes to stdout, because a pod's log does not keep the order of two streams.
 Imports only what `requirements/load.lock` has.
 """
 
@@ -44,7 +44,8 @@ def run(host: str, *, image: str, slo: Path, models: Path, root: Path) -> Verdic
     started = time.monotonic()
     digest = DIGEST.search(image)
     if not digest:
-        raise ConfigError(f"--of {image!r} has no digest: a verdict is about exact bytes", hint="--of sha256:…")
+        hint = "name the image by its digest, so that the verdict is about exact bytes"
+        raise ConfigError(f"--of is {image!r}", expected="sha256:… or NAME@sha256:…", value=image, hint=hint)
     objective = read_slo(slo)
     contract, rows, sha = read(models)
     wait_ready(host)
@@ -52,7 +53,7 @@ def run(host: str, *, image: str, slo: Path, models: Path, root: Path) -> Verdic
     schedule = objective.schedules["cluster"]
     measured = load.measure(objective, schedule, host, root=root, contract=contract)
     verdict = load.judge(measured, objective, schedule, seconds=time.monotonic() - started)
-    after = replace(check_served(host, sha), name="model served, after the load")
+    after = check_served(host, sha, name="model served, after the load")
     inputs = {"image": digest[0], "model_sha256": sha}
     return replace(verdict, checks=[*before, *verdict.checks, after], inputs=inputs)
 
@@ -73,13 +74,15 @@ def wait_ready(host: str, *, seconds: float = 30.0) -> None:
         time.sleep(0.2)
 
 
-def check_served(host: str, sha: str) -> Check:
+def check_served(host: str, sha: str, *, name: str = "model served") -> Check:
     """Check that every connection to `host` reaches a pod whose metrics name the model `sha`."""
     try:
         models = {model for _ in range(LOOKS) for model in (models_of(host) or {"none"})}
     except SlipwayError as error:
         models = {str(error)}
-    return Check(name="model served", value=", ".join(sorted(models)), limit=sha, ok=models == {sha})
+    value = ", ".join(sorted(models))
+    text = f"The pods at {host} serve the model {value}"
+    return Check(name=name, value=value, limit=f"the model of the image, {sha}", ok=models == {sha}, text=text)
 
 
 def models_of(host: str) -> set[str]:
@@ -91,17 +94,19 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     """Parse the arguments of `load`; wrong ones end the program with exit code 2."""
     parser = argparse.ArgumentParser(prog="slipway.loadtest.in_cluster", description=(__doc__ or "").splitlines()[0])
     gates = parser.add_subparsers(required=True)
-    gates.add_parser("canary", help="a new version beside the stable one", add_help=False)
-    load_parser = gates.add_parser("load", help="a load test that the objective judges")
-    load_parser.add_argument("--host", required=True, help="where the service answers")
+    gates.add_parser("canary", help="compare a new version with the stable one", add_help=False)
+    load_parser = gates.add_parser("load", help="load-test a service and compare it with the objective")
+    load_parser.add_argument("--host", required=True, help="address of the service, e.g. http://serve:3000")
     load_parser.add_argument("--of", required=True, help="digest of the image under test")
-    load_parser.add_argument("--slo", type=Path, default=Path("/slo/slo.yaml"), help="the objective")
-    load_parser.add_argument("--models", type=Path, default=Path("/models"), help="models/ of the image under test")
+    load_parser.add_argument("--slo", type=Path, default=Path("/slo/slo.yaml"), help="file with the objective")
+    load_parser.add_argument(
+        "--models", type=Path, default=Path("/models"), help="folder models/ of the image under test"
+    )
     return parser.parse_args(words)
 
 
 def main(words: Sequence[str]) -> int:
-    """Run a gate and return the exit code: 0 pass, 4 fail, 5 unsure, 2 a wrong setting, 3 broken data."""
+    """Run a gate and return the exit code: 0 pass, 4 fail, 5 unsure, 2 for a wrong setting, 3 for broken data."""
     if list(words[:1]) == ["canary"]:
         from slipway.loadtest import canary
 
@@ -113,7 +118,8 @@ def main(words: Sequence[str]) -> int:
         print(f"error: {error}\nnext: {error.hint}")  # noqa: T201
         return error.code
     for check in verdict.checks:
-        print(f"{'ok' if check.ok else 'NO' if check.ok is False else '??'}  {describe_check(check)}")  # noqa: T201
+        status = {True: "pass  ", False: "fail  ", None: "unsure"}[check.ok]
+        print(f"{status} {describe_check(check)}")  # noqa: T201
     print(f"load: {verdict.word}, {verdict.rows:,} requests")  # noqa: T201
     print(json.dumps(verdict.record(), separators=(",", ":"), allow_nan=False), flush=True)  # noqa: T201
     return CODES[verdict.word]

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from slipway.core import environment
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, Inconclusive
-from slipway.loadtest.generator_health import Generator, percentile, watch
+from slipway.loadtest.generator_health import Generator, percent, percentile
 from slipway.loadtest.generator_health import checks as generator_checks
 from slipway.loadtest.slo import PATH, Endpoint, Schedule, Slo, read
 
@@ -27,12 +30,15 @@ CONTRACT = Path("models/contract.json")
 VERDICT = Path("reports/load.json")
 GRACE_SECONDS = 30.0
 """Time to wait for late responses after the end of the schedule."""
+CONNECT_SECONDS = 5.0
+"""Longest for the first connection, before the schedule starts."""
 
 
 class Sample(NamedTuple):
     """One request: endpoint, scheduled moment (s), time from that moment to the response (ms), and whether it succeeded.
 
-    `tries` is how often it was sent: more than once only when `measure` was called with retries.
+    `tries` is the number of times it was sent: more than one only when `measure` was called with retries.
+    `error` is the reason of its failure.
     """
 
     endpoint: str
@@ -40,13 +46,15 @@ class Sample(NamedTuple):
     latency_ms: float
     ok: bool
     tries: int = 1
+    error: str = ""
 
 
 class Measurement(NamedTuple):
-    """The result of one run: one sample per request, and the generator's own use of time."""
+    """The result of one run against `host`: one sample per request, and the generator's own use of time."""
 
     samples: Sequence[Sample]
     generator: Generator
+    host: str = ""
 
 
 def judge(
@@ -61,7 +69,8 @@ def judge(
     reliable = all(check.ok for check in generator)
     checks = [_achieved_rate(samples, slo, schedule), *generator]
     for name, limits in slo.endpoints.items():
-        checks += _endpoint(name, [sample for sample in samples if sample.endpoint == name], limits, reliable)
+        own = [sample for sample in samples if sample.endpoint == name]
+        checks += _endpoint(name, own, limits, measured.host, reliable=reliable)
     return Verdict(
         chapter="load", checks=checks, rows=len(samples), seconds=seconds, inputs={"bento_sha256": bento_sha256}
     )
@@ -72,23 +81,24 @@ def _achieved_rate(samples: Sequence[Sample], slo: Slo, schedule: Schedule) -> C
     seconds = max([schedule.seconds, *(sample.intended + sample.latency_ms / 1000 for sample in samples)])
     ratio = len(samples) / seconds / schedule.rate
     enough = ratio >= slo.achieved_ratio_at_least
-    limit = f"≥ {slo.achieved_ratio_at_least:g} of {schedule.rate:g} requests/s"
-    return Check(name="achieved rate", value=round(ratio, 4), limit=limit, ok=True if enough else None)
+    limit = f"≥ {percent(slo.achieved_ratio_at_least)} of them"
+    text = f"The service answered {percent(ratio)} of the scheduled {schedule.rate:g} requests per second"
+    return Check(name="achieved rate", value=round(ratio, 4), limit=limit, ok=True if enough else None, text=text)
 
 
-def _endpoint(name: str, samples: Sequence[Sample], limits: Endpoint, reliable: bool) -> list[Check]:
+def _endpoint(name: str, samples: Sequence[Sample], limits: Endpoint, host: str, *, reliable: bool) -> list[Check]:
     """Check one endpoint. Below `min_requests` all of it is unsure; unless `reliable`, its latencies are."""
     enough = len(samples) >= limits.min_requests
     requests = Check(
         name=f"{name} requests",
         value=len(samples),
-        limit=f"≥ {limits.min_requests}",
+        limit=f"≥ {limits.min_requests:,}",
         ok=True if enough else None,
+        text=f"{len(samples):,} requests were sent to {name}",
     )
     if not samples:
         return [requests]
-    errors = sum(not sample.ok for sample in samples) / len(samples)
-    checks = [requests, _at_most(f"{name} errors", errors, limits.errors_at_most, "of the requests", enough)]
+    checks = [requests, _errors(name, samples, limits.errors_at_most, host, sure=enough)]
     latencies = [sample.latency_ms for sample in samples if sample.ok]
     for share, limit_ms in (
         (50, limits.p50_ms_at_most),
@@ -97,13 +107,21 @@ def _endpoint(name: str, samples: Sequence[Sample], limits: Endpoint, reliable: 
     ):
         if limit_ms is not None:
             value = percentile(latencies, share / 100)
-            checks.append(_at_most(f"{name} p{share}_ms", value, limit_ms, "ms", enough and reliable))
+            ok = None if value is None or not enough or not reliable else value <= limit_ms
+            text = f"p{share} of {name} is {value:.4g} ms" if value is not None else f"No request to {name} succeeded"
+            checks.append(Check(name=f"{name} p{share}_ms", value=value, limit=f"≤ {limit_ms:g} ms", ok=ok, text=text))
     return checks
 
 
-def _at_most(name: str, value: float | None, limit: float, unit: str, sure: bool) -> Check:
-    ok = None if value is None or not sure else value <= limit
-    return Check(name=name, value=value, limit=f"≤ {limit:g} {unit}", ok=ok)
+def _errors(name: str, samples: Sequence[Sample], limit: float, host: str, *, sure: bool) -> Check:
+    """Check the share of failed requests; the sentence has the most frequent reason."""
+    failed = [sample for sample in samples if not sample.ok]
+    share, reasons = len(failed) / len(samples), Counter(sample.error for sample in failed if sample.error)
+    text = f"{percent(share)} of {len(samples):,} requests failed" if failed else "No request failed"
+    if reasons:
+        text += f" ({reasons.most_common(1)[0][0]}{f' at {host}' if host else ''})"
+    ok = share <= limit if sure else None
+    return Check(name=f"{name} errors", value=share, limit=f"≤ {percent(limit)} of the requests", ok=ok, text=text)
 
 
 def measure(
@@ -143,18 +161,34 @@ def measure(
                 stderr=output,
             )
             try:
-                watch(process, schedule.seconds)
+                process.wait()
             finally:
                 process.kill()
                 process.wait()
         if not results.exists():
             tail = log.read_text(encoding="utf-8", errors="replace").strip()[-1500:]
             raise Inconclusive(
-                f"load: locust kept no samples; it said:\n{tail}",
-                hint="is the service up? is locust installed?",
+                f"load: Locust stopped without a result; the end of its output:\n{tail}",
+                hint="correct what Locust reports; `make setup` installs it, `make repro` makes the requests' rows",
             )
         record = json.loads(results.read_text(encoding="utf-8"))
-        return Measurement([Sample(*row) for row in record["samples"]], Generator(**record["generator"]))
+        return Measurement([Sample(*row) for row in record["samples"]], Generator(**record["generator"]), host)
+
+
+def require_connection(host: str) -> None:
+    """ConfigError when `host` is not an address, or nothing accepts a connection there: no schedule is worth waiting for."""
+    try:
+        address = urlsplit(host)
+        port = address.port or {"http": 80, "https": 443}[address.scheme]
+        socket.create_connection((address.hostname or "", port), timeout=CONNECT_SECONDS).close()
+    except (ValueError, KeyError):
+        raise ConfigError(f"load: --host is {host!r}", expected="an address such as http://127.0.0.1:3000") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"load: nothing answers at {host} ({reason})",
+            hint="start the service with `slipway serve`, or name its address with --host",
+        ) from None
 
 
 def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
@@ -165,12 +199,26 @@ def run(host: str, *, of: str | None = None, root: Path = Path()) -> str:
     root, started = root.resolve(), time.monotonic()
     objective = read(root / PATH)
     if not (root / CONTRACT).exists():
-        raise ConfigError(f"{CONTRACT} does not exist: the requests are made from it", hint="run `make repro`")
+        raise ConfigError(f"{CONTRACT} does not exist, and the requests are made from it", hint="run `make repro`")
+    require_connection(host)
     schedule = objective.schedules["machine"]
     measured = measure(objective, schedule, host, root=root)
     verdict = judge(measured, objective, schedule, bento_sha256=of, seconds=time.monotonic() - started)
     verdict.write(root / VERDICT)
-    verdict.enforce(hint=f"see {VERDICT} and {PATH}")
+    verdict.enforce(hint=_next_step(verdict, measured, host))
     values: dict[str, Any] = {check.name: check.value for check in verdict.checks}
     p95_ms = max(value for name, value in values.items() if name.endswith("p95_ms"))
-    return f"{verdict.rows:,} requests at {schedule.rate:g}/s, p95 {p95_ms:.1f} ms, all within the SLO"
+    return f"{verdict.rows:,} requests at {schedule.rate:g}/s, p95 {p95_ms:.1f} ms, all within {PATH}"
+
+
+def _next_step(verdict: Verdict, measured: Measurement, host: str) -> str:
+    """The hint for a verdict that is not a pass."""
+    if measured.samples and not any(sample.ok for sample in measured.samples):
+        return f"no request succeeded: check that the service at {host} is still running, and read its log"
+    if any(check.name.startswith("generator") and not check.ok for check in verdict.checks):
+        return (
+            "the load generator was short of CPU, so its latencies are not reliable: close other programs, run it again"
+        )
+    if verdict.word == "unsure":
+        return f"the run was too short or too slow to judge: run it again, or correct the schedule in {PATH}"
+    return f"make the service faster or more reliable, or change the objective in {PATH}; all values are in {VERDICT}"

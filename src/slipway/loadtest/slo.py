@@ -5,6 +5,7 @@ Imports only what `requirements/load.lock` has: the load gate's image runs it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,14 +13,14 @@ from pydantic import AfterValidator, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway.core.strict_model import StrictModel
+from slipway.core.strict_model import StrictModel, describe_errors, describe_syntax_error
 from slipway.errors import ConfigError
 from slipway.loadtest.generator_health import Limits
 
 PATH = Path("loadtests/slo.yaml")
 
 Place = Literal["machine", "cluster"]
-"""Where a schedule runs: the short one on a single machine, the other in the cluster."""
+"""The place of a schedule: the short one runs on a single machine, the other in the cluster."""
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -36,7 +37,7 @@ class Endpoint(StrictModel):
 
 
 class Schedule(StrictModel):
-    """When requests are sent: `rate` per second for `seconds`, by `users` with evenly spread, jittered phases."""
+    """The schedule of requests: `rate` per second for `seconds`, by `users` with evenly spread, jittered phases."""
 
     rate: Positive
     seconds: Positive
@@ -46,8 +47,14 @@ class Schedule(StrictModel):
 def _require_both(schedules: dict[Place, Schedule]) -> dict[Place, Schedule]:
     """Require both schedules: a missing one would otherwise be noticed only in the cluster."""
     if missing := [place for place in get_args(Place) if place not in schedules]:
-        raise ValueError(f"schedules has no {', '.join(missing)}, limit: {' and '.join(get_args(Place))}")
+        raise ValueError(f"{' and '.join(missing)} is missing; expected: {' and '.join(get_args(Place))}")
     return schedules
+
+
+def _require_route(name: str) -> str:
+    if not re.fullmatch(r"(GET|POST) /\S*", name):
+        raise ValueError("GET or POST and a path, such as POST /predict")
+    return name
 
 
 class Slo(StrictModel):
@@ -59,19 +66,20 @@ class Slo(StrictModel):
     golden_difference_at_most: Annotated[float, Field(ge=0)]
     canary: Any = None
     latency: Any = None
-    endpoints: Annotated[dict[Annotated[str, Field(pattern=r"^(GET|POST) /\S*$")], Endpoint], Field(min_length=1)]
+    endpoints: Annotated[dict[Annotated[str, AfterValidator(_require_route)], Endpoint], Field(min_length=1)]
 
 
 def read(path: Path = PATH) -> Slo:
     """Read slo.yaml; ConfigError names each wrong key, its value and what is allowed."""
+    name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     try:
         return Slo.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(
-            f"{path} does not exist here ({Path.cwd()})", hint="run this in the project's folder"
+            f"{name} does not exist (the working directory is {Path.cwd()})",
+            hint="change to the project's folder and run the command again",
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+        raise ConfigError(f"{name} is not valid YAML: {describe_syntax_error(error)}", hint=f"edit {name}") from None
     except ValidationError as error:
-        text = "; ".join(f"{'.'.join(map(str, e['loc']))} is {e['input']!r}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: {text}", hint=f"edit {path}") from None
+        raise ConfigError(f"{name}: {describe_errors(error)}", hint=f"edit {name}") from None

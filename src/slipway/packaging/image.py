@@ -24,7 +24,7 @@ GATE = (Path("loadtests/locustfile.py"), Path("requirements/load.lock"))
 def run(_: config.Params, *, gate: bool = False, root: Path = Path()) -> str:
     """Build and push the packaged bento's image → reports/image.json, or the gate's → its digest in k8s/components/gate.
 
-    ConfigError when it cannot be built or pushed; DataError when the bento is not the one that was packaged.
+    ConfigError when it cannot be built or pushed; DataError when the bento has changed since `slipway package`.
     """
     root = root.resolve()
     return _build_gate(root) if gate else _build_service(root)
@@ -34,7 +34,9 @@ def _build_service(root: Path) -> str:
     started = time.monotonic()
     bento, notes = package.packaged_bento(root)
     git.require_clean(root, exclude="releases/")
-    name = kustomization.read(kustomization.path("staging", root).read_text(encoding="utf-8")).new_name
+    overlay = kustomization.path("staging", root)
+    where = overlay.relative_to(root).as_posix()
+    name = kustomization.read(overlay.read_text(encoding="utf-8"), where=where).new_name
     hashes = {"bento_sha256": notes["bento_sha256"], "model_sha256": notes["model_sha256"],
               "lock_sha256": files.sha256(root / "dvc.lock")}  # fmt: skip
     commit = git.commit_hash(root=root)
@@ -56,7 +58,7 @@ def _build_gate(root: Path) -> str:
     pinned = kustomization.read(text, "gate", where=GATE_KUSTOMIZATION.as_posix())
     inputs = [DOCKERFILE, *gate_files(root)]
     if (since := _source_commit(pinned, root)) and not _has_changed(since, inputs, root):
-        return f"the gate is current: nothing in it has changed since {since[:12]}, and {pinned.image} is pinned"
+        return f"the gate's image is up to date: its files are those of {since[:12]}, and {pinned.image} is pinned"
     git.require_clean(root, exclude=GATE_KUSTOMIZATION.as_posix())
     commit = git.commit_hash(root=root)
     with tempfile.TemporaryDirectory(prefix="slipway-gate-") as scratch:
@@ -64,7 +66,7 @@ def _build_gate(root: Path) -> str:
         labels = {REVISION: commit}
         image = build_image("gate", Path(scratch), f"{pinned.new_name}:{commit[:12]}", labels, root=root)
     kustomization.write_digest(root / GATE_KUSTOMIZATION, "gate", image.partition("@")[2])
-    return f"{image}, pinned in {GATE_KUSTOMIZATION}: commit that"
+    return f"{image}, pinned in {GATE_KUSTOMIZATION}; commit this file"
 
 
 def copy_gate_files(root: Path, folder: Path) -> None:

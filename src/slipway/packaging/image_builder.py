@@ -39,7 +39,10 @@ def base_image(root: Path) -> str:
     """The base image that the Dockerfile names in its first FROM."""
     match = re.search(r"(?m)^FROM (\S+) AS slim$", (root / DOCKERFILE).read_text(encoding="utf-8"))
     if not match:
-        raise ConfigError(f"{DOCKERFILE} has no line `FROM … AS slim`", hint="the base image is read from it")
+        raise ConfigError(
+            f"{DOCKERFILE} has no line `FROM … AS slim`, which names the base image",
+            hint=f"git checkout -- {DOCKERFILE}",
+        )
     return match[1]
 
 
@@ -55,8 +58,8 @@ def build_image(
     program = environment.image_builder()
     tool = "" if program else (find_builder(env) or "").partition(" ")[0]
     if not program and not tool:
-        hint = "install docker, podman or buildah, or name a program with BUILD_IMAGE; see `slipway doctor`"
-        raise ConfigError("nothing here builds images", hint=hint)
+        hint = "install docker, podman or buildah, or set BUILD_IMAGE to a program that builds images; see `slipway doctor`"
+        raise ConfigError("this machine has no program that builds images", hint=hint)
     base = base_image(root) if program else _with_current_digest(tool, base_image(root), env)
     options = ["--file", str(recipe or root / DOCKERFILE), "--target", target, "--build-arg", f"BASE={base}"]
     for name, value in {**labels, "slipway.base": base}.items():
@@ -74,10 +77,10 @@ def _printed_image(program: str, output: str, tag: str) -> str:
     last, name = (output.splitlines() or [""])[-1], tag.rpartition(":")[0]
     if not re.fullmatch(rf"\S+@{DIGEST}", last):
         raise ConfigError(
-            f"{Path(program).name} printed {last[:120]!r}",
-            allowed=f"{name}@sha256:…",
+            f"{Path(program).name} (BUILD_IMAGE) printed {last[:120]!r} as its last line",
+            expected=f"the image, {name}@sha256:…",
             value=last,
-            hint="BUILD_IMAGE: IMAGE CONTEXT [options of docker build], and the image in the last line",
+            hint="BUILD_IMAGE is called with IMAGE CONTEXT [options of docker build] and prints the image in its last line",
         )
     return last
 
@@ -101,7 +104,7 @@ def _push(tool: str, tag: str, host: str, env: Mapping[str, str]) -> str:
     if tool == "docker":
         match = PUSHED.search(_call([tool, "push", tag], env, host))
         if not match:
-            raise ConfigError(f"docker push {tag} named no digest", hint="docker version")
+            raise ConfigError(f"`docker push {tag}` printed no line `digest: sha256:…`", hint="docker version")
         return match[1]
     insecure = ["--tls-verify=false"] if host.partition(":")[0] in PLAIN_HTTP_HOSTS else []
     with tempfile.TemporaryDirectory(prefix="slipway-push-") as scratch:
@@ -114,13 +117,17 @@ def _call(command: list[str], env: Mapping[str, str], host: str, *, stdin: str |
     try:
         finished = process.run(command, env=env, stdin=stdin)
     except OSError as error:
-        raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", hint="see BUILD_IMAGE") from None
+        hint = "correct BUILD_IMAGE, or unset it to use docker, podman or buildah"
+        raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", hint=hint) from None
     if finished.ok:
         return finished.out.strip()
     output = (finished.out + finished.err).strip()[-MAX_OUTPUT:]
     if REFUSED.search(output[-500:]):
-        hint = f"log in again ({Path(command[0]).name} login {host}), or set REGISTRY_USER and REGISTRY_TOKEN anew"
-        raise ConfigError(f"{host} refuses the login, or it has expired:\n{output[-500:]}", hint=hint)
+        hint = (
+            f"log in ({Path(command[0]).name} login {host}), or set REGISTRY_USER and REGISTRY_TOKEN to a valid login"
+        )
+        raise ConfigError(f"the registry {host} refused the login:\n{output[-500:]}", hint=hint)
     raise ConfigError(
-        f"{Path(command[0]).name} failed with exit code {finished.code}:\n{output}", hint="slipway doctor"
+        f"{Path(command[0]).name} failed with exit code {finished.code}; the end of its output:\n{output}",
+        hint="correct what it reports; `slipway doctor` shows which builder is used",
     )

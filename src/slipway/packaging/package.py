@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from slipway.core import config, environment, files, process
+from slipway.core.strict_model import describe_syntax_error
 from slipway.core.verdict import Verdict
 from slipway.errors import ConfigError, DataError, SlipwayError
 from slipway.reporting import cards, report_data
@@ -26,7 +27,7 @@ VERDICT = Path("reports/package.json")
 GOLDEN = Path("models/golden.json")
 BENTOFILE, README = "bentofile.yaml", "README.md"
 DATED = ("bento.yaml", README)
-"""The two files of a bento that are not part of its content: they tell when and from which commit it was built.
+"""The two files of a bento that are not part of its content: they hold the time and the commit of the build.
 
 The first holds its time and version, the second the cards, with commit, merger and verdicts. The same model from another
 commit is the same bento, with the cards of the commit that packaged it last.
@@ -89,7 +90,8 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
         context = Path(scratch).resolve()
         for file in (BENTOFILE, *included_files(root)):
             if not (root / file).is_file():
-                raise DataError(f"{file}, named in {BENTOFILE}, does not exist", hint="run `make repro`")
+                hint = f"run `make repro` if it is a file of the model, else correct `include` in {BENTOFILE}"
+                raise DataError(f"{file}, named in {BENTOFILE}, does not exist", hint=hint)
             (context / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / file, context / file)
         env = environment.for_programs(context, BENTOML_HOME=str(home))
@@ -97,7 +99,7 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
     bento = home / "bentos" / name / "new"
     if not finished.ok or not bento.is_dir():
         output = (finished.out + finished.err).strip()[-2000:]
-        raise ConfigError(f"bentoml build failed:\n{output}", hint=f"see {BENTOFILE}")
+        raise ConfigError(f"`bentoml build` failed; the end of its output:\n{output}", hint=f"correct {BENTOFILE}")
     return bento
 
 
@@ -114,8 +116,17 @@ def included_files(root: Path) -> list[str]:
         return [str(name) for name in document["include"]]
     except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{BENTOFILE} has no list `include` that can be read: {error!r}", hint=f"git checkout -- {BENTOFILE}"
+            f"{BENTOFILE} has no readable list `include`: {_reason(error)}", hint=f"git checkout -- {BENTOFILE}"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The reason why bentofile.yaml has no list of files, in a few words."""
+    if isinstance(error, KeyError):
+        return f"the key {error} is missing"
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return describe_syntax_error(error) if isinstance(error, YAMLError | UnicodeDecodeError) else "it is not a list"
 
 
 def check_contents(bento: Path, names: Sequence[str]) -> None:
@@ -126,15 +137,17 @@ def check_contents(bento: Path, names: Sequence[str]) -> None:
     lookup = files.read_json(source / "models/contract.json").get("lookup")
     if lookup and not (source / f"{lookup.replace('.', '/')}.py").exists():
         raise ConfigError(
-            f"the bento lacks {lookup}, which models/contract.json names", hint="add it to bentofile.yaml"
+            f"the bento lacks the module {lookup}, which models/contract.json names",
+            hint=f"add src/{lookup.replace('.', '/')}.py to `include` in {BENTOFILE}",
         )
     packed = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
     if unwanted := [name for name in packed if name.endswith(UNWANTED) or name == "params.yaml"]:
-        raise ConfigError(f"the bento holds {', '.join(unwanted)}, which is never served", hint="edit bentofile.yaml")
+        hint = f"remove it from `include` in {BENTOFILE}"
+        raise ConfigError(f"the bento contains {', '.join(unwanted)}, which must not be served", hint=hint)
 
 
 def run(params: config.Params, *, root: Path = Path()) -> str:
-    """Build a bento from models/, write the cards → reports/package.json; exit 4 unless it gives the golden answers."""
+    """Build a bento from models/, write the cards → reports/package.json; exit 4 unless it returns the golden answers."""
     root, started = root.resolve(), time.monotonic()
     requests = files.read_json(root / GOLDEN)
     bento = build(root, name=params.track.model, readme=cards.write(params, report_data.read(root), root=root))
@@ -150,16 +163,18 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     verdict = Verdict(chapter="package", checks=[check], rows=len(requests), seconds=time.monotonic() - started,
                       inputs={"model": bento.model_sha256}, notes=notes)  # fmt: skip
     verdict.write(root / VERDICT)
-    verdict.enforce(hint="models/golden.json and models/model.onnx must come from one `make repro`")
-    return f"{bento.tag} gives all {len(requests)} golden answers, ready in {ready:.1f} s"
+    verdict.enforce(hint="run `make repro`, so that models/golden.json and models/model.onnx are of the same model")
+    return f"{bento.tag} returns all {len(requests)} golden answers; it was ready in {ready:.1f} s"
 
 
 def packaged_bento(root: Path) -> tuple[Path, dict[str, Any]]:
     """Folder and notes of the bento in reports/package.json; DataError when the folder's content is another."""
-    notes = files.read_json(root / VERDICT, hint="slipway package")["notes"]
+    notes = files.read_json(root / VERDICT, hint="run `slipway package`")["notes"]
     path = root / notes["path"]
     if not path.is_dir() or sha256(path) != notes["bento_sha256"]:
-        raise DataError(f"{path} is not the bento that was packaged", hint="slipway package")
+        raise DataError(
+            f"the bento {path} is missing, or has changed since it was packaged", hint="run `slipway package`"
+        )
     return path, notes
 
 
@@ -170,10 +185,11 @@ def serve(*, port: int, root: Path = Path()) -> str:
     home = environment.cache_home(root) / f"serve-{port}"
     with local_server.start(path, port=port, home=home, root=root, log=home / "log") as running:
         local_server.wait_ready(running)
-        print(f"{notes['bento']} answers on {running.url} (Ctrl-C ends it)", file=sys.stderr)  # noqa: T201
+        print(f"{notes['bento']} answers on {running.url} (press Ctrl-C to stop)", file=sys.stderr)  # noqa: T201
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
             running.process.wait()
         except KeyboardInterrupt:
             return f"{notes['bento']} stopped"
-    raise SlipwayError(f"the server ended with exit code {running.process.returncode}", hint=f"see {running.log}")
+    message = f"the service stopped with exit code {running.process.returncode}"
+    raise SlipwayError(message, hint=f"the cause is in its log, {running.log}")

@@ -36,14 +36,14 @@ REFERENCE = re.compile(
 
 
 class ImageNotFound(DataError):
-    """The registry answers, and has no such image."""
+    """The registry responded that it has no such image."""
 
 
 class RegistryUnavailable(Inconclusive):
-    """The registry does not answer, or its answer is broken."""
+    """The registry did not respond, or its response is not valid."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, hint="is the registry up? run it again later")
+        super().__init__(message, hint="check that the registry is running and reachable, then run the command again")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,9 @@ def parse_reference(image: str) -> Reference:
     match = REFERENCE.fullmatch(image)
     if not match:
         raise ConfigError(
-            f"{text.printable(image, 120)!r} is no image of a registry",
-            hint="write HOST[:PORT]/NAME@sha256:…",
+            f"the image is {text.printable(image, 120)!r}",
+            expected="HOST[:PORT]/NAME@sha256:…",
+            hint="name the image with its registry and its digest",
         )
     host = match["host"] + (match["port"] or "")
     return Reference(host=host, name=match["name"], tag=match["tag"], digest=match["digest"])
@@ -123,7 +124,8 @@ def inspect_image(image: str) -> Image:
         try:
             return _read(session, raw, image)
         except (LookupError, TypeError, ValueError, AttributeError):
-            raise DataError(f"{image} is no image: its manifest lacks what one has", hint="build it again") from None
+            message = f"{image} is not a valid image: its manifest is incomplete"
+            raise DataError(message, hint="build and push it again") from None
 
 
 def _read(session: Session, raw: bytes, image: str) -> Image:
@@ -132,7 +134,8 @@ def _read(session: Session, raw: bytes, image: str) -> Image:
     configs = [parse_object(_fetch_part(session, "blobs", each["config"]), image) for each in platforms]
     labels_by_platform = [config["config"].get("Labels") or {} for config in configs]
     if any(each != labels_by_platform[0] for each in labels_by_platform):
-        raise DataError(f"{image}: its labels differ between its platforms", hint="build all platforms of one commit")
+        hint = "build all platforms from the same commit"
+        raise DataError(f"the labels of {image} differ between its platforms", hint=hint)
     return Image(
         digest=digest(raw),
         labels={str(name): str(value) for name, value in labels_by_platform[0].items()},
@@ -149,7 +152,7 @@ def _platforms(session: Session, index: dict[str, Any], image: str) -> list[dict
             f"{image} has {len(rows)} platforms",
             allowed=f"1 to {MAX_PLATFORMS}",
             value=len(rows),
-            hint="build it again",
+            hint="build and push it again for fewer platforms",
         )
     return [parse_object(_fetch_part(session, "manifests", row), image) for row in rows]
 
@@ -173,7 +176,7 @@ def parse_object(raw: bytes, subject: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise DataError(f"{subject}: what the registry has is no JSON object", hint="build and push it again")
+        raise DataError(f"{subject}: the registry returned something that is not a JSON object", hint="push it again")
     return value
 
 
@@ -207,8 +210,8 @@ class Session:
         self._require_ok(status, subject)
         if expected is not None and digest(raw) != expected:
             raise DataError(
-                f"{subject}: the registry gave other bytes, of {digest(raw)}",
-                hint="do not deploy from it; compare with another copy of the image",
+                f"{subject}: the registry returned bytes with another digest, {digest(raw)}",
+                hint="do not deploy this image: its bytes are not those that were released",
             )
         return raw
 
@@ -221,12 +224,17 @@ class Session:
                 for part in response.iter_raw():
                     body += part
                     if len(body) > MAX_BYTES:
-                        raise DataError(f"{subject} has more than {MAX_BYTES:,} bytes", allowed=f"{MAX_BYTES:,}")
+                        raise DataError(
+                            f"{subject} has more than {MAX_BYTES:,} bytes", allowed=f"at most {MAX_BYTES:,}",
+                            hint="check that the name is that of an image",
+                        )  # fmt: skip
                     if time.monotonic() > deadline:
-                        raise RegistryUnavailable(f"{subject}: not done in {self._seconds:g} s")
+                        raise RegistryUnavailable(
+                            f"{subject}: the response was not complete within {self._seconds:g} s"
+                        )
                 return response.status_code, bytes(body), response.headers.get("www-authenticate", "")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            problem = "no answer in time" if isinstance(error, httpx.TimeoutException) else text.printable(error, 200)
+            problem = "no response in time" if isinstance(error, httpx.TimeoutException) else text.printable(error, 200)
             raise RegistryUnavailable(f"{subject}: {problem or type(error).__name__}") from None
 
     def _authorize(self, challenge: str) -> dict[str, str]:
@@ -256,20 +264,21 @@ class Session:
         if status == 200:
             return
         if status in (401, 403):
-            reason = "the login is wrong or expired, or may not read this" if self._login else "it wants a login"
+            reason = "the login is wrong, expired or has no access" if self._login else "a login is required"
             hint = f"docker login {self._reference.host}, or set REGISTRY_USER and REGISTRY_TOKEN"
-            raise ConfigError(f"{subject}: the registry answered {status}: {reason}", hint=hint)
+            raise ConfigError(f"{subject}: the registry returned status {status}: {reason}", hint=hint)
         if status == 404:
             raise ImageNotFound(
-                f"{subject} is not in the registry", hint="push it again, or release another: `slipway rollback`"
+                f"{subject} is not in the registry",
+                hint="push it again with `slipway image`, or restore the previous release with `slipway rollback`",
             )
-        raise RegistryUnavailable(f"{subject}: the registry answered {status}")
+        raise RegistryUnavailable(f"{subject}: the registry returned status {status}")
 
     def _require_safe_address(self, request: httpx.Request) -> None:
         """Refuse plain HTTP, so that no login is sent in the clear, and redirects to this machine; called for each redirect."""
         url = request.url
         if url.scheme != "https" and not (self._is_http and url.host in LOOPBACK):
             raise ConfigError(
-                f"{self._reference.host} points to {text.printable(url, 100)}", allowed="https://…", value=str(url),
-                hint="plain HTTP is for a registry on this machine",
+                f"the registry {self._reference.host} redirects to {text.printable(url, 100)}", expected="https://…",
+                value=str(url), hint="use HTTPS; plain HTTP is accepted only for a registry on this machine",
             )  # fmt: skip

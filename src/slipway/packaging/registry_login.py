@@ -63,13 +63,14 @@ def login_from_helper(helper: str, host: str, *, seconds: float = HELPER_SECONDS
     """Get the login from a credential helper; None when it has none for this registry, ConfigError when it fails."""
     program = shutil.which(f"docker-credential-{helper}")
     if program is None:
-        raise ConfigError(f"docker-credential-{helper}, which keeps the logins, is not on PATH", hint="install it")
+        message = f"docker-credential-{helper}, which holds the logins for docker, is not on PATH"
+        raise ConfigError(message, hint="install it, or set REGISTRY_USER and REGISTRY_TOKEN")
     try:
         finished = process.run([program, "get"], stdin=HUB[0] if host == "docker.io" else host, timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"{program} did not answer in {seconds:g} s", hint=f"docker login {host}") from None
+        raise ConfigError(f"{program} did not finish within {seconds:g} s", hint=f"docker login {host}") from None
     try:
         answer: Any = json.loads(finished.out) if finished.ok else {}
     except ValueError:
-        raise ConfigError(f"{program} did not answer with JSON", hint=f"docker login {host}") from None
+        raise ConfigError(f"{program} printed something that is not JSON", hint=f"docker login {host}") from None
     return Login(user=answer["Username"], password=answer["Secret"]) if answer.get("Secret") else None

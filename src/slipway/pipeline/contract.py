@@ -17,10 +17,11 @@ def check_types(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> N
     """Check that `frame` has the columns of `model` with their types; DataError names each missing or wrong column."""
     import polars as pl
 
-    hint = f"run `make repro`; when it says so too: {_hint(model)}"
+    hint = f"run `make repro`. If the error stays, correct {_name(model)} or the code that makes this data"
     absent = [c.name for c in columns(model) if c.name not in frame.columns]
     if absent:
-        raise DataError(f"{where}: column {', '.join(absent)} is missing; it has {', '.join(frame.columns)}", hint=hint)
+        message = f"{where} lacks the column {', '.join(absent)}; it has {', '.join(frame.columns)}"
+        raise DataError(message, hint=hint)
     dtypes: dict[Kind, tuple[Any, ...]] = {
         "category": (pl.String,),
         "number": (pl.Float32, pl.Float64),
@@ -28,9 +29,7 @@ def check_types(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> N
     }
     column_dtypes = [(column, frame.schema[column.name]) for column in columns(model)]
     if wrong := [(column, dtype) for column, dtype in column_dtypes if dtype not in dtypes[column.kind]]:
-        sentences = (
-            f"column {column.name} has type {dtype}, the contract says {column.kind}" for column, dtype in wrong
-        )
+        sentences = (f"column {column.name} has type {dtype}; expected: {column.kind}" for column, dtype in wrong)
         raise DataError(f"{where}: " + "; ".join(sentences), hint=hint)
 
 
@@ -60,11 +59,15 @@ def check_frame(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> N
 
 
 def _hint(model: type[BaseModel]) -> str:
-    return f"correct the data, or the contract {model.__module__}.{model.__name__}, and run `make repro`"
+    return f"correct the data, or the contract {_name(model)}, and run `make repro`"
+
+
+def _name(model: type[BaseModel]) -> str:
+    return f"{model.__module__}.{model.__name__}"
 
 
 def _length_breaches(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
-    """One sentence for each column with texts that are too short or too long: the service would refuse them."""
+    """One sentence for each column with texts that are too short or too long for the service."""
     sentences = []
     for name in names(model, "category"):
         info = model.model_fields[name]
@@ -74,7 +77,7 @@ def _length_breaches(model: type[BaseModel], frame: pl.DataFrame) -> list[str]:
         if count := int(outside.sum()):
             first = frame.get_column(name).filter(outside)[0]
             limit = f"{_format_limit(shortest)} to {_format_limit(longest)} characters"
-            sentences.append(f"column {name} is {first[:40]!r} (the first of {count} rows), limit: {limit}")
+            sentences.append(f"column {name} is {first[:40]!r} (the first of {_rows(count)}); allowed: {limit}")
     return sentences
 
 
@@ -87,11 +90,11 @@ def _value_breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> 
     for name in cases["column"].unique(maintain_order=True):
         column, values = by_name[name], frame.get_column(name)
         if not column.nullable and (nulls := values.null_count()):
-            sentences.append(f"column {name} is missing on {nulls} rows, limit: never missing")
+            sentences.append(f"column {name} has no value in {_rows(nulls)}; expected: a value in every row")
         if column.kind != "number":
             continue
         if broken := int((~values.drop_nulls().is_finite()).sum()):
-            sentences.append(f"column {name} is NaN or infinite on {broken} rows, limit: a finite number or null")
+            sentences.append(f"column {name} is NaN or infinite in {_rows(broken)}; expected: a finite number or null")
         finite = values.filter(values.is_finite().fill_null(False))
         outside = finite.filter(
             (finite < (column.low if column.low is not None else -float("inf")))
@@ -100,9 +103,14 @@ def _value_breaches(model: type[BaseModel], frame: pl.DataFrame, cases: Any) -> 
         if len(outside):
             middle = ((column.low or 0.0) + (column.high or 0.0)) / 2
             worst = outside.to_frame().sort((pl.col(name) - middle).abs(), descending=True).item(0, 0)
-            limit = f"{_format_limit(column.low)} to {_format_limit(column.high)} {column.unit}".strip()
-            sentences.append(f"column {name} is {worst:g} (the worst of {len(outside)} rows), limit: {limit}")
+            limit = f"{_format_limit(column.low)} to {_format_limit(column.high)}"
+            limit += f" ({column.unit})" if column.unit else ""
+            sentences.append(f"column {name} is {worst:g} (the worst of {_rows(len(outside))}); allowed: {limit}")
     return sentences
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _format_limit(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Describe how every input was distributed in the training data, and measure how far other rows are from that."""
+"""Describe the distribution of every input in the training data, and measure the distance of other rows from it."""
 
 from __future__ import annotations
 

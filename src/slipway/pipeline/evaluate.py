@@ -23,6 +23,8 @@ PICTURES = Path("reports/pictures")
 GOLDEN = PLOTS / "golden.json"
 """Answers to the golden requests, in Git: `prove` compares models with different bytes by them."""
 VERDICT = Path("reports/evaluate.json")
+MORE_BINS = 200
+"""Bins that are added on either side for the predictions of another model."""
 HEADLINE = {"binary": "log_loss", "regression": "squared_error"}
 """The loss that is compared, by task; the metric of that name is its mean."""
 
@@ -65,7 +67,7 @@ def measure(rows: pl.DataFrame, task: str, settings: config.Evaluate, seed: int)
 
 
 def day_weights(rows: pl.DataFrame, resamples: int, seed: int) -> NDArray[np.float64]:
-    """[resamples, rows]: how often the day of each row is drawn, when all days are drawn with replacement."""
+    """[resamples, rows]: the number of times the day of each row is drawn, when all days are drawn with replacement."""
     day = rows["day"].rank("dense").to_numpy().astype(int) - 1
     return metrics.draw_days(int(day.max()) + 1, resamples, seed)[:, day].astype(np.float64)
 
@@ -88,12 +90,15 @@ def calibration_error(points: list[dict[str, float]]) -> float:
 
 
 def measure_slices(rows: pl.DataFrame, spec: problem.Problem, min_rows: int) -> list[dict[str, Any]]:
-    """Rows, mean target, mean loss and (binary) AUC of every slice value with at least `min_rows` rows."""
+    """Rows, mean target, mean loss and (binary) AUC of every slice value with at least `min_rows` rows, but not all rows.
+
+    The champion's rows may lack a slice that this change adds.
+    """
     slices = []
-    for name in spec.slices:
+    for name in (name for name in spec.slices if name in rows.columns):
         for (value,), part in sorted(rows.group_by(name), key=lambda item: str(item[0])):
             target, prediction = part["target"].to_numpy(), part["prediction"].to_numpy()
-            if len(part) < min_rows:
+            if len(part) < min_rows or len(part) == len(rows):
                 continue
             both = spec.task == "binary" and len(np.unique(target)) == 2
             auc = round(metrics.auc(target, prediction), 6) if both else None
@@ -122,13 +127,34 @@ def plot_data(
     rows: pl.DataFrame, frame: pl.DataFrame, spec: problem.Problem, model: Model, params: config.Params
 ) -> dict[str, Any]:
     """The data of the plots by file name; it is in Git, so that `dvc plots` can compare revisions."""
-    counts, edges = np.histogram(rows["prediction"].to_numpy(), bins=25)
+    edges = prediction_edges(rows)
+    importance = input_importance(frame, spec, model, params.evaluate.importance_rows, params.seed)
+    return plot_data_of_rows(rows, spec, params.evaluate.min_slice_rows, edges) | {"importance": importance}
+
+
+def prediction_edges(rows: pl.DataFrame, others: pl.DataFrame | None = None) -> NDArray[np.float64]:
+    """The edges of 25 bins of the predictions, and of as many more of the same width as those of `others` need.
+
+    At most MORE_BINS are added on a side: the bins of a model that predicts almost one value are very narrow.
+    """
+    edges = np.histogram_bin_edges(rows["prediction"].to_numpy(), bins=25)
+    if others is None or not len(others):
+        return edges
+    values, width = others["prediction"].to_numpy(), edges[1] - edges[0]
+    sides = np.array([edges[0] - values.min(), values.max() - edges[-1]]) / width
+    below, above = np.clip(np.ceil(sides), 0, MORE_BINS).astype(int)
+    return np.asarray(edges[0] + width * np.arange(-below, len(edges) + above), dtype=np.float64)
+
+
+def plot_data_of_rows(
+    rows: pl.DataFrame, spec: problem.Problem, min_slice_rows: int, edges: NDArray[np.float64]
+) -> dict[str, Any]:
+    """The data of the plots that need no model, only scored rows; `edges` are those of the predictions' bins."""
+    counts, _ = np.histogram(rows["prediction"].to_numpy().clip(edges[0], edges[-1]), bins=edges)
     middles = (edges[:-1] + edges[1:]) / 2
-    settings = params.evaluate
     plots: dict[str, Any] = {
         "reliability": reliability_curve(rows),
-        "slices": measure_slices(rows, spec, settings.min_slice_rows),
-        "importance": input_importance(frame, spec, model, settings.importance_rows, params.seed),
+        "slices": measure_slices(rows, spec, min_slice_rows),
         "predictions": [{"prediction": float(p), "rows": int(n)} for p, n in zip(middles, counts, strict=True)],
     }
     return plots | (_curves(rows) if spec.task == "binary" else {})
@@ -165,8 +191,9 @@ def round_floats(value: Any, digits: int = 6) -> Any:
 
 def check_row_count(rows: pl.DataFrame, settings: config.Evaluate) -> Check:
     """A check that is inconclusive (not failed) when the test window has too few rows."""
-    return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows}",
-                 ok=True if len(rows) >= settings.min_rows else None)  # fmt: skip
+    return Check(name="rows in the test window", value=len(rows), limit=f"≥ {settings.min_rows:,}",
+                 ok=True if len(rows) >= settings.min_rows else None,
+                 text=f"The test window has {len(rows):,} rows")  # fmt: skip
 
 
 def run(params: config.Params) -> str:
@@ -202,7 +229,7 @@ def run(params: config.Params) -> str:
     verdict.write(VERDICT)
     verdict.enforce(hint="raise data.test_days or lower evaluate.min_rows in params.yaml")
     shown, main = "auc" if spec.task == "binary" else "r2", HEADLINE[spec.task]
-    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, dummy {dummy.mean():.4f}"
+    return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, baseline {dummy.mean():.4f}"
 
 
 def score_other_table(params: config.Params, *, table: Path, out: Path) -> str:

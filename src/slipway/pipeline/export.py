@@ -103,7 +103,9 @@ def check_parity(reference: NDArray[np.float64], exported: NDArray[np.float32], 
         return Check(name="parity with scikit-learn", value=None, limit=f"≤ {tolerance:g}", ok=None)
     worst = float(np.max(np.abs(reference - exported)))
     shown = worst if np.isfinite(worst) else str(worst)
-    return Check(name="parity with scikit-learn", value=shown, limit=f"≤ {tolerance:g}", ok=bool(worst <= tolerance))
+    text = f"The exported model's predictions differ from scikit-learn's by up to {worst:.2g}"
+    ok = bool(worst <= tolerance)
+    return Check(name="parity with scikit-learn", value=shown, limit=f"≤ {tolerance:g}", ok=ok, text=text)
 
 
 def describe_contract(
@@ -165,7 +167,7 @@ def run(params: config.Params) -> str:
 
 
 def write_graph(params: config.Params, spec: problem.Problem) -> str:
-    """Write the graph, its contract and golden requests; return a sentence: how many rows agree, and how closely."""
+    """Write the graph, its contract and golden requests; return a sentence with the number of rows and the difference."""
     import joblib
 
     try:
@@ -186,7 +188,7 @@ def write_graph(params: config.Params, spec: problem.Problem) -> str:
         verdict = Verdict(chapter="export", checks=[check], rows=len(test))
         verdict.write(VERDICT)
         verdict.enforce(
-            hint="a known trap: native categorical_features of HistGradientBoosting; encode them in the Pipeline"
+            hint="a frequent cause is HistGradientBoosting's categorical_features: encode categories in the Pipeline instead"
         )
     files.write_json(FOLDER / "golden.json", golden_requests(test, model, params.export.golden))
     return f"{len(test):,} rows agree with scikit-learn, largest difference {check.value:.1e}"

@@ -15,7 +15,7 @@ from slipway.pipeline import contract, ingest
 
 FRAME = Path("data/features.parquet")
 HISTORY = timedelta(days=40)
-"""How much history the leak check gives to the features; an input with a longer memory is not checked beyond it."""
+"""The history that the leak check gives to the features; an input with a longer memory is not checked beyond it."""
 
 
 def build_features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
@@ -23,7 +23,10 @@ def build_features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
     frame = spec.features(table)
     absent = {"row_id", "day", spec.time, spec.target, *spec.slices} - set(frame.columns)
     if absent:
-        raise DataError(f"problem {spec.name}: features lack {', '.join(sorted(absent))}")
+        raise DataError(
+            f"problem {spec.name}: the result of `features` lacks the column {', '.join(sorted(absent))}",
+            hint="return row_id, day, the time, the target and the slices together with the inputs",
+        )
     contract.check_frame(spec.inputs, frame, where="data/features.parquet")
     return frame
 
@@ -80,9 +83,9 @@ def run(params: config.Params) -> str:
     frame = build_features(spec, table)
     if leaking := find_leaks(spec, table, moments=params.features.leak_moments, seed=params.seed):
         raise DataError(
-            f"leak: {', '.join(leaking)} depend on what is known only after the prediction is asked for "
+            f"leak from the future: {', '.join(leaking)} depend on data that is not known at prediction time "
             f"({spec.horizon_hours:g} h before {spec.time})",
-            hint="use only facts whose moment in `known_at` is at or before the asking",
+            hint="compute these inputs only from values whose time in `known_at` is not after the prediction time",
         )
     ingest.write_parquet(frame, FRAME)
     return f"{len(frame):,} rows, {len(spec.inputs.model_fields)} inputs, no leak at {params.features.leak_moments} moments"

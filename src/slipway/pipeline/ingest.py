@@ -1,4 +1,4 @@
-"""`ingest`: turn the raw sources, whose hashes params.yaml states, into a typed table that meets its contract."""
+"""`ingest`: turn the raw sources, whose hashes are in params.yaml, into a typed table that meets its contract."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
-            f"{path} is no readable parquet file: {error}", hint=f"remove {path} and run `make repro`"
+            f"{path} cannot be read as parquet: {error}", hint=f"remove {path} and run `make repro`"
         ) from None
 
 
@@ -39,11 +39,16 @@ def verify_sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
     folder = spec.sources()
     for name, expected_sha256 in stated.items():
         if not (folder / name).exists():
-            raise DataError(f"source file {name} is not in {folder}", hint="run `make setup`")
+            raise DataError(
+                f"the source file {name}, named in params.yaml, is not in {folder}",
+                hint="put it there, or correct ingest.sources in params.yaml; `make setup` installs the flights data",
+            )
         if (actual_sha256 := files.sha256(folder / name)) != expected_sha256:
             raise DataError(
-                f"source file {name} has SHA-256 {actual_sha256}, params.yaml states {expected_sha256}",
-                hint="if the new data is meant, put the new hash under ingest.sources and run `make repro`",
+                f"the source file {name} has changed: its SHA-256 is {actual_sha256}",
+                expected=f"{expected_sha256}, as in params.yaml",
+                value=actual_sha256,
+                hint="if you want the new data, write the new hash under ingest.sources and run `make repro`",
             )
     return folder
 
@@ -57,9 +62,9 @@ def rows_before_until(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
         or not rows.filter(pl.col("day") < data.test_from).height
     ):
         raise ConfigError(
-            f"data.until {data.until} with test_days {data.test_days} leaves a window empty: "
-            f"the sources reach from {first} to {last}, the test window would start {data.test_from}",
-            hint="edit `data` in params.yaml",
+            f"data.until {data.until} and data.test_days {data.test_days} leave the training or the test window empty: "
+            f"the test window would start on {data.test_from}, and the data is from {first} to {last}",
+            hint="change data.until or data.test_days in params.yaml",
         )
     return rows
 
@@ -72,16 +77,22 @@ def build_table(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFr
     except pl.exceptions.PolarsError as error:
         first = str(error).splitlines()[0]
         raise DataError(
-            f"problem {spec.name}: its sources are not as its ingest expects them: {first}",
+            f"problem {spec.name}: its `ingest` cannot read the source files: {first}",
             hint=f"compare the files in {folder} with {spec.name}/ingest.py",
         ) from error
     for needed in ("row_id", "day"):
         if needed not in table.columns:
-            raise DataError(f"problem {spec.name}: the table has no column {needed}")
+            raise DataError(
+                f"problem {spec.name}: the result of `ingest` lacks the column {needed}",
+                hint="return row_id (a different text in every row) and day (a date) with the table",
+            )
     table = rows_before_until(table, params.data)
     if doubled := len(table) - table["row_id"].n_unique():
         raise DataError(
-            f"problem {spec.name}: {doubled} row_ids stand twice", allowed="every row_id once", value=doubled
+            f"problem {spec.name}: {doubled} rows repeat the row_id of another row",
+            expected="a different row_id in every row",
+            value=doubled,
+            hint="remove the duplicates in `ingest`, or add a column to row_id that tells the rows apart",
         )
     contract.check_frame(spec.table, table, where="data/table.parquet")
     return table, faults
@@ -134,4 +145,4 @@ def run(params: config.Params) -> str:
     table, faults = build_table(spec, params)
     write_parquet(table, TABLE)
     files.write_json(QUALITY, describe_quality(table, faults, spec))
-    return f"{len(table):,} rows before {params.data.until}, {len(faults)} kinds of fault in the sources"
+    return f"{len(table):,} rows before {params.data.until}, {len(faults)} kinds of fault in the source files"

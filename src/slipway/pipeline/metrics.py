@@ -25,7 +25,7 @@ def row_losses(task: str, target: Floats, prediction: Floats) -> Floats:
 
 
 def draw_days(days: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """[resamples, days]: how often each day is drawn, when all days are drawn with replacement."""
+    """[resamples, days]: the number of times each day is drawn, when all days are drawn with replacement."""
     return np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=resamples)
 
 

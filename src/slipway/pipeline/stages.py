@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from slipway.core import files
+from slipway.core.strict_model import describe_syntax_error
 from slipway.errors import CheckFailed, ConfigError
 from slipway.pipeline.fingerprint.code_reach import Reach
 from slipway.pipeline.fingerprint.locked_libraries import LockedLibraries
@@ -47,7 +48,7 @@ def reaches(root: Path) -> dict[str, Reach]:
         return {name: reach(root, name, problem, sources) for name, module in commands.items() if sources.file(module)}
     except SyntaxError as error:
         path = Path(str(error.filename)).relative_to(root)
-        raise ConfigError(f"{path} is not Python: {error.msg}, line {error.lineno}") from None
+        raise ConfigError(f"{path}, line {error.lineno}: not valid Python: {error.msg}", hint=f"edit {path}") from None
 
 
 def fingerprints(root: Path, code: Mapping[str, Reach]) -> dict[str, str]:
@@ -104,12 +105,12 @@ def run(*, write: bool, root: Path = Path()) -> str:
     current = fingerprints(root, reaches(root))
     names = _changed(current, root)
     if not names:
-        return f"{FINGERPRINTS} is current"
+        return f"{FINGERPRINTS} is up to date"
     if not write:
-        raise CheckFailed(f"{FINGERPRINTS} is stale: {', '.join(names)}", hint="run: make lock")
+        raise CheckFailed(f"{FINGERPRINTS} is out of date for {', '.join(names)}", hint="make lock")
     lines = [f"{name}: {value}\n" for name, value in current.items()]
     files.write_text(root / FINGERPRINTS, HEADER + "".join(lines))
-    return f"{FINGERPRINTS} is written, changed: {', '.join(names)}"
+    return f"wrote {FINGERPRINTS}; changed: {', '.join(names)}"
 
 
 def _read_yaml(root: Path, path: Path) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _read_yaml(root: Path, path: Path) -> dict[str, Any]:
     try:
         value = YAML(typ="safe").load((root / path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=f"git checkout -- {path}") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+        raise ConfigError(f"{path} is not valid YAML: {describe_syntax_error(error)}", hint=f"edit {path}") from None
     return value if isinstance(value, dict) else {}

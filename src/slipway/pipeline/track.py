@@ -41,7 +41,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     """Log the run of this dvc.lock unless it exists, and set the aliases `challenger` and `champion`."""
     root = root.resolve()
     if not (root / LOCK).exists():
-        raise ConfigError("dvc.lock does not exist: nothing was built yet", hint="run `make repro`")
+        raise ConfigError("dvc.lock does not exist: the pipeline has not run yet", hint="run `make repro`")
     lock = files.sha256(root / LOCK)
     with _quiet():
         import mlflow
@@ -60,15 +60,15 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
             champion = _set_champion(client, params.track.model, experiment, root)
         except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
             raise ConfigError(
-                f"MLflow at {uri}: {str(error).splitlines()[0]}",
-                hint="is the tracking server up? unset MLFLOW_TRACKING_URI for SQLite",
+                f"MLflow at {uri} failed: {str(error).splitlines()[0]}",
+                hint="start the tracking server, or unset MLFLOW_TRACKING_URI to use the SQLite file mlflow.db",
             ) from None
     files.write_json(
         root / RECORD, {"run": run_id, "lock_sha256": lock, "model": params.track.model, "version": version}
     )
     shown = f", champion is version {champion}" if champion else ""
-    was = "written" if fresh else "was there"
-    return f"run {run_id[:8]} {was}, {params.track.model} version {version} is challenger{shown}"
+    logged = f"logged run {run_id[:8]}" if fresh else f"run {run_id[:8]} exists already"
+    return f"{logged}, {params.track.model} version {version} is challenger{shown}"
 
 
 def _experiment_id(client: Any, name: str, uri: str) -> str:
@@ -147,7 +147,7 @@ def run_tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
     """The tags of a run; None when the store has no such run or it was deleted. ConfigError without a reachable store."""
     uri = environment.tracking_uri(root)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise ConfigError("there is no MLflow on this machine", hint="slipway track, or set MLFLOW_TRACKING_URI")
+        raise ConfigError("this machine has no MLflow store", hint="run `slipway track`, or set MLFLOW_TRACKING_URI")
     with _quiet():
         import mlflow
         from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
@@ -161,6 +161,7 @@ def run_tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
             if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise ConfigError(
-                f"MLflow at {uri}: {str(error).splitlines()[0]}", hint="is the tracking server up?"
+                f"MLflow at {uri} failed: {str(error).splitlines()[0]}",
+                hint="start the tracking server, or correct MLFLOW_TRACKING_URI",
             ) from None
     return None if logged.info.lifecycle_stage == "deleted" else dict(logged.data.tags)

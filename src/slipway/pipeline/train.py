@@ -33,10 +33,11 @@ def rows_of_window(frame: pl.DataFrame, data: config.Data, which: str) -> pl.Dat
         day < data.test_from if which == "train" else day.is_between(data.test_from, data.until, closed="left")
     )
     if not len(rows):
+        window = "training" if which == "train" else which
         raise DataError(
-            f"the {which} window is empty: the data reaches from {first} to {last}, "
-            f"train is before {data.test_from}, test until {data.until}",
-            hint="set data.until and data.test_days in params.yaml",
+            f"the {window} window is empty: training uses the days before {data.test_from}, the test the days from "
+            f"then to before {data.until}, and the data is from {first} to {last}",
+            hint="change data.until or data.test_days in params.yaml",
         )
     return rows
 
@@ -53,15 +54,24 @@ def fit(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> Pi
             numbers=numbers,
             seed=params.seed,
         )
-    except (KeyError, TypeError) as error:
+    except KeyError:
         raise ConfigError(
-            f"train.estimator {settings.estimator!r} cannot be made: {error}", hint="edit params.yaml"
+            f"train.estimator is {settings.estimator!r}, which the problem {spec.name} does not have",
+            hint=f"use a name that the estimator function of {spec.name} accepts, or add it there",
+        ) from None
+    except TypeError as error:
+        raise ConfigError(
+            f"train.estimators.{settings.estimator} does not fit the estimator: {error}",
+            hint=f"correct the options train.estimators.{settings.estimator} in params.yaml",
         ) from None
     rows = rows_of_window(frame, params.data, "train")
     try:
         return pipeline.fit(model_inputs(rows, spec), rows[spec.target].to_numpy())
     except ValueError as error:
-        raise ConfigError(f"train.estimators.{settings.estimator}: {error}", hint="edit params.yaml") from None
+        raise ConfigError(
+            f"train.estimators.{settings.estimator} does not fit the estimator: {error}",
+            hint=f"correct the options train.estimators.{settings.estimator} in params.yaml",
+        ) from None
 
 
 def run(params: config.Params) -> str:

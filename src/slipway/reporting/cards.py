@@ -5,7 +5,7 @@ Their headings are those of Mitchell et al., "Model Cards for Model Reporting", 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,9 @@ def model_card(subject: Subject) -> str:
         facts=facts,
         inputs=list(inputs(facts.contract)),
         metrics=list(metrics(facts)),
-        weakest=sorted(facts.slices, key=lambda row: -row.loss)[:WORST],
+        weakest=sorted((row for row in facts.slices if row.rows != facts.metrics.rows), key=lambda row: -row.loss)[
+            :WORST
+        ],
         worse=[row for row in summary.slice_rows(facts) if row.better is False],
         far=max(subject.calibration, key=lambda group: abs(group.predicted - group.observed), default=None),
         verdicts=list(verdicts(facts)),
@@ -80,18 +82,18 @@ def inputs(contract: Contract) -> Iterator[dict[str, Any]]:
                "description": schema.get("description", "")}  # fmt: skip
 
 
-def metrics(facts: Facts) -> Iterator[tuple[summary.Delta, object, object]]:
-    """Every metric with the dummy's and the champion's value of it."""
+def metrics(facts: Facts) -> Iterator[tuple[summary.Delta, Mapping[str, Any], object, object]]:
+    """Every metric with the ends of its own interval, and with the baseline's and the champion's value of it."""
     for delta in summary.metric_deltas(facts):
-        yield delta, facts.metrics.dummy.get(delta.key), facts.reference.get(delta.key)
+        ends = facts.metrics.intervals.get(delta.key) or {}
+        yield delta, ends, facts.metrics.dummy.get(delta.key), facts.reference.get(delta.key)  # type: ignore[misc]
 
 
-def verdicts(facts: Facts) -> Iterator[tuple[str, str, str, str]]:
-    """Mark, chapter, verdict and most telling check of every gate that has a verdict."""
+def verdicts(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Mark, chapter and sentence of every gate that has a verdict."""
     for chapter in (chapter for chapter in BEFORE if chapter in facts.gates):
-        gate = facts.gates[chapter]
-        word = str(gate.verdict)
-        yield MARKS.get(word, MARKS["unsure"]), chapter, word, summary.main_check(gate)
+        word = str(facts.gates[chapter].verdict)
+        yield MARKS.get(word, MARKS["unsure"]), chapter, summary.describe_gate(facts, chapter)
 
 
 def missing(facts: Facts) -> list[Column]:

@@ -11,7 +11,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from slipway.core import text
-from slipway.reporting import summary
+from slipway.reporting import summary, wording
 from slipway.reporting.markdown import escape
 
 
@@ -25,8 +25,13 @@ def _environment() -> Environment:
     env = Environment(loader=PackageLoader("slipway.reporting"), autoescape=True, undefined=ChainableUndefined,
                       trim_blocks=True, lstrip_blocks=True, finalize=_finalize)  # fmt: skip
     env.filters |= {
-        "number": lambda value, **how: text.printable(summary.number(value, **how), 60),
-        "uncut_number": summary.number,
+        "number": lambda value, **how: text.printable(wording.number(value, **how), 60),
+        "uncut_number": wording.number,
+        "count": wording.count,
+        "difference": wording.difference,
+        "interval": lambda part: wording.interval(part.low, part.high),
+        "result": lambda check: text.printable(summary.describe_result(check), 500),
+        "allowed": lambda check: text.printable(summary.describe_allowed(check), 300),
         "plain": plain,
         "code": code,
         "span": span,

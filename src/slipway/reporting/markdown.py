@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from slipway.core import text
-from slipway.reporting import summary
+from slipway.reporting import wording
 
 PAGE = Path("reports/report.html")
 """The page with everything that Markdown leaves out."""
@@ -34,7 +34,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], limit: int = MAX_R
 
 def figure(value: object, *, signed: bool = False) -> str:
     """A number of a record, escaped in case the record holds something else."""
-    return escape(summary.number(value, signed=signed), 40)
+    return escape(wording.number(value, signed=signed), 40)
 
 
 def details(title: str, body: str) -> str:

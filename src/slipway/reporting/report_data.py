@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from slipway.core import files, git
+from slipway.core import base_limits, files, git
 from slipway.core.strict_model import describe_errors
 from slipway.core.text import printable
 from slipway.errors import ConfigError, DataError
@@ -21,6 +21,7 @@ from slipway.reporting.report_model import (
     Gate,
     HashName,
     Measured,
+    Notes,
     Quality,
     Slice,
     readable_gate,
@@ -59,6 +60,7 @@ def read(root: Path = Path()) -> Facts:
         hashes=hashes,
         commit=proposed_commit(gates, commits),
         delivery=delivery,
+        changes=Notes() if "judge" in gates else changed_params(gates, root),
     )
 
 
@@ -99,6 +101,22 @@ def head_and_parents(root: Path) -> list[str]:
         return []
 
 
+def changed_params(gates: Mapping[str, Gate], root: Path) -> Notes:
+    """The parameters that differ from the base that a check noted; empty where none did, or where they cannot be read."""
+    base = _noted_base(gates)
+    try:
+        limits, others = base_limits.changed_params(base, root=root) if base else ([], [])
+    except (ConfigError, OSError):
+        return Notes()
+    return Notes(limits_changed=limits, params_changed=others) if limits or others else Notes()
+
+
+def _noted_base(gates: Mapping[str, Gate]) -> str | None:
+    """The base that the judge noted, else the first one that another check did."""
+    ordered = sorted(gates, key=lambda chapter: chapter != "judge")
+    return next((base for chapter in ordered if (base := revision(gates[chapter].notes.base))), None)
+
+
 def proposed_commit(gates: Mapping[str, Gate], commits: Sequence[str]) -> str | None:
     """The commit that is proposed: HEAD, or in a pull request's run the one that was merged into the base to try it."""
     bases = {gate.notes.base for gate in gates.values()}
@@ -129,6 +147,6 @@ def revision(value: object) -> str | None:
 
 def commands_to_reproduce(facts: Facts) -> list[str]:
     """The commands that reproduce the report."""
-    base, commit = revision(facts.judge.base), revision(facts.commit)
+    base, commit = _noted_base(facts.gates), revision(facts.commit)
     switch = [f"git switch --detach {commit}"] if commit else []
     return [*switch, f"make review{f' BASE={base}' if base else ''}"]

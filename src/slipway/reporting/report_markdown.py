@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slipway.reporting import report_data, sections, summary
+from slipway.reporting import report_data, sections, summary, wording
 from slipway.reporting.markdown import MARKS, MAX_ROWS, PAGE, bar, details, escape, figure, table
 from slipway.reporting.report_model import CheckRecord, Facts, Shift
 
-MAX_INPUTS, MAX_FIELDS, MAX_LINES = 12, 6, 10
-"""Inputs that moved, fields of an object that changed, and lines on delivery that are shown; the page has them all."""
+MAX_METRICS, MAX_INPUTS, MAX_FIELDS, MAX_LINES = 20, 12, 6, 10
+"""Metrics, inputs that moved, fields of an object that changed, and lines of a list that are shown; the page has them all."""
 MAX_BYTES = 60_000
 """GitHub takes comments of 65,536 characters; `github.comment` adds warnings and a footer."""
 
@@ -17,20 +17,20 @@ MAX_BYTES = 60_000
 def render(facts: Facts) -> str:
     """The report as GitHub-flavoured Markdown of at most MAX_BYTES bytes.
 
-    Above the fold: verdict with its reason, the metrics, changed limits. Folded: everything else.
+    Above the fold: verdict with its reason, what the change is, changed limits, the checks that stopped it, the metrics.
+    Folded: everything else.
     """
-    top = [_verdict(facts), _metrics(facts), _limits(facts), _stopped(facts)]
+    top = [_verdict(facts), _changes(facts), _limits(facts), *_stopped(facts), _metrics(facts)]
     parts_by_name = {
         "latency": sections.latency_section(facts),
         "delivery": _delivery(facts),
-        "parameters changed": _changes(facts),
-        "data": _data(facts),
+        "loss by slice": _slices(facts),
+        "inputs": _inputs(facts),
         "objects in the cluster": _objects(facts),
-        "gates": _gates(facts),
+        "checks": _gates(facts),
         "checks of the judge": _checks(facts),
-        "slices": _slices(facts),
         "data quality": _quality(facts),
-        "how to reproduce": _reproduce(facts),
+        "how to reproduce it": _reproduce(facts),
     }
     return _fit([part for part in top if part], {name: text for name, text in parts_by_name.items() if text})
 
@@ -49,8 +49,8 @@ def _fit(top: Sequence[str], parts_by_name: dict[str, str]) -> str:
 
 def _verdict(facts: Facts) -> str:
     head = summary.headline(facts)
-    why = escape(head.why[0]) + (f"; and {len(head.why) - 1} more, below" if len(head.why) > 1 else "")
-    lines = [f"## {MARKS[head.word]} {escape(head.title)}", f"**{head.word}**: {why}"]
+    why = escape(head.why[0], 300) + (f" (and {len(head.why) - 1} more, below)" if len(head.why) > 1 else "")
+    lines = [f"## {MARKS[head.word]} {escape(head.title, 240)}", why]
     if title := facts.contract.labels.title:
         lines.append(f"{escape(title)} " + _context(facts))
     return "\n\n".join(lines)
@@ -58,29 +58,55 @@ def _verdict(facts: Facts) -> str:
 
 def _context(facts: Facts) -> str:
     """The rows and the window of the test, and the champion's commit."""
-    rows = f"{figure(facts.metrics.rows)} rows of {figure(facts.metrics.days)} days"
-    parts = [rows] * bool(facts.metrics) + [facts.window] * bool(facts.window)
+    if not facts.metrics:
+        return "No model was measured."
+    parts = [f"Tested on {figure(facts.metrics.rows)} rows of {figure(facts.metrics.days)} days"]
+    parts += [f"({facts.window})"] if facts.window else []
     if champion := report_data.revision(facts.judge.champion_commit):
-        parts.append(f"champion of `{champion[:10]}`")
-    return " · ".join(parts)
+        parts.append(f"against the model in production (commit `{champion[:10]}`)")
+    return " ".join(parts) + "."
+
+
+def _changes(facts: Facts) -> str:
+    """The changed parameters, training window and inputs, and how far the predictions moved; empty where nothing recorded it."""
+    lines, data = _params(facts), facts.judge.data
+    if data is not None and any(data.train):
+        lines.append(f"Training data: {escape(summary.describe_windows(data), 200)}")
+    if data is not None and (shifts := summary.describe_shifts(data)):
+        lines.append(f"Inputs: {escape(shifts, 200)}")
+    if data is not None and data.prediction:
+        before, after = (figure(mean) for mean in data.prediction.mean)
+        lines.append(f"Predictions of the same rows: mean {before} → {after}, shift {figure(data.prediction.shift)}")
+    return "\n".join(["**What this pull request changes**", "", *(f"- {line}" for line in lines)]) if lines else ""
+
+
+def _params(facts: Facts) -> list[str]:
+    """The changed parameters, before and after, in escaped lines."""
+    rows = [escape(row, 120) for row in summary.changed_params(facts)]
+    if not rows:
+        return ["Parameters: none"] if "judge" in facts.gates else []
+    more = [f"and {len(rows) - MAX_LINES} more parameters in `{PAGE}`"] if len(rows) > MAX_LINES else []
+    return [*(f"Parameter {row}" for row in rows[:MAX_LINES]), *more]
 
 
 def _metrics(facts: Facts) -> str:
     rows = [
         [
-            escape(delta.name),
+            escape(delta.name) + (f" ({delta.direction})" if delta.direction else ""),
             figure(delta.before),
             f"**{figure(delta.after)}**",
-            delta.words.replace("worse", "**worse**"),
-            _interval(delta.low, delta.high),
+            escape(delta.difference),
+            escape(delta.interval),
+            f"**{delta.words}**" if delta.better is False else delta.words,
         ]
         for delta in summary.metric_deltas(facts)
     ]
-    return table(["metric", f">{facts.against}", ">challenger", ">change", ">interval"], rows) if rows else ""
-
-
-def _interval(low: object, high: object, *, signed: bool = False) -> str:
-    return "–" if low is None or high is None else f"{figure(low, signed=signed)} … {figure(high, signed=signed)}"
+    interval = f">its {summary.percent_interval(facts)}"
+    return (
+        table(["metric", f">{facts.against}", ">this change", ">difference", interval, ""], rows, limit=MAX_METRICS)
+        if rows
+        else ""
+    )
 
 
 def _limits(facts: Facts) -> str:
@@ -88,102 +114,90 @@ def _limits(facts: Facts) -> str:
         return ""
     lines = [
         "> [!IMPORTANT]",
-        "> This change moves limits; it was judged by those of its base:",
+        "> This pull request changes limits. It was judged by the limits of its base:",
     ]
     return "\n".join(lines + [f"> - {escape(row)}" for row in changed[:10]])
 
 
-def _stopped(facts: Facts) -> str:
-    """The checks that stopped it, above the fold, when there are more than the first line holds."""
-    rows = [check for gate in facts.gates.values() for check in gate.checks if check.ok is not True]
-    return f"What stopped it:\n\n{table(CHECK_HEAD, map(_check, rows), limit=5)}" if len(rows) > 1 else ""
+CHECK_HEAD = ("", "result", "allowed or expected")
 
 
-CHECK_HEAD = ("check", ">value", ">interval", "limit", "")
+def _stopped(facts: Facts) -> list[str]:
+    """The checks that fail and those that are inconclusive, above the fold, when the first line does not hold all of them."""
+    parts = []
+    for title, ok in (("Fails", False), ("Inconclusive", None)):
+        rows = [[chapter, *_check(check)[1:]]
+                for chapter, gate in facts.gates.items() for check in gate.checks if check.ok is ok]  # fmt: skip
+        if rows:
+            head = ("check", *CHECK_HEAD[1:])
+            parts.append((len(rows), f"**{title} ({len(rows)})**\n\n{table(head, rows, limit=5)}"))
+    return [part for _, part in parts] if sum(count for count, _ in parts) > 1 else []
 
 
 def _check(check: CheckRecord) -> list[str]:
-    paired = check.low is not None
     mark = MARKS["pass" if check.ok else "fail" if check.ok is False else "unsure"]
-    value = escape(check.value) if isinstance(check.value, str) else figure(check.value, signed=paired)
-    return [escape(check.name), value, _interval(check.low, check.high, signed=True), escape(check.limit), mark]
+    return [mark, escape(summary.describe_result(check), 300), escape(summary.describe_allowed(check), 120)]
 
 
 def _checks(facts: Facts) -> str:
     rows = facts.gates["judge"].checks if "judge" in facts.gates else []
-    return details(f"Judge: {len(rows)} checks", table(CHECK_HEAD, map(_check, rows))) if rows else ""
+    title = f"Comparison with {facts.against}: {wording.count(len(rows), 'check')}"
+    return details(title, table(CHECK_HEAD, map(_check, rows))) if rows else ""
 
 
 def _gates(facts: Facts) -> str:
     rows = []
     for chapter, gate in facts.gates.items():
-        first = escape(summary.main_check(gate) or "–")
         seconds = f"{gate.seconds:.1f} s" if gate.seconds else "–"
-        rows.append([f"{MARKS.get(str(gate.verdict), '❔')} {chapter}", first, figure(gate.rows), seconds])
+        sentence = escape(sections.gate_sentence(facts, chapter), 400)
+        size = escape(summary.describe_size(chapter, gate)) or "–"
+        rows.append([f"{MARKS.get(str(gate.verdict), '❔')} {chapter}", sentence, size, seconds])
     names = " · ".join(row[0] for row in rows)
-    return details(f"Gates: {names}", table(["gate", "what it says first", ">rows", ">time"], rows)) if rows else ""
+    return details(f"All checks: {names}", table(["check", "result", ">looked at", ">time"], rows)) if rows else ""
 
 
-def _changes(facts: Facts) -> str:
-    """Parameters, before and after."""
-    changed = [escape(row) for row in facts.judge.params_changed]
-    if len(changed) < 2:
-        return f"Parameter changed: {changed[0]}" if changed else ""
-    more = [f"- and {len(changed) - MAX_ROWS} more"] if len(changed) > MAX_ROWS else []
-    lines = [f"- {row}" for row in changed[:MAX_ROWS]]
-    return details(f"Parameters changed: {len(changed)}", "\n".join(lines + more))
-
-
-def _data(facts: Facts) -> str:
-    """The training windows of base and change, the inputs' shifts, and the predictions of the same rows."""
+def _inputs(facts: Facts) -> str:
+    """The inputs' shifts, the largest first."""
     data = facts.judge.data
     if data is None or not data.inputs:
         return ""
-    rows = [[f"training window{' of the base' if at == 0 else ''}", figure(window.rows), escape(window.first),
-             escape(window.last)]
-            for at, window in enumerate(data.train) if window]  # fmt: skip
-    parts = [table(["", ">rows", "first day", "last day"], rows)]
-    if data.prediction:
-        before, after = (figure(mean) for mean in data.prediction.mean)
-        shift = figure(data.prediction.shift)
-        parts.append(f"Predictions of the same rows: mean {before} → {after}, shift {shift} from the champion's.")
-    parts.append(_shifts(data.inputs))
+    parts = [_shifts(data.inputs)]
     if gone := [escape(name) for name in data.gone]:
         parts.append(f"No longer an input: {', '.join(gone[:MAX_ROWS])}")
-    return details(f"Data: {summary.training_data_summary(data)}", "\n\n".join(parts))
+    return details(f"Inputs: {escape(summary.describe_shifts(data), 200)}", "\n\n".join(parts))
 
 
 def _shifts(inputs: Sequence[Shift]) -> str:
-    """Every input's shift, the farthest in training first."""
+    """Every input's shifts, the largest first."""
     rows = [
-        [escape(row.input, 40), _shift(row.train), _shift(row.test), *map(figure, row.missing or (None, None))]
+        [escape(row.input, 60), _shift(row.train), _shift(row.test), *map(_share, row.missing or (None, None))]
         for row in summary.by_shift(inputs)
     ]
-    head = ["input", "training, against the base", "test, against training", ">missing before", ">now"]
-    return (
-        table(head, rows, limit=MAX_INPUTS)
-        + "\n\n_Shift is the population stability index: 0 is equal, above .25 is usually called a shift._"
-    )
+    head = ["input", "shift since the base", "shift from training to test", ">missing before", ">missing now"]
+    note = f"Shift is the population stability index: 0 is equal, above {summary.SHIFTED:g} is usually called a shift."
+    return f"{table(head, rows, limit=MAX_INPUTS)}\n\n_{note} No check judges it, since seasons shift too._"
 
 
 def _shift(value: float | None) -> str:
-    return "–" if value is None else f"`{bar(min(value, 1.0), 6):<6}` {figure(value)}"
+    return "–" if value is None else f"`{bar(min(value, 1.0), 6):<6}` {value:,.2f}"
+
+
+def _share(value: object) -> str:
+    return f"{100 * value:.1f} %" if wording.is_number(value) else "–"
 
 
 def _delivery(facts: Facts) -> str:
-    """The sentences on the cluster: in one line, or as a list when there are more than two."""
-    sentences = [escape(line, 240) for line in sections.delivery_sentences(facts)]
+    """The sentences on the cluster, as a list."""
+    sentences = [escape(line, 400) for line in sections.delivery_sentences(facts)]
     sentences[MAX_LINES:] = [f"and {len(sentences) - MAX_LINES} more in `{PAGE}`"] * (len(sentences) > MAX_LINES)
-    if len(sentences) > 2:
-        return "\n".join(["**Delivery**", "", *(f"- {line}" for line in sentences)])
-    return f"**Delivery**: {'; '.join(sentences)}" if sentences else ""
+    return "\n".join(["**Delivery**", "", *(f"- {line}" for line in sentences)]) if sentences else ""
 
 
 def _objects(facts: Facts) -> str:
     changes = facts.delivery.changes
     rows = [[escape(cell, 200) for cell in row] for row in sections.change_rows(changes, MAX_FIELDS)]
-    title = f"Cluster: {len(changes)} rendered objects differ"
-    return details(title, table(["object", "field", ""], rows)) if changes else ""
+    title = f"Cluster: {wording.count(len(changes), 'rendered object')} changed"
+    return details(title, table(["object", "field", "before → after"], rows)) if changes else ""
 
 
 def _slices(facts: Facts) -> str:
@@ -194,14 +208,21 @@ def _slices(facts: Facts) -> str:
     lines = []
     for row in rows:
         loss = f"`{bar(row.loss / largest):<10}` {figure(row.loss)}"
-        judged = {True: "better", False: "**worse**", None: ""}[row.better]
-        name = escape(f"{row.slice} {row.value}", 40)
-        lines.append([name, figure(row.rows), figure(row.target), loss, figure(row.difference, signed=True), judged])
-    head = ["slice", ">rows", ">mean target", "mean loss", f">against {facts.against}", ""]
-    outcomes = [row.better for row in rows]
-    title = f"Slices: {outcomes.count(False)} worse, {outcomes.count(True)} better, of {len(rows)}"
+        words = f"**{row.words}**" if row.better is False else row.words
+        difference = escape(wording.difference(row.difference, row.low, row.high))
+        name = escape(f"{row.slice} {row.value}", 60)
+        lines.append(
+            [name, figure(row.rows), figure(row.target), loss, difference, wording.interval(row.low, row.high), words]
+        )
+    interval = f">its {summary.percent_interval(facts)}"
+    head = ["slice", ">rows", ">mean target", "mean loss", f">difference to {facts.against}", interval, ""]
+    outcomes = [row.words for row in rows if row.words]
+    counts = [f"{outcomes.count(word)} {word}" for word in ("worse", "better", "no clear change") if word in outcomes]
+    title = f"Loss by slice: {', '.join(counts) or wording.count(len(rows), 'slice')}"
     if rows[0].better is False:
-        title += f"; most {escape(rows[0].slice, 40)} {escape(rows[0].value, 40)} by {figure(rows[0].difference)}"
+        worst = rows[0]
+        size = wording.difference(worst.difference, worst.low, worst.high)
+        title += f"; most: {escape(worst.slice, 60)} {escape(worst.value, 60)}, {escape(size)}"
     return details(title, table(head, lines))
 
 
@@ -218,10 +239,14 @@ def _quality(facts: Facts) -> str:
     ]
     head = ["source", "column", "fault", ">rows", ">worst", "what was done"]
     span = f"{figure(quality.rows)} rows, {escape(quality.first)} to {escape(quality.last)}"
-    return details(f"Data quality: {len(rows)} kinds of fault in {span}", table(head, rows)) if rows else ""
+    return (
+        details(f"Data quality: {wording.count(len(rows), 'kind')} of fault in {span}", table(head, rows))
+        if rows
+        else ""
+    )
 
 
 def _reproduce(facts: Facts) -> str:
     lines = "\n".join(["```sh", *report_data.commands_to_reproduce(facts), "```"])
     hashes = ", ".join(f"{name} `{value[:12]}`" for name, value in facts.hashes.items() if report_data.revision(value))
-    return details("How to reproduce", lines + (f"\n\n{hashes}" if hashes else ""))
+    return details("Reproduce this report", lines + (f"\n\n{hashes}" if hashes else ""))

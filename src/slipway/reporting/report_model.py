@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from slipway.core import text, verdict
 from slipway.core.verdict import Word
+from slipway.reporting import wording
 from slipway.reporting.bounded_model import (
     MAX_NAME,
     MAX_ROWS,
@@ -46,6 +47,7 @@ class CheckRecord(Part):
     ok: Shown[bool | None]
     low: Shown[Number | None] = None
     high: Shown[Number | None] = None
+    text: Shown[Text] = ""
 
 
 class JudgedSlice(Part):
@@ -101,10 +103,19 @@ class Data(Part):
         return windows
 
 
+class MetricChange(Part):
+    """A metric's change on the same rows, challenger minus reference, with the ends of its interval."""
+
+    difference: Computed
+    low: Computed
+    high: Computed
+
+
 class Metrics(Part):
-    """The metrics of the comparison's reference."""
+    """The metrics of the comparison's reference, and by name the changes of those that are paired row by row."""
 
     champion: Annotated[dict[Name, Shown[Number | None]], Size] | None = None
+    changes: Annotated[dict[Name, MetricChange], Size] = Field(default={})
 
 
 class Notes(Part):
@@ -114,9 +125,12 @@ class Notes(Part):
     base: Shown[Text | None] = None
     champion_commit: Shown[Text | None] = None
     better: Shown[bool | None] = None
+    confidence: Computed | None = None
     window: Annotated[list[Shown[Day]], PAIR] | None = None
     metrics: Metrics = Metrics()
     slices: Rows[JudgedSlice] = Field(default=[])
+    margin: Computed | None = None
+    slice_margin: Computed | None = None
     limits_changed: Rows[Shown[Text]] = Field(default=[])
     params_changed: Rows[Shown[Text]] = Field(default=[])
     data: Data | None = None
@@ -186,9 +200,9 @@ class Measured(Part):
         if not is_untrusted(info):
             return self
         if len(self.by_name) > MAX_ROWS:
-            raise ValueError(f"{len(self.by_name):,} metrics, limit: {MAX_ROWS:,}")
+            raise ValueError(f"{len(self.by_name):,} metrics; allowed: {MAX_ROWS:,}")
         if (longest := max(map(len, self.by_name), default=0)) > MAX_NAME:
-            raise ValueError(f"the name of a metric has {longest} characters, limit: {MAX_NAME}")
+            raise ValueError(f"the name of a metric has {longest} characters; allowed: {MAX_NAME}")
         return self
 
 
@@ -292,8 +306,8 @@ class Delivery(Part):
 class Facts(Part):
     """The records of one challenger; what does not exist is empty.
 
-    `gates` holds the verdict records by chapter, `contract` models/contract.json, `slices` the
-    plot data of that name, `hashes` the SHA-256 of lock, data and model, `delivery` the notes of `manifests`.
+    `gates` holds the verdict records by step, `slices` the plot data of that name, `hashes` the SHA-256 of lock, data
+    and model, `delivery` the notes of `manifests`, `changes` the changed parameters where no judge noted them.
     """
 
     if_missing: ClassVar[Mapping[str, Any]] = {
@@ -307,6 +321,7 @@ class Facts(Part):
     hashes: dict[HashName, Shown[Hash]]
     commit: Shown[Hash | None]
     delivery: Delivery = Delivery()
+    changes: Notes = Notes()
 
     @field_validator("gates", mode="before")
     @classmethod
@@ -319,7 +334,8 @@ class Facts(Part):
 
     def record(self) -> dict[str, Any]:
         """The facts as JSON holds them: all their own keys, and of each part those that its record has."""
-        return self.model_dump(exclude_unset=True, warnings=False) | ({} if self.delivery else {"delivery": {}})
+        empty: dict[str, dict[str, Any]] = {name: {} for name in ("delivery", "changes") if not getattr(self, name)}
+        return self.model_dump(exclude_unset=True, warnings=False) | empty
 
     @property
     def judge(self) -> Notes:
@@ -334,7 +350,7 @@ class Facts(Part):
     @property
     def limits_changed(self) -> list[str]:
         """Limits that the change moves; it was judged by those of its base."""
-        return [str(row) for notes in (self.judge, self.latency) for row in notes.limits_changed]
+        return [str(row) for notes in (self.judge, self.latency, self.changes) for row in notes.limits_changed]
 
     @property
     def foreign_model(self) -> str:
@@ -346,8 +362,8 @@ class Facts(Part):
     @property
     def window(self) -> str:
         """The first and the last day of the test window; empty when no record has it."""
-        first, until = self.judge.window or ("", "")
         try:
+            first, until = self.judge.window or ("", "")
             return f"{date.fromisoformat(first)} to {date.fromisoformat(until) - timedelta(days=1)}"
         except (TypeError, ValueError):
             return ""
@@ -355,7 +371,7 @@ class Facts(Part):
     @property
     def against(self) -> str:
         """The name of the challenger's reference on a page."""
-        return "champion" if self.reference else "dummy baseline"
+        return wording.REFERENCES["champion" if self.reference else "dummy"]
 
     @property
     def reference(self) -> Mapping[str, Any]:
@@ -367,9 +383,7 @@ def readable_gate(word: str, record: Any, *, untrusted: bool = False) -> Any:
     """The record of a gate, without notes of another form than `Notes`."""
     if word in COMPARING or not isinstance(record, dict):
         return record
-    if untrusted:
-        return {**record, "notes": {}}
-    notes = record.get("notes")
+    notes = {} if untrusted else record.get("notes")
     if not isinstance(notes, dict):
         return {name: part for name, part in record.items() if name != "notes"}
     clashing = Notes.model_fields.keys() - {"base", "bento_sha256"}

@@ -5,13 +5,15 @@ They read records that a stranger may have written: every sentence here is plain
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slipway.reporting.markdown import details, escape, table
 from slipway.reporting.report_model import Change, Delivery, Facts
-from slipway.reporting.summary import main_check, number
+from slipway.reporting.summary import describe_gate, main_check
+from slipway.reporting.wording import capitalised, count, is_number, number
 
 if TYPE_CHECKING:
     from slipway.cluster import object_diff
@@ -57,13 +59,11 @@ def delivery_sentences(facts: Facts) -> list[str]:
     """The sentences of the section, first those on the change itself; none where no record has a delivery."""
     if not (delivery := facts.delivery):
         return []
-    sentences = [] if delivery.by else ["not rendered: no kustomize here"]
+    sentences = [] if delivery.by else ["The manifests were not rendered: kustomize is not installed here"]
     if not delivery.files:
-        sentences.append("nothing below k8s/ changes, so nothing in the cluster changes by this pull request itself")
+        sentences.append("No file below k8s/ changes, so this pull request itself changes nothing in the cluster")
     elif not delivery.by:
-        sentences.append(
-            f"{_count(delivery.files, 'file')} below k8s/ changed; what that does to the cluster is not known"
-        )
+        sentences.append(f"{count(delivery.files, 'file')} below k8s/ changed; their effect on the cluster is unknown")
     else:
         sentences += _rendered(delivery)
     return [*sentences, merge_sentence(delivery), *_rules(facts)]
@@ -72,39 +72,35 @@ def delivery_sentences(facts: Facts) -> list[str]:
 def _rendered(delivery: Delivery) -> list[str]:
     """The differences of the rendered objects as sentences, environment by environment."""
     sentences = [
-        f"{env}: what changes is not known, for it does not build here, or not at the base" for env in delivery.unknown
+        f"{env}: the effect is unknown, since it does not build here, or not at the base" for env in delivery.unknown
     ]
     sentences += [_synced(row) for row in planned_syncs(delivery) if row.changed]
     manual = [change.env for change in delivery.changes if change.env not in delivery.envs]
-    sentences += [f"{env}: {_count(manual.count(env), 'object')} changed; no application syncs them, a person applies them"
+    sentences += [f"{env}: {count(manual.count(env), 'object')} changed; no Application syncs that, so a person must apply it"
                   for env in dict.fromkeys(manual)]  # fmt: skip
     if (more := delivery.objects - len(delivery.changes)) > 0:
-        differ = "differs" if more == 1 else "differ"
-        sentences.append(f"and {_count(more, 'object')} more that {differ}, not looked at here")
+        sentences.append(f"{count(more, 'more object')} changed, not listed here")
     return sentences or [
-        f"{_count(delivery.files, 'file')} below k8s/ changed, and no rendered object with them: no sync"
+        f"{count(delivery.files, 'file')} below k8s/ changed, but no rendered object, so Argo CD syncs nothing"
     ]
 
 
 def _synced(row: Sync) -> str:
-    objects = _count(row.changed, "object")
+    objects = count(row.changed, "object")
     if not row.synced:
-        return (
-            f"{row.env}: {objects} changed, all of them hooks: "
-            "Argo CD sees no difference, nothing is synced, nothing runs"
-        )
-    pods = _names(row.pods) if row.pods else "no pod restarts"
+        return f"{row.env}: {objects} changed, all of them hooks; Argo CD ignores these, so nothing is synced and nothing runs"
+    pods = f"; {_names(row.pods)}" if row.pods else "; no pod restarts"
     runs = f"; runs again: {_names(row.runs)}" if row.runs else ""
-    return f"{row.env}: synced, {objects} changed; {pods}{runs}"
+    return f"{row.env}: Argo CD applies {count(row.changed, 'changed object')}{pods}{runs}"
 
 
 def merge_sentence(delivery: Delivery) -> str:
     """The release that follows the merge, as a sentence."""
     if not delivery.ships:
-        return "nothing that ships changed: the merge releases nothing"
-    where = "; on GitHub not before newName in k8s/overlays/staging names a registry" if delivery.local else ""
-    return (f"the merge releases a new image ({_names(delivery.ships)} changed): staging's pods restart with it and are "
-            f"judged, production's follow by promotion{where}")  # fmt: skip
+        return "The merge releases nothing, since no file of the image changed"
+    where = "; on GitHub only once newName in k8s/overlays/staging names a registry" if delivery.local else ""
+    return (f"The merge releases a new image, since {_names(delivery.ships)} changed: staging's pods restart with it and are "
+            f"load-tested, production's follow by promotion{where}")  # fmt: skip
 
 
 def _rules(facts: Facts) -> list[str]:
@@ -114,8 +110,10 @@ def _rules(facts: Facts) -> list[str]:
     broken = [str(check.name).removeprefix("rule ") for check in checks if check.ok is not True]
     if not checks or not (broken or facts.delivery.files):
         return []  # rules that hold for unchanged objects are in the gates table
-    result = f"broken: {_names(broken)}" if broken else f"all {len(checks)} hold"
-    return [f"rules of k8s/policy: {result} (as this code reads them; no API server was asked)"]
+    if broken:
+        return [f"Rules of k8s/policy that are broken: {_names(broken)} (checked without a cluster)"]
+    rules = "the one rule" if len(checks) == 1 else f"all {len(checks)} rules"
+    return [f"The objects keep {rules} of k8s/policy (checked without a cluster)"]
 
 
 def change_rows(changes: Sequence[Change] | Sequence[object_diff.Change], max_fields: int) -> list[list[str]]:
@@ -136,32 +134,33 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def _count(count: object, noun: str) -> str:
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
-
-
-LATENCY_HEAD = ("", ">base, ms", ">this change, ms", ">ratio", ">noise band", ">tolerated")
-LATENCY_WORDS = {"pass": "not slower than the base", "fail": "refused", "unsure": "cannot tell"}
+LATENCY_HEAD = ("", ">before, ms", ">this change, ms", ">difference", ">noise interval", ">allowed")
+LATENCY_WORDS = {"pass": "not slower than before", "fail": "slower than before", "unsure": "inconclusive"}
 
 
 def latency_rows(facts: Facts) -> list[list[str]]:
-    """Rows of a percentile's name, milliseconds of base and change, their ratio, its noise band, the tolerated ratio."""
+    """Rows of a percentile's name, milliseconds of base and change, their difference in percent, its interval, its limit."""
     return [
         [
             str(name),
-            number(base_ms),
-            number(head_ms),
-            latency_ratio(more),
-            f"{latency_ratio(low)} … {latency_ratio(high)}",
-            latency_ratio(tolerated),
+            milliseconds(base_ms),
+            milliseconds(head_ms),
+            percent(more),
+            f"{percent(low)} to {percent(high)}",
+            f"at most {percent(tolerated)}",
         ]
         for name, base_ms, head_ms, more, low, high, tolerated in facts.latency.table
     ]
 
 
-def latency_ratio(more: object) -> str:
-    """A part above the base's as a ratio to it."""
-    return number(float(more) + 1) if isinstance(more, int | float) else "–"
+def milliseconds(value: object) -> str:
+    """A time with three figures."""
+    return f"{value:,.3g}" if is_number(value) and value < 1000 else number(value)
+
+
+def percent(part: object) -> str:
+    """A part above the base's in percent, with its sign."""
+    return f"{number(round(100 * part, 1), signed=True)} %" if is_number(part) and math.isfinite(part) else "–"
 
 
 def latency_outcome(facts: Facts) -> str:
@@ -169,12 +168,21 @@ def latency_outcome(facts: Facts) -> str:
     if not (gate := facts.gates.get("latency")):
         return ""
     word, rows = str(gate.verdict), latency_rows(facts)
-    if word == "pass" and rows:
-        name, _, _, ratio, band, tolerated = rows[0]
-        return f"{LATENCY_WORDS[word]}: {name} × {ratio} ({band}), tolerated × {tolerated}"
+    if word == "fail":  # the percentiles whose whole interval is above what is allowed
+        rows = [row for row, (*_, low, _, allowed) in zip(rows, facts.latency.table, strict=True)
+                if is_number(low) and is_number(allowed) and low > allowed]  # fmt: skip
+    if rows and word in ("pass", "fail"):
+        name, _, _, more, ends, allowed = rows[0]
+        return f"{LATENCY_WORDS[word]}: {name} {more} (noise interval {ends}; allowed: {allowed})"
     if word == "pass":
         return str(gate.checks[0].value) if gate.checks else ""
-    return f"{LATENCY_WORDS[word]}: {main_check(gate)}" if word in LATENCY_WORDS else main_check(gate)
+    return f"inconclusive: {main_check(gate)}" if word == "unsure" else main_check(gate)
+
+
+def gate_sentence(facts: Facts, chapter: str) -> str:
+    """A gate in one sentence."""
+    outcome = latency_outcome(facts) if chapter == "latency" else ""
+    return capitalised(outcome) if outcome else describe_gate(facts, chapter)
 
 
 def latency_section(facts: Facts) -> str:

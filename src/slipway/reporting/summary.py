@@ -1,23 +1,49 @@
-"""Values that page, comment and cards share: headline, metrics with deltas, slices, a line on the training data."""
+"""Values that page, comment and cards share: headline, gates, metrics with their change, slices, the training data."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeGuard
+from dataclasses import dataclass, replace
 
+from slipway.core import verdict
+from slipway.reporting import wording
 from slipway.reporting.report_model import CheckRecord, Data, Facts, Gate, JudgedSlice, Shift, Slice
+from slipway.reporting.wording import number
 
-NAMES = {
-    "log_loss": "log loss", "auc": "AUC", "average_precision": "average precision", "brier": "Brier score",
-    "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²",
-    "squared_error": "squared error", "calibration_error": "calibration error",
-}  # fmt: skip
-"""Names of metrics for readers, in the order of a report."""
-HIGHER = {"auc", "average_precision", "r2"}
-"""Metrics of which more is better; of the others in NAMES less is better."""
 SHIFTED = 0.25
 """The population stability index above which a shift is usually called one."""
+NOUNS = {
+    "manifests": "object",
+    "latency": "request",
+    "load": "request",
+    "package": "request",
+    "policy": "release record",
+}
+"""Units of the gates that do not count rows."""
+PASSED = {
+    "repro": "The pipeline ran to its end",
+    "export": "The exported model predicts what the trained one predicts",
+    "evaluate": "The test window has enough rows",
+    "prove": "The committed results are what the pipeline produces",
+    "manifests": "Every environment builds and keeps the rules",
+    "policy": "Every new release record is in order, has evidence and matches its overlay",
+    "package": "The packaged service answers what the model answers",
+    "load": "The service keeps its objective under load",
+}
+"""A gate that passes, in a sentence; those of judge and latency hold their figures."""
+FAILED = {
+    "repro": "the pipeline stops",
+    "export": "the exported model does not predict what the trained one predicts",
+    "evaluate": "the model cannot be measured",
+    "prove": "the committed results are not what the pipeline produces",
+    "manifests": "the Kubernetes manifests do not build, or break a rule",
+    "latency": "the service is slower than before, or fails",
+    "policy": "a release record is not allowed",
+    "package": "the packaged service does not answer what the model answers",
+    "load": "the service is too slow under load, or fails",
+}
+"""A gate that fails, as the reason in a title; that of the judge depends on its checks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,33 +57,48 @@ class Headline:
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """A metric of challenger and reference; `better` is None when equal, or when nothing was compared.
+    """A metric of challenger and reference, and its `change`, with an interval where both are paired row by row.
 
-    `key` is its name in the records, `name` the one for readers.
+    `key` is its name in the records, `name` the one for readers. `better` is True or False only where the whole
+    interval is on one side of zero.
     """
 
     key: str
     name: str
     before: float | None
     after: float
-    low: float | None
-    high: float | None
-    better: bool | None
+    change: float | None
+    low: float | None = None
+    high: float | None = None
+    better: bool | None = None
 
     @property
-    def change(self) -> float | None:
-        """After minus before."""
-        return None if self.before is None else self.after - self.before
+    def direction(self) -> str:
+        """The direction that is better, in words; empty for a metric that is not in `wording.METRICS`."""
+        if self.key not in wording.METRICS:
+            return ""
+        return "higher is better" if self.key in wording.HIGHER else "lower is better"
 
     @property
     def words(self) -> str:
-        """An arrow for the direction, the size, and `better` or `worse`."""
-        if self.before is None or self.change is None:
+        """The outcome in a word or two."""
+        if self.change is None:
             return "–"
-        if number(self.before) == number(self.after):
-            return "as before"
-        judged = "" if self.better is None else " better" if self.better else " worse"
-        return f"{'▲' if self.change > 0 else '▼'} {number(abs(self.change))}{judged}"
+        if self.better is not None:
+            return "better" if self.better else "worse"
+        if self.low is None or self.high is None:
+            return "no interval"
+        return "no clear change" if self.low <= 0 <= self.high else "changed"
+
+    @property
+    def difference(self) -> str:
+        """The change with its sign, in as many decimals as its interval has."""
+        return wording.difference(self.change, self.low, self.high)
+
+    @property
+    def interval(self) -> str:
+        """The interval of the change; a dash where there is none."""
+        return wording.interval(self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +118,13 @@ class SliceRow:
     high: float | None
     better: bool | None
 
+    @property
+    def words(self) -> str:
+        """The outcome in a word or two; empty where nothing was compared."""
+        if self.difference is None:
+            return ""
+        return {True: "better", False: "worse", None: "no clear change"}[self.better]
+
 
 def headline(facts: Facts) -> Headline:
     """The verdict in one line: any gate that fails refuses; no judge, or one of another model, is unsure."""
@@ -86,37 +134,53 @@ def headline(facts: Facts) -> Headline:
     if stopped := [chapter for chapter, word in words.items() if word == "fail"]:
         return Headline(word="fail", title=_refusal(facts, stopped), why=_why(facts, stopped, ok=False))
     if facts.foreign_model:
-        why = f"the judge saw model {facts.foreign_model[:12]}, this report is about {facts.hashes['model'][:12]}"
-        return Headline(word="unsure", title="Judged another model", why=[why])
+        models = facts.foreign_model[:12], facts.hashes["model"][:12]
+        why = f"The judge compared model {models[0]}; this report is about model {models[1]}"
+        return Headline(word="unsure", title="Inconclusive: another model was judged", why=[why])
     if stopped := [chapter for chapter, word in words.items() if word == "unsure"]:
-        title = "too little was measured" if stopped == ["judge"] else f"by {', '.join(stopped)}"
-        return Headline(word="unsure", title=f"Cannot tell: {title}", why=_why(facts, stopped, ok=None))
+        title = "too little was measured" if stopped == ["judge"] else f"{_names(stopped)} measured too little"
+        return Headline(word="unsure", title=f"Inconclusive: {title}", why=_why(facts, stopped, ok=None))
     if "judge" not in words:
         return Headline(word="unsure", title="Not judged yet", why=["reports/judge.json does not exist"])
     if set(words.values()) != {"pass"}:
-        return Headline(word="unsure", title="Cannot tell", why=["a record holds no verdict"])
-    title = f"{'Better' if facts.judge.better else 'Not worse'} than the {facts.against}"
-    overall = [describe_check(check) for check in paired_checks(facts)[:1]]
-    return Headline(word="pass", title=title, why=overall or ["nothing was compared"])
+        return Headline(word="unsure", title="Inconclusive", why=["A record has no verdict"])
+    overall = next(iter(paired_checks(facts)), None)
+    if overall is None:
+        return Headline(word="pass", title=f"Not worse than {facts.against}", why=["Nothing was compared"])
+    title = wording.outcome(overall.low, overall.high, against="champion" if facts.reference else "dummy")
+    allowed = "" if (overall.high or 0.0) < 0 else f"; {verdict.describe_limit(str(overall.limit))}"
+    return Headline(word="pass", title=wording.capitalised(title), why=[describe_result(overall) + allowed])
 
 
 def _why(facts: Facts, stopped: Sequence[str], *, ok: bool | None) -> list[str]:
-    """The checks that stopped it as sentences, chapter by chapter."""
+    """The checks that stopped it as sentences, gate by gate."""
     checks = [check for chapter in stopped for check in facts.gates[chapter].checks if check.ok is ok]
-    return [describe_check(check) for check in checks] or ["nothing was measured"]
+    return [describe_check(check) for check in checks] or ["Nothing was measured"]
 
 
 def _refusal(facts: Facts, stopped: Sequence[str]) -> str:
-    """The title of a refusal, in words where one gate refused."""
-    worse = any((check.low or 0) > 0 and check.ok is False for check in paired_checks(facts)[:1])
-    reasons = {
-        "repro": "the pipeline stops",
-        "prove": "what is committed is not what the pipeline gives",
-        "manifests": "what it deploys does not build, or breaks a rule",
-        "latency": "its service is slower than the base's, or fails",
-        "judge": f"worse than the {facts.against}" if worse else "not shown to be good enough",
-    }
-    return f"Refused: {'; '.join(reasons.get(chapter, f'by {chapter}') for chapter in stopped)}"
+    """The title of a refusal: the reason of every gate that fails."""
+    reasons = [
+        _judge_reason(facts) if chapter == "judge" else FAILED.get(chapter, f"{chapter} fails") for chapter in stopped
+    ]
+    return f"Refused: {'; '.join(reasons)}"
+
+
+def _judge_reason(facts: Facts) -> str:
+    """The judge's reason to refuse: all rows, else a part of them, else a metric or what is compared."""
+    checks = paired_checks(facts)
+    overall, parts = next(iter(checks), None), checks[1:]
+    if overall and overall.ok is False:
+        return (
+            f"worse than {facts.against}" if (overall.low or 0) > 0 else f"not shown to be as good as {facts.against}"
+        )
+    if worse := sum(check.ok is False for check in parts):
+        return f"worse than {facts.against} for {wording.count(worse, 'slice')} of the data"
+    return "the model, or its test window, does not meet a requirement"
+
+
+def _names(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def paired_checks(facts: Facts) -> list[CheckRecord]:
@@ -124,13 +188,43 @@ def paired_checks(facts: Facts) -> list[CheckRecord]:
     return [check for check in facts.gates["judge"].checks if check.low is not None] if "judge" in facts.gates else []
 
 
-def describe_check(check: CheckRecord) -> str:
-    """A check in words: name, value with its interval (then a difference, so signed), limit."""
+def describe_result(check: CheckRecord) -> str:
+    """The result of a check: its sentence, or its name and value with its interval (then a difference, so signed)."""
+    if check.text:
+        return str(check.text)
     paired = check.low is not None and check.high is not None
     value = number(check.value, signed=paired)
     if paired:
-        value += f" [{number(check.low, signed=True)}, {number(check.high, signed=True)}]"
-    return f"{check.name} {value}, limit {check.limit}"
+        value += f" ({number(check.low, signed=True)} to {number(check.high, signed=True)})"
+    return f"{check.name}: {value}"
+
+
+def describe_check(check: CheckRecord) -> str:
+    """A check in words: its result, and unless it passed what is allowed or expected."""
+    limit = verdict.describe_limit(str(check.limit))
+    return describe_result(check) if check.ok is True else f"{describe_result(check)}; {limit}"
+
+
+def describe_allowed(check: CheckRecord) -> str:
+    """The limit of a check in words, for a table."""
+    return verdict.describe_limit(str(check.limit)).removeprefix("allowed: ").removeprefix("expected: ")
+
+
+def describe_gate(facts: Facts, chapter: str) -> str:
+    """A gate in one sentence: what holds when it passes, else the first check that stopped it, and how many more."""
+    gate = facts.gates[chapter]
+    if str(gate.verdict) != "pass":
+        stopped = [check for check in gate.checks if check.ok is (False if gate.verdict == "fail" else None)]
+        if not stopped:
+            return main_check(gate) or "Nothing was measured"
+        more = f", and {wording.count(len(stopped) - 1, 'more check')}" if len(stopped) > 1 else ""
+        return f"{describe_check(stopped[0])}{more}"
+    return PASSED.get(chapter) or main_check(gate) or "Passed"
+
+
+def describe_size(chapter: str, gate: Gate) -> str:
+    """The number of things that a gate checked, with its unit; empty where it counts nothing."""
+    return wording.count(gate.rows, NOUNS.get(chapter, "row")) if wording.is_number(gate.rows) and gate.rows else ""
 
 
 def main_check(gate: Gate) -> str:
@@ -142,29 +236,37 @@ def main_check(gate: Gate) -> str:
 def metric_deltas(facts: Facts) -> list[Delta]:
     """Every metric with its reference: the champion's, or the dummy's where there is no champion."""
     reference, values = facts.reference or facts.metrics.dummy, facts.metrics.by_name
+    changes = {} if facts.foreign_model else facts.judge.metrics.changes
     rows = []
-    for name in [*NAMES, *(name for name in values if name not in NAMES)]:
-        after, before = values.get(name), reference.get(name)
-        if not is_number(after):
+    for key in [*wording.METRICS, *(key for key in values if key not in wording.METRICS)]:
+        after, before, paired = values.get(key), reference.get(key), changes.get(key)
+        if not wording.is_number(after):
             continue
-        before, better = before if is_number(before) else None, None
-        if name in NAMES and before is not None and number(after) != number(before):
-            better = (after > before) == (name in HIGHER)
-        ends = facts.metrics.intervals.get(name) or {}
-        rows.append(Delta(key=name, name=NAMES.get(name, name.replace("_", " ")), before=before, after=after,
-                          low=ends.get("low"), high=ends.get("high"), better=better))  # fmt: skip
+        before = before if wording.is_number(before) else None
+        delta = Delta(key=key, name=wording.metric_name(key), before=before, after=after,
+                      change=None if before is None else after - before)  # fmt: skip
+        if paired and before is not None:
+            delta = replace(delta, change=paired.difference, low=paired.low, high=paired.high,
+                            better=wording.is_better(key, paired.low, paired.high))  # fmt: skip
+        rows.append(delta)
     return rows
 
 
-def is_number(value: object) -> TypeGuard[float]:
-    """True if `value` is a number, and not True or False."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def percent_interval(facts: Facts) -> str:
+    """The name of the judge's intervals, e.g. `95 % interval`."""
+    confidence = facts.judge.confidence
+    return f"{100 * confidence:g} % interval" if confidence else "interval"
 
 
 def slice_rows(facts: Facts) -> list[SliceRow]:
-    """Slice values with their measurements and the judge's differences, the one that got worst first."""
-    judged = {(row.slice, row.value): row for row in facts.judge.slices}
-    rows = [_slice_row(row, judged.get((row.slice, row.value))) for row in facts.slices]
+    """Slice values with their measurements and the judge's differences, the one that got worst first.
+
+    A value that every row of the test window has is left out: it repeats the whole.
+    """
+    judged = {} if facts.foreign_model else {(row.slice, row.value): row for row in facts.judge.slices}
+    rows = [
+        _slice_row(row, judged.get((row.slice, row.value))) for row in facts.slices if row.rows != facts.metrics.rows
+    ]
     return sorted(rows, key=lambda row: (-(row.difference or -9e9), -row.loss))
 
 
@@ -177,33 +279,47 @@ def _slice_row(row: Slice, judged: JudgedSlice | None) -> SliceRow:
     )  # fmt: skip
 
 
+def largest_shift(row: Shift) -> float:
+    """The larger of an input's two shifts: of training since the base, and of the test against training."""
+    return max(row.train or 0.0, row.test or 0.0)
+
+
 def by_shift(inputs: Iterable[Shift]) -> list[Shift]:
-    """Inputs, those that moved farthest first: in training against the base's, then in the test against training."""
-    return sorted(inputs, key=lambda row: (-(row.train or 0.0), -(row.test or 0.0)))
+    """Inputs, those that moved farthest first, in either comparison."""
+    return sorted(inputs, key=largest_shift, reverse=True)
 
 
-def training_data_summary(data: Data) -> str:
-    """The change of the training window and of its inputs against the base, in a line."""
+def describe_windows(data: Data) -> str:
+    """The training window of the base and of this change, in a sentence."""
     before, now = data.train
-    rows = number(now.rows if now else None)
-    windows = f"{number(before.rows)} → {rows} rows" if before else f"{rows} rows"
-    shifts = [row.train for row in data.inputs if row.train is not None]
-    if not shifts:
-        return f"{windows}, the base left nothing to compare with"
-    return f"{windows}, {sum(shift > SHIFTED for shift in shifts)} of {len(shifts)} inputs shifted"
+    if now is None:
+        return "no training window"
+    window = f"{wording.count(now.rows, 'row')}, {now.first} to {now.last}"
+    if before is None:
+        return window
+    if (before.rows, before.first, before.last) == (now.rows, now.first, now.last):
+        return f"{window}, as before"
+    return f"{wording.count(before.rows, 'row')}, {before.first} to {before.last} → {window}"
 
 
-def number(value: object, *, signed: bool = False) -> str:
-    """A number for a reader: about four figures, a true minus; other things as text, nothing as a dash."""
-    if not is_number(value):
-        return "–" if value is None else str(value)
-    size = abs(value)
-    if isinstance(value, int):
-        text = f"{size:,}"
-    elif 0 < size < 5e-4:
-        text = f"{size:.1e}".replace("e-0", "e-")
-    else:
-        text = f"{size:,.{sum(size < edge for edge in (1000, 100, 10, 1))}f}"
-        if size >= 1 or not size:
-            text = text.rstrip("0").rstrip(".") if "." in text else text
-    return ("−" if value < 0 else "+" if signed and value else "") + text
+def describe_shifts(data: Data) -> str:
+    """The number of shifted inputs in each of the two comparisons, in a sentence; empty without inputs."""
+    rows = [row for row in data.inputs if (row.train, row.test) != (None, None)]
+    if not rows:
+        return ""
+    shifted = [row for row in by_shift(rows) if largest_shift(row) > SHIFTED]
+    text = f"{len(shifted)} of {len(rows)} shifted"
+    if not any(row.train is not None for row in rows):
+        return f"{text} between training and test; the base left nothing to compare with"
+    since, test = (sum((getattr(row, name) or 0.0) > SHIFTED for row in rows) for name in ("train", "test"))
+    return f"{text} ({since} since the base, {test} between training and test)" if shifted else text
+
+
+def changed_params(facts: Facts) -> list[str]:
+    """The changed parameters that are no limits, as `key: old → new`; a hash is shortened to twelve digits, as Git does."""
+    rows = [str(row) for row in facts.judge.params_changed or facts.changes.params_changed]
+    return [_short_hashes(row) for row in rows]
+
+
+def _short_hashes(text: str) -> str:
+    return re.sub(r"\b([0-9a-f]{12})(?:[0-9a-f]{28}|[0-9a-f]{52})\b", r"\1", text)

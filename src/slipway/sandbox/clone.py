@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import queue
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from ruamel.yaml import YAML
 
 from slipway.core import dvc, environment, files, git
-from slipway.core.console import stderr
-from slipway.errors import ConfigError, SlipwayError
+from slipway.core.console import LiteralConsole, running, stderr
+from slipway.errors import ConfigError, Inconclusive, SlipwayError
 from slipway.serving import local_server
 
 STAGES = ("ingest", "features", "train", "export", "evaluate")
@@ -31,11 +32,19 @@ REVIEWED = ("prove", "judge", "latency", "report")
 """Verbs within a review that are steps of their own."""
 ENVIRONMENTS = ("production", "staging")
 COLOURS = {"pass": "green", "fail": "red", "unsure": "yellow", "": "default"}
+ACTIVITIES = {
+    "track": "recording the run", "review": "running the checks of the pull request", "package": "building the service",
+    "image": "building the image", "release": "releasing to staging", "load": "load test in staging",
+    "promote": "promoting to production", "verify": "tracing production back to its data",
+}  # fmt: skip
+"""Description of each command, shown while it runs."""
+LAST_LINES = 12
+"""Lines of a failed command's output that an error shows."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A row of the closing table."""
+    """A command of the demo or a drill that ended; a row of the closing table."""
 
     part: str
     chapter: str
@@ -44,9 +53,33 @@ class Step:
     verdict: str = ""
 
 
+class StepOutput:
+    """Prints every part and every step, with its numbers, on stderr."""
+
+    console: LiteralConsole = stderr
+
+    def print_part(self, title: str) -> None:
+        """Print the heading of a part."""
+        self.console.write_line("\n", (title, "bold cyan"))
+
+    def print_step(self, step: Step) -> None:
+        """Print a step that ended."""
+        self.console.write_line(
+            "  ", (f"{step.chapter:<10}", "bold"), step.summary, (f" {step.seconds:.1f} s ", "dim"),
+            (step.verdict, COLOURS[step.verdict]),
+        )  # fmt: skip
+
+    def print_note(self, text: str) -> None:
+        """Print a remark."""
+        self.console.write_line(("  note ", "yellow"), text)
+
+
 @dataclass
 class Sandbox:
-    """The project, its scratch clone, and the steps and servers of the loop so far; `part` is the current heading."""
+    """The project, its scratch clone, and the steps and servers of the loop so far.
+
+    `part` is the current heading, `current` what runs or ran last.
+    """
 
     root: Path
     name: str
@@ -55,6 +88,8 @@ class Sandbox:
     part: str = ""
     steps: list[Step] = field(default_factory=list)
     running: dict[str, local_server.Server] = field(default_factory=dict)
+    output: StepOutput = field(default_factory=StepOutput, compare=False)
+    current: str = field(default="the beginning", compare=False)
 
     @property
     def home(self) -> Path:
@@ -89,18 +124,25 @@ class Sandbox:
     def start_part(self, title: str) -> None:
         """Start a part of the loop; the steps that follow belong to it."""
         self.part = title
-        stderr.print(f"\n[bold cyan]{escape(title)}[/bold cyan]")
+        self.output.print_part(title)
 
     def record_step(self, chapter: str, summary: str, seconds: float, verdict: str = "") -> None:
         """Append a step and print it."""
         self.steps.append(Step(self.part, chapter, summary, seconds, verdict))
-        word = f"[{COLOURS[verdict]}]{verdict}[/]"
-        stderr.print(f"  [bold]{chapter:<10}[/bold]{escape(summary)} [dim]{seconds:.1f} s[/dim] {word}", soft_wrap=True)
+        self.output.print_step(self.steps[-1])
+
+    def activity(self, text: str) -> contextlib.AbstractContextManager[None]:
+        """Show what is running, and for how many seconds, while a block runs."""
+        self.current = text
+        return running(f"     {text} …", self.output.console)
 
 
-def prepare(root: Path, name: str, ports: dict[str, int], target: str = "machine") -> Sandbox:
+def prepare(
+    root: Path, name: str, ports: dict[str, int], target: str = "machine", output: StepOutput | None = None
+) -> Sandbox:
     """Make a bare remote and a clone of HEAD that shares the project's DVC cache; an earlier loop's are removed."""
-    sandbox, started = Sandbox(root=root, name=name, ports=ports, target=target), time.monotonic()
+    sandbox = Sandbox(root=root, name=name, ports=ports, target=target, output=output or StepOutput())
+    started = time.monotonic()
     for earlier in (sandbox.home, sandbox.remote):
         shutil.rmtree(earlier, ignore_errors=True)
     files.make_folder(sandbox.home)
@@ -118,10 +160,11 @@ def prepare(root: Path, name: str, ports: dict[str, int], target: str = "machine
     for key, value in author.items():
         git.run("config", key, value, root=sandbox.work)
     dvc.share_cache(sandbox.work, dvc.cache_folder(root))
-    sandbox.start_part("Prepare")
+    sandbox.part = "Prepare"
     sandbox.record_step("clone", f"{head[:12]} with a bare remote of its own", time.monotonic() - started)
     if changed := git.uncommitted_files(root):
-        stderr.print(f"  [yellow]note[/yellow] {len(changed)} changed files are not committed, so not part of this")
+        count = "1 changed file is" if len(changed) == 1 else f"{len(changed)} changed files are"
+        sandbox.output.print_note(f"{count} not committed, and not part of this run: {', '.join(changed[:3])}")
     return sandbox
 
 
@@ -131,34 +174,68 @@ def run_verb(sandbox: Sandbox, word: str, *args: str, code: int = 0) -> None:
 
 
 def run_commands(sandbox: Sandbox, *verbs: Sequence[str], code: int = 0) -> None:
-    """Run independent verbs at the same time; ConfigError when one ends with another exit code than `code`."""
-    started = time.monotonic()
-    with stderr.status("  " + ", ".join(verb[0] for verb in verbs) + " …"), contextlib.ExitStack() as stack:
+    """Run independent verbs at the same time; ConfigError when one ends with another exit code than `code`.
+
+    Each becomes a step when it ends. A review becomes several: one for each of its checks, when that check ends.
+    """
+    started, lines = time.monotonic(), [list[str]() for _ in verbs]
+    with (
+        sandbox.activity(", ".join(ACTIVITIES.get(verb[0], verb[0]) for verb in verbs)),
+        contextlib.ExitStack() as stack,
+    ):
         programs = [stack.enter_context(running_program(sandbox, [sys.executable, "-m", "slipway", *v])) for v in verbs]
-        results = [(one.communicate()[0], time.monotonic() - started) for one in programs]
-    for verb, one, (output, seconds) in zip(verbs, programs, results, strict=True):
-        word, lines = verb[0], [line for line in output.splitlines() if line.strip()]
-        if one.returncode != code:
-            raise step_error(f"`slipway {word}` ended with exit code {one.returncode}, not {code}", lines)
-        for name in REVIEWED if word == "review" else [word]:
-            path = sandbox.work / "reports" / f"{name}.json"
-            verdict = str(files.read_json(path)["verdict"]) if name in JUDGING else ""
-            sandbox.record_step(
-                name, summary_line(name, lines), reported_seconds(name, lines) if word == "review" else seconds, verdict
-            )
+        for number, line in follow(programs):
+            word = verbs[number][0]
+            if line is None and word != "review" and programs[number].wait() == code:
+                record_verb(sandbox, word, lines[number], time.monotonic() - started)
+            elif line is not None and line.strip():
+                lines[number].append(line)
+                check = line.split(" ", 1)[0]
+                if word == "review" and check in REVIEWED:
+                    record_verb(sandbox, check, [line], reported_seconds(check, [line]))
+        codes = [program.wait() for program in programs]
+    for verb, output, actual in zip(verbs, lines, codes, strict=True):
+        if actual != code:
+            raise step_error(sandbox, verb, actual, code, output)
+
+
+def record_verb(sandbox: Sandbox, word: str, lines: list[str], seconds: float) -> None:
+    """Record a verb that ended, or one check of a review, with its verdict."""
+    path = sandbox.work / "reports" / f"{word}.json"
+    verdict = str(files.read_json(path)["verdict"]) if word in JUDGING and path.exists() else ""
+    sandbox.record_step(word, summary_line(word, lines), seconds, verdict)
+
+
+def follow(programs: Sequence[subprocess.Popen[str]]) -> Iterator[tuple[int, str | None]]:
+    """Each line that one of the programs prints, when it prints it, with the program's number; None at its end."""
+    arrived = queue.SimpleQueue[tuple[int, str | None]]()
+
+    def read(number: int, program: subprocess.Popen[str]) -> None:
+        with contextlib.suppress(ValueError):  # closed by the end of the block that runs it
+            for line in program.stdout or ():
+                arrived.put((number, line.rstrip("\n")))
+        arrived.put((number, None))
+
+    for number, program in enumerate(programs):
+        threading.Thread(target=read, args=(number, program), daemon=True).start()
+    remaining = len(programs)
+    while remaining:
+        number, line = arrived.get()
+        remaining -= line is None
+        yield number, line
 
 
 def repro(sandbox: Sandbox) -> None:
     """Run `dvc repro` in the clone; every stage that ran becomes a step, with its own seconds."""
-    started = time.monotonic()
-    with stderr.status("  dvc repro …"), running_program(sandbox, [sys.executable, "-m", "dvc", "repro"]) as one:
+    started, command = time.monotonic(), [sys.executable, "-m", "dvc", "repro"]
+    with sandbox.activity("running the pipeline: dvc repro"), running_program(sandbox, command) as one:
         lines = [line for line in one.communicate()[0].splitlines() if line.strip()]
     if one.returncode:
-        raise step_error(f"`dvc repro` ended with exit code {one.returncode}", lines)
+        raise step_error(sandbox, ["dvc repro"], one.returncode, 0, lines)
     ran = [line for line in lines if line.split(" ", 1)[0] in STAGES]
     for line in ran:
         word = line.split(" ", 1)[0]
-        sandbox.record_step(word, summary_line(word, [line]), float(line.rsplit("(", 1)[1].removesuffix(" s)")))
+        sandbox.record_step(word, summary_line(word, [line]), reported_seconds(word, [line]))
     skipped = len(STAGES) - len(ran)
     sandbox.record_step(
         "repro", f"{len(ran)} stages ran, {skipped} were unchanged or cached", time.monotonic() - started
@@ -175,20 +252,26 @@ def running_program(sandbox: Sandbox, command: list[str]) -> Any:
     try:
         yield one
     finally:
-        if one.stdout:
-            one.stdout.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
             if one.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(one.pid, number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     one.wait(5)
+        if one.stdout:  # after the end of the group: closing waits for a thread that reads
+            one.stdout.close()
 
 
-def step_error(message: str, lines: list[str]) -> SlipwayError:
-    """The error for a verb that did not end as the loop expects, with the end of its output."""
-    end = "\n    ".join(lines[-12:])
-    return ConfigError(f"loop: {message}:\n    {end}", hint="the scratch clone is .slipway/loop/work")
+def step_error(sandbox: Sandbox, verb: Sequence[str], code: int, expected: int, lines: list[str]) -> SlipwayError:
+    """The error for a command that ended otherwise than the demo expects, with the last lines of its output."""
+    command = verb[0] if verb[0].startswith("dvc") else f"slipway {verb[0]}"
+    end = "\n    ".join(lines[-LAST_LINES:]) or "nothing"
+    hint = f"cd {sandbox.work.relative_to(sandbox.root)}, the demo's clone, and see what `{command}` read there"
+    if code == Inconclusive.code:
+        hint = "too little could be measured, often because the machine is busy: run `make loop` again"
+    return ConfigError(
+        f"loop: `{command}` ended with exit code {code}, expected {expected}. Its last lines:\n    {end}", hint=hint
+    )
 
 
 def summary_line(word: str, lines: list[str]) -> str:
@@ -211,7 +294,7 @@ def serve(sandbox: Sandbox, env: str) -> None:
     if env in sandbox.running:
         local_server.stop(sandbox.running.pop(env))
     home = sandbox.home / env
-    with stderr.status(f"  {env} …"):
+    with sandbox.activity(f"starting {env}"):
         sandbox.running[env] = local_server.start(
             sandbox.work / bento["path"],
             port=sandbox.ports[env],

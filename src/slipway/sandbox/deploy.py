@@ -22,8 +22,6 @@ NEEDED = ("kubectl", "cluster", "argocd", "registry")
 """Tools by their names in `doctor` that a delivery to a cluster needs."""
 MARK = "cluster"
 """File in the loop's folder with the name of the applications that the loop created in a cluster."""
-COMMAND = "kubectl port-forward -n {}-production service/serve 3000:3000"
-"""The command that makes production reachable for a person; takes the name."""
 LEAVING_SECONDS = 90.0
 """Longest that `kubectl port-forward` may still lead to a pod that is terminating."""
 SYNC_SECONDS = 300.0
@@ -161,7 +159,8 @@ def wait_for_arrival(sandbox: Sandbox, env: str) -> None:
     revision, app = git.commit_hash(root=sandbox.work), f"{sandbox.name}-{env}"
     try:
         argocd.refresh(app)
-        state = argocd.wait_for_sync(app, revision, seconds=SYNC_SECONDS, root=sandbox.work)
+        with sandbox.activity(f"waiting for Argo CD to deploy {env}{' and load-test it' if env == 'staging' else ''}"):
+            state = argocd.wait_for_sync(app, revision, seconds=SYNC_SECONDS, root=sandbox.work)
         if state.phase != "Succeeded":
             raise CheckFailed(
                 f"{app}: the sync of {revision[:12]} {state.phase}: {failure_reason(state)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 import shutil
@@ -15,21 +16,26 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from slipway.cluster import kubectl
 from slipway.core import environment, process
+from slipway.core.console import LiteralConsole, running, stderr, stdout, styled
 from slipway.errors import ConfigError
 from slipway.packaging.image_builder import find_builder
 
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 5.0
 """Longest for one check; all run at the same time."""
+NEEDED_SECONDS = 15.0
+"""Longest for a program that the loop needs: on a busy machine `dvc --version` takes seconds, and is not missing."""
 FREE_GB = 2.0
 """Gigabytes for data, models, bentos and scratch clones of a loop, with room to spare."""
 PORTS = {3000: "slipway serve", 5000: "mlflow ui"}
 """Default ports and the programs that listen there; the loop takes any free ports."""
+IN_USE = "in use"
+"""Beginning of the state of a port that another program has."""
 IDENTITY = 'git config --global user.name "Your Name"; git config --global user.email you@example.org'
 REGISTRY = "docker run -d -p 5000:5000 --name registry registry:2; export REGISTRY=localhost:5000"
 ARGOCD = "https://github.com/argoproj/argo-cd/releases/latest/download/argocd-"
@@ -50,6 +56,11 @@ class Finding:
     purpose: str
     get: str
 
+    @property
+    def ready(self) -> bool:
+        """Return whether it can be used."""
+        return self.state is not None and not self.state.startswith(IN_USE)
+
 
 def list_tools(system: str, machine: str) -> list[tuple[str, bool, str, str]]:
     """Name, whether `make loop` needs it, purpose and command of each tool; for a machine as `platform` names it."""
@@ -60,24 +71,37 @@ def list_tools(system: str, machine: str) -> list[tuple[str, bool, str, str]]:
     kustomize = "brew install kustomize" if mac else f"curl -fsSL {KUSTOMIZE} | bash"
     return [
         ("python", True, "everything", f"{install} {'python@3.13' if mac else 'python3 python3-venv'}"),
-        ("git", True, "changes, releases, the ledger", f"{install} git"),
+        ("git", True, "changes, releases and their records", f"{install} git"),
         ("uv", True, "environments and locks", "make clean setup"),
         ("dvc", True, "the pipeline", "make clean setup"),
         ("disk", True, f"data, models, clones: {FREE_GB:g} GB", ".venv/bin/dvc gc --workspace; make clean"),
-        ("loopback ports", True, "staging and production here", "let programs listen on 127.0.0.1"),
-        ("git identity", False, "commits and releases of your own", IDENTITY),
-        *((f"port {port}", False, user, f"lsof -i :{port}  # and stop it") for port, user in PORTS.items()),
-        ("image builder", False, "the image of the service", f"{install} {'podman' if mac else 'buildah'}"),
-        ("registry", False, "images that a cluster pulls", REGISTRY),
-        ("kubectl", False, "talking to a cluster", install_kubectl),
+        ("loopback ports", True, "staging and production on this machine", "allow programs to listen on 127.0.0.1"),
+        ("git identity", False, "your own commits and releases", IDENTITY),
+        *(
+            (
+                f"port {port}",
+                False,
+                user,
+                f"lsof -i :{port}  # lists the program that uses it; stop it, or use another port",
+            )
+            for port, user in PORTS.items()
+        ),
+        ("image builder", False, "building the image of the service", f"{install} {'podman' if mac else 'buildah'}"),
+        ("registry", False, "images for a cluster", REGISTRY),
+        ("kubectl", False, "access to a cluster", install_kubectl),
         ("cluster", False, "make loop TARGET=cluster", "kind create cluster  # or: export KUBECONFIG=…"),
-        ("argocd", False, "staging and production there", f"sudo curl -fsSLo /usr/local/bin/argocd {argocd}"),
-        ("kustomize", False, "manifests in a report (else kubectl's)", kustomize),
-        ("Argo CD", False, "kinds Application, AppProject", kubectl.INSTALL["argocd"]),
-        ("Argo Rollouts", False, "kind Rollout: the canary, when on", kubectl.INSTALL["rollouts"]),
-        ("metrics-server", False, "the autoscaler", f"kubectl apply -f {METRICS}"),
-        ("namespaces", False, "staging and production there", kubectl.NAMESPACES),
-        ("policies", False, "what k8s/policy refuses", "kubectl apply -k k8s/policy  # Kubernetes 1.30 or newer"),
+        ("argocd", False, "staging and production in a cluster", f"sudo curl -fsSLo /usr/local/bin/argocd {argocd}"),
+        ("kustomize", False, "rendering manifests (else: kubectl)", kustomize),
+        ("Argo CD", False, "deploying from Git, in a cluster", kubectl.INSTALL["argocd"]),
+        ("Argo Rollouts", False, "the canary in a cluster, if you use it", kubectl.INSTALL["rollouts"]),
+        ("metrics-server", False, "the autoscaler in a cluster", f"kubectl apply -f {METRICS}"),
+        ("namespaces", False, "staging and production in a cluster", kubectl.NAMESPACES),
+        (
+            "policies",
+            False,
+            "rejecting unsafe objects in a cluster",
+            "kubectl apply -k k8s/policy  # Kubernetes 1.30 or newer",
+        ),
     ]
 
 
@@ -93,11 +117,12 @@ def inspect_machine(root: Path, env: Mapping[str, str]) -> dict[str, str | None]
     """The state of each tool by name, None when it is missing; `env` is the environment of the programs that are called."""
     ask = partial(process.probe, env=env, timeout=TIMEOUT_SECONDS)
     version = partial(process.probe_version, env=env, timeout=TIMEOUT_SECONDS)
+    needed = partial(process.probe_version, env=env, timeout=NEEDED_SECONDS)
     checks: dict[str, Callable[[], str | None]] = {
         "python": lambda: platform.python_version() if sys.version_info >= (3, 11) else None,
-        "git": lambda: version(["git", "--version"]),
-        "uv": lambda: version(["uv", "--version"]),
-        "dvc": lambda: version(["dvc", "--version"]),
+        "git": lambda: needed(["git", "--version"]),
+        "uv": lambda: needed(["uv", "--version"]),
+        "dvc": lambda: needed(["dvc", "--version"]),
         "disk": lambda: _disk(root),
         "loopback ports": lambda: _free(0),
         "git identity": lambda: _identity(root, ask),
@@ -115,7 +140,7 @@ def inspect_machine(root: Path, env: Mapping[str, str]) -> dict[str, str | None]
     }
     with ThreadPoolExecutor(len(checks)) as pool:
         answers = {name: pool.submit(check) for name, check in checks.items()}
-        ports = {f"port {port}": _free(port) for port in PORTS}
+        ports = {f"port {port}": _free(port) or _user(port) for port in PORTS}
     return {name: answer.result() for name, answer in answers.items()} | ports
 
 
@@ -132,6 +157,15 @@ def _free(port: int) -> str | None:
         except OSError:
             return None
     return "free"
+
+
+def _user(port: int) -> str:
+    """That a port is in use, and by which program when this user may see that."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.pid and connection.status == "LISTEN":
+                return f"{IN_USE} by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return IN_USE
 
 
 def _identity(root: Path, ask: Ask) -> str | None:
@@ -163,7 +197,7 @@ def _object_count(ask: Ask, kind: str, *names: str) -> str | None:
     """The number of these objects when the cluster has all of them; None when one is missing, or none is named."""
     command = ["kubectl", "get", kind, *names, "-o", "name", f"--request-timeout={TIMEOUT_SECONDS:g}s"]
     output = ask(command) if names else None
-    return f"{len(output.splitlines())} there" if output else None
+    return f"{len(output.splitlines())} installed" if output else None
 
 
 def _object_names(folder: Path) -> list[str]:
@@ -174,27 +208,29 @@ def _object_names(folder: Path) -> list[str]:
     ]
 
 
-def print_findings(findings: list[Finding], out: Console) -> None:
+def print_findings(findings: list[Finding], console: LiteralConsole = stdout) -> None:
     """Print the table, and below it the command for each missing tool on an unbroken line, to be copied."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("thing", "found", "what for"):
+    for heading in ("", "on this machine", "used for"):
         table.add_column(heading, overflow="fold")
     for tool in findings:
-        missing = "[red]missing[/red]" if tool.needed else "[yellow]not here[/yellow]"
-        table.add_row(tool.name, tool.state.replace("[", r"\[") if tool.state else missing, tool.purpose)
-    out.print(table)
-    for tool in findings:
-        if not tool.state:
-            out.print(f"[bold]{tool.name:<14}[/bold] {tool.get}", soft_wrap=True)
+        style = "" if tool.ready else "red" if tool.needed else "yellow"
+        table.add_row(tool.name, styled((tool.state or "missing", style)), tool.purpose)
+    console.print(table)
+    if absent := [tool for tool in findings if not tool.ready]:
+        console.write_line(("To get what is missing (optional, unless it is red)", "bold"))
+        for tool in absent:
+            console.write_line(f"{tool.name:<15} {tool.get}")
 
 
 def run(root: Path = Path(), env: Mapping[str, str] | None = None) -> int:
     """Print the findings; 0 when `make loop` has all that it needs, else a ConfigError that names what is missing."""
-    states = inspect_machine(root, env or environment.for_programs(root.resolve()))
+    with running("checking this machine …"):
+        states = inspect_machine(root, env or environment.for_programs(root.resolve()))
     findings = examine(states, system=platform.system(), machine=platform.machine())
-    print_findings(findings, Console(highlight=False))
-    if missing := [tool for tool in findings if tool.needed and not tool.state]:
+    print_findings(findings)
+    if missing := [tool for tool in findings if tool.needed and not tool.ready]:
         names = ", ".join(tool.name for tool in missing)
-        raise ConfigError(f"make loop needs {names}, which this machine lacks", hint=missing[0].get)
-    Console(stderr=True, highlight=False).print("All that `make loop` needs is here.")
+        raise ConfigError(f"`make loop` needs {names}, which this machine lacks", hint=missing[0].get)
+    stderr.write_line("This machine has everything that `make loop` needs.")
     return 0

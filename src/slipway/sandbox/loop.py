@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import shutil
 import signal
 import time
@@ -12,19 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markdown import Markdown
-from rich.markup import escape
-from rich.panel import Panel
-from rich.table import Table
-
 from slipway.core import config, environment, files, git
-from slipway.core.console import stderr
-from slipway.errors import CheckFailed, ConfigError
+from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.packaging import package
-from slipway.sandbox import deploy
+from slipway.sandbox import demo_output, deploy
 from slipway.sandbox.clone import (
-    COLOURS,
     ENVIRONMENTS,
     Sandbox,
     prepare,
@@ -34,36 +25,40 @@ from slipway.sandbox.clone import (
     set_yaml_values,
     stop_processes,
 )
+from slipway.sandbox.demo_output import DemoOutput
+from slipway.sandbox.demo_results import Result
 from slipway.serving import local_server
 
-TARGETS = ("machine", "cluster")
 COMMITTED = ("dvc.lock", "params.yaml", "reports")
 
 
-def run_parts(sandbox: Sandbox, params: config.Params) -> None:
-    """Deliver main, then a good change, and see a bad change refused."""
+def run_parts(sandbox: Sandbox, params: config.Params, output: DemoOutput) -> None:
+    """Deliver main, then a good change, and see a bad change blocked."""
     deliver_main(sandbox)
 
-    sandbox.start_part(f"2 · pull request: {params.loop.good.title}")
     open_change(sandbox, params.loop.good, 1)
     run_commands(sandbox, ["track"], ["review"])
     keep_report(sandbox, "good")
     golden = files.read_json(sandbox.work / "models/golden.json")
+    started = time.monotonic()
     merge_change(sandbox, params.loop.good, 1)
     deploy.deliver(sandbox)
     check_production_answers(sandbox, golden, params.package.tolerance)
+    output.print_result(
+        Result(True, "merged, load-tested, promoted: production answers with the new model"), time.monotonic() - started
+    )
     run_verb(sandbox, "track")  # the alias `champion` follows production
 
-    sandbox.start_part(f"3 · pull request: {params.loop.bad.title}")
     open_change(sandbox, params.loop.bad, 2)
-    run_verb(sandbox, "review", code=CheckFailed.code)
+    require_blocked(sandbox, params.loop.bad)
     keep_report(sandbox, "bad")
     check_production_answers(sandbox, golden, params.package.tolerance)
+    output.print_result(Result(True, "blocked: production still serves the model of part 2"))
 
 
 def deliver_main(sandbox: Sandbox) -> None:
     """Reproduce main, judge its model and deliver it."""
-    sandbox.start_part("1 · main as it is: its model reaches production")
+    sandbox.start_part("Put the current model into production")
     if sandbox.target == "cluster":
         deploy.configure_registry(sandbox)
     repro(sandbox)
@@ -72,8 +67,23 @@ def deliver_main(sandbox: Sandbox) -> None:
     deploy.deliver(sandbox)
 
 
+def require_blocked(sandbox: Sandbox, change: config.Change) -> None:
+    """Review the change; ConfigError unless a check refuses it, for then the demo has nothing to show."""
+    try:
+        run_verb(sandbox, "review", code=CheckFailed.code)
+    except SlipwayError as error:
+        verdict = files.read_json(sandbox.work / "reports/judge.json")["verdict"]
+        if verdict != "pass":
+            raise
+        raise ConfigError(
+            f"loop: {error.message}\nThe change {change.title!r} should be blocked, but its model is not worse",
+            hint="set `loop.bad` in params.yaml to a change that makes the model worse",
+        ) from None
+
+
 def open_change(sandbox: Sandbox, change: config.Change, number: int) -> None:
     """Push a pull request's branch: the change, reproduced and committed."""
+    sandbox.start_part(f'Pull request: "{change.title}"')
     started = time.monotonic()
     git.run("checkout", "-q", "-b", f"change-{number}", "main", root=sandbox.work)
     set_yaml_values(sandbox.work / "params.yaml", change.set)
@@ -127,66 +137,11 @@ def check_production_answers(sandbox: Sandbox, golden: list[dict[str, Any]], tol
 
 
 def keep_report(sandbox: Sandbox, name: str) -> None:
-    """Copy the reports next to the clone, and print the pull request's comment down to its first fold."""
+    """Copy the reports of a pull request next to the clone."""
     out = sandbox.home / f"report-{name}"
     out.mkdir()
     for file in ("report.md", "report.html", "data.html"):
         shutil.copy2(sandbox.work / "reports" / file, out / file)
-    text = (out / "report.md").read_text(encoding="utf-8").split("\n<details>")[0]
-    title = f"the pull request's comment; all of it: .slipway/loop/report-{name}/report.md"
-    stderr.print(Panel(Markdown(text), title=title, title_align="left", border_style="dim", padding=(0, 2)))
-
-
-def print_summary(sandbox: Sandbox, seconds: float, *, keep: bool) -> None:
-    """Print the table of steps, and where to look next."""
-    out = Console(highlight=False)
-    table = Table("chapter", "what happened", title=f"The loop in {seconds:.0f} s", title_justify="left")
-    table.add_column("s", justify="right")
-    table.add_column("verdict")
-    part = ""
-    for step in sandbox.steps:
-        if step.part != part:
-            part = step.part
-            table.add_section()
-            table.add_row("", f"[bold]{escape(part)}[/bold]")
-        word = f"[{COLOURS[step.verdict]}]{step.verdict}[/]"
-        table.add_row(step.chapter, escape(shorten(step.summary)), f"{step.seconds:.1f}", word)
-    out.print(table)
-    for title, text in next_steps(sandbox, keep=keep).items():
-        out.print(f"{title:<22}{escape(text)}", soft_wrap=True)
-
-
-def shorten(text: str, limit: int = 160) -> str:
-    """`text` cut between words to at most `limit` characters, with … at the end."""
-    return text if len(text) <= limit else text[: limit - 2].rsplit(" ", 1)[0] + " …"
-
-
-def next_steps(sandbox: Sandbox, *, keep: bool) -> dict[str, str]:
-    """Where to look next, by title: reports, ledger, MLflow, endpoint."""
-    places = {
-        "good change's report": ".slipway/loop/report-good/report.html",
-        "bad change's report": ".slipway/loop/report-bad/report.html",
-        "the data": ".slipway/loop/report-good/data.html",
-        "ledger": "git -C .slipway/loop/work show main:releases/production.jsonl",
-        "runs and models": ".venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db",
-    }
-    if not keep:
-        target = " TARGET=cluster" if sandbox.target == "cluster" else ""
-        return places | {"endpoint": f"stopped; `make loop{target} ARGS=--keep` leaves it running"}
-    if sandbox.target == "cluster":
-        return places | {"production": deploy.COMMAND.format(sandbox.name), "stop it": "make loop ARGS=--stop"}
-    base = f"http://{local_server.HOST}:{sandbox.ports['production']}"
-    contract = files.read_json(sandbox.work / "models/contract.json")
-    question = contract["question"]
-    path, body = ("/ask", example_body(question)) if question else ("/predict", contract["example"])
-    curl = f"curl -s {base}{path} -H 'content-type: application/json' -d '{json.dumps(body)}'"
-    return places | {"endpoint": f"{base} (stop it: make loop ARGS=--stop)", "ask it": curl}
-
-
-def example_body(schema: dict[str, Any]) -> dict[str, Any]:
-    """The examples of a JSON schema's fields, of each field that has one."""
-    fields = schema["properties"].items()
-    return {name: field["examples"][0] for name, field in fields if field.get("examples")}
 
 
 @contextlib.contextmanager
@@ -225,10 +180,14 @@ def choose_ports(first: int | None) -> dict[str, int]:
     return {env: next(free) for env in ENVIRONMENTS}
 
 
-def run(params: config.Params, *, keep: bool, target: str, port: int | None, root: Path = Path()) -> None:
-    """Run the loop; however it ends, also by an interrupt, only `keep` leaves something running."""
-    if target not in TARGETS:
-        raise ConfigError(f"target {target!r} is not one of {', '.join(TARGETS)}", hint="make loop TARGET=cluster")
+def run(
+    params: config.Params, *, keep: bool, target: str, port: int | None, verbose: bool = False, table: bool = False,
+    root: Path = Path(),
+) -> None:  # fmt: skip
+    """Run the loop; however it ends, also by an interrupt, only `keep` leaves something running.
+
+    `verbose` prints every step with its numbers, `table` all of them again at the end.
+    """
     root, started = root.resolve(), time.monotonic()
     with single_instance(environment.cache_home(root)), interruptible():
         if target == "cluster":
@@ -236,15 +195,35 @@ def run(params: config.Params, *, keep: bool, target: str, port: int | None, roo
         remove_everything(root)
         if target == "cluster":
             deploy.require_no_applications(params.track.model)
-        leave = False
+        leave, output = False, DemoOutput(root, params, verbose=verbose)
+        output.print_start(target)
         try:
-            sandbox = prepare(root, params.track.model, {} if target == "cluster" else choose_ports(port), target)
-            run_parts(sandbox, params)
+            ports = {} if target == "cluster" else choose_ports(port)
+            sandbox = prepare(root, params.track.model, ports, target, output)
+            with explained(sandbox, output):
+                run_parts(sandbox, params, output)
             leave = keep
         finally:
             if not leave:
                 remove_everything(root)
-        print_summary(sandbox, time.monotonic() - started, keep=keep)
+        seconds = time.monotonic() - started
+        if table:
+            demo_output.print_table(sandbox, seconds)
+        output.print_conclusion(sandbox, seconds, keep=keep)
+
+
+@contextlib.contextmanager
+def explained(sandbox: Sandbox, output: DemoOutput) -> Iterator[None]:
+    """Print in which part the block stopped, and where the clone is; its error goes on."""
+    try:
+        yield
+    except SlipwayError:
+        output.print_result(Result(False, f"stopped at: {sandbox.current}. The demo did not finish"))
+        output.print_note(f"the clone stays in {sandbox.work.relative_to(sandbox.root)}; nothing is left running")
+        raise
+    except KeyboardInterrupt:
+        output.print_note("interrupted; nothing is left running")
+        raise
 
 
 def remove_everything(root: Path) -> int:

@@ -1,1 +1,1 @@
-"""The prediction service and batch scoring: validation, metrics, OpenAPI; may import `core`."""
+"""The prediction service and batch scoring: HTTP, validation, metrics; may import `core`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
@@ -15,8 +16,9 @@ from typing import Any, Protocol
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from slipway.serving.api_docs import service_page
 from slipway.serving.concurrency import BodyDeadline, Message, MicroBatcher, Receive, too_large
-from slipway.serving.validation import BadRequest, Row, refusal
+from slipway.serving.validation import BODY, BadRequest, Row, refusal
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -27,14 +29,17 @@ LARGE_BODY_BYTES = 64 << 10
 """Larger bodies are answered in a thread, so that small requests do not wait for them."""
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
-GET_PATHS = ("/livez", "/readyz", "/metrics", "/docs.json")
+HTML = b"text/html; charset=utf-8"
+GET_PATHS = ("/", "/livez", "/readyz", "/metrics", "/docs.json")
 """The two probes need no check of their own: the server accepts connections only after the model has answered once."""
+PAGE_HEADERS = {"content-security-policy": service_page.POLICY, "cache-control": "no-store"}
+"""The page differs by the client's address, so no proxy may keep it."""
 
 log = logging.getLogger("bentoml.slipway")
 
 
 class Engine(Protocol):
-    """The interface of `service.Engine`."""
+    """The methods of `service.Engine` that the middleware calls."""
 
     has_ask: bool
     max_body_bytes: int
@@ -51,6 +56,9 @@ class Engine(Protocol):
 
     def ask(self, body: bytes) -> bytes:
         """Handle POST /ask."""
+
+    def page(self, url: str) -> bytes:
+        """Handle GET /; `url` is the address by which the client reaches the service."""
 
     def metrics(self) -> bytes:
         """Handle GET /metrics."""
@@ -78,7 +86,7 @@ class Front:
         elif path in GET_PATHS:
             await self._get(path, scope, send)
         else:
-            await self._app(scope, receive, _with_content_policy(send) if path == "/" else send)
+            await self._app(scope, receive, send)
 
     async def _post(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         started, engine, status, headers = time.perf_counter(), self._engine(), 200, {}
@@ -86,7 +94,7 @@ class Front:
             _check_headers(scope, engine.max_body_bytes)
             body = await self._deadline.body(receive, engine.max_body_bytes)
             if not body.strip():
-                raise refusal(400, "the body is empty", limit="a JSON object, or a list of them")
+                raise refusal(400, f"the body is empty; expected {BODY}", limit=BODY)
             answer = await self._predict(engine, body) if path == "/predict" else engine.ask(body)
         except BadRequest as error:
             status, answer, headers = error.status, orjson.dumps(error.document()), error.headers
@@ -96,7 +104,7 @@ class Front:
             log.exception("%s failed", path)
             status, answer = (
                 500,
-                orjson.dumps(refusal(500, "the service failed; its log says why").document()),
+                orjson.dumps(refusal(500, "internal error; the cause is in the service's log").document()),
             )
         await _respond(send, status, answer, JSON, headers)
         engine.count(path, status, time.perf_counter() - started)
@@ -111,24 +119,43 @@ class Front:
 
     async def _get(self, path: str, scope: Scope, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            error = refusal(405, f"{path} is read by GET, not {scope['method']}", limit="GET", allow="GET, HEAD")
+            error = refusal(405, f"{path} accepts GET, not {scope['method']}", limit="GET", allow="GET, HEAD")
             await _respond(send, 405, orjson.dumps(error.document()), JSON, error.headers)
         elif path == "/metrics":
             await _respond(send, 200, self._engine().metrics(), CONTENT_TYPE_LATEST.encode())
         elif path == "/docs.json":
             await _respond(send, 200, self._engine().openapi, JSON)
+        elif path == "/":
+            page = await asyncio.to_thread(self._engine().page, base_url(scope))
+            await _respond(send, 200, page, HTML, PAGE_HEADERS)
         else:
             await _respond(send, 200, b"\n", TEXT)
+
+
+def base_url(scope: Scope) -> str:
+    """Return the address by which the client reaches the service: also through a proxy that adds a path prefix.
+
+    It is shown in commands to copy, so anything but a plain address in these headers is ignored.
+    """
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    scheme = headers.get(b"x-forwarded-proto", scope.get("scheme"))
+    host, prefix = headers.get(b"host", ""), headers.get(b"x-forwarded-prefix", "").rstrip("/")
+    if not re.fullmatch(r"[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?|\[[0-9a-f:]{2,39}\](:[0-9]{1,5})?", host):
+        return service_page.URL
+    prefix = prefix if re.fullmatch(r"(/[A-Za-z0-9._~-]+){0,9}", prefix) else ""
+    return f"{'https' if scheme == 'https' else 'http'}://{host}{prefix}"
 
 
 def _check_headers(scope: Scope, max_bytes: int) -> None:
     """Raise BadRequest for a wrong method, content type or content length, before the body is read."""
     if scope["method"] != "POST":
-        raise refusal(405, f"{scope['path']} is asked by POST, not {scope['method']}", limit="POST", allow="POST")
+        raise refusal(405, f"{scope['path']} accepts POST, not {scope['method']}", limit="POST", allow="POST")
     for name, value in scope["headers"]:
         if name == b"content-type" and value.split(b";")[0].strip().lower() != JSON:
             text = value.decode("latin-1")[:100]
-            raise refusal(415, f"content-type is {text}, limit: application/json", limit="application/json", value=text)
+            raise refusal(
+                415, f"content-type is {text}; expected application/json", limit="application/json", value=text
+            )
         if name == b"content-length" and int(value) > max_bytes:
             raise too_large(int(value), max_bytes)
 
@@ -144,15 +171,3 @@ async def _respond(
         headers += [(name.encode(), value.encode()) for name, value in extra.items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _with_content_policy(send: Send) -> Send:
-    """Add a content security policy: BentoML's page includes a third-party tracker, which may not load."""
-    policy = b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
-
-    async def send_with_policy(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), (b"content-security-policy", policy)]
-        await send(message)
-
-    return send_with_policy

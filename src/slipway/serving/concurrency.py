@@ -35,7 +35,7 @@ class BodyDeadline:
             if task in self._since:  # cancelled by the server, which is stopping, not by the deadline
                 raise
             task.uncancel()
-            raise refusal(408, f"the body did not arrive within {self._seconds:g} s") from None
+            raise refusal(408, f"the request's body did not arrive completely within {self._seconds:g} s") from None
         finally:
             self._since.pop(task, None)
 
@@ -95,5 +95,8 @@ async def _read_body(receive: Receive, max_bytes: int) -> bytes:
 def too_large(size: int, max_bytes: int) -> BadRequest:
     """The 413 for a body of `size` bytes."""
     return refusal(
-        413, f"the body has {size:,} bytes or more, limit: {max_bytes:,}", limit=f"{max_bytes} bytes", value=size
+        413,
+        f"the body has at least {size:,} bytes; allowed: at most {max_bytes:,} bytes",
+        limit=f"{max_bytes} bytes",
+        value=size,
     )

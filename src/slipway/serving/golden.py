@@ -16,7 +16,7 @@ from slipway.serving.http_client import fetch
 
 
 def replay(host: str, golden: Sequence[dict[str, Any]], *, tolerance: float) -> Check:
-    """POST the golden rows to `host`, all in one request and one by one, and compare with the stored predictions.
+    """POST the golden rows to `host`, all in one request and one by one, and compare the answers with the stored ones.
 
     `golden` is a list of {"row", "prediction"}. The check's value is the largest difference. Without rows the check is
     unsure; a missing or malformed answer fails it.
@@ -29,10 +29,14 @@ def replay(host: str, golden: Sequence[dict[str, Any]], *, tolerance: float) -> 
         batch = predictions(host, [each["row"] for each in golden])
         singles = [predictions(host, each["row"])[0] for each in golden]
     except SlipwayError as error:
-        return Check(name=name, value=str(error), limit=limit, ok=False)
+        text = f"A golden request got no prediction: {error}"
+        return Check(name=name, value=str(error), limit=limit, ok=False, text=text)
     pairs = zip((*batch, *singles), expected * 2, strict=True)
     worst = max(_difference(answer, stored) for answer, stored in pairs)
-    return Check(name=name, value=worst if worst < math.inf else "no number", limit=limit, ok=worst <= tolerance)
+    difference = f"by up to {worst:.2g}" if worst < math.inf else "in at least one answer that is not a number"
+    text = f"The answers to {len(golden)} golden requests differ from the model's own {difference}"
+    value = worst if worst < math.inf else "no number"
+    return Check(name=name, value=value, limit=limit, ok=worst <= tolerance, text=text)
 
 
 def predictions(host: str, rows: Any) -> list[float | None]:
@@ -44,12 +48,12 @@ def predictions(host: str, rows: Any) -> list[float | None]:
     try:
         answer = json.loads(body)
         if status != 200:
-            raise SlipwayError(f"status {status}: {answer['errors'][0]['message']}")
+            raise SlipwayError(f"POST /predict returned {status}: {answer['errors'][0]['message']}")
         values = answer["predictions"] if isinstance(rows, list) else [answer["prediction"]]
         if len(values) != (len(rows) if isinstance(rows, list) else 1):
-            raise SlipwayError(f"{len(values)} answers")
+            raise SlipwayError(f"POST /predict returned {len(values)} predictions for {len(rows)} rows")
     except (ValueError, KeyError, TypeError, IndexError):
-        raise SlipwayError(f"status {status}, and no answer of ours") from None
+        raise SlipwayError(f"POST /predict returned {status} with a body that is not of this service") from None
     return list(values)
 
 

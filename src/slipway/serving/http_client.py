@@ -20,7 +20,7 @@ class Response(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether the status is 200."""
+        """Return whether the status is 200."""
         return self.status == http.client.OK
 
 
@@ -48,7 +48,9 @@ class HttpClient:
             self.close()
             if reused and isinstance(error, ConnectionError):
                 return self.request(method, path, body)
-            raise SlipwayError(f"{self._url} does not answer: {str(error) or type(error).__name__}") from None
+            reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()
+            hint = "check that the service is running and the address is right"
+            raise SlipwayError(f"no response from {self._url}: {reason}", hint=hint) from None
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
@@ -70,7 +72,7 @@ def fetch(url: str, path: str, body: bytes | None = None, *, timeout_seconds: fl
 
 
 def is_ready(url: str, *, timeout_seconds: float) -> bool:
-    """Whether the service at `url` responds to /readyz with status 200."""
+    """Return whether the service at `url` responds to /readyz with status 200."""
     try:
         return fetch(url, "/readyz", timeout_seconds=timeout_seconds).ok
     except SlipwayError:

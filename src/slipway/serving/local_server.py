@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import subprocess
@@ -78,7 +79,7 @@ def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Serve
     """
     require_free_port(port)
     if not (bento / "src").is_dir():
-        raise ConfigError(f"{bento} is no bento: it has no folder src", hint="slipway package")
+        raise ConfigError(f"{bento} is not a bento: it has no folder src", hint="run `slipway package`")
     home.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -94,7 +95,7 @@ def wait_ready(server: Server, seconds: float = 60.0) -> float:
     started = time.monotonic()
     while time.monotonic() - started < seconds:
         if server.process.poll() is not None:
-            raise _failed(server, f"ended with exit code {server.process.returncode}")
+            raise _failed(server, f"stopped with exit code {server.process.returncode} before it was ready")
         if is_ready(server.url, timeout_seconds=2):
             return time.monotonic() - started
         time.sleep(0.05)
@@ -135,7 +136,7 @@ def _members(home: Path) -> list[psutil.Process]:
 
 
 def is_port_free(port: int) -> bool:
-    """Whether the port can be used."""
+    """Return whether the port can be used."""
     try:
         require_free_port(port)
     except ConfigError:
@@ -149,11 +150,13 @@ def require_free_port(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "limit: 0 to 65535"
-            raise ConfigError(
-                f"port {port} of {HOST} cannot be used: {reason}", hint="choose another with --port"
-            ) from None
+        except OverflowError:
+            message, hint = f"the port is {port}", "choose another port with --port"
+            raise ConfigError(message, allowed="0 to 65535", value=port, hint=hint) from None
+        except OSError as error:
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            hint = "choose another port with --port, or stop the program that uses it"
+            raise ConfigError(f"port {port} on {HOST} {reason}", hint=hint) from None
 
 
 def _failed(server: Server, reason: str) -> SlipwayError:
@@ -161,6 +164,6 @@ def _failed(server: Server, reason: str) -> SlipwayError:
     tail = server.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
     stop(server)
     return SlipwayError(
-        f"the server on port {server.port} {reason}; its log ends:\n" + "\n".join(tail),
-        hint=f"see {server.log}",
+        f"the service on port {server.port} {reason}; the last lines of its log:\n" + "\n".join(tail),
+        hint=f"the whole log is in {server.log}",
     )

@@ -44,7 +44,7 @@ class Model:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
             raise DataError(
-                f"{path} is no readable ONNX graph: {error}", hint=f"remove {path} and run `make repro`"
+                f"{path} cannot be read as an ONNX model: {error}", hint=f"remove {path} and run `make repro`"
             ) from None
         self._graph_inputs = {i.name for i in self._session.get_inputs()}
         self._optional = any("anyOf" in self.contract["inputs"]["properties"][name] for name in self.categories)

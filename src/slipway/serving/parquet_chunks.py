@@ -57,17 +57,18 @@ def open_source(path: Path) -> Source:
     """Open `path`, a parquet file or a folder of them; DataError when it cannot be read or has no rows."""
     names = sorted(each for each in path.glob("*.parquet") if each.name[0] not in "._") if path.is_dir() else [path]
     if not names:
-        raise DataError(f"{path} holds no *.parquet", hint="name a parquet file, or a folder of them")
+        raise DataError(f"the folder {path} contains no .parquet file", hint="name a parquet file, or a folder of them")
     footers = [(each, *_footer(each)) for each in names]
     _, first, _ = footers[0]
     for each, schema, _ in footers:
         if not schema.equals(first):
             raise DataError(
-                f"{each} has other columns or types than {names[0]}", hint="score them one by one, or make them alike"
+                f"{each} has other columns or types than {names[0]}",
+                hint="score these files one at a time, or give them the same columns",
             )
     table = Source(files=[(each, rows) for each, _, rows in footers], schema=first)
     if not table.rows:
-        raise DataError(f"{path} has no rows", hint="nothing is to be scored")
+        raise DataError(f"{path} has no rows, so there is nothing to score", hint="name a file with rows")
     return table
 
 
@@ -115,7 +116,7 @@ def _batches(source: Source, skip: int) -> Iterator[pa.RecordBatch]:
                         yield batch.slice(skip)
                     skip = max(0, skip - len(batch))
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path} is broken: {error}", hint="write it anew") from None
+            raise DataError(f"{path} is damaged: {error}", hint="create the file again") from None
 
 
 class ChunkValidator:
@@ -133,18 +134,20 @@ class ChunkValidator:
 
     def check_columns(self, schema: pa.Schema, *, where: Path) -> None:
         """Raise DataError when an input is missing or has a wrong type, or a column is already called `prediction`."""
-        hint = "the contract is models/contract.json; the service's page lists its fields"
+        hint = "the inputs that the model expects are listed in models/contract.json, under inputs"
         if absent := [name for name in self.inputs if name not in schema.names]:
-            names = ", ".join(absent)
-            raise DataError(f"{where}: column {names} is missing; it has {', '.join(schema.names)}", hint=hint)
+            message = f"{where} lacks the column {', '.join(absent)}; it has {', '.join(schema.names)}"
+            raise DataError(message, hint=hint)
         if wrong := [name for name in self.inputs if not _fits(schema.field(name).type, self._nodes[name][0])]:
             details = "; ".join(
-                f"column {name} has type {schema.field(name).type}, limit: {self._nodes[name][0]['type']}"
+                f"column {name} has type {schema.field(name).type}; expected: {self._nodes[name][0]['type']}"
                 for name in wrong
             )
             raise DataError(f"{where}: {details}", hint=hint)
         if ANSWER in schema.names:
-            raise DataError(f"{where} has a column {ANSWER} already", hint="rename it, or leave it out")
+            raise DataError(
+                f"{where} already has a column {ANSWER}, the name of the output", hint="rename or remove that column"
+            )
 
     def frame(self, table: pa.Table) -> pl.DataFrame:
         """Return the inputs of a chunk: texts as String, numbers as Float32 or Float64."""
@@ -188,7 +191,7 @@ def _broken(name: str, node: Mapping[str, Any], nullable: bool) -> pl.Expr:
 
 
 def _fits(dtype: pa.DataType, node: Mapping[str, Any]) -> bool:
-    """Whether a column of this type can hold the values of the node; a column of nulls always can."""
+    """Return whether a column of this type can hold the values of the node; a column of nulls always can."""
     if pa.types.is_null(dtype):
         return True
     if node["type"] == "string":

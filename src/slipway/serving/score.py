@@ -62,8 +62,8 @@ class Job:
         if error := self.validator.first_error(frame):
             row, count, message = error
             raise DataError(
-                f"{self.source.where(number * CHUNK + row)}: {message} (the first of {count} such rows within {len(table)})",
-                hint="correct the data; nothing is written before every row keeps models/contract.json",
+                f"{self.source.where(number * CHUNK + row)}: {message} (first of {count:,} invalid rows among {len(table):,})",
+                hint="correct the rows and run the command again; no output was written",
             )
         predictions = self.model.predict(*self.validator.arrays(frame))
         part = table.drop_columns(self.validator.inputs).append_column(ANSWER, pa.array(predictions, pa.float32()))
@@ -96,7 +96,7 @@ def run(
         shutil.rmtree(home)
     counts = ", ".join(f"{count:,} of {name}" for name, count in sorted(unknown.items()))
     summary = f"{source.rows:,} rows → {out} in {time.monotonic() - started:.1f} s"
-    return summary + (f"; never seen in training: {counts}" if counts else "")
+    return summary + (f"; values that training did not have: {counts}" if counts else "")
 
 
 def usable_cores() -> int:
@@ -109,11 +109,11 @@ def _check_output(input_path: Path, out: Path, *, overwrite: bool) -> None:
     if not out.parent.is_dir():
         raise ConfigError(f"the folder {out.parent} does not exist", hint=f"mkdir -p {out.parent}")
     if out.is_dir():
-        raise ConfigError(f"{out} is a folder", hint="name the parquet file to write")
+        raise ConfigError(f"the output {out} is a folder", hint="name the parquet file to write")
     if (out.parent if input_path.is_dir() else out).resolve() == input_path.resolve():
-        raise ConfigError(f"{out} is a part of the input {input_path}", hint="write to another place")
+        raise ConfigError(f"the output {out} is part of the input {input_path}", hint="write to another file or folder")
     if out.exists() and not overwrite:
-        raise ConfigError(f"{out} exists", hint="add --overwrite to replace it, or name another file")
+        raise ConfigError(f"{out} already exists", hint="add --overwrite to replace it, or name another file")
 
 
 @contextlib.contextmanager
@@ -124,7 +124,8 @@ def _lock_output(out: Path) -> Iterator[Path]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"{out} is being written by another process", hint="wait for it, or stop it") from None
+            hint = "wait until the other `slipway score` ends, or stop it"
+            raise ConfigError(f"another process is writing {out}", hint=hint) from None
         yield home
 
 
@@ -138,7 +139,8 @@ def _keep_parts(out: Path, home: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise ConfigError(
-            f"{out} cannot be written: {error}", hint="make room; the same command goes on where this one stopped"
+            f"{out} cannot be written: {error}",
+            hint="free disk space and repeat the command; it continues where this run stopped",
         ) from None
 
 
@@ -147,7 +149,7 @@ def _prepare_parts(home: Path, manifest: dict[str, Any]) -> None:
     path = home / "manifest.json"
     old = files.read_json(path, hint=f"remove {home}") if path.exists() else manifest
     if differing := ", ".join(key for key in manifest if old.get(key) != manifest[key]):
-        stderr.print(f"score: begun before with another {differing}: starting anew", soft_wrap=True)
+        stderr.print(f"score: {differing} changed since the last run; starting from the first row", soft_wrap=True)
         for part in home.glob("*.arrow"):
             part.unlink()
     files.write_json(path, manifest)
@@ -170,16 +172,17 @@ def _write(job: Job, out: Path, tags: dict[str, str], workers: int) -> Counter[s
 
 def _parts(job: Job, workers: int) -> Generator[pa.Table, None, None]:
     """Yield the stored parts, then the missing ones, which `workers` threads make; the first wrong row raises DataError."""
-    done = 0
-    while (part := job.part(done)) is not None:
+    stored = 0
+    while (part := job.part(stored)) is not None:
         yield part
-        done += 1
-    if done:
-        stderr.print(f"score: {min(done * CHUNK, job.source.rows):,} of {job.source.rows:,} rows were there already")
+        stored += 1
+    if stored:
+        rows = min(stored * CHUNK, job.source.rows)
+        stderr.print(f"score: {rows:,} of {job.source.rows:,} rows were scored by an earlier run")
     pending: deque[Future[pa.Table]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for number, table in enumerate(parquet_chunks.read_chunks(job.source, skip=done * CHUNK), done):
+            for number, table in enumerate(parquet_chunks.read_chunks(job.source, skip=stored * CHUNK), stored):
                 pending.append(pool.submit(job.work, number, table))
                 if len(pending) > workers:
                     yield pending.popleft().result()
@@ -200,13 +203,13 @@ def progress(total: int, *, every: float = PROGRESS_SECONDS) -> Iterator[Callabl
             task = bar.add_task("score", total=total)
             yield lambda rows: bar.advance(task, rows)
         return
-    done, printed_at = 0, time.monotonic()
+    finished, printed_at = 0, time.monotonic()
 
     def advance(rows: int) -> None:
-        nonlocal done, printed_at
-        done += rows
+        nonlocal finished, printed_at
+        finished += rows
         if time.monotonic() - printed_at >= every:
             printed_at = time.monotonic()
-            stderr.print(f"score: {done:,} of {total:,} rows ({done / total:.0%})")
+            stderr.print(f"score: {finished:,} of {total:,} rows ({finished / total:.0%})")
 
     yield advance

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from slipway.core import files
 from slipway.errors import ConfigError, DataError
-from slipway.serving import openapi
+from slipway.serving.api_docs import openapi, service_page
 from slipway.serving.asgi import Front, Scope, Send
 from slipway.serving.concurrency import Receive
 from slipway.serving.onnx_model import FOLDER, Model
@@ -37,7 +37,9 @@ class Engine:
         self._metrics = ServiceMetrics(self.contract, sha)
         self.has_ask = bool(self.contract.get("lookup"))
         self.max_body_bytes: int = self.contract["limits"]["max_body_bytes"]
-        self.openapi = orjson.dumps(openapi.document(self.contract, version=sha[:12]))
+        example = float(self.model.rows([self.contract["example"]])[0])
+        self._about: dict[str, Any] = {"version": sha[:12], "prediction": example}
+        self.openapi = orjson.dumps(openapi.document(self.contract, **self._about))
         self._reader = Reader(self.contract)
         self.read = self._reader.read
         positions = {name: position for position, name in enumerate(self.model.categories)}
@@ -70,16 +72,25 @@ class Engine:
             raise BadRequest(404, error.errors) from None
         return orjson.dumps({"prediction": self.predict_rows([self._reader.values(row)])[0], "inputs": row})
 
+    @functools.cached_property
+    def _page(self) -> str:
+        return service_page.render(self.contract, **self._about)
+
+    def page(self, url: str) -> bytes:
+        """Handle GET /: the page, with `url` as the service's address in its examples."""
+        return service_page.at(self._page, url).encode()
+
     def metrics(self) -> bytes:
         """Handle GET /metrics."""
         return self._metrics.text()
 
     def require_shared_metrics(self) -> None:
-        """Raise ConfigError when /metrics would show this worker alone."""
+        """Raise ConfigError when /metrics would count the requests of this worker only."""
         try:
             self._metrics.over_workers()
         except ValueError as error:
-            raise ConfigError(f"one of several workers: {error}", hint="set it to an empty folder") from None
+            hint = "set PROMETHEUS_MULTIPROC_DIR to an empty folder, or run one worker"
+            raise ConfigError(f"several workers need a folder for their common metrics: {error}", hint=hint) from None
 
     def count(self, path: str, status: int, seconds: float) -> None:
         """Record a request to `path` that was answered after `seconds`."""
@@ -128,7 +139,7 @@ Predictor.add_asgi_middleware(Front, engine=engine)  # type: ignore[attr-defined
 class LazyBentoApp:
     """BentoML's ASGI app, created on its first request, because creating it takes a third of the start.
 
-    It serves its page and the files of that page; the model's routes are answered before.
+    It answers its own routes, such as `/healthz`; `Front` answers the model's routes before.
     """
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ The service imports this module, so it imports only these two packages and the s
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -23,6 +24,8 @@ LISTED = 100
 """Errors listed in one response; `more` counts the rest."""
 COUNTED = 50_000
 """More errors than this are only counted: describing them all would delay other requests."""
+BODY = "a JSON object, or a list of them"
+"""Description of a valid body."""
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 Row = tuple[Any, ...]
@@ -114,7 +117,7 @@ def annotation(node: Mapping[str, Any], mark: Callable[..., Any] = Field) -> Any
 
 
 def kind_of(node: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-    """Split a JSON-schema node into what it allows apart from null, and whether it allows null."""
+    """Split a JSON-schema node into its node without null, and whether it allows null."""
     options = node.get("anyOf", [node])
     kinds = [option for option in options if option.get("type") != "null"]
     return kinds[0], len(kinds) < len(options)
@@ -126,17 +129,24 @@ def range_of(kind: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def limit(node: Mapping[str, Any]) -> str:
-    """Describe what a JSON-schema node allows: "-40 to 130 °F, or null"."""
+    """Describe the values that a JSON-schema node allows: "a number from -40 to 130 (°F), or null"."""
     kind, nullable = kind_of(node)
     if kind.get("type") == "string":
         shortest, longest = kind.get("minLength", 0), kind.get("maxLength")
         text = f"a text of {shortest} to {longest} characters" if longest is not None else "a text"
-        text = {"date-time": "a moment like 2013-06-01T15:00:00Z"}.get(kind.get("format", ""), text)
+        text = {"date-time": "a date and time, such as 2013-06-01T15:00:00Z"}.get(kind.get("format", ""), text)
     else:
-        low, high = range_of(kind)
-        text = f"{low:g} to {high:g} {node.get('unit', '')}".strip()
-        text += ", a whole number" if kind.get("type") == "integer" else ""
+        text = f"a {'whole ' if kind.get('type') == 'integer' else ''}number{_range_text(kind)}"
+        text += f" ({node['unit']})" if node.get("unit") else ""
     return f"{text}, or null" if nullable else text
+
+
+def _range_text(kind: Mapping[str, Any]) -> str:
+    """The limits of a number for a sentence: " from 1 to 7", " of at least 1", or nothing."""
+    low, high = kind.get("minimum"), kind.get("maximum")
+    if low is not None and high is not None:
+        return f" from {low:g} to {high:g}"
+    return f" of at least {low:g}" if low is not None else f" of at most {high:g}" if high is not None else ""
 
 
 def explain(error: ValidationError, properties: Mapping[str, Any], *, single: bool) -> BadRequest:
@@ -144,15 +154,21 @@ def explain(error: ValidationError, properties: Mapping[str, Any], *, single: bo
     count = error.error_count()
     if count > COUNTED:
         return BadRequest(
-            422, refusal(422, f"{count:,} values break the contract", limit="see /docs.json").errors, count
+            422,
+            refusal(
+                422, f"{count:,} values are not allowed; see /docs.json for the allowed ones", limit="see /docs.json"
+            ).errors,
+            count,
         )
     details = error.errors(include_url=False)
     first = details[0]
     if first["type"] == "json_invalid":
-        return refusal(400, first["msg"], limit="a JSON object, or a list of them")
+        return refusal(400, f"the body is not valid JSON: {first['ctx']['error']}; expected {BODY}", limit=BODY)
     if first["type"] == "too_long" and not first["loc"]:
         rows, max_rows = first["ctx"]["actual_length"], first["ctx"]["max_length"]
-        return refusal(422, f"the body has {rows} rows, limit: {max_rows}", limit=f"{max_rows} rows", value=rows)
+        return refusal(
+            422, f"the body has {rows:,} rows; allowed: at most {max_rows:,} rows", limit=f"{max_rows} rows", value=rows
+        )
     listed = [_describe(each, properties, single=single) for each in details[:LISTED]]
     return BadRequest(422, listed, count - len(listed))
 
@@ -166,14 +182,18 @@ def _describe(error: Any, properties: Mapping[str, Any], *, single: bool) -> dic
     text = "null" if value is None else repr(value) if isinstance(error["input"], str) else str(value)
     if name is None:
         subject = "the body" if single or row is None else f"row {row}"
-        allowed = "at least one row" if error["type"] == "too_short" else "a JSON object, or a list of them"
-        message = f"{subject} is {text}, limit: {allowed}"
+        allowed = (
+            "at least one row" if error["type"] == "too_short" else BODY if row is None or single else "a JSON object"
+        )
+        message = f"{subject} is {'an empty list' if error['type'] == 'too_short' else text}; expected {allowed}"
     elif error["type"] == "extra_forbidden":
-        allowed = f"the fields of the contract: {', '.join(properties)}"
-        message = f"{where} is no field of the contract"
+        allowed = f"one of the fields {', '.join(properties)}"
+        similar = difflib.get_close_matches(name, properties, n=1)
+        advice = f"did you mean {similar[0]}?" if similar else "see /docs.json for the fields"
+        message = f"{where} is not a field of this service; {advice}"
     else:
         allowed = limit(properties[name]) if name in properties else str(error["msg"])
-        message = f"{where} is {'missing' if error['type'] == 'missing' else text}, limit: {allowed}"
+        message = f"{where} is {'missing' if error['type'] == 'missing' else text}; expected {allowed}"
     return {"row": row, "field": name, "value": value, "limit": allowed, "message": message}
 
 

@@ -55,9 +55,9 @@ def test_a_container_for_debugging_needs_a_digest_but_no_limits():
 
 def test_two_breaches_of_a_rule_are_both_said():
     spec = BAD["a token in a volume"][1] | {"automountServiceAccountToken": True}
-    assert admission_rules.mounted_tokens(spec) == ["automountServiceAccountToken is true", "one is in volume t"]
+    assert admission_rules.mounted_tokens(spec) == ["automountServiceAccountToken is true", "volume t holds one"]
     spec = pod(securityContext={"runAsUser": 0}, initContainers=[])
-    assert admission_rules.root_users(spec) == ["serve may be root", "serve is user 0"]
+    assert admission_rules.root_users(spec) == ["container serve may run as root", "container serve runs as user 0"]
 
 
 def test_every_rule_is_a_check_that_names_who_breaks_it():
@@ -65,7 +65,7 @@ def test_every_rule_is_a_check_that_names_who_breaks_it():
     bad = made("Job", "gate", BAD["a tag"][1])
     found = {check.name: check for check in check_rules({"staging": [good, bad], "production": [good]})}
     assert list(found) == [f"rule {rule}" for rule in RULES]
-    assert found["rule images"].value == "staging Job gate: serve has a:1"
+    assert found["rule images"].value == "staging Job gate: container serve has the image a:1, without a digest"
     assert found["rule images"].ok is False
     assert found["rule user"].value == "3 pods"
     assert found["rule user"].ok is True
@@ -74,7 +74,9 @@ def test_every_rule_is_a_check_that_names_who_breaks_it():
 def test_many_breaches_are_counted():
     [check, *_] = check_rules({"staging": [made("Deployment", f"d{i}", BAD["a tag"][1]) for i in range(9)]})
     assert check.value is not None
-    assert str(check.value).endswith("staging Deployment d2: serve has a:1; and 6 more")
+    assert str(check.value).endswith(
+        "staging Deployment d2: container serve has the image a:1, without a digest; and 6 more"
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_what_has_not_the_form_of_its_kind_breaks_every_rule(kind: str, spec: di
     found = check_rules(
         {"staging": [made("Pod", "good", pod()), {"kind": kind, "metadata": {"name": "a"}, "spec": spec}]}
     )
-    assert {check.value for check in found} == {f"staging {kind} a: has not the form of its kind"}
+    assert {check.value for check in found} == {f"staging {kind} a: its fields do not have the form of its kind"}
     assert {check.ok for check in found} == {False}
 
 

@@ -87,14 +87,14 @@ def test_other_revision_is_still_hoped_for(name: str) -> None:
 def test_healed_application_has_forgotten_its_gate() -> None:
     error = argocd.stuck_reason(recorded("healed"), any_revision)
     assert isinstance(error, Inconclusive)
-    assert "healed itself after a sync of 7b9eb3fde1dd that is not known to have succeeded" in str(error)
-    assert error.hint == "argocd app sync flights-staging"
+    assert "the result of the sync of 7b9eb3fde1dd before that is not known" in str(error)
+    assert error.hint == "sync it again: argocd app sync flights-staging"
 
 
 def test_changed_hook_alone_never_runs() -> None:
     error = argocd.stuck_reason(recorded("only-a-hook"), lambda found: found == HOOKS_ONLY)
     assert isinstance(error, Inconclusive)
-    assert "Synced at d2777e2d03be without an operation: nothing but hooks changed since 7b9eb3fde1dd" in str(error)
+    assert "Synced at d2777e2d03be without a sync operation: only hooks changed since 7b9eb3fde1dd" in str(error)
 
 
 def test_manifests_that_do_not_build_are_shown() -> None:
@@ -162,7 +162,7 @@ def test_wait_ends_with_the_operation_whatever_its_phase(programs: Path, tmp_pat
 def test_wait_is_unsure_in_the_end(programs: Path, tmp_path: Path) -> None:
     fake_kubectl.says(programs, "running")
     with pytest.raises(
-        Inconclusive, match=r"did not come to 0{12} within 0 s: Synced at .* operation Running of"
+        Inconclusive, match=r"was not synced to 0{12} within 0 s: Synced at .* operation Running of"
     ) as caught:
         argocd.wait_for_sync("flights-staging", "0" * 40, seconds=0, root=tmp_path)
     assert caught.value.hint.endswith("describe application flights-staging")
@@ -170,7 +170,7 @@ def test_wait_is_unsure_in_the_end(programs: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "error", "said"),
-    [("healed", Inconclusive, "healed itself"), ("broken", ConfigError, "ComparisonError")],
+    [("healed", Inconclusive, "restored single objects"), ("broken", ConfigError, "ComparisonError")],
 )
 def test_wait_gives_up_on_what_cannot_come(
     programs: Path, tmp_path: Path, name: str, error: type[SlipwayError], said: str
@@ -184,7 +184,7 @@ def test_wait_gives_up_on_what_cannot_come(
 
 def test_wait_takes_no_success_that_comes_too_late(programs: Path, tmp_path: Path) -> None:
     fake_kubectl.says_in_turn(programs, "running", "succeeded")
-    with pytest.raises(Inconclusive, match="did not come to"):
+    with pytest.raises(Inconclusive, match="was not synced to"):
         argocd.wait_for_sync("flights-staging", FIRST, seconds=0, root=tmp_path)
     fake_kubectl.says_in_turn(programs, "broken", "succeeded")
     told = json.loads((programs / "said.").read_text(encoding="utf-8"))
@@ -269,6 +269,6 @@ def test_bootstrap_applies_policies_then_the_addressed_applications(programs: Pa
 
 def test_bootstrap_refuses_another_projects_applications(programs: Path) -> None:
     (programs / "rendered").write_text(RENDERED, encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"argocd/project.yaml is about 'flights', limit: 'bikes'"):
+    with pytest.raises(ConfigError, match=r"argocd/project.yaml has the name 'flights'; expected: 'bikes'"):
         argocd.bootstrap(ROOT, repository="file:///here.git", name="bikes")
     assert "apply -f -" not in (programs / "asked").read_text().splitlines()

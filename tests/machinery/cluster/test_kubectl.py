@@ -20,10 +20,10 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigError, match="kubectl is not on PATH") as caught:
+    with pytest.raises(ConfigError, match="kubectl is not installed: it is not on PATH") as caught:
         kubectl.run("get", "pods")
     assert "doctor" in caught.value.hint
-    with pytest.raises(ConfigError, match="argocd is not on PATH"):
+    with pytest.raises(ConfigError, match="argocd is not installed: it is not on PATH"):
         argocd.run("app", "list")
 
 
@@ -42,7 +42,9 @@ def test_failed_program_ends_in_its_meaning(programs: Path) -> None:
     write_script(
         programs / "kubectl", "echo 'The connection to the server localhost:8080 was refused - did you' >&2; exit 1"
     )
-    with pytest.raises(ConfigError, match="no cluster in reach: The connection to the server localhost:8080") as caught:
+    with pytest.raises(
+        ConfigError, match="no cluster can be reached: The connection to the server localhost:8080"
+    ) as caught:
         kubectl.run("get", "pods")
     assert "KUBECONFIG" in caught.value.hint
 
@@ -50,26 +52,26 @@ def test_failed_program_ends_in_its_meaning(programs: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "meaning", "hint"),
     [
-        ("Unable to connect to the server: dial tcp: lookup x: no such host", "no cluster in reach", "KUBECONFIG"),
-        ("Error in configuration: context was not found for specified context: nope", "no cluster in reach", "KUBECONFIG"),
-        ('error: the server doesn\'t have a resource type "applications"', "does not know applications: it has no Argo CD",
+        ("Unable to connect to the server: dial tcp: lookup x: no such host", "no cluster can be reached", "KUBECONFIG"),
+        ("Error in configuration: context was not found for specified context: nope", "no cluster can be reached", "KUBECONFIG"),
+        ('error: the server doesn\'t have a resource type "applications"', "has no kind applications: Argo CD is not installed",
          "argo-cd/v3"),
         ('no matches for kind "AppProject" in version "argoproj.io/v1alpha1"\nensure CRDs are installed first',
-         "does not know AppProject: it has no Argo CD", "argo-cd/v3"),
-        ('error: the server doesn\'t have a resource type "rollouts"', "does not know rollouts: it has no Argo Rollouts",
+         "has no kind AppProject: Argo CD is not installed", "argo-cd/v3"),
+        ('error: the server doesn\'t have a resource type "rollouts"', "has no kind rollouts: Argo Rollouts is not installed",
          "argo-rollouts/v1"),
         ('no matches for kind "AnalysisTemplate" in version "argoproj.io/v1alpha1"',
-         "does not know AnalysisTemplate: it has no Argo Rollouts", "argo-rollouts/v1"),
+         "has no kind AnalysisTemplate: Argo Rollouts is not installed", "argo-rollouts/v1"),
         ('Error from server (NotFound): error when creating "STDIN": namespaces "flights-staging" not found',
          "no namespace flights-staging", "argocd/namespaces"),
         ('Error from server (NotFound): applications.argoproj.io "flights-staging" not found',
          "no application flights-staging", "kubectl apply -k argocd"),
         ("The pods \"x\" is invalid: : ValidatingAdmissionPolicy 'p' with binding 'p' denied request: images must be pinned",
-         "policies refuse it: images must be pinned", "k8s/policy"),
+         "policies refuse the object: images must be pinned", "k8s/policy"),
         ('{"level":"fatal","msg":"rpc error: code = Unauthenticated desc = no session information"}',
          "argocd is not logged in", "argocd login"),
-        ("one\nsomething else", "kubectl get it: something else", "events"),
-        ("", "kubectl get it: it failed and said nothing", "events"),
+        ("one\nsomething else", "`kubectl get it` failed: something else", "events"),
+        ("", "`kubectl get it` failed: it failed without a message", "events"),
     ],
 )  # fmt: skip
 def test_failures_are_explained(output: str, meaning: str, hint: str) -> None:
@@ -91,5 +93,5 @@ def test_diagnostics_show_what_failed(programs: Path) -> None:
     )
     text = kubectl.diagnostics("flights-staging")
     assert "$ kubectl logs pod/one --namespace=flights-staging --all-containers --tail=200\nHello" in text
-    assert "kubectl get applications.argoproj.io flights-staging --namespace=argocd: gone" in text
+    assert "`kubectl get applications.argoproj.io flights-staging --namespace=argocd` failed: gone" in text
     assert "$ kubectl get events" in text

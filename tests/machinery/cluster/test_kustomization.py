@@ -101,22 +101,22 @@ IMAGE = f"name: serve\n    newName: x\n    digest: {OLD}"
     ("- images", "has no list `images`"),
     ("images:\n", "has no list `images`"),
     ("images: [serve]", "has no list `images`"),
-    ("images: []", "0 images are called serve, limit: 1"),
-    ("images:\n  - name: gate\n", "0 images are called serve, limit: 1"),
-    (f"images:\n  - {IMAGE}\n  - {IMAGE}\n", "2 images are called serve, limit: 1"),
-    (f"images:\n  - {IMAGE}\n    newTag: '1'\n", "a tag beside its digest"),
-    ("images:\n  - name: serve\n    newName: x\n", "serve has no digest, limit: sha256: and 64"),
-    ("images:\n  - name: serve\n    newName: x\n    digest: sha256:12\n", "serve has the digest 'sha256:12', limit"),
-    ("images:\n  - name: serve\n    newName: x\n    digest: 12\n", "serve has the digest '12', limit"),
+    ("images: []", "0 images have the name serve; expected: 1"),
+    ("images:\n  - name: gate\n", "0 images have the name serve; expected: 1"),
+    (f"images:\n  - {IMAGE}\n  - {IMAGE}\n", "2 images have the name serve; expected: 1"),
+    (f"images:\n  - {IMAGE}\n    newTag: '1'\n", "a newTag next to its digest"),
+    ("images:\n  - name: serve\n    newName: x\n", "serve has no digest; expected: sha256: and 64"),
+    ("images:\n  - name: serve\n    newName: x\n    digest: sha256:12\n", "serve has the digest 'sha256:12'; expected"),
+    ("images:\n  - name: serve\n    newName: x\n    digest: 12\n", "serve has the digest '12'; expected"),
     (f"images:\n  - name: serve\n    digest: {OLD}\n", "serve has no newName"),
     (f"images:\n  - name: serve\n    newName: 5\n    digest: {OLD}\n", "serve has no newName"),
-    ("images: [\n", "is not YAML: while parsing"),
-    ("\tx: 1", "is not YAML"),
-    ("a: 1\na: 2\n", "is not YAML: .*duplicate key"),
-    (OVERLAY + "---\n" + OVERLAY, "is not YAML: expected a single document"),
-    (OVERLAY.replace("resources", "<<<<<<< HEAD\nresources"), "is not YAML"),
-    ("a: \x00", "is not YAML"),
-    ("[" * 400, "is not YAML"),
+    ("images: [\n", "is not valid YAML: line"),
+    ("\tx: 1", "is not valid YAML"),
+    ("a: 1\na: 2\n", "is not valid YAML: .*duplicate key"),
+    (OVERLAY + "---\n" + OVERLAY, "is not valid YAML: .*expected a single document"),
+    (OVERLAY.replace("resources", "<<<<<<< HEAD\nresources"), "is not valid YAML"),
+    ("a: \x00", "is not valid YAML"),
+    ("[" * 400, "is not valid YAML"),
 ])  # fmt: skip
 def test_an_overlay_that_is_none_is_refused(text: str, said: str):
     with pytest.raises(ConfigError, match=f"^here.* {said}"):
@@ -124,15 +124,15 @@ def test_an_overlay_that_is_none_is_refused(text: str, said: str):
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    (f"images:\n  - &i {{name: serve, newName: x, digest: {OLD}}}\nalso: *i\n", "more than the digest of serve would change"),
-    (f"also: &d {OLD}\nimages:\n  - {{name: serve, newName: x, digest: *d}}\n", "more than the digest of serve would change"),
+    (f"images:\n  - &i {{name: serve, newName: x, digest: {OLD}}}\nalso: *i\n", "the digest of serve is shared by an anchor"),
+    (f"also: &d {OLD}\nimages:\n  - {{name: serve, newName: x, digest: *d}}\n", "the digest of serve is shared by an anchor"),
     (f"images:\n  - {{name: serve, newName: x, digest: &d {OLD}}}\n  - {{name: gate, newName: x, digest: *d}}\n",
-     "more than the digest of serve would change"),
-    (f"all: &a {{newName: x, digest: {OLD}}}\nimages: [{{<<: *a, name: serve}}]\n", "comes in by a merge key"),
-    (f"<<: {{images: [{{name: serve, newName: x, digest: {OLD}}}]}}\n", "comes in by a merge key"),
-    (f'images: [{{name: serve, newName: x, digest: "\\x73{OLD[1:]}"}}]\n', "not written plainly"),
+     "the digest of serve is shared by an anchor"),
+    (f"all: &a {{newName: x, digest: {OLD}}}\nimages: [{{<<: *a, name: serve}}]\n", "comes from a merge key"),
+    (f"<<: {{images: [{{name: serve, newName: x, digest: {OLD}}}]}}\n", "comes from a merge key"),
+    (f'images: [{{name: serve, newName: x, digest: "\\x73{OLD[1:]}"}}]\n', "expected: the digest as plain text"),
     (f"images: [{{name: serve, newName: x, digest: &{OLD.replace(':', '')} '{OLD}'}}]\nb: *{OLD.replace(':', '')}\n",
-     "more than the digest"),
+     "the digest of serve is shared"),
 ])  # fmt: skip
 def test_a_digest_that_stands_elsewhere_too_is_not_moved(text: str, said: str):
     assert kustomization.read(text).digest == OLD
@@ -142,7 +142,7 @@ def test_a_digest_that_stands_elsewhere_too_is_not_moved(text: str, said: str):
 
 @pytest.mark.parametrize("digest", ["", "latest", OLD[7:], OLD[:-1], OLD + "0", OLD.upper(), OLD + "\n"])
 def test_what_is_no_digest_is_never_written(digest: str):
-    with pytest.raises(ConfigError, match="is not sha256: and 64 hexadecimal digits"):
+    with pytest.raises(ConfigError, match="; expected: sha256: and 64 hexadecimal digits"):
         kustomization.with_digest(OVERLAY, "serve", digest)
 
 
@@ -191,5 +191,5 @@ def test_overlay_is_read_at_a_revision(tmp_path: Path):
 
 def test_only_known_environments_have_overlays():
     assert kustomization.path("production").as_posix() == "k8s/overlays/production/kustomization.yaml"
-    with pytest.raises(ConfigError, match=r"environment '\.\./base' is not one of"):
+    with pytest.raises(ConfigError, match=r"the environment is '\.\./base'; expected"):
         kustomization.path("../base")

@@ -84,7 +84,7 @@ def notes(root: Path, base: str = "HEAD~1") -> dict[str, Any]:
 def test_without_kustomize_it_says_so_and_gives_no_verdict(project: Path):
     write(project, made("Deployment", "serve", BAD["a tag"][1]))
     save(project)
-    assert manifests.run(base="HEAD~1", root=project) == "not rendered: no kustomize here"
+    assert manifests.run(base="HEAD~1", root=project) == "not checked: kustomize is not installed"
     record = files.read_json(project / manifests.VERDICT)
     assert "verdict" not in record
     assert record["notes"] == {"files": 1, "ships": [], "local": False, "by": None}
@@ -92,7 +92,7 @@ def test_without_kustomize_it_says_so_and_gives_no_verdict(project: Path):
     given = report_data.read(project)
     assert given.gates == {}
     assert given.record()["delivery"] == record["notes"]
-    with pytest.raises(ConfigError, match="no kustomize here, nor kubectl"):
+    with pytest.raises(ConfigError, match="neither kustomize nor kubectl is installed"):
         manifests.diff("HEAD~1", "HEAD", root=project)
 
 
@@ -150,7 +150,8 @@ def test_a_base_without_a_common_commit_is_compared_itself(project: Path):
 def test_a_broken_rule_is_refused(project: Path):
     write(project, made("Deployment", "serve", BAD["a tag"][1]))
     with pytest.raises(
-        CheckFailed, match="manifests: fail: rule images is staging Deployment serve: serve has a:1"
+        CheckFailed,
+        match="manifests: fail: The rule `images` is broken by staging Deployment serve: container serve has",
     ) as caught:
         told(save(project))
     assert caught.value.code == 4
@@ -164,15 +165,15 @@ def test_a_broken_rule_is_refused(project: Path):
          "a.yaml: bad"),
         ('echo "Error: $2/x.yaml: no such file" >&2; exit 1', f"{STAGING}/x.yaml: no such file"),
         ("exit 3", "exit code 3"),
-        ("echo 'a: ['", "gives no YAML: "),
-        ("echo hello", "gives something that is no object"),
-        ("echo 'kind: Service'", "gives something that is no object"),
+        ("echo 'a: ['", "kustomize printed invalid YAML: "),
+        ("echo hello", "kustomize printed something that is not a Kubernetes object"),
+        ("echo 'kind: Service'", "kustomize printed something that is not a Kubernetes object"),
         ("exit 0", "0 objects"),
     ],
 )  # fmt: skip
 def test_what_does_not_build_is_refused_in_its_own_words(bare: Path, project: Path, does: str, said: str):
     program(bare, does)
-    with pytest.raises(CheckFailed, match="kustomize build staging is") as caught:
+    with pytest.raises(CheckFailed, match=r"`kustomize build staging` (failed|printed)") as caught:
         told(project, "HEAD")
     record = files.read_json(project / manifests.VERDICT)
     assert record["checks"][0]["ok"] is False
@@ -184,7 +185,10 @@ def test_a_build_that_hangs_is_given_up(bare: Path, project: Path):
     program(bare, "exec sleep 60")
     command = manifests.find_renderer(str(bare))
     assert command
-    assert manifests.render_folder(project / STAGING, command, root=project, seconds=0.2) == "took longer than 0.2 s"
+    assert (
+        manifests.render_folder(project / STAGING, command, root=project, seconds=0.2)
+        == "kustomize took longer than 0.2 s"
+    )
 
 
 @pytest.mark.usefixtures("kustomize")
@@ -257,7 +261,7 @@ def test_a_project_without_manifests_has_no_record(tmp_path: Path):
     (tmp_path / "a").touch()
     begin(tmp_path)
     save(tmp_path)
-    assert manifests.run(root=tmp_path) == "there is no k8s/ here"
+    assert manifests.run(root=tmp_path) == "nothing to check: the project has no k8s/"
     assert not (tmp_path / manifests.VERDICT).exists()
 
 

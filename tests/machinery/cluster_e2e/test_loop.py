@@ -171,7 +171,8 @@ def test_bad_change_was_refused_and_moved_nothing(kept: ClusterLoop) -> None:
     assert params.loop.bad.title not in titles
     assert git.run("ls-remote", "origin", "refs/heads/change-2", root=kept.sandbox.work), "it was proposed"
     assert "Refused" in (kept.sandbox.home / "report-bad/report.md").read_text("utf-8")
-    assert f"production ← {lines(kept, 'production')[-1].bento}" in kept.said
+    assert "blocked: production still serves the model of part 2" in kept.said
+    assert f"{lines(kept, 'production')[-1].bento} to production" in kept.said
 
 
 def test_loop_in_another_folder_is_refused_as_such(kept: ClusterLoop) -> None:
@@ -180,7 +181,7 @@ def test_loop_in_another_folder_is_refused_as_such(kept: ClusterLoop) -> None:
 
 
 def test_closing_table_names_what_happened(kept: ClusterLoop) -> None:
-    table = kept.said.partition("The loop in ")[2]
+    table = kept.said.partition("All steps of the demo, ")[2]
     rows = re.findall(r"(?m)^│ (\w+) +│ (.*?) *│ +([\d.]+) │ (\w*) *│$", table)
     words = [row[0] for row in rows]
     assert rows, kept.said[-8000:]

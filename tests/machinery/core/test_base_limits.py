@@ -42,11 +42,11 @@ def test_base_without_params_has_no_limits(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("prove: {golden: 0}", "cannot read section prove"), ("a: [", "is not YAML")]
+    ("text", "message"), [("prove: {golden: 0}", "does not fit this code"), ("a: [", "is not valid YAML")]
 )
 def test_unreadable_limits_of_the_base_are_an_error(folder, text, message):
     base = commit_params(folder, text)
-    with pytest.raises(ConfigError, match=rf"params\.yaml of the base {base[:12]}.* {message}"):
+    with pytest.raises(ConfigError, match=rf"params\.yaml (of|at) the base {base[:12]}.* {message}"):
         base_limits.limits_at_base(base, "prove", OWN, root=folder)
 
 

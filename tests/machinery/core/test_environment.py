@@ -42,7 +42,7 @@ def test_a_step_of_a_workflow_is_told_by_its_variables(monkeypatch: pytest.Monke
 def test_a_step_without_one_of_them_is_told_which(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for each in ("EVENT_PATH", "REPOSITORY", "API_URL", "SERVER_URL", "TOKEN"):
         monkeypatch.setenv(f"GITHUB_{each}", "" if each == name else "x")
-    with pytest.raises(ConfigError, match=f"not set: GITHUB_{name}$"):
+    with pytest.raises(ConfigError, match=f"the environment lacks GITHUB_{name}, which"):
         environment.actions()
 
 
@@ -55,7 +55,7 @@ def test_forge_is_there_only_with_a_token(monkeypatch: pytest.MonkeyPatch) -> No
         assert environment.github() is None
         monkeypatch.setenv(f"GITHUB_{name}", "x")
     monkeypatch.setenv("GITHUB_API_URL", "")
-    with pytest.raises(ConfigError, match="not set: GITHUB_API_URL"):
+    with pytest.raises(ConfigError, match="the environment lacks GITHUB_API_URL"):
         environment.github()
 
 

@@ -35,9 +35,9 @@ main()
 def test_a_folder_where_a_file_lies_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert files.make_folder(tmp_path / "new").is_dir()
-    with pytest.raises(ConfigError, match="file cannot be made a folder: File exists") as error:
+    with pytest.raises(ConfigError, match="file cannot be created: File exists") as error:
         files.make_folder(tmp_path / "file")
-    assert error.value.hint == f"remove {tmp_path / 'file'}"
+    assert error.value.hint == f"remove or rename what stands at {tmp_path / 'file'}, or choose another place"
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_json_comes_back_as_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe"])
 def test_broken_json_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"file\.json is not JSON"):
+    with pytest.raises(DataError, match=r"file\.json is not valid JSON"):
         files.read_json(tmp_path / "file.json")
 
 

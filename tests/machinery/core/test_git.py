@@ -27,16 +27,16 @@ def test_missing_revision_is_named(repository):
     "ask", [lambda root: git.commit_hash(root=root), lambda root: git.base_commit(None, root=root)]
 )
 def test_folder_without_repository_is_named(tmp_path, ask):
-    with pytest.raises(ConfigError, match="is in no Git repository") as error:
+    with pytest.raises(ConfigError, match="is not in a Git repository") as error:
         ask(tmp_path)
     assert error.value.hint.startswith("git init")
 
 
 def test_repository_without_commit_says_so(tmp_path):
     git.run("init", "-q", root=tmp_path)
-    with pytest.raises(ConfigError, match="revision 'HEAD' does not exist") as error:
+    with pytest.raises(ConfigError, match="this repository has no commit yet") as error:
         git.commit_hash(root=tmp_path)
-    assert error.value.hint == "commit something first"
+    assert error.value.hint == "git add -A; git commit"
 
 
 def test_base_without_any_main_asks_for_one(repository):
@@ -49,13 +49,13 @@ def test_dirty_names_changed_tracked_files(repository):
     (repository / "file").write_text("two\n")
     (repository / "untracked").touch()
     assert git.uncommitted_files(repository) == ["file"]
-    with pytest.raises(ConfigError, match="1 tracked files are not committed: file"):
+    with pytest.raises(ConfigError, match="1 file has uncommitted changes: file"):
         git.require_clean(repository, exclude="releases/")
 
 
 def test_missing_identity_says_how_to_set_it(repository):
     git.run("config", "user.name", "", root=repository)
-    with pytest.raises(ConfigError, match="does not know who you are") as error:
+    with pytest.raises(ConfigError, match="Git has no user name and email for commits") as error:
         git.require_identity(repository)
     assert "git config user.name" in error.value.hint
 
@@ -98,10 +98,10 @@ def test_bytes_that_are_not_utf8_are_never_replaced(repository):
 
 
 def test_failed_command_ends_in_gits_message(repository):
-    with pytest.raises(ConfigError, match=r"^git checkout: error: pathspec 'nowhere' did not match") as error:
+    with pytest.raises(ConfigError, match=r"^`git checkout` failed: error: pathspec 'nowhere' did not match") as error:
         git.run("checkout", "nowhere", root=repository)
-    assert error.value.hint == "see `git status`"
-    with pytest.raises(ConfigError, match=r"^git merge-base: exit code 1$"):
+    assert error.value.hint == "git status"
+    with pytest.raises(ConfigError, match=r"^`git merge-base` failed: exit code 1$"):
         git.run("merge-base", "--is-ancestor", "HEAD", git.run("commit-tree", "-m", "x", "HEAD^{tree}", root=repository),
                 root=repository)  # fmt: skip
 

@@ -43,23 +43,23 @@ WHERE = "releases/production.jsonl"
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    (ONE[:-1], ": the last line has no end: it was cut off"),
-    (ONE + TWO[:-40], ": the last line has no end: it was cut off"),
-    (ONE[:-40] + TWO, ", line 1: the line: Invalid JSON"),
-    (ONE[:-40] + "\n" + TWO, ", line 1: the line: Invalid JSON"),
-    (ONE.replace('"action":"release"', '"action":"deploy"'), ", line 1: action: Input should be 'release', 'promote' or"),
-    (ONE.replace('"commit":"c",', ""), ", line 1: commit: Field required"),
-    (ONE.replace('"commit":"c",', '"commit":"c","note":"x",'), ", line 1: note: Extra inputs are not permitted"),
-    (ONE + "\n" + TWO, ", line 2: the line: Invalid JSON"),
-    (f"<<<<<<< HEAD\n{ONE}=======\n{TWO}>>>>>>> theirs\n", r", line 1: a merge conflict \(<<<<<<< HEAD\)"),
-    (f"{ONE}{TWO}=======\n{THREE}", r", line 3: a merge conflict \(=======\)"),
-    (f"{ONE}>>>>>>> bump/staging-0", r", line 2: a merge conflict \(>>>>>>> bump/staging-0\)"),
-    (f"{ONE}||||||| base\n", r", line 2: a merge conflict"),
-    (TWO + ONE, rf", line 1: supersedes {1:064x}, the line before is None"),
-    (ONE + THREE, rf", line 2: supersedes {2:064x}, the line before is {1:064x}: a line was lost, or the order changed"),
+    (ONE[:-1], ": the last line is cut off: it has no line end"),
+    (ONE + TWO[:-40], ": the last line is cut off: it has no line end"),
+    (ONE[:-40] + TWO, ", line 1: the line is not valid JSON"),
+    (ONE[:-40] + "\n" + TWO, ", line 1: the line is not valid JSON"),
+    (ONE.replace('"action":"release"', '"action":"deploy"'), ", line 1: action is 'deploy'; expected: 'release', 'promote' or"),
+    (ONE.replace('"commit":"c",', ""), ", line 1: key commit is missing"),
+    (ONE.replace('"commit":"c",', '"commit":"c","note":"x",'), ", line 1: unknown key note"),
+    (ONE + "\n" + TWO, ", line 2: the line is not valid JSON"),
+    (f"<<<<<<< HEAD\n{ONE}=======\n{TWO}>>>>>>> theirs\n", r", line 1: the merge conflict '<<<<<<< HEAD' is not resolved"),
+    (f"{ONE}{TWO}=======\n{THREE}", r", line 3: the merge conflict '=======' is not resolved"),
+    (f"{ONE}>>>>>>> bump/staging-0", r", line 2: the merge conflict '>>>>>>> bump/staging-0' is not resolved"),
+    (f"{ONE}||||||| base\n", r", line 2: the merge conflict"),
+    (TWO + ONE, rf", line 1: supersedes is {1:064x}, but the line before is None"),
+    (ONE + THREE, rf", line 2: supersedes is {2:064x}, but the line before is {1:064x}: a line was lost or the order changed"),
     (ONE + THREE + TWO, ", line 2: supersedes"),
     (ONE + TWO + TWO, ", line 3: supersedes"),
-    (ONE.replace('"production"', '"staging"'), ", line 1: it is of staging, limit: production"),
+    (ONE.replace('"production"', '"staging"'), ", line 1: env is staging; expected: production"),
 ])  # fmt: skip
 def test_damaged_ledger_is_refused_by_line(tmp_path, text, said):
     file = ledger.path("production", tmp_path)
@@ -76,13 +76,15 @@ def test_damaged_ledger_is_refused_by_line(tmp_path, text, said):
 def test_a_conflict_is_not_to_be_merged_by_hand():
     with pytest.raises(DataError) as error:
         ledger.parse(f"{ONE}<<<<<<< HEAD\n", where=WHERE)
-    assert error.value.hint == "take main's file whole, then do it again: the line is made anew on main's tip"
+    assert (
+        error.value.hint == "restore the file with `git checkout origin/main -- releases`, then run your command again"
+    )
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     file = ledger.append(line(1), tmp_path)
     file.write_bytes(file.read_bytes() + b"\xff\n")
-    with pytest.raises(DataError, match="is no text"):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
         ledger.append(line(2), tmp_path)
 
 
@@ -94,7 +96,7 @@ def test_unusual_characters_are_no_ends_of_lines(tmp_path):
 
 def test_a_line_that_supersedes_something_else_is_not_appended(tmp_path):
     file = ledger.append(line(1), tmp_path)
-    with pytest.raises(DataError, match=f"line 2: supersedes x, the line before is {1:064x}"):
+    with pytest.raises(DataError, match=f"line 2: supersedes is x, but the line before is {1:064x}"):
         ledger.append(line(2, supersedes="x"), tmp_path)
     assert file.read_text() == ONE
 
@@ -107,13 +109,13 @@ def test_what_extends_a_ledger_is_its_new_lines():
 
 
 @pytest.mark.parametrize(("before", "after", "said"), [
-    (ONE + TWO, ONE, f"{WHERE}: 2 lines were there, now 1; it only ever grows at its end"),
-    (ONE + TWO, "", f"{WHERE}: 2 lines were there, now 0"),
-    (ONE + TWO, ONE.replace('"auc":0.7', '"auc":0.9') + TWO, f"{WHERE}: line 1 is not what it was"),
-    (ONE + TWO, ONE + TWO.replace('"judge":"pass"', '"judge":"fail"') + THREE, f"{WHERE}: line 2 is not what it was"),
-    (ONE, ONE.replace(":", ": ", 1) + TWO, f"{WHERE}: 1 lines were there, now 2"),  # the same words, other bytes
-    (ONE, ONE + TWO[:-1], f"{WHERE}: the last line has no end"),
-    (ONE[:-1], ONE, f"{WHERE} before: the last line has no end"),
+    (ONE + TWO, ONE, f"{WHERE}: it had 2 lines and now has 1; allowed: only new lines at the end"),
+    (ONE + TWO, "", f"{WHERE}: it had 2 lines and now has 0"),
+    (ONE + TWO, ONE.replace('"auc":0.7', '"auc":0.9') + TWO, f"{WHERE}: line 1 was changed"),
+    (ONE + TWO, ONE + TWO.replace('"judge":"pass"', '"judge":"fail"') + THREE, f"{WHERE}: line 2 was changed"),
+    (ONE, ONE.replace(":", ": ", 1) + TWO, f"{WHERE}: it had 1 lines and now has 2"),  # the same words, other bytes
+    (ONE, ONE + TWO[:-1], f"{WHERE}: the last line is cut off"),
+    (ONE[:-1], ONE, f"{WHERE} before: the last line is cut off"),
 ])  # fmt: skip
 def test_a_ledger_only_grows_at_its_end(before, after, said):
     with pytest.raises(DataError, match=f"^{said}"):
@@ -156,7 +158,7 @@ def test_line_of_another_environment_is_an_error_with_fields():
     with pytest.raises(DataError) as error:
         ledger.parse(ONE, where=WHERE, env="staging")
     assert (error.value.allowed, error.value.value) == ("staging", "production")
-    assert str(error.value) == f"{error.value.message}, limit: staging"
+    assert str(error.value) == f"{error.value.message}; expected: staging"
 
 
 def test_number_once_written_stays_readable():
@@ -170,5 +172,5 @@ def test_ledger_is_read_at_a_revision(repository):
 
 
 def test_unknown_environment_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="environment 'moon' is not one of staging, production"):
+    with pytest.raises(ConfigError, match="the environment is 'moon'; expected: staging or production"):
         ledger.read("moon", tmp_path)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.core.text import printable
+from slipway.core.text import printable, shorten
 
 
 @pytest.mark.parametrize(("value", "text"), [
@@ -24,5 +24,17 @@ def test_long_text_is_cut_at_the_limit():
     assert printable("x" * 10**6, limit=4) == "xxx…"
 
 
+def test_long_text_is_cut_between_words():
+    assert printable("late_share_of_the_last_two_hours", 20) == "late_share_of_the…"
+    assert printable("worse than production for some", 20) == "worse than…"
+    assert printable("log loss is 0.0357 worse", 17) == "log loss is…"
+    assert printable("a b" + "c" * 30, 20) == "a b" + "c" * 16 + "…"
+
+
 def test_shown_text_is_printable():
     assert printable("".join(map(chr, range(0x20))), limit=40).isprintable()
+
+
+def test_long_sentences_are_cut_between_words():
+    assert shorten("word " * 100).endswith(" word…")
+    assert len(shorten("word " * 100)) <= 160

@@ -33,7 +33,7 @@ def test_enforce_names_only_the_failed_checks() -> None:
     verdict = Verdict(chapter="judge", checks=[check(True, "log_loss"), check(False), check(None, "rows")])
     with pytest.raises(CheckFailed) as caught:
         verdict.enforce(hint="look at reports/judge.json")
-    assert str(caught.value) == "judge: fail: auc floor is 0.61 [0.6, 0.62], limit: ≥ 0.65"
+    assert str(caught.value) == "judge: fail: auc floor is 0.61 [0.6, 0.62]; allowed: at least 0.65"
     assert (caught.value.hint, caught.value.code) == ("look at reports/judge.json", 4)
 
 
@@ -57,5 +57,6 @@ def test_record_has_the_keys_of_the_design(tmp_path: Path) -> None:
 
 def test_sentence_shows_a_text_value() -> None:
     assert (
-        describe_check(Check(name="parity", value="nan", limit="≤ 1e-05", ok=False)) == "parity is nan, limit: ≤ 1e-05"
+        describe_check(Check(name="parity", value="nan", limit="≤ 1e-05", ok=False))
+        == "parity is nan; allowed: at most 1e-05"
     )

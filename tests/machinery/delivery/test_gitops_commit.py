@@ -51,7 +51,7 @@ def changed(root: Path, revision: str) -> list[str]:
 
 def test_line_and_digest_are_one_commit(work: Path, params: config.Params):
     done = write(work, params, maker(1), push=False)
-    assert done == gitops_commit.CommitResult(commit=git.commit_hash(root=work), message="")
+    assert done == gitops_commit.CommitResult(commit=git.commit_hash(root=work), message="committed on this branch")
     assert changed(work, "HEAD") == ["k8s/overlays/staging/kustomization.yaml", "releases/staging.jsonl"]
     assert git.run("log", "-1", "--format=%B", root=work) == "Release it\n\nBecause."
     rows = git.run("show", "-U0", "--format=", "HEAD", "--", "k8s", root=work).splitlines()
@@ -177,12 +177,12 @@ def test_a_push_that_fails_once_leaves_one_line(
 def test_a_protected_branch_is_told_with_the_other_mode(bare: Path, work: Path, params: config.Params):
     hook(bare, "rejects")
     with pytest.raises(
-        CheckFailed, match=r"main did not take the commit in 3 attempts: .*GH006: Protected branch"
+        CheckFailed, match=r"origin did not accept the commit on main in 3 attempts: .*GH006: Protected branch"
     ) as error:
         write(work, of(params), maker(1))
     assert "release.mode to pull-request" in error.value.hint
     assert released(bare) == []
-    with pytest.raises(CheckFailed, match=r"bump/staging-000000000000 was not taken: .*GH006"):
+    with pytest.raises(CheckFailed, match=r"origin did not accept the branch bump/staging-000000000000: .*GH006"):
         write(work, of(params, "pull-request"), maker(1))
 
 
@@ -191,7 +191,7 @@ def test_a_remote_that_is_away_is_unsure_and_later_all_is_well(
     bare: Path, work: Path, params: config.Params, mode: str
 ):
     away = bare.rename(bare.parent / "away.git")
-    with pytest.raises(Inconclusive, match="origin did not answer in 2 attempts: fatal: ") as error:
+    with pytest.raises(Inconclusive, match="origin did not respond in 2 attempts: fatal: ") as error:
         write(work, of(params, mode, attempts=2), maker(1))
     assert error.value.code == 5
     assert not ledger.path("staging", work).exists()
@@ -205,7 +205,7 @@ def test_without_a_token_the_branch_is_pushed_and_the_rest_is_told(bare: Path, w
     done = write(work, of(params, "pull-request"), make)
     assert done.branch == "bump/staging-0abc0abc0abc"
     assert done.pull_request is None
-    assert done.message == f"pushed {done.branch}; open its pull request by hand: {done.branch} into main"
+    assert done.message == f"pushed {done.branch}; open its pull request yourself: {done.branch} into main"
     assert git.commit_hash("main", root=bare) == before
     assert git.commit_hash(done.branch, root=bare) == done.commit
     assert git.commit_hash(f"{done.branch}^", root=bare) == before
@@ -249,7 +249,7 @@ def test_a_workflows_bump_is_the_bots(bare: Path, work: Path, params: config.Par
 
 def test_without_an_author_nothing_is_written(work: Path, params: config.Params):
     git.run("config", "user.name", "", root=work)
-    with pytest.raises(ConfigError, match="does not know who you are"):
+    with pytest.raises(ConfigError, match="Git has no user name and email for commits"):
         write(work, params, maker(1))
 
 
@@ -291,5 +291,5 @@ def test_a_pin_waits_on_a_branch_where_main_is_protected(bare: Path, gate: Path,
 def test_a_pin_that_main_lost_is_told(gate: Path, params: config.Params):
     git.run("rm", "-q", GATE.as_posix(), root=gate)
     advance(gate, "No gate")
-    with pytest.raises(ConfigError, match=r"k8s/components/gate/kustomization\.yaml: it has no list `images`"):
+    with pytest.raises(ConfigError, match=r"k8s/components/gate/kustomization\.yaml has no list `images`"):
         pin(gate, params, 1)

@@ -56,7 +56,7 @@ def test_pull_request_holds_one_signed_commit_on_the_tip(site: Site):
     done = site.write()
     assert done == gitops_commit.CommitResult(
         commit=git.commit_hash(BRANCH, root=site.bare), branch=BRANCH, pull_request=1,
-        message="proposed as #1; GitHub signed its commit; its checks start by themselves",
+        message="pull request #1 is open. GitHub signed its commit. Its checks start by themselves",
     )  # fmt: skip
     assert git.commit_hash(f"{BRANCH}^", root=site.bare) == tip == git.commit_hash("main", root=site.bare)
     assert git.run("log", "-1", "--format=%B", BRANCH, root=site.bare) == "Release it\n\nBecause."
@@ -73,8 +73,8 @@ def test_pull_request_holds_one_signed_commit_on_the_tip(site: Site):
 def test_text_says_when_nothing_was_signed_and_whom_to_click(site: Site):
     site.github.signs, site.github.author = False, BOT
     said = site.write().message
-    assert "its commit is not signed (unsigned): GitHub does that for an App's token alone" in said
-    assert "its checks wait for a person: open it, Approve and run workflows, then merge" in said
+    assert "Its commit is not signed (unsigned), because GitHub signs only for an App's token." in said
+    assert "Its checks wait for approval: open it, click Approve and run workflows, then merge" in said
 
 
 def test_the_same_bump_again_writes_no_second_commit_and_opens_nothing(site: Site):
@@ -129,11 +129,11 @@ def test_nothing_is_lost_or_doubled_when_a_step_breaks(site: Site, step: str, ho
 
 def test_an_error_of_the_forge_is_not_swallowed(site: Site):
     site.github.fail("POST .*/pulls$", status=422, times=9, message="Validation Failed")
-    with pytest.raises(GitHubError, match="POST /pulls: answered 422: Validation Failed"):
+    with pytest.raises(GitHubError, match="POST /pulls: GitHub returned 422: Validation Failed"):
         site.write()
     site.github.fail("POST .*/git/refs", status=409, times=9, message="Git Repository is empty.")
     git.run("update-ref", "-d", f"refs/heads/{BRANCH}", root=site.bare)
-    with pytest.raises(GitHubError, match="POST /git/refs: answered 409"):
+    with pytest.raises(GitHubError, match="POST /git/refs: GitHub returned 409"):
         site.write()
 
 
@@ -141,7 +141,8 @@ def test_without_the_right_to_open_pull_requests_the_setting_is_named(site: Site
     said = "GitHub Actions is not permitted to create or approve pull requests."
     site.github.fail("POST .*/pulls$", status=403, message=said)
     with pytest.raises(
-        CheckFailed, match=f"{BRANCH} is pushed, but its pull request may not be opened: .*not permitted"
+        CheckFailed,
+        match=f"{BRANCH} was pushed, but GitHub does not let this token open its pull request: .*not permitted",
     ) as error:
         site.write()
     assert "Allow GitHub Actions to create and approve pull requests" in error.value.hint
@@ -158,14 +159,16 @@ def test_a_newer_bump_closes_the_older(site: Site):
     second = site.write(SECOND)
     assert (first.pull_request, second.pull_request) == (4, 5)
     assert site.open() == [1, 2, 3, 5]
-    assert second.message.startswith("proposed as #5, closed #4; ")
+    assert second.message.startswith("pull request #5 is open, closed #4. ")
 
 
 def test_an_older_bump_is_refused_beside_a_newer_one(site: Site):
     old = git.commit_hash("main", root=site.bare)
     new = advance(clone(site.bare, site.bare.parent / "c"))
     site.write(SECOND, commit=new)
-    with pytest.raises(CheckFailed, match=f"#1 already proposes bikes:1 of {new[:12]}, newer than {old[:12]}"):
+    with pytest.raises(
+        CheckFailed, match=f"#1 already proposes bikes:1 of commit {new[:12]}, which is newer than {old[:12]}"
+    ):
         site.write(FIRST, commit=old)
     assert (site.open(), site.branches()) == ([1], {"main", "bump/staging-222222222222"})
 
@@ -188,7 +191,7 @@ def test_token_stays_out_of_every_message(site: Site):
     site.github.token = "ghs_another"
     with pytest.raises(SlipwayError) as error:
         site.write()
-    assert "answered 401" in str(error.value)
+    assert "GitHub returned 401" in str(error.value)
     assert "s3cret" not in f"{error.value} {error.value.hint}"
 
 
@@ -201,5 +204,5 @@ def test_a_pin_is_proposed_once_and_a_newer_one_closes_it(site: Site):
     one, same, two = (gitops_commit.pin_image(file, "gate", f"sha256:{digit * 64}", **asked) for digit in "112")
     assert (one.branch, one.pull_request) == ("bump/gate-111111111111", 1)
     assert (same.commit, same.pull_request) == (one.commit, 1)
-    assert two.message.startswith("proposed as #2, closed #1; ")
+    assert two.message.startswith("pull request #2 is open, closed #1. ")
     assert site.open() == [2]

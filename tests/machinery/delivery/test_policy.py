@@ -78,14 +78,14 @@ def test_a_change_of_neither_needs_no_token(root, params):
     (root / "k8s/overlays/production/more.yaml").write_text("a: 1\n")
     edit(root / "k8s/overlays/production/kustomization.yaml", "images:", "# a remark\nimages:")
     release_repository.commit(root, "Words")
-    assert policy.run(params, root=root) == "0 new lines, touched: no ledger, no digest"
+    assert policy.run(params, root=root) == "the change touches no ledger and no digest"
     told = record(root)
     assert (told["verdict"], told["inputs"]["commit"]) == ("pass", git.commit_hash(root=root))
 
 
 def test_an_honest_promotion_passes(root, hub, judge):
     promote(root, hub)
-    assert judge() == "1 new lines, touched: production"
+    assert judge() == "1 new line in the ledger of production, all rules hold"
     assert record(root)["rows"] == 1
     assert len([one for one in hub.log if one.path.endswith("/statuses")]) >= 1
 
@@ -94,7 +94,7 @@ def test_an_honest_release_and_rollback_pass_without_a_token(root, params):
     release_repository.released(root, 3)
     back = rollback.make_line(ledger.read("staging", root), at=release_repository.NOW, reason="slow", aborted=None)
     release_repository.put(root, back)
-    assert policy.run(params, root=root) == "2 new lines, touched: staging"
+    assert policy.run(params, root=root) == "2 new lines in the ledger of staging, all rules hold"
 
 
 @pytest.mark.parametrize("state", ["failure", None])
@@ -103,7 +103,10 @@ def test_what_staging_did_not_pass_is_refused(root, hub, judge, state):
     row = hub.statuses.pop()
     if state:
         hub.status(row["sha"], state)
-    with pytest.raises(CheckFailed, match=r"evidence is policy: .* fail, limit: pass|no status slipway/staging"):
+    with pytest.raises(
+        CheckFailed,
+        match=r"evidence: the verdict of staging's load test is fail; expected: pass|no status slipway/staging",
+    ):
         judge()
     assert record(root)["verdict"] == "fail"
 
@@ -119,7 +122,7 @@ def test_digest_moved_without_a_line_is_refused(root, judge):
     kustomization.write_digest(kustomization.path("production", root), "serve", release_repository.digest(2))
     release_repository.commit(root, "Quietly")
     pinned, expected = (f"{release_repository.NAME}@{release_repository.digest(number)}" for number in (2, 1))
-    said = rf"production: overlay is {pinned}, limit: {expected}"
+    said = rf"production: overlay: the overlay pins {pinned}; expected: {expected}"
     with pytest.raises(CheckFailed, match=said):
         judge()
 
@@ -128,14 +131,14 @@ def test_line_without_its_digest_is_refused(root, hub, judge):
     promote(root, hub)
     kustomization.write_digest(kustomization.path("production", root), "serve", release_repository.digest(1))
     release_repository.commit(root, "Only the line")
-    with pytest.raises(CheckFailed, match="production: overlay is"):
+    with pytest.raises(CheckFailed, match="production: overlay: "):
         judge()
 
 
 def test_overlay_emptied_of_its_digest_is_refused(root, judge):
     kustomization.write_digest(kustomization.path("production", root), "serve", "sha256:" + "0" * 64)
     release_repository.commit(root, "Nothing any more")
-    with pytest.raises(CheckFailed, match="production: overlay is"):
+    with pytest.raises(CheckFailed, match="production: overlay: "):
         judge()
 
 
@@ -145,14 +148,14 @@ def test_overlay_emptied_of_its_digest_is_refused(root, judge):
 def test_an_overlay_that_is_another_image_or_none_is_refused(root, judge, was, becomes):
     edit(root / "k8s/overlays/production/kustomization.yaml", was, becomes)
     release_repository.commit(root, "Bent")
-    with pytest.raises(CheckFailed, match="production: overlay is"):
+    with pytest.raises(CheckFailed, match="production: overlay: "):
         judge()
 
 
 def test_removed_overlay_is_refused(root, judge):
     (root / "k8s/overlays/production/kustomization.yaml").unlink()
     release_repository.commit(root, "Gone")
-    with pytest.raises(CheckFailed, match="production: overlay is no image"):
+    with pytest.raises(CheckFailed, match="production: overlay: the overlay pins no image"):
         judge()
 
 
@@ -167,7 +170,7 @@ def test_a_ledger_that_does_not_only_grow_is_refused(root, judge, bend):
     path = root / "releases/staging.jsonl"
     path.write_text("\n".join(bend(path.read_text().splitlines())) + "\n")
     release_repository.commit(root, "Bent")
-    with pytest.raises(CheckFailed, match="staging: ledger is"):
+    with pytest.raises(CheckFailed, match="staging: ledger: "):
         judge()
 
 
@@ -175,7 +178,7 @@ def test_staging_and_production_in_one_change_are_refused(root, hub, judge):
     release_repository.released(root, 3)
     hub.status(git.commit_hash(root=root))
     promote(root, hub, evidence=proof(hub, 3))
-    with pytest.raises(CheckFailed, match="is on no line of staging on main"):
+    with pytest.raises(CheckFailed, match="no line of staging on main has "):
         judge()
 
 
@@ -195,18 +198,20 @@ def test_a_waiver_is_said_on_the_runs_page(root, hub, judge, tmp_path, monkeypat
     promote(root, hub, evidence={"waiver": "The gate <b>moves"})
     assert "WAIVED without evidence: production, promote of bikes:2: The gate <b>moves" in judge()
     assert "[!CAUTION]" in page.read_text()
+    assert "A code owner of the ledger must approve this pull request." in page.read_text()
+    assert "1 new line in the ledger of production, all rules hold" in page.read_text()
     assert "<b>" not in page.read_text()
 
 
 def test_a_branch_behind_main_is_only_asked_for_its_own_change(root, judge):
     git.run("checkout", "-q", "-B", "old", "HEAD~2", root=root)
     release_repository.commit(root, "Words")
-    assert "touched: no ledger, no digest" in judge()
+    assert "touches no ledger and no digest" in judge()
 
 
 @pytest.mark.parametrize("base", ["0" * 40, "HEAD"])
 def test_first_push_has_nothing_to_compare_with(judge, base):
-    assert "touched: no ledger, no digest" in judge(base)
+    assert "touches no ledger and no digest" in judge(base)
 
 
 def test_unknown_base_is_an_error(judge):
@@ -217,8 +222,8 @@ def test_unknown_base_is_an_error(judge):
 def test_a_first_line_without_an_image_leaves_the_overlay_as_it_was(tmp_path, params):
     root = release_repository.project(tmp_path / "p")
     release_repository.released(root, 1, image=None)
-    assert policy.run(params, root=root) == "1 new lines, touched: staging"
+    assert policy.run(params, root=root) == "1 new line in the ledger of staging, all rules hold"
     kustomization.write_digest(kustomization.path("staging", root), "serve", release_repository.digest(4))
     release_repository.commit(root, "And more")
-    with pytest.raises(CheckFailed, match=r"staging: overlay is sha256:0.*4, limit: sha256:0"):
+    with pytest.raises(CheckFailed, match=r"staging: overlay: the overlay pins sha256:0.*4; expected: sha256:0"):
         policy.run(params, root=root)

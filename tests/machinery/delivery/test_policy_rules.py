@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.core import git, ledger
+from slipway.core.verdict import describe_limit
 from slipway.delivery import policy_rules
 from slipway.delivery.evidence import Evidence
 from slipway.delivery.policy_rules import LineContext
@@ -53,7 +54,7 @@ def promoted(case: LineContext, **changes: Any) -> ledger.Line:
 
 def said(case: LineContext, new: ledger.Line, env: str = "production") -> dict[str, str]:
     """The checks that do not hold, by the last word of their names."""
-    return {found.name.split(": ")[-1]: f"{found.value}, limit: {found.limit}"
+    return {found.name.split(": ")[-1]: f"{found.value}; {describe_limit(found.limit)}"
             for found in policy_rules.check_line(new, env, case) if not found.ok}  # fmt: skip
 
 
@@ -62,33 +63,33 @@ def test_an_honest_promotion_holds(case):
 
 
 @pytest.mark.parametrize(("changes", "part", "told"), [
-    ({"env": "staging"}, "order", "it is a promote of staging, limit: promote or rollback of production"),
-    ({"action": "release"}, "order", "it is a release of production, limit: promote or rollback of production"),
-    ({"supersedes": None}, "order", "it supersedes None, limit: registry.example/bikes@sha256:0"),
-    ({"supersedes": "else"}, "order", "it supersedes else, limit: registry"),
-    ({"at": NOW + timedelta(minutes=6)}, "clock", "6 minutes ahead, limit: ≤ 5 minutes ahead"),
-    ({"at": EARLIER - timedelta(minutes=6)}, "clock", "the line before it"),
-    ({"at": datetime(2026, 3, 8)}, "clock", "has no time zone, limit: UTC"),
+    ({"env": "staging"}, "order", "the line is a promote of staging; expected: promote or rollback of production"),
+    ({"action": "release"}, "order", "the line is a release of production; expected: promote or rollback of production"),
+    ({"supersedes": None}, "order", "the line supersedes nothing; expected: registry.example/bikes@sha256:0"),
+    ({"supersedes": "else"}, "order", "the line supersedes else; expected: registry"),
+    ({"at": NOW + timedelta(minutes=6)}, "clock", "dated 6 minutes in the future; allowed: at most 5 minutes ahead"),
+    ({"at": EARLIER - timedelta(minutes=6)}, "clock", ", before the previous line"),
+    ({"at": datetime(2026, 3, 8)}, "clock", "has no time zone; expected: UTC"),
     ({"verdicts": {}}, "verdicts", "judge missing"),
-    ({"model_sha256": "f" * 64}, "copy", "model_sha256: not what the line of staging on main says"),
-    ({"metrics": {"mae": 0.1}}, "copy", "metrics: not what"),
-    ({"verdicts": dict.fromkeys((*policy_rules.REQUIRED_VERDICTS, "x"), "pass")}, "copy", "verdicts: not"),
-    ({"image": f"evil.example/bikes@{release_repository.digest(2)}"}, "copy", "is on no line of staging on main"),
+    ({"model_sha256": "f" * 64}, "copy", "model_sha256 differs from the line of staging on main"),
+    ({"metrics": {"mae": 0.1}}, "copy", "metrics differs from"),
+    ({"verdicts": dict.fromkeys((*policy_rules.REQUIRED_VERDICTS, "x"), "pass")}, "copy", "verdicts differs from"),
+    ({"image": f"evil.example/bikes@{release_repository.digest(2)}"}, "copy", "no line of staging on main has"),
     ({"image": f"{release_repository.NAME}@{release_repository.digest(9)}"}, "evidence",
-     "the load verdict is about sha256:000000000000"),
-    ({"evidence": None}, "evidence", "it has no evidence, limit: a pass of staging"),
-    ({"evidence": {}}, "evidence", "it has no evidence"),
-    ({"evidence": FOUND.record() | {"load": "fail"}}, "evidence", "it quotes fail about sha256:"),
-    ({"evidence": FOUND.record() | {"of": release_repository.digest(1)}}, "evidence", "it quotes pass about sha256:"),
-    ({"evidence": FOUND.record() | {"p95_ms": 0.1}}, "evidence", "it quotes p95_ms 0.1, limit: None"),
-    ({"evidence": FOUND.record() | {"requests": 10**6}}, "evidence", "it quotes requests 1000000, limit: None"),
-    ({"evidence": FOUND.record() | {"commit": "e" * 40}}, "evidence", "it quotes commit eeeeeeeeee"),
-    ({"evidence": FOUND.record() | {"at": "soon"}}, "evidence", "it quotes evidence of 'soon', limit: a moment"),
-    ({"evidence": FOUND.record() | {"at": "2026-03-08T11:00:00"}}, "evidence", "limit: a moment with its time zone"),
-    ({"evidence": FOUND.record() | {"at": None}}, "evidence", "it quotes evidence of None"),
-    ({"evidence": FOUND.record() | {"at": "2026-03-08T11:30:00+00:00"}}, "evidence", "it quotes at 2026-03-08T11:30"),
-    ({"evidence": FOUND.record() | {"at": "2026-03-08T13:00:00+00:00"}}, "evidence", "60 minutes from the future"),
-    ({"evidence": FOUND.record() | {"at": "2026-02-08T13:00:00+00:00"}}, "evidence", "days old, limit: 7"),
+     "the load test was of sha256:000000000000"),
+    ({"evidence": None}, "evidence", "the line has no evidence; expected: a passed load test of staging"),
+    ({"evidence": {}}, "evidence", "the line has no evidence"),
+    ({"evidence": FOUND.record() | {"load": "fail"}}, "evidence", "the line quotes fail for sha256:"),
+    ({"evidence": FOUND.record() | {"of": release_repository.digest(1)}}, "evidence", "the line quotes pass for sha256:"),
+    ({"evidence": FOUND.record() | {"p95_ms": 0.1}}, "evidence", "the line quotes p95_ms 0.1; expected: None"),
+    ({"evidence": FOUND.record() | {"requests": 10**6}}, "evidence", "the line quotes requests 1000000; expected: None"),
+    ({"evidence": FOUND.record() | {"commit": "e" * 40}}, "evidence", "the line quotes commit eeeeeeeeee"),
+    ({"evidence": FOUND.record() | {"at": "soon"}}, "evidence", "the line quotes evidence of 'soon'; expected: a date and time"),
+    ({"evidence": FOUND.record() | {"at": "2026-03-08T11:00:00"}}, "evidence", "expected: a date and time with a time zone"),
+    ({"evidence": FOUND.record() | {"at": None}}, "evidence", "the line quotes evidence of None"),
+    ({"evidence": FOUND.record() | {"at": "2026-03-08T11:30:00+00:00"}}, "evidence", "the line quotes at 2026-03-08T11:30"),
+    ({"evidence": FOUND.record() | {"at": "2026-03-08T13:00:00+00:00"}}, "evidence", "60 minutes in the future"),
+    ({"evidence": FOUND.record() | {"at": "2026-02-08T13:00:00+00:00"}}, "evidence", "days old; allowed: at most 7 days"),
 ])  # fmt: skip
 def test_a_bent_promotion_is_refused(case, changes, part, told):
     assert told in said(case, promoted(case, **changes)).get(part, "")
@@ -126,7 +127,7 @@ def test_numbers_of_another_source_are_not_asked_for(case):
     new = promoted(case, evidence=quoted)
     assert said(case, new) == {}
     told = [one.value for one in policy_rules.check_line(new, "production", case) if one.name.endswith("evidence")]
-    assert told == ["status says pass; its numbers are those of cluster, which was not asked"]
+    assert told == ["status has a pass; the numbers in the line are from cluster, which was not read"]
 
 
 def test_cluster_that_has_judged_again_only_confirms(case):
@@ -134,7 +135,9 @@ def test_cluster_that_has_judged_again_only_confirms(case):
     asked = replace(case, source="cluster", find_evidence=lambda *_: replace(quoted, at=NOW, p95_ms=9.0))
     assert said(asked, promoted(case, evidence=quoted.record())) == {}
     same = replace(case, source="cluster", find_evidence=lambda *_: replace(quoted, p95_ms=9.0))
-    assert "it quotes p95_ms 7.0, limit: 9.0" in said(same, promoted(case, evidence=quoted.record()))["evidence"]
+    assert (
+        "the line quotes p95_ms 7.0; allowed: 9.0" in said(same, promoted(case, evidence=quoted.record()))["evidence"]
+    )
 
 
 def test_a_waiver_is_loud(case):
@@ -148,7 +151,7 @@ def test_a_waiver_is_loud(case):
 @pytest.mark.parametrize("proof", [{"waiver": ""}, {"waiver": " "}, {"waiver": 3}, {"waiver": "so", "load": "pass"}])
 def test_a_waiver_is_a_reason_and_nothing_else(case, proof):
     (told,) = said(case, promoted(case, evidence=proof)).values()
-    assert "the waiver is not a reason alone, limit: a sentence" in told
+    assert "the waiver is not a reason alone; expected: a sentence" in told
 
 
 def test_a_waiver_waives_nothing_but_the_evidence(case):
@@ -158,7 +161,7 @@ def test_a_waiver_waives_nothing_but_the_evidence(case):
 def test_source_must_be_newer_than_all_that_ran(case):
     third = line(3, case.root, env="production", action="promote")
     later = replace(case, lines=[*case.lines, third])
-    assert "is no descendant of" in said(later, promoted(later, supersedes=third.identity))["source"]
+    assert "is not a descendant of" in said(later, promoted(later, supersedes=third.identity))["source"]
 
 
 def test_what_was_rolled_back_is_refused(case):
@@ -176,7 +179,7 @@ def test_a_release_needs_its_verdicts(case):
     new = line(2, case.root, supersedes=case.staging[0].identity, at=NOW)
     assert said(before, new, "staging") == {}
     bent = new.model_copy(update={"verdicts": dict(new.verdicts) | {"judge": "unsure"}})
-    assert said(before, bent, "staging") == {"verdicts": "judge unsure, limit: pass"}
+    assert said(before, bent, "staging") == {"verdicts": "these verdicts did not pass: judge unsure; expected: pass"}
 
 
 def rolled(case: LineContext, **changes: Any) -> tuple[LineContext, ledger.Line]:
@@ -192,12 +195,12 @@ def test_an_honest_rollback_holds(case):
 
 
 @pytest.mark.parametrize(("changes", "told"), [
-    ({"evidence": None}, "it has no reason, limit: a sentence"),
-    ({"evidence": {"reason": " "}}, "it has no reason"),
-    ({"evidence": {"reason": 3}}, "it has no reason"),
-    ({"data_sha256": "f" * 64}, "data_sha256: not what the former line says"),
-    ({"image": f"{release_repository.NAME}@{release_repository.digest(7)}"}, "is on no former line"),
-    ({"image": f"{release_repository.NAME}@{release_repository.digest(2)}"}, "is on no former line"),
+    ({"evidence": None}, "the rollback has no reason; expected: a sentence"),
+    ({"evidence": {"reason": " "}}, "the rollback has no reason"),
+    ({"evidence": {"reason": 3}}, "the rollback has no reason"),
+    ({"data_sha256": "f" * 64}, "data_sha256 differs from the earlier line"),
+    ({"image": f"{release_repository.NAME}@{release_repository.digest(7)}"}, "no earlier line has"),
+    ({"image": f"{release_repository.NAME}@{release_repository.digest(2)}"}, "no earlier line has"),
 ])  # fmt: skip
 def test_a_bent_rollback_is_refused(case, changes, told):
     assert told in said(*rolled(case, **changes))["restores"]
@@ -209,7 +212,7 @@ def test_going_back_to_what_was_withdrawn_is_refused(case):
     again = promoted(case).model_copy(update={"action": "rollback", "evidence": {"reason": "x"},
                                               "supersedes": third.identity})  # fmt: skip
     told = said(replace(later, lines=[*later.lines, back, third]), again)
-    assert "bikes:2 was itself withdrawn" in told["restores"]
+    assert "bikes:2 was itself rolled back" in told["restores"]
 
 
 @pytest.mark.parametrize(("error", "ok"), [
@@ -226,7 +229,7 @@ def test_an_error_is_a_check_that_does_not_hold(error, ok):
 
 def test_an_error_without_a_limit_has_that_of_its_check():
     def work() -> str:
-        raise CheckFailed("reads a, limit: b")
+        raise CheckFailed("reads a; allowed: b")
 
     check = policy_rules.as_check("x", "y", work)
-    assert (check.value, check.limit) == ("reads a, limit: b", "y")
+    assert (check.value, check.limit) == ("reads a; allowed: b", "y")

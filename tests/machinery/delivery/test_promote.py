@@ -55,7 +55,10 @@ def production(root: Path, revision: str = "HEAD") -> ledger.Line:
 
 
 def test_production_line_is_stagings_with_evidence(root, params):
-    assert promote.run(params, source="machine", root=root) == "production ← bikes:1, load verdict pass"
+    assert (
+        promote.run(params, source="machine", root=root)
+        == "bikes:1 to production (load test: pass): committed on this branch"
+    )
     new, old = production(root), ledger.read("staging", root)[-1]
     own = {"at", "env", "action", "evidence", "supersedes"}
     assert new.model_dump(exclude=own) == old.model_dump(exclude=own)
@@ -96,28 +99,28 @@ def test_a_push_goes_onto_mains_newest_tip(root, params, tmp_path):
 
 def test_nothing_on_staging_is_refused(tmp_path, params):
     root = release_repository.project(tmp_path / "p")
-    with pytest.raises(CheckFailed, match="staging never ran anything"):
+    with pytest.raises(CheckFailed, match="staging has no release yet"):
         promote.run(params, root=root)
 
 
 @pytest.mark.parametrize(("word", "error"), [("fail", CheckFailed), ("unsure", Inconclusive)])
 def test_only_a_pass_is_promoted(root, params, word, error):
     judged(root, 1, word)
-    with pytest.raises(error, match=f"load verdict is {word}, limit: pass"):
+    with pytest.raises(error, match=f"load test is {word}; expected: pass"):
         promote.run(params, source="machine", root=root)
     assert ledger.read("production", root) == []
 
 
 def test_a_verdict_about_another_digest_promotes_nothing(root, params):
     judged(root, 2)
-    with pytest.raises(CheckFailed, match="the load verdict is about sha256:"):
+    with pytest.raises(CheckFailed, match="the load test was of sha256:"):
         promote.run(params, source="machine", root=root)
 
 
 def test_an_old_verdict_promotes_nothing(root, params):
     long_ago = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     os.utime(root / "reports/load.json", (long_ago, long_ago))
-    with pytest.raises(CheckFailed, match="days old, limit: 7"):
+    with pytest.raises(CheckFailed, match="days old; allowed: at most 7 days"):
         promote.run(params, source="machine", root=root)
 
 
@@ -134,7 +137,7 @@ def test_older_commit_than_productions_is_refused(root, params):
         ),
     )
     judged(root, 2)
-    with pytest.raises(CheckFailed, match=r"promote: commit .* is no descendant of"):
+    with pytest.raises(CheckFailed, match=r"promote: commit .* is not a descendant of"):
         promote.run(params, source="machine", root=root)
 
 
@@ -145,12 +148,12 @@ def test_what_was_rolled_back_needs_a_newer_commit(root, params):
     promote.run(params, source="machine", root=root)
     rollback.run(params, env="production", reason="slow", root=root)
     with pytest.raises(
-        CheckFailed, match=r"promote: bikes:2 .* was rolled back in production, limit: a source commit newer"
+        CheckFailed, match=r"promote: bikes:2 .* was rolled back in production; expected: a source commit newer"
     ):
         promote.run(params, source="machine", root=root)
     release_repository.released(root, 3)
     judged(root, 3)
-    assert "production ← bikes:3" in promote.run(params, source="machine", root=root)
+    assert "bikes:3 to production" in promote.run(params, source="machine", root=root)
 
 
 def test_staging_that_moved_meanwhile_is_refused(root):
@@ -158,7 +161,7 @@ def test_staging_that_moved_meanwhile_is_refused(root):
     released = ledger.read("staging", root)[-1]
     make = promote.line_factory(released, at=release_repository.NOW, quoted=PROOF, root=root)
     release_repository.released(root, 2)
-    with pytest.raises(CheckFailed, match="staging has moved on from bikes:1 to bikes:2 meanwhile"):
+    with pytest.raises(CheckFailed, match="staging changed from bikes:1 to bikes:2 meanwhile"):
         make(git.commit_hash(root=root), [])
 
 
@@ -175,13 +178,13 @@ def test_somebody_elses_promotion_meanwhile_is_nothing_to_do(root):
 def test_uncommitted_change_stops_a_promotion(root, params, changed):
     with (root / changed).open("a") as file:
         file.write("# more\n")
-    with pytest.raises(ConfigError, match="1 tracked files are not committed"):
+    with pytest.raises(ConfigError, match="1 file has uncommitted changes"):
         promote.run(params, source="machine", root=root)
 
 
 def test_an_unknown_author_stops_a_promotion(root, params):
     git.run("config", "user.name", "", root=root)
-    with pytest.raises(ConfigError, match="does not know who you are"):
+    with pytest.raises(ConfigError, match="Git has no user name and email for commits"):
         promote.run(params, source="machine", root=root)
 
 
@@ -204,17 +207,17 @@ def test_without_a_source_an_image_is_asked_for_at_github(root, params):
 
 def test_a_waiver_is_kept_in_the_line(root, params):
     said = promote.run(params, waive="The gate\n is being moved", root=root)
-    assert said == "production ← bikes:1, WAIVED"
+    assert said == "bikes:1 to production (WAIVED without evidence): committed on this branch"
     assert production(root).evidence == {"waiver": "The gate is being moved"}
 
 
 def test_a_waiver_without_a_reason_is_refused(root, params):
-    with pytest.raises(ConfigError, match="the waiver has no reason, limit: a sentence"):
+    with pytest.raises(ConfigError, match="the waiver has no reason; expected: a sentence"):
         promote.run(params, waive=" ", root=root)
 
 
 def test_a_waiver_that_nobody_would_approve_is_refused(root, params):
-    with pytest.raises(CheckFailed, match=r"release\.mode is direct, limit: pull-request"):
+    with pytest.raises(CheckFailed, match=r"release\.mode is direct, which pushes without one; expected: pull-request"):
         promote.run(params, waive="so", push=True, root=root)
     assert "WAIVED" in promote.run(mode(params, "pull-request"), waive="so", push=True, root=root)
 
@@ -230,7 +233,7 @@ def text(**changes: Any) -> str:
 
 def test_body_tells_verdicts_sources_and_metrics():
     said = text(old=release_repository.line(7, commit="e" * 40), card="# A card\n")
-    assert "Moves production to `bikes:1` of commit `dddddddddddd` (#1); it runs `bikes:7`" in said
+    assert "Moves production to `bikes:1` of commit `dddddddddddd` (#1). Production runs `bikes:7`" in said
     assert (
         "| load | ✅ pass | the gate's log, staging at `ffffffffffff`, 2026-03-08 11:00 UTC, p95 7.25 ms, 3,600 requests |"
         in said
@@ -243,11 +246,11 @@ def test_body_tells_verdicts_sources_and_metrics():
 
 def test_body_without_numbers_or_a_champion_says_so():
     said = text(proof=PROOF | {"p95_ms": None, "requests": None, "by": "status"}, manifests="| a | b |")
-    assert "it runs nothing yet" in said
+    assert "Production runs nothing yet." in said
     assert "the commit status, staging at `ffffffffffff`, 2026-03-08 11:00 UTC |" in said
     assert "| mae | – | 2.5 |" in said
     assert "| a | b |" in said
-    assert "`slipway report` at `dddddddddddd` writes the model's card." in said
+    assert "Run `slipway report` at commit `dddddddddddd` for the model card." in said
 
 
 def test_card_of_another_model_is_left_out(tmp_path):

@@ -35,7 +35,7 @@ def line(**changes: object) -> ledger.Line:
 
 def test_release_writes_one_line_in_one_commit(packaged, params):
     source = git.commit_hash(root=packaged)
-    assert release.run(params, root=packaged) == "staging ← bikes:1"
+    assert release.run(params, root=packaged) == "bikes:1 to staging: committed on this branch"
     assert git.run("show", "--name-only", "--format=%s", "HEAD", root=packaged).split("\n\n") == [
         "Release bikes:1 to staging",
         "releases/staging.jsonl",
@@ -48,7 +48,9 @@ def test_proof_of_another_commit_releases_nothing(packaged, params):
     (packaged / "README.md").write_text("words")
     git.run("add", "README.md", root=packaged)
     git.run("commit", "-q", "-m", "Words", root=packaged)
-    with pytest.raises(DataError, match=r"the proof is of commit \w{12}, since when 1 files changed: README\.md"):
+    with pytest.raises(
+        DataError, match=r"prove\.json is about commit \w{12}, and other files changed since \(1, such as README\.md\)"
+    ):
         release.run(params, root=packaged)
     record(packaged, "prove", inputs={"commit": git.commit_hash(root=packaged)})
     ledger.append(ledger_line(1), packaged)  # what the ledgers say is no part of it
@@ -68,13 +70,13 @@ def test_second_release_of_the_same_bento_does_nothing(packaged, params):
 @pytest.mark.parametrize("word", ["fail", "unsure", None])
 def test_anything_but_a_pass_is_not_released(chapter, word):
     verdicts = PASSED | {chapter: word} if word else {k: v for k, v in PASSED.items() if k != chapter}
-    with pytest.raises(CheckFailed, match=f"verdict of {chapter} is {word or 'missing'}, limit: pass"):
+    with pytest.raises(CheckFailed, match=f"verdict of {chapter} is {word or 'missing'}; expected: pass"):
         release.require_verdicts_and_newer(line(verdicts=verdicts), [], root=Path())
 
 
 def test_older_commit_is_not_released(repository):
     new, old = git.commit_hash("HEAD", root=repository), git.commit_hash("HEAD~1", root=repository)
-    with pytest.raises(CheckFailed, match="is no descendant of"):
+    with pytest.raises(CheckFailed, match="is not a descendant of"):
         release.require_verdicts_and_newer(
             line(commit=old), [ledger_line(1, env="staging", commit=new)], root=repository
         )
@@ -89,13 +91,13 @@ def test_bytes_changed_after_judging_are_refused(packaged, params):
 
 def test_uncommitted_change_stops_a_release(packaged, params):
     (packaged / "dvc.lock").write_text("changed")
-    with pytest.raises(ConfigError, match=r"1 tracked files are not committed: dvc\.lock"):
+    with pytest.raises(ConfigError, match=r"1 file has uncommitted changes: dvc\.lock"):
         release.run(params, root=packaged)
 
 
 def test_unknown_author_stops_a_release(packaged, params):
     git.run("config", "user.name", "", root=packaged)
-    with pytest.raises(ConfigError, match="does not know who you are"):
+    with pytest.raises(ConfigError, match="Git has no user name and email for commits"):
         release.run(params, root=packaged)
 
 
@@ -171,7 +173,7 @@ def test_image_of_another_commit_is_refused(imaged, params):
     old = git.commit_hash(root=imaged)
     new = commit(imaged, "README.md", "other words")
     record(imaged, "prove", inputs={"commit": new})
-    with pytest.raises(DataError, match=rf"the image is of commit {old[:12]}, limit: {new[:12]}"):
+    with pytest.raises(DataError, match=rf"the image was built from commit {old[:12]}; expected: {new[:12]}"):
         release.run(params, push=True, root=imaged)
     assert not ledger.read("staging", imaged)
 
@@ -180,7 +182,7 @@ def test_pushed_release_moves_one_line_of_one_overlay(imaged, params):
     source = git.commit_hash(root=imaged)
     said = release.run(params, push=True, root=imaged)
     assert git.commit_hash(root=imaged) == source
-    assert said == f"staging ← bikes:1; pushed to main as {update(imaged)[:12]}"
+    assert said == f"bikes:1 to staging: pushed to main as {update(imaged)[:12]}"
     assert pinned(imaged) == IMAGE
     (found,) = ledger.read("staging", imaged)
     assert (found.image, found.identity, found.commit, found.pull_request) == (IMAGE, IMAGE, source, 13)
@@ -189,7 +191,7 @@ def test_pushed_release_moves_one_line_of_one_overlay(imaged, params):
 
 
 def test_release_here_bumps_the_overlay_too(imaged, params):
-    assert release.run(params, root=imaged) == "staging ← bikes:1"
+    assert release.run(params, root=imaged) == "bikes:1 to staging: committed on this branch"
     assert pinned(imaged) == IMAGE
 
 
@@ -235,7 +237,7 @@ def test_same_bento_by_another_recipe_is_released(imaged, params, name):
     update(imaged)
     commit(imaged, name, "FROM another")
     another(imaged, "b1")
-    assert release.run(params, push=True, root=imaged).startswith("staging ← bikes:1; pushed")
+    assert release.run(params, push=True, root=imaged).startswith("bikes:1 to staging: pushed")
     update(imaged)
     assert pinned(imaged) == f"{remote_repository.IMAGE}@{remote_repository.digest(2)}"
     assert [line.supersedes for line in ledger.read("staging", imaged)] == [None, IMAGE]
@@ -261,7 +263,9 @@ def test_image_of_another_bento_is_not_this_releases(imaged, params):
 @pytest.mark.parametrize("push", [True, False])
 def test_image_of_a_foreign_repository_is_refused(imaged, params, image, push):
     pushed(imaged, image)
-    with pytest.raises(CheckFailed, match=rf"release: the image is {image}, limit: one of registry.example.org/bikes"):
+    with pytest.raises(
+        CheckFailed, match=rf"release: the image is {image}; expected: an image of registry.example.org/bikes"
+    ):
         release.run(params, push=push, root=imaged)
     assert pinned(imaged, "origin/main").endswith(remote_repository.ZERO)
 
@@ -272,7 +276,7 @@ def test_image_without_an_overlay_is_refused(imaged, params):
     git.run("push", "-q", "origin", "main", root=imaged)
     record(imaged, "prove", inputs={"commit": git.commit_hash(root=imaged)})
     pushed(imaged, IMAGE)
-    with pytest.raises(CheckFailed, match="limit: one of none: there is no overlay"):
+    with pytest.raises(CheckFailed, match="expected: an image of staging's overlay, which does not exist"):
         release.run(params, push=True, root=imaged)
 
 
@@ -290,7 +294,7 @@ def test_a_newer_release_that_came_first_stands(imaged, params):
     newer = remote_repository.advance(other)
     make = remote_repository.maker(2, commit=newer)
     gitops_commit.commit_line("staging", make, title="Newer", push=True, params=params, root=other)
-    with pytest.raises(CheckFailed, match=rf"is no descendant of {newer[:12]}, which staging already ran"):
+    with pytest.raises(CheckFailed, match=rf"is not a descendant of {newer[:12]}, which staging already ran"):
         release.run(params, push=True, root=imaged)
     assert pinned(imaged, "origin/main").endswith(remote_repository.digest(2))
 
@@ -315,7 +319,7 @@ def test_what_was_rolled_back_is_not_released_again(imaged, params):
     update(imaged)
     assert pinned(imaged) == IMAGE
     another(imaged, "b2")
-    sentence = "staging had bikes:1 of this source already, and runs bikes:1 now: nothing to release"
+    sentence = "staging already ran bikes:1 of this source, and runs bikes:1 now: nothing to release"
     assert release.reason_to_skip(imaged) == release.run(params, push=True, root=imaged) == sentence
     commit(imaged, "src/b.py", "what made it bad is mended")
     another(imaged, "b2", f"{remote_repository.IMAGE}@{remote_repository.digest(3)}")
@@ -328,13 +332,13 @@ def test_due_says_when_no_registry_is_configured(imaged):
     file = kustomization.path("staging", imaged)
     file.write_text(file.read_text().replace("registry.example.org", "localhost:5000"))
     assert str(release.reason_to_skip(imaged)).startswith(
-        "skipped: staging's overlay takes images from localhost:5000/bikes, so no"
+        "skipped, because no registry is configured: staging's overlay takes images from localhost:5000/bikes."
     )
     file.write_text(file.read_text().replace("localhost:5000", "127.0.0.1:5000"))
     assert release.reason_to_skip(imaged) is None
     file.unlink()
     assert str(release.reason_to_skip(imaged)).startswith(
-        "skipped: staging has no overlay, so no registry is configured"
+        "skipped, because no registry is configured: staging has no overlay."
     )
 
 
@@ -351,7 +355,7 @@ def test_due_tells_later_jobs_and_people(imaged, cli, monkeypatch):
     file.write_text(file.read_text().replace("localhost:5000", "registry.example.org"))
     assert cli(imaged, "release", "due").stdout == "due=true\n"
     assert (imaged / "output").read_text() == "due=false\ndue=true\n"
-    assert (imaged / "summary").read_text().count("\n") == 1
+    assert (imaged / "summary").read_text().count("registry") == 1
 
 
 def test_push_is_an_option_of_the_verb(imaged, cli):
@@ -386,18 +390,18 @@ def gated(imaged: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_gate_is_built_and_pinned_when_it_changed_and_only_then(gated, params):
     source = git.commit_hash(root=gated)
     said = release.gate(params, push=True, root=gated)
-    assert said.startswith("gate ← sha256:")
+    assert said.startswith("load gate's image pinned to sha256:")
     assert "pushed to main" in said
     assert git.uncommitted_files(gated) == []
     update(gated)
     assert git.run("diff", "--name-only", source, "HEAD", root=gated) == image.GATE_KUSTOMIZATION.as_posix()
     pin = kustomization.read((gated / image.GATE_KUSTOMIZATION).read_text(), "gate")
     assert registry.exists(pin.image)
-    assert release.gate(params, push=True, root=gated).startswith("the gate is current")
+    assert release.gate(params, push=True, root=gated).startswith("the gate's image is up to date")
     assert source in release.commits_with_same_source(gated), "a pin is nothing to release"
 
 
 def test_gate_is_pinned_here_without_a_push(gated, params):
-    assert release.gate(params, root=gated).endswith("; committed")
+    assert release.gate(params, root=gated).endswith(": committed on this branch")
     assert git.run("show", "--name-only", "--format=%s", "HEAD", root=gated).startswith("Pin the gate ")
     assert git.uncommitted_files(gated) == []

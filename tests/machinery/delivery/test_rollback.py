@@ -43,7 +43,7 @@ def lines(root: Path, revision: str = "HEAD") -> list[ledger.Line]:
 
 
 def test_rollback_restores_the_line_before(root, params):
-    assert run(root, params) == "production ← bikes:1, as before"
+    assert run(root, params) == "production to bikes:1: committed on this branch"
     first, second, back = lines(root)
     own = {"at", "action", "evidence", "supersedes"}
     assert back.model_dump(exclude=own) == first.model_dump(exclude=own)
@@ -65,14 +65,16 @@ def test_rollback_is_pushed_onto_main(root, params):
 def test_there_is_no_way_back_past_the_first(root, params):
     run(root, params)
     before = git.commit_hash(root=root)
-    with pytest.raises(CheckFailed, match=r"nothing before bikes:1 to go back to, limit: an earlier line that was not"):
+    with pytest.raises(
+        CheckFailed, match=r"no release before bikes:1 to restore; expected: an earlier ledger line that was not"
+    ):
         run(root, params)
     assert git.commit_hash(root=root) == before
 
 
 def test_an_image_does_not_go_back_to_a_line_without_one():
     lines = [release_repository.line(1, image=None), release_repository.line(2)]
-    with pytest.raises(CheckFailed, match="nothing before bikes:2"):
+    with pytest.raises(CheckFailed, match="no release before bikes:2"):
         policy_rules.line_to_restore(lines)
     assert (
         policy_rules.line_to_restore(
@@ -83,18 +85,18 @@ def test_an_image_does_not_go_back_to_a_line_without_one():
 
 
 def test_an_environment_that_never_ran_anything_is_refused(root, params):
-    with pytest.raises(CheckFailed, match="rollback: the environment never ran anything"):
+    with pytest.raises(CheckFailed, match="rollback: the environment has no release yet"):
         run(root, params, env="staging")
 
 
 def test_unknown_environment_is_refused(root, params):
-    with pytest.raises(ConfigError, match="environment 'moon' is not one of"):
+    with pytest.raises(ConfigError, match="the environment is 'moon'; expected: staging or production"):
         run(root, params, env="moon")
 
 
 @pytest.mark.parametrize("reason", ["", " \n"])
 def test_a_rollback_without_a_reason_is_refused(root, params, reason):
-    with pytest.raises(ConfigError, match="the reason is empty, limit: a sentence"):
+    with pytest.raises(ConfigError, match="the reason is empty; expected: a sentence"):
         run(root, params, reason=reason)
 
 
@@ -102,7 +104,7 @@ def test_what_was_withdrawn_is_not_what_one_goes_back_to(root, params):
     run(root, params)
     source = release_repository.commit(root, "Change 3")
     release_repository.put(root, release_repository.line(3, "production", commit=source, action="promote"))
-    assert run(root, params) == "production ← bikes:1, as before"
+    assert run(root, params) == "production to bikes:1: committed on this branch"
 
 
 def test_what_was_brought_again_is_no_longer_withdrawn():
@@ -117,7 +119,7 @@ def test_what_was_brought_again_is_no_longer_withdrawn():
 def test_withdrawn_source_is_refused_and_a_newer_one_is_not():
     first, second = release_repository.line(1, commit="a"), release_repository.line(2, commit="b")
     back = first.model_copy(update={"action": "rollback", "supersedes": second.identity})
-    said = "promote: bikes:5 of commit b was rolled back in staging, limit: a source commit newer than b"
+    said = "promote: bikes:5 of commit b was rolled back in staging; expected: a source commit newer than b"
     with pytest.raises(CheckFailed, match=said):
         policy_rules.refuse_withdrawn(release_repository.line(5, commit="b"), [first, second, back], chapter="promote")
     policy_rules.refuse_withdrawn(second.model_copy(update={"commit": "c"}), [first, second, back], chapter="promote")
@@ -126,7 +128,7 @@ def test_withdrawn_source_is_refused_and_a_newer_one_is_not():
 def test_somebody_elses_change_meanwhile_is_refused(root, params):
     make = rollback.line_factory(lines(root), at=NOW, reason="x", aborted=None)
     run(root, params)
-    with pytest.raises(CheckFailed, match="rollback: production was changed meanwhile"):
+    with pytest.raises(CheckFailed, match="rollback: the ledger of production changed during this rollback"):
         make("HEAD", lines(root))
 
 
@@ -176,7 +178,7 @@ def test_a_notification_that_comes_twice_rolls_back_once(root, params):
     told = {"aborted": "metric", "only_digest": f"registry.example/bikes@{release_repository.digest(2)}"}
     run(root, params, **told)
     before = git.commit_hash(root=root)
-    assert "does not run registry" in run(root, params, **told)
+    assert "production no longer runs registry" in run(root, params, **told)
     assert git.commit_hash(root=root) == before
 
 
@@ -195,11 +197,11 @@ def test_words_come_from_an_option_or_standard_input(monkeypatch, tmp_path):
 
 def test_body_names_both_and_the_reason(root):
     said = rollback.pull_request_body(lines(root), reason="slow @ada", aborted="Metric <b>x")
-    assert "Rolls production back, because: slow" in said
+    assert "Rolls production back. Reason: slow" in said
     assert "@ada" not in said
     assert "| withdrawn | `bikes:2` | `sha256:000000000000` |" in said
     assert "| restored | `bikes:1` |" in said
-    assert "never was stable" in said
+    assert "never became stable" in said
     assert "<b>" not in said
     assert "canary" not in rollback.pull_request_body(lines(root), reason="slow", aborted=None)
 

@@ -106,47 +106,47 @@ def params(before: str, after: str) -> Break:
     return lambda folder: edit(folder / "params.yaml", before, after)
 
 
-ROWS = r"\(the worst of 1 rows\)"
+ROWS = r"\(the worst of 1 row\)"
 SOURCE_TO_MODEL: dict[str, tuple[str, Break, int, str]] = {
     "no change": ("ingest", source(), 0, r"1,890 rows"),
-    "bytes of a source": ("ingest", source(",park,", ",port,", stated=False), 3, r"source file bikes\.csv has SHA-256"),
+    "bytes of a source": ("ingest", source(",park,", ",port,", stated=False), 3, r"bikes\.csv has changed: its SHA-256 is"),
     "contract, above": (
         "ingest",
         source("harbour,7.6,16", "harbour,7.6,777"),
         3,
-        rf"table\.parquet: column hires is 777 {ROWS}, limit: 0 to 500 bikes\n",
+        rf"table\.parquet: column hires is 777 {ROWS}; allowed: 0 to 500 \(bikes\)\n",
     ),
     "contract, below": (
         "ingest",
         source("harbour,7.6,16", "harbour,7.6,-5"),
         3,
-        rf"table\.parquet: column hires is -5 {ROWS}, limit: 0 to 500 bikes\n",
+        rf"table\.parquet: column hires is -5 {ROWS}; allowed: 0 to 500 \(bikes\)\n",
     ),
     "contract, text": (
         "ingest",
         source("harbour", "h" * 17),
         3,
-        r"table\.parquet: column station is 'h{17}' \(the first of 1 rows\), limit: 1 to 16 characters\n",
+        r"table\.parquet: column station is 'h{17}' \(the first of 1 row\); allowed: 1 to 16 characters\n",
     ),
     "contract of the inputs": (
         "features",
         frame("data/table.parquet", lambda t: t.with_columns(pl.col("temp").fill_null(99.0))),
         3,
-        r"features\.parquet: column temp is 99 \(the worst of \d+ rows\), limit: -30 to 50 °C\n",
+        r"features\.parquet: column temp is 99 \(the worst of \d+ rows\); allowed: -30 to 50 \(°C\)\n",
     ),
-    "leak": ("features", params("problem: bikes", "problem: leaking"), 3, r"leak: recent depend on what is known only after"),
+    "leak": ("features", params("problem: bikes", "problem: leaking"), 3, r"leak from the future: recent depend on data"),
     "column lost on the way": (
         "train",
         frame("data/features.parquet", lambda t: t.drop("temp")),
         3,
-        r"features\.parquet: column temp is missing",
+        r"features\.parquet lacks the column temp; it has",
     ),
-    "parity": ("export", params("estimator: boosting", "estimator: native"), 4, r"export: fail: parity with scikit-learn is"),
+    "parity": ("export", params("estimator: boosting", "estimator: native"), 4, r"predictions differ from scikit-learn"),
     "too few rows": (
         "evaluate",
         params("  min_rows: 100", "  min_rows: 502"),
         5,
-        r"evaluate: unsure: rows in the test window is 501, limit: ≥ 502",
+        r"evaluate: unsure: The test window has 501 rows; allowed: at least 502",
     ),
 }  # fmt: skip
 
@@ -192,19 +192,34 @@ DAYS = pl.col("day").rank("dense")
 FLOORS = ["mae floor", "r2 floor"]
 """With too little to compare they are not said to hold, either."""
 DUMMY: dict[str, tuple[Break, int, str, list[str]]] = {
-    "no change": (lambda _: None, 0, "better than the dummy", []),
-    "rows": (losses(lambda t: t.gather_every(6)), 5, "paired rows is 84, limit: ≥ 100", ["paired rows", *FLOORS]),
-    "days": (losses(lambda t: t.filter(DAYS <= 13)), 5, "days is 13, limit: ≥ 14", ["days", *FLOORS]),
+    "no change": (lambda _: None, 0, "better than the baseline", []),
+    "rows": (
+        losses(lambda t: t.gather_every(6)),
+        5,
+        "Rows to compare on: 84; allowed: at least 100",
+        ["paired rows", *FLOORS],
+    ),
+    "days": (
+        losses(lambda t: t.filter(DAYS <= 13)),
+        5,
+        "Days to compare on: 13; allowed: at least 14",
+        ["days", *FLOORS],
+    ),
     "overall": (
         losses(lambda t: t.with_columns(pl.col("loss") + 900)),
         4,
-        r"squared_error vs dummy is [\d.]+ \[[\d.]+, [\d.]+\], limit: high < 0",
+        r"Squared error is [\d,.]+ worse than the baseline \(95 % .*\); expected: better, with the whole interval",
         ["squared_error vs dummy"],
     ),
-    "floor from below": (metric("r2", 0.1), 4, r"r2 floor is 0\.1, limit: ≥ 0\.3", ["r2 floor"]),
-    "floor from above": (metric("mae", 8.5), 4, r"mae floor is 8\.5, limit: ≤ 8", ["mae floor"]),
-    "metric that is absent": (metric("mae", None), 5, "mae floor is None, limit: ≤ 8", ["mae floor"]),
-    "limits of its own": (loosened, 4, r"r2 floor is 0\.1, limit: ≥ 0\.3", ["r2 floor"]),
+    "floor from below": (metric("r2", 0.1), 4, r"R² is 0\.1000; allowed: at least 0\.3", ["r2 floor"]),
+    "floor from above": (metric("mae", 8.5), 4, r"Mean absolute error is 8\.5; allowed: at most 8", ["mae floor"]),
+    "metric that is absent": (
+        metric("mae", None),
+        5,
+        "Mean absolute error was not measured; allowed: at most 8",
+        ["mae floor"],
+    ),
+    "limits of its own": (loosened, 4, r"R² is 0\.1000; allowed: at least 0\.3", ["r2 floor"]),
 }
 
 
@@ -229,29 +244,29 @@ def followed(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 HERE = (pl.col("station") == "park") & (pl.col("part") == "morning")
 CHAMPION: dict[str, tuple[Break, int, str, list[str]]] = {
-    "no change": (lambda _: None, 0, r"not worse than the champion: squared_error \+0\.0000", []),
+    "no change": (lambda _: None, 0, "not worse than production on .*: Squared error is the same as that of production", []),
     "overall": (
         losses(lambda t: t.with_columns(pl.col("loss") + 2)),
         4,
-        r"squared_error vs champion is 2 \[2, 2\], limit: high < 1",
+        r"Squared error is 2\.0 worse than production \(95 % interval 2\.0 to 2\.0\); allowed: at most 1 worse",
         ["squared_error vs champion"],
     ),
     "slice": (
         losses(lambda t: t.with_columns(loss=pl.col("loss") + pl.when(pl.col("station") == "park").then(6).otherwise(-6))),
         4,
-        r"squared_error vs champion, station=park is 6 \[6, 6\], limit: ≤ 5 or low ≤ 0",
+        r"station park: squared error is 6\.0 worse than production .*; allowed: up to 5 worse, or not clearly worse",
         ["squared_error vs champion, station=park"],
     ),
     "rows that are lacking": (
         losses(lambda t: t[3:]),
         4,
-        "rows of the champion that the challenger lacks is 3, limit: 0",
+        "Rows of production's test window that are missing in this change's: 3; allowed: 0",
         ["rows of the champion that the challenger lacks"],
     ),
     "labels": (
         losses(lambda t: t.with_columns(target=pl.col("target") + pl.when(HERE & (DAYS == 1)).then(1).otherwise(0))),
         4,
-        r"rows whose label differs is \d, limit: 0",
+        r"Rows whose label differs from the one that production's code computes: \d; allowed: 0",
         ["rows whose label differs"],
     ),
 }  # fmt: skip
@@ -338,7 +353,7 @@ def test_service_with_other_answers_is_refused(wrong: int, tmp_path: Path, hour:
     loop.check_production_answers(played, rows, 1e-6)
     rows.append({"row": {"hour": hour}, "prediction": kept})
     assert package.replay(f"http://127.0.0.1:{wrong}", rows, tolerance=1e-6).ok is False
-    with pytest.raises(CheckFailed, match=rf"production differs from its model by {by}, limit: ≤ 1e-06"):
+    with pytest.raises(CheckFailed, match=rf"production differs from its model by {by}; allowed: ≤ 1e-06"):
         loop.check_production_answers(played, rows, 1e-6)
 
 
@@ -374,18 +389,18 @@ def other(chapter: str) -> Break:
 
 
 RELEASE: dict[str, tuple[Break, int, str]] = {
-    "no change": (lambda _: None, 0, "staging ← bikes:1"),
-    **{f"{chapter} {word}": (verdict(chapter, word), 4, f"release: the verdict of {chapter} is {word}, limit: pass")
+    "no change": (lambda _: None, 0, "release bikes:1 to staging: committed"),
+    **{f"{chapter} {word}": (verdict(chapter, word), 4, f"release: the verdict of {chapter} is {word}; expected: pass")
        for chapter in ("export", "evaluate", "prove", "judge", "package") for word in ("fail", "unsure")},
-    "no export": (gone("export"), 4, "release: the verdict of export is missing, limit: pass"),
-    "no evaluate": (gone("evaluate"), 4, "release: the verdict of evaluate is missing, limit: pass"),
+    "no export": (gone("export"), 4, "release: the verdict of export is missing; expected: pass"),
+    "no evaluate": (gone("evaluate"), 4, "release: the verdict of evaluate is missing; expected: pass"),
     "no proof": (gone("prove"), 3, "prove.json does not exist"),
     "no judge": (gone("judge"), 3, "judge.json does not exist"),
     "no package": (gone("package"), 3, "package.json does not exist"),
-    "not a descendant": (beside("staging"), 4, "release: commit [0-9a-f]{12} is no descendant of [0-9a-f]{12}, which staging"),
-    "other bytes judged": (other("judge"), 3, r"release: the judged model is other, models/model\.onnx is"),
-    "other bytes packaged": (other("package"), 3, r"release: the packaged model is other, models/model\.onnx is"),
-    "not committed": (lambda folder: (folder / "dvc.lock").write_text("edited"), 2, "1 tracked files are not committed"),
+    "not a descendant": (beside("staging"), 4, "release: commit [0-9a-f]{12} is not a descendant of [0-9a-f]{12}, which staging"),
+    "other bytes judged": (other("judge"), 3, r"release: the judged model is other, but models/model\.onnx is"),
+    "other bytes packaged": (other("package"), 3, r"release: the packaged model is other, but models/model\.onnx is"),
+    "not committed": (lambda folder: (folder / "dvc.lock").write_text("edited"), 2, "1 file has uncommitted changes"),
 }  # fmt: skip
 
 
@@ -425,15 +440,15 @@ def aged(folder: Path) -> None:
 
 
 PROMOTE: dict[str, tuple[Break, int, str]] = {
-    "no change": (lambda _: None, 0, "production ← bikes:1, load verdict pass"),
-    "never staged": (lambda folder: ledger.path("staging", folder).unlink(), 4, "promote: staging never ran anything"),
+    "no change": (lambda _: None, 0, r"promote bikes:1 to production \(load test: pass\)"),
+    "never staged": (lambda folder: ledger.path("staging", folder).unlink(), 4, "promote: staging has no release yet"),
     "no evidence": (lambda folder: (folder / "reports/load.json").unlink(), 3, "load.json does not exist"),
-    "evidence of another": (evidence(inputs={"bento_sha256": "b2"}), 4, "promote: the load verdict is about b2, staging runs b1"),
-    "evidence of nothing": (evidence(inputs={}), 4, "promote: the load verdict is about nothing, staging runs b1"),
-    "evidence fails": (evidence(verdict="fail"), 4, "promote: staging's load verdict is fail, limit: pass"),
-    "evidence is unsure": (evidence(verdict="unsure"), 5, "promote: staging's load verdict is unsure, limit: pass"),
-    "too old": (aged, 4, r"promote: the evidence is 8 days old, limit: 7\n"),
-    "not a descendant": (beside("production"), 4, "promote: commit [0-9a-f]{12} is no descendant of .*, which production"),
+    "evidence of another": (evidence(inputs={"bento_sha256": "b2"}), 4, "promote: the load test was of b2, but staging runs b1"),
+    "evidence of nothing": (evidence(inputs={}), 4, "promote: the load test was of nothing, but staging runs b1"),
+    "evidence fails": (evidence(verdict="fail"), 4, "promote: the verdict of staging's load test is fail; expected: pass"),
+    "evidence is unsure": (evidence(verdict="unsure"), 5, "staging's load test is unsure; expected: pass"),
+    "too old": (aged, 4, r"promote: the evidence is 8 days old; allowed: at most 7 days\n"),
+    "not a descendant": (beside("production"), 4, "promote: commit [0-9a-f]{12} is not a descendant of .*, which production"),
 }  # fmt: skip
 
 
@@ -493,17 +508,17 @@ def strange(folder: Path) -> None:
 POLICY = ("policy", "--base", "origin/main")
 BACK = ("rollback", "--reason", "slow", "--env")
 DELIVERY: dict[str, tuple[tuple[str, ...], Break, int, str]] = {
-    "no change": (POLICY, lambda _: None, 0, "0 new lines, touched: no ledger, no digest"),
+    "no change": (POLICY, lambda _: None, 0, "the change touches no ledger and no digest"),
     "a line that is edited": (POLICY, lines("staging", '"pull_request":1', '"pull_request":9'), 4,
-                              r"policy: fail: staging: ledger is releases/staging\.jsonl: line 1 is not what it was"),
+                              r"policy: fail: staging: ledger: releases/staging\.jsonl: line 1 was changed"),
     "a line that is gone": (POLICY, committed(lambda folder: ledger.path("production", folder).write_text("")), 4,
-                            "policy: fail: production: ledger is .*: 1 lines were there, now 0"),
-    "a digest without a line": (POLICY, pins("production", 2), 4, "policy: fail: production: overlay is .*, limit: "),
-    "a line that staging never ran": (POLICY, strange, 4, "production, promote of bikes:7: copy is .* is on no line of staging"),
+                            "policy: fail: production: ledger: .*: it had 1 lines and now has 0"),
+    "a digest without a line": (POLICY, pins("production", 2), 4, "policy: fail: production: overlay: .*; expected: "),
+    "a line that staging never ran": (POLICY, strange, 4, "production, promote of bikes:7: copy: no line of staging on main has"),
     "nothing to go back to": ((*BACK, "production"), lambda _: None, 4, "rollback: "),
-    "back again": ((*BACK, "staging"), lambda _: None, 0, "staging ← bikes:1"),
+    "back again": ((*BACK, "staging"), lambda _: None, 0, "rollback staging to bikes:1: committed"),
     "a digest that no ledger knows": (("verify", "--env", "staging"), pins("staging", 9), 4,
-                                      r"verify: staging: the first broken link is overlay: .* without a line"),
+                                      r"verify: staging: the first broken link is overlay: .* without a ledger line"),
     "nothing packaged": (("image",), lambda _: None, 3, r"package\.json does not exist"),
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ def test_a_branch_name_arrives_as_it_is(github: GitHub, client: GitHubClient, br
 
 def test_a_pull_request_says_its_head(github: GitHub, client: GitHubClient):
     assert api.get_pull(client, 7)["head"]["sha"] == "a" * 40
-    with pytest.raises(GitHubError, match="GET /pulls/8: answered 404: Not Found"):
+    with pytest.raises(GitHubError, match="GET /pulls/8: GitHub returned 404: Not Found"):
         api.get_pull(client, 8)
     assert github.log[-1].line == "GET /repos/octo/flights/pulls/8"
 
@@ -65,9 +65,9 @@ def test_a_comment_that_is_gone_is_no_error(github: GitHub, client: GitHubClient
 
 def test_a_comment_of_somebody_else_is_an_error(github: GitHub, client: GitHubClient):
     theirs = github.comment(7, "mine!", author="ada")["id"]
-    with pytest.raises(GitHubError, match="PATCH /issues/comments/1000: answered 403"):
+    with pytest.raises(GitHubError, match="PATCH /issues/comments/1000: GitHub returned 403"):
         api.edit_comment(client, theirs, "x")
-    with pytest.raises(GitHubError, match="DELETE /issues/comments/1000: answered 403"):
+    with pytest.raises(GitHubError, match="DELETE /issues/comments/1000: GitHub returned 403"):
         api.delete_comment(client, theirs)
     assert github.bodies(7) == ["mine!"]
 
@@ -146,12 +146,12 @@ def test_a_branch_is_made_then_moved(remote: Path, real: tuple[GitHub, GitHubCli
 
 def test_what_the_forge_does_not_know_is_an_error(real: tuple[GitHub, GitHubClient]):
     server, client = real
-    with pytest.raises(GitHubError, match=r"GET /git/commits/0{40}: answered 404"):
+    with pytest.raises(GitHubError, match=r"GET /git/commits/0{40}: GitHub returned 404"):
         api.create_commit(client, "0" * 40, {"a": ""}, "x")
-    with pytest.raises(GitHubError, match="answered 422: Object does not exist"):
+    with pytest.raises(GitHubError, match="GitHub returned 422: Object does not exist"):
         api.set_branch(client, "bump/a", "0" * 40)
     server.fail("GET .*/git/ref/", status=403, message="no")
-    with pytest.raises(GitHubError, match="answered 403: no"):
+    with pytest.raises(GitHubError, match="GitHub returned 403: no"):
         api.branch_commit(client, "main")
 
 

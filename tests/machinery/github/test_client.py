@@ -38,7 +38,7 @@ def test_a_read_is_asked_again_until_github_is_well(github: GitHub, api: GitHubC
 
 def test_a_read_that_stays_broken_ends_in_five_and_says_where(github: GitHub, api: GitHubClient):
     github.fail("GET .*/pulls/7", status=502, times=9)
-    with pytest.raises(GitHubUnavailable, match=r"GET /pulls/7: answered 502: Server Error") as caught:
+    with pytest.raises(GitHubUnavailable, match=r"GET /pulls/7: GitHub returned 502: Server Error") as caught:
         api.get("/pulls/7")
     assert (caught.value.code, len(github.log)) == (5, 3)
     assert "again later" in caught.value.hint
@@ -53,7 +53,7 @@ def test_a_read_without_an_answer_is_asked_again(github: GitHub, api: GitHubClie
 
 def test_silence_is_called_by_its_name(github: GitHub, api: GitHubClient):
     github.slow("GET", 0.7, times=3)
-    with pytest.raises(GitHubUnavailable, match="GET /pulls/7: no answer in time"):
+    with pytest.raises(GitHubUnavailable, match="GET /pulls/7: no response in time"):
         api.get("/pulls/7")
 
 
@@ -91,7 +91,7 @@ def test_a_rate_limit_is_waited_for(github: GitHub, api: GitHubClient, primary: 
 @pytest.mark.parametrize("primary", [True, False])
 def test_a_rate_limit_beyond_our_patience_says_until_when(github: GitHub, api: GitHubClient, primary: bool):
     github.limit("GET", primary=primary, seconds=3600)
-    with pytest.raises(GitHubUnavailable, match=r"rate limit.*; not before \d\d:\d\d:\d\d UTC"):
+    with pytest.raises(GitHubUnavailable, match=r"rate limit.*; try again after \d\d:\d\d:\d\d UTC"):
         api.get("/pulls/7")
     assert len(github.log) == 1
 
@@ -115,7 +115,7 @@ def test_a_rate_limit_without_a_header_is_a_minute(github: GitHub, api: GitHubCl
 )
 def test_a_no_is_final_and_quoted(github: GitHub, api: GitHubClient, status: int, message: str, hint: str):
     github.fail("GET", status=status, message=message)
-    with pytest.raises(GitHubError, match=f"GET /pulls/7: answered {status}: {message}") as caught:
+    with pytest.raises(GitHubError, match=f"GET /pulls/7: GitHub returned {status}: {message}") as caught:
         api.get("/pulls/7")
     assert (caught.value.code, caught.value.status, len(github.log)) == (2, status, 1)
     assert hint in caught.value.hint
@@ -130,19 +130,19 @@ def test_a_validation_error_says_which_field(api: GitHubClient):
 
 @pytest.mark.parametrize(
     ("body", "what"),
-    [(b"<html>", "JSON"), (b"[]", "object"), (b"\xff", "JSON"), (b"[" * 100_000, "JSON")],
+    [(b"<html>", "JSON"), (b"[]", "an object"), (b"\xff", "JSON"), (b"[" * 100_000, "JSON")],
     ids=["html", "list", "bytes", "deep"],
 )
 def test_an_answer_that_is_no_object_is_no_answer(github: GitHub, api: GitHubClient, body: bytes, what: str):
     github.when("GET", lambda _: Reply(200, body), times=3)
-    with pytest.raises(GitHubUnavailable, match=f"the answer is no {what}"):
+    with pytest.raises(GitHubUnavailable, match=f"the response is not {what}"):
         api.get("/pulls/7")
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[1]"])
 def test_a_page_that_is_no_list_is_no_answer(github: GitHub, api: GitHubClient, body: bytes):
     github.when("GET", lambda _: Reply(200, body), times=3)
-    with pytest.raises(GitHubUnavailable, match="the answer is no list"):
+    with pytest.raises(GitHubUnavailable, match="the response is not a list of objects"):
         list(api.pages("/pulls"))
 
 
@@ -151,7 +151,7 @@ def test_what_github_says_is_one_harmless_line(github: GitHub, api: GitHubClient
     with pytest.raises(GitHubError) as caught:
         api.get("/pulls/7")
     said = str(caught.value)
-    assert "answered 400:  ::error::x��[31m" in said
+    assert "GitHub returned 400:  ::error::x��[31m" in said
     assert len(said) < 400
 
 
@@ -183,7 +183,7 @@ def test_a_page_in_the_middle_may_fail_too(github: GitHub, api: GitHubClient):
 def test_a_next_page_elsewhere_gets_no_token(github: GitHub, api: GitHubClient):
     link = f'<{github.storage}/repos/octo/flights/pulls?page=2>; rel="next"'
     github.when("GET", lambda _: Reply(200, [], {"link": link}))
-    with pytest.raises(GitHubError, match=r"the next page is at 127\.0\.0\.1, limit"):
+    with pytest.raises(GitHubError, match=r"the next page is at 127\.0\.0\.1; expected"):
         list(api.pages("/pulls"))
     assert [request.origin for request in github.log] == ["api"]
 
@@ -191,7 +191,7 @@ def test_a_next_page_elsewhere_gets_no_token(github: GitHub, api: GitHubClient):
 def test_pages_without_end_are_given_up(github: GitHub, api: GitHubClient):
     link = {"link": f'<{github.url}/repos/octo/flights/pulls?page=2>; rel="next"'}
     github.when("GET", lambda _: Reply(200, [], link), times=1000)
-    with pytest.raises(GitHubError, match="more pages than 100"):
+    with pytest.raises(GitHubError, match="more than 100 pages"):
         list(api.pages("/pulls"))
 
 
@@ -216,7 +216,7 @@ def test_a_download_comes_from_another_host_without_the_token(github: GitHub, ap
 
 def test_a_download_is_cut_off_at_its_limit(github: GitHub, api: GitHubClient):
     github.artifact(90, "report", bytes(30_000_000))
-    with pytest.raises(CheckFailed, match=r"artifacts/500/zip has more than 1,000 bytes, limit: 1,000"):
+    with pytest.raises(CheckFailed, match=r"artifacts/500/zip has more than 1,000 bytes; allowed: at most 1,000 bytes"):
         api.download(ZIP, max_bytes=1000)
     assert github.sent < 20_000_000
 
@@ -237,7 +237,7 @@ def test_a_download_that_fails_for_a_while_is_asked_again(github: GitHub, api: G
 def test_a_download_that_only_trickles_is_given_up(github: GitHub, api: GitHubClient):
     github.artifact(90, "report", b"PK")
     github.slow("/blobs/", 0.7, times=3)
-    with pytest.raises(GitHubUnavailable, match="no answer in time"):
+    with pytest.raises(GitHubUnavailable, match="no response in time"):
         api.download(ZIP, max_bytes=1000)
 
 
@@ -266,7 +266,7 @@ def test_a_download_byte_by_byte_is_given_up(github: GitHub):
         started = time.monotonic()
         with (
             GitHubClient(github.url, github.repository, github.token, attempts=1, timeout_seconds=0.5) as api,
-            pytest.raises(GitHubUnavailable, match=r"not done in 0\.5 s"),
+            pytest.raises(GitHubUnavailable, match=r"not finished in 0\.5 s"),
         ):
             api.download(ZIP, max_bytes=1000)
         assert time.monotonic() - started < 2
@@ -277,7 +277,7 @@ def test_a_download_byte_by_byte_is_given_up(github: GitHub):
 def test_a_download_goes_nowhere_else(github: GitHub, api: GitHubClient, location: str):
     github.artifact(90, "report", b"PK")
     github.when("/zip", lambda _: Reply(302, None, {"location": location}))
-    with pytest.raises(GitHubError, match="GitHub did not say where it is"):
+    with pytest.raises(GitHubError, match="GitHub returned no address to download from"):
         api.download(ZIP, max_bytes=1000)
     assert len(github.log) == 1
 
@@ -285,24 +285,24 @@ def test_a_download_goes_nowhere_else(github: GitHub, api: GitHubClient, locatio
 def test_a_second_redirect_is_not_followed(github: GitHub, api: GitHubClient):
     github.artifact(90, "report", b"PK")
     github.when("/blobs/", lambda _: Reply(302, None, {"location": github.url}))
-    with pytest.raises(GitHubError, match="answered 302"):
+    with pytest.raises(GitHubError, match="GitHub returned 302"):
         api.download(ZIP, max_bytes=1000)
 
 
 @pytest.mark.parametrize("api", ["http://api.github.com", "ftp://127.0.0.1", "", "https://", "api.github.com"])
 def test_a_token_goes_nowhere_in_the_clear(api: str):
-    with pytest.raises(ConfigError, match=r"the API's address is '.*', limit: https"):
+    with pytest.raises(ConfigError, match=r"the address of GitHub's API is '.*'; expected: https"):
         GitHubClient(api, "o/r", "t", attempts=1, timeout_seconds=1)
 
 
 @pytest.mark.parametrize("repository", ["", "o", "o/r/x", "../r", "o/r?x", "o/r\n", "o r/x"])
 def test_a_repository_is_owner_and_name(repository: str):
-    with pytest.raises(ConfigError, match="limit: owner/name"):
+    with pytest.raises(ConfigError, match="expected: owner/name"):
         GitHubClient("https://api.github.com", repository, "t", attempts=1, timeout_seconds=1)
 
 
 @pytest.mark.parametrize("token", ["", " ", "a\nb", "ä"])
 def test_a_token_that_no_header_takes_is_refused_unseen(token: str):
-    with pytest.raises(ConfigError, match="the token is empty or holds spaces") as caught:
+    with pytest.raises(ConfigError, match="the token is empty or contains spaces") as caught:
         GitHubClient("https://api.github.com", "o/r", token, attempts=1, timeout_seconds=1)
     assert caught.value.hint == "set GITHUB_TOKEN"

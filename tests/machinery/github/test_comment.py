@@ -74,8 +74,10 @@ def test_a_report_becomes_the_one_comment(github: GitHub, say: Say, fork: str | 
     github.artifact(90, "report", told())
     assert say() == "pull request 7: its comment was written"
     [body] = github.bodies(7)
-    assert body.startswith(f"{marker()}\n\n## ✅ Better than the champion\n\n**pass**: log")
+    assert body.startswith(f"{marker()}\n\n## ✅ Better than production\n\nLog loss is 0.0100 better")
     run = "[run 90](https://github.com/octo/flights/actions/runs/90)"
+    page = "download the artifact `report` of [this run](https://github.com/octo/flights/actions/runs/90#artifacts)"
+    assert f"**Full report, with plots:** {page} and open `report.html`." in body
     assert body.endswith(f"<sub>Head commit {OLD} · {run} · git fetch origin pull/7/head</sub>")
     assert "[!" not in body
 
@@ -87,14 +89,14 @@ def test_the_next_run_updates_it_in_place(github: GitHub, say: Say):
     github.artifact(91, "report", told(judge=judged(value=0.05, low=0.03, high=0.07, ok=False)))
     assert say(run=91, conclusion="failure") == "pull request 7: its comment was updated"
     [body] = github.bodies(7)
-    assert body.startswith(f"{marker(NEW, 91)}\n\n## ❌ Refused: worse than the champion")
+    assert body.startswith(f"{marker(NEW, 91)}\n\n## ❌ Refused: worse than production")
     assert [request.method for request in github.writes] == ["POST", "PATCH"]
 
 
 def test_the_same_again_writes_nothing(github: GitHub, say: Say):
     github.artifact(90, "report", told())
     say()
-    assert say() == "pull request 7: its comment says so already"
+    assert say() == "pull request 7: its comment is already up to date"
     assert len(github.writes) == 1
 
 
@@ -141,40 +143,40 @@ def test_more_files_than_github_lists_are_warned_of(github: GitHub, say: Say):
     github.pull(7, sha=OLD, files=tuple(str(number) for number in range(3000)))
     github.artifact(90, "report", told())
     say()
-    assert "changes 3,000 files or more; not all of them were looked at" in github.bodies(7)[0]
+    assert "changes 3,000 files or more. GitHub does not list all, so" in github.bodies(7)[0]
 
 
 def test_a_report_that_disagrees_with_its_run_is_warned_of(github: GitHub, say: Say):
     github.artifact(90, "report", told())
     say(conclusion="failure")
-    assert "> Something else than the model stopped it: [the run](" in github.bodies(7)[0]
+    assert "> The report passes, but [the run](" in github.bodies(7)[0]
     github.artifact(91, "report", told(judge=judged(ok=False)))
     say(run=91)
-    assert "> The report does not pass, and still [the run](" in github.bodies(7)[0]
+    assert "> The report does not pass, but [the run](" in github.bodies(7)[0]
 
 
 @pytest.mark.parametrize("conclusion", ["failure", "cancelled", "timed_out", "startup_failure"])
 def test_a_run_that_ended_before_its_report_says_where_to_look(github: GitHub, say: Say, conclusion: str):
     assert say(conclusion=conclusion) == "pull request 7: its comment was written"
     link = "https://github.com/octo/flights/actions/runs/90"
-    assert f"[The run]({link}) ended ({conclusion}) before there was a report of `aaaaaaaaaa`" in github.bodies(7)[0]
+    assert f"[The run]({link}) ended ({conclusion}) before it wrote a report of `aaaaaaaaaa`" in github.bodies(7)[0]
 
 
 def test_a_report_that_has_expired_is_none(github: GitHub, say: Say):
     github.artifact(90, "report", told(), expired=True)
     say(conclusion="failure")
-    assert "before there was a report" in github.bodies(7)[0]
+    assert "before it wrote a report" in github.bodies(7)[0]
 
 
 def test_a_change_of_documents_alone_gets_no_comment(github: GitHub, say: Say):
-    assert say() == "pull request 7: there is nothing to say that needs a comment"
+    assert say() == "pull request 7: no comment is needed"
     assert github.writes == []
 
 
 def test_a_change_back_to_documents_updates_the_comment(github: GitHub, say: Say):
     github.comment(7, marker("c" * 40, 80) + "\n\n## ❌ Refused")
     say()
-    assert "Nothing here changes the model at `aaaaaaaaaa`." in github.bodies(7)[0]
+    assert "This pull request does not change the model (`aaaaaaaaaa`)." in github.bodies(7)[0]
     assert "Refused" not in github.bodies(7)[0]
 
 
@@ -184,12 +186,21 @@ def test_a_change_back_to_documents_updates_the_comment(github: GitHub, say: Say
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b"PK", "the artifact is no zip that can be read"),
-        (told()[:-9], "the artifact is no zip that can be read"),
-        (zipped(b" " * 9_000_000), "facts.json has more than 2,000,000 bytes when inflated, limit: 2,000,000"),
-        (bytes(9_000_000), "/actions/artifacts/500/zip has more than 2,000,000 bytes, limit: 2,000,000"),
-        (zipped("{}"), "facts.json is no report: metrics: Field required"),
-        (told(commit="`$(reboot)`\n::set-output name=a::b @all <script>"), "facts.json is no report: commit is"),
+        (b"PK", "the artifact is not a readable zip file"),
+        (told()[:-9], "the artifact is not a readable zip file"),
+        (
+            zipped(b" " * 9_000_000),
+            "facts.json has more than 2,000,000 bytes when inflated; allowed: at most 2,000,000 bytes",
+        ),
+        (
+            bytes(9_000_000),
+            "/actions/artifacts/500/zip has more than 2,000,000 bytes; allowed: at most 2,000,000 bytes",
+        ),
+        (zipped("{}"), "facts.json is not a valid report: metrics: Field required"),
+        (
+            told(commit="`$(reboot)`\n::set-output name=a::b @all <script>"),
+            "facts.json is not a valid report: commit is",
+        ),
     ],
     ids=["no zip", "truncated", "bomb", "large", "schema", "markup"],
 )
@@ -221,7 +232,8 @@ def test_hostile_text_stays_text(github: GitHub, say: Say, text: str, capfd: pyt
     [body] = github.bodies(7)
     page = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
     links = page.count("<a ")
-    assert links == page.count('<a href="https://github.com/octo/flights/actions/runs/90">') == 1
+    run = '<a href="https://github.com/octo/flights/actions/runs/90'
+    assert (links, page.count(f'{run}">'), page.count(f'{run}#artifacts">')) == (2, 1, 1)
     assert not any(mark in page for mark in ("<script", "<img", "<b>", '<a href="http://evil', "@someone", "\u202e"))
     assert page.count("<details>") == page.count("</details>")
     assert page.count("<!--") == 1
@@ -332,9 +344,9 @@ def test_other_events_are_nothing_to_do(params: config.Params, tmp_path: Path, t
 
 
 def test_an_event_that_github_would_not_send_is_an_error(params: config.Params, tmp_path: Path):
-    with pytest.raises(ConfigError, match="the event's workflow_run is not as GitHub writes it: id"):
+    with pytest.raises(ConfigError, match=r"the field workflow_run\.id of the event is missing or invalid"):
         run(tmp_path / "e", '{"workflow_run": {}}', params)
-    with pytest.raises(DataError, match="is not JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         run(tmp_path / "e", "{", params)
 
 
@@ -344,7 +356,7 @@ def test_a_run_of_a_branch_that_is_gone_is_nothing_to_do(
 ):
     event = github.event(github.pulls[7])
     event["workflow_run"][part] = None
-    assert "its branch is gone" in run(tmp_path / "e", json.dumps(event), params)
+    assert "its branch was deleted" in run(tmp_path / "e", json.dumps(event), params)
 
 
 @pytest.mark.parametrize(("part", "value"), [("id", "90\n::x"), ("run_attempt", "-->"), ("id", 1.5)])
@@ -353,7 +365,7 @@ def test_a_run_without_numbers_is_an_error(
 ):
     event = github.event(github.pulls[7])
     event["workflow_run"][part] = value
-    with pytest.raises(ConfigError, match=f"not as GitHub writes it: {part}$"):
+    with pytest.raises(ConfigError, match=rf"the field workflow_run\.{part} of the event"):
         run(tmp_path / "e", json.dumps(event), params)
 
 
@@ -468,7 +480,7 @@ def test_two_runs_at_once_leave_one_comment_of_the_newer(github: GitHub, say: Sa
 def test_a_comment_written_without_an_answer_is_not_written_twice(github: GitHub, say: Say):
     github.artifact(90, "report", told())
     github.cut("POST")
-    assert say() == "pull request 7: its comment says so already"
+    assert say() == "pull request 7: its comment is already up to date"
     assert len(github.bodies(7)) == 1
     assert [request.method for request in github.writes] == ["POST"]
 
@@ -510,7 +522,7 @@ def test_a_push_after_a_failed_write_wins(github: GitHub, say: Say):
 def test_a_github_that_stays_broken_ends_in_five(github: GitHub, say: Say, path: str):
     github.artifact(90, "report", told())
     github.fail(path, times=99)
-    with pytest.raises(GitHubUnavailable, match="answered 502: Server Error") as caught:
+    with pytest.raises(GitHubUnavailable, match="GitHub returned 502: Server Error") as caught:
         say()
     assert caught.value.code == 5
     assert github.bodies(7) == []
@@ -531,12 +543,14 @@ def test_a_locked_conversation_is_said(github: GitHub, say: Say):
     with pytest.raises(GitHubError, match="403: Unable to create comment because issue is locked") as caught:
         say()
     assert (caught.value.code, len(github.writes)) == (2, 1)
-    assert "is the conversation locked?" in caught.value.hint
+    assert "the conversation is not locked" in caught.value.hint
 
 
 def test_a_token_without_permission_is_said(github: GitHub, say: Say):
     github.fail("/artifacts$", status=403, message="Resource not accessible by integration")
-    with pytest.raises(GitHubError, match="GET /actions/runs/90/artifacts: answered 403: Resource not") as caught:
+    with pytest.raises(
+        GitHubError, match="GET /actions/runs/90/artifacts: GitHub returned 403: Resource not"
+    ) as caught:
         say()
     assert "`permissions:`" in caught.value.hint
 
@@ -545,7 +559,7 @@ def test_a_comment_that_never_stays_is_given_up(github: GitHub, say: Say):
     github.comment(7, marker("c" * 40, 3))
     github.artifact(90, "report", told())
     github.fail("PATCH", status=404, times=99)
-    with pytest.raises(GitHubUnavailable, match="its comment did not stay as written, 4 times"):
+    with pytest.raises(GitHubUnavailable, match="its comment was changed or deleted after each of 4 writes"):
         say()
 
 
@@ -574,7 +588,7 @@ def test_the_verb_ends_in_four_and_prints_no_command(
         monkeypatch.setenv(name, value)
     done = cli(bare, "comment")
     assert done.returncode == 4
-    assert "error the report of run 90: facts.json is no report: commit is" in done.stderr
+    assert "error the report of run 90: facts.json is not a valid report: commit is" in done.stderr
     assert [line for line in done.stderr.splitlines() if line.lstrip().startswith("::") or "##[" in line] == []
 
 
@@ -584,5 +598,6 @@ def test_the_verb_outside_a_workflow_says_what_is_missing(cli: Any, bare: Path, 
     done = cli(bare, "comment")
     assert done.returncode == 2
     assert (
-        "not set: GITHUB_EVENT_PATH, GITHUB_REPOSITORY, GITHUB_API_URL, GITHUB_SERVER_URL, GITHUB_TOKEN" in done.stderr
+        "the environment lacks GITHUB_EVENT_PATH, GITHUB_REPOSITORY, GITHUB_API_URL, GITHUB_SERVER_URL, GITHUB_TOKEN"
+        in done.stderr
     )

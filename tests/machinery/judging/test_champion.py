@@ -47,7 +47,7 @@ def test_lost_model_is_rebuilt_by_its_own_pipeline(released, params, tmp_path):
 
 def test_commit_without_a_lock_is_no_champion(released, params):
     first = git.commit_hash("HEAD~2", root=released)
-    with pytest.raises(ConfigError, match=rf"champion {first[:12]}: its commit has no dvc\.lock"):
+    with pytest.raises(ConfigError, match=rf"the champion's commit {first[:12]} has no dvc\.lock"):
         champion.champion_predictions(first, params.data, root=released)
 
 

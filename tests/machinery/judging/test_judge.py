@@ -6,8 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from slipway.core import config
+from slipway import problem
+from slipway.core import config, files
+from slipway.core.verdict import describe_check
 from slipway.judging import judge
+from slipway.pipeline import plots
 
 LIMITS = config.Judge.model_validate(
     {"resamples": 500, "confidence": 0.95, "margin": 0.01, "slice_margin": 0.05, "min_rows": 100, "min_days": 5,
@@ -135,3 +138,65 @@ def test_losses_of_another_model_are_not_judged(project_copy, run, cli):
     done = cli(project_copy, "judge")
     assert done.returncode == 3
     assert "losses.parquet is about model" in done.stderr
+
+
+def test_slice_that_has_every_row_is_left_out():
+    whole = losses().with_columns(month=pl.lit("1"))
+    rows, _ = judge.join(whole.with_columns(pl.col("loss") + 0.2), whole)
+    checks, table, _ = judge.compare(
+        rows, limits=LIMITS, slices=("month", "place"), seed=1, against="champion", metric="log_loss"
+    )
+    assert {row["slice"] for row in table} == {"place"}
+    assert not [check.name for check in checks if "month" in check.name]
+
+
+def test_check_says_what_differs_and_what_is_allowed():
+    worse = losses().with_columns(pl.col("loss") + 0.08)
+    checks = judge.compare(
+        judge.join(worse, losses())[0],
+        limits=LIMITS,
+        slices=("place",),
+        seed=1,
+        against="champion",
+        metric="log_loss",
+    )[0]
+    overall, slice_check = (describe_check(check) for check in checks[2:4])
+    assert (
+        overall == "Log loss is 0.080 worse than production (95 % interval 0.080 to 0.080); allowed: at most 0.01 worse"
+    )
+    assert slice_check.startswith("place north: log loss is 0.080 worse than production")
+    assert slice_check.endswith("; allowed: up to 0.05 worse, or not clearly worse")
+
+
+def test_metrics_of_both_models_are_paired(project_copy, run, params):
+    run(project_copy, "evaluate")
+    rows = pl.read_parquet(project_copy / "reports/losses.parquet")
+    paired = judge.pair_predictions(rows, rows.with_columns(pl.col("prediction") + 1))
+    found = judge.metric_changes(paired, [], "regression", params.judge, params)
+    assert set(found) == {"squared_error", "mae", "rmse", "r2"}
+    assert found["mae"]["low"] < found["mae"]["high"]
+
+
+def test_against_the_baseline_only_the_headline_is_paired(params):
+    rows, _ = judge.join(losses(), losses().with_columns(pl.col("loss") + 0.1))
+    checks, _, _ = judge.compare(rows, limits=LIMITS, slices=(), seed=1, against="dummy", metric="log_loss")
+    found = judge.metric_changes(None, checks, "binary", LIMITS, params)
+    assert found == {
+        "log_loss": {"difference": pytest.approx(-0.1), "low": pytest.approx(-0.1), "high": pytest.approx(-0.1)}
+    }
+    assert "Log loss is 0.10 better than the baseline" in checks[2].text
+
+
+def test_champions_plot_data_is_kept_in_bins_of_the_same_width(project_copy, run, params):
+    run(project_copy, "evaluate")
+    rows, spec = pl.read_parquet(project_copy / "reports/losses.parquet"), problem.load(params.problem)
+    kept = project_copy / plots.CHAMPION_DATA
+    judge.write_champion_plots(rows, rows.with_columns(pl.col("prediction") * 2), spec, params, project_copy)
+    own, champion = files.read_json(project_copy / "reports/plots/predictions.json"), files.read_json(kept)
+    wide, narrow = ([row["prediction"] for row in kind] for kind in (champion["predictions"], own))
+    assert len(wide) > len(narrow)
+    assert wide[1] - wide[0] == pytest.approx(narrow[1] - narrow[0], abs=1e-5)
+    assert sum(row["rows"] for row in champion["predictions"]) == len(rows)
+    assert champion.keys() == {"reliability", "slices", "predictions"}
+    judge.write_champion_plots(rows, None, spec, params, project_copy)
+    assert not kept.exists()

@@ -66,7 +66,7 @@ def check_latency(folder: Path, params: config.Params) -> str:
 def test_an_equal_service_passes_and_its_percentiles_are_told(copy: Path, params: config.Params):
     said = check_latency(append(copy, "\n# a comment\n"), params)
     assert re.fullmatch(
-        r"not slower than the base: p50 of one row \d+\.\d{3} → \d+\.\d{3} ms, [+-][\d.]+% \[[+-][\d.]+%, [+-][\d.]+%\]",
+        r"not slower than the base: p50 of one row [\d.]+ → [\d.]+ ms, [+-][\d.]+% \(interval [+-][\d.]+% to [+-][\d.]+%\)",
         said,
     )
     record = record_of(copy)
@@ -83,7 +83,7 @@ def test_an_equal_service_passes_and_its_percentiles_are_told(copy: Path, params
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Where a check of stand-ins keeps what it needs."""
+    """A folder for a check of stand-ins."""
     return files.make_folder(tmp_path / "a b é")
 
 
@@ -104,7 +104,7 @@ def test_a_slower_service_is_refused_after_a_second_start(root: Path):
     assert word(found) == "fail"
     assert next(check.name for check in found.checks if check.ok is False) == "p50 of one row, more than the base's"
     assert len(found.times) == len(found.others) >= 2  # more on a machine that is too busy for enough rounds
-    assert (found.errors, found.bands[0].head_ms > 60) == ([0, 0], True)
+    assert (found.errors, found.intervals[0].head_ms > 60) == ([0, 0], True)
 
 
 def test_an_equal_service_passes_within_the_same_limits(root: Path):
@@ -128,14 +128,14 @@ def test_a_yes_is_enough_and_a_no_over_two_starts(said: Sequence[bool | None], s
     assert latency.is_conclusive(Measurement(times=[times(rounds=5)] * starts, checks=checks)) is enough
 
 
-@pytest.mark.parametrize(("fault", "said"), [({"status": 500}, "status 500"), ({"lives": 40}, "no answer: ")])
+@pytest.mark.parametrize(("fault", "said"), [({"status": 500}, "status 500"), ({"lives": 40}, "no response: ")])
 def test_a_service_that_answers_badly_or_dies_is_refused(root: Path, fault: dict[str, float], said: str):
     # seconds enough for the busiest machine: the one that dies ends it, the other is judged by its first answer
     limits = LOOSE.model_copy(update={"seconds": 30.0} if "lives" in fault else {})
     found = competed(root, stand_in(root, "base"), stand_in(root, "head", **fault), limits)
     assert word(found) == "fail"
     assert said in str(next(check.value for check in found.checks if check.name == "errors of the head"))
-    assert (found.bands, len(found.times)) == ([], 1)
+    assert (found.intervals, len(found.times)) == ([], 1)
 
 
 def test_a_base_that_dies_cannot_be_compared_with(root: Path):
@@ -160,12 +160,14 @@ def test_a_head_that_is_not_built_is_refused_and_a_base_leaves_it_unsure(copy: P
     listed = (copy / "bentofile.yaml").read_text("utf-8")
     (copy / "bentofile.yaml").write_text(listed.replace("include:", "include:\n  - src/gone.py"), "utf-8")
     with pytest.raises(
-        CheckFailed, match=r"service of the head is src/gone\.py, named in bentofile\.yaml, does not exist"
+        CheckFailed,
+        match=r"The service of the head could not be built or started: src/gone\.py, named in bentofile\.yaml, does not exist",
     ):
         check_latency(save(copy), params)
     (copy / "bentofile.yaml").write_text(listed, "utf-8")
     with pytest.raises(
-        Inconclusive, match=r"service of the base is src/gone\.py of \w{12}: not in DVC's cache, and cannot be rebuilt"
+        Inconclusive,
+        match=r"service of the base could not be built .*: src/gone\.py of commit \w{12}: not in DVC's cache, and cannot",
     ):
         check_latency(save(copy), params)
 
@@ -196,7 +198,7 @@ def test_a_base_without_golden_rows_cannot_be_compared_with(root: Path):
 
 def test_equal_files_are_not_measured_and_it_is_said(copy: Path, params: config.Params):
     assert check_latency(append(copy, "\n# no part of the service\n", "src/slipway/judging/judge.py"), params) == (
-        "the same service as the base's: not one file of it differs"
+        "the service is the same as the base's: none of its files differ"
     )
     assert (record_of(copy)["verdict"], record_of(copy)["rows"]) == ("pass", 0)
     given = report_data.drop_stale({"latency": Gate(**record_of(copy))}, {}, git.commit_hash(root=copy))
@@ -208,7 +210,7 @@ def test_a_base_without_a_service_is_said(copy: Path, params: config.Params):
     (copy / "bentofile.yaml").unlink()
     save(copy)
     (copy / "bentofile.yaml").write_text(kept, "utf-8")
-    assert check_latency(save(copy), params) == "the base has no service"
+    assert check_latency(save(copy), params) == "the base has no service to compare with"
     assert record_of(copy)["verdict"] == "pass"
 
 
@@ -242,7 +244,7 @@ def test_nothing_measured_has_no_band():
     assert latency.sentence(nothing) == ""
     assert latency.hint_for(nothing) == latency.HINT
     assert latency.hint_for(replace(nothing, others=[0.1, 0.25])).endswith(
-        "others used 25% of the processors meanwhile"
+        "other programs used 25% of the processors during the measurement"
     )
 
 

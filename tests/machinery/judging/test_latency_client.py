@@ -143,7 +143,7 @@ def test_a_side_that_dies_ends_it_without_that_round(two: list[Service], lines: 
     assert len(found[ONE]) == 2
     assert lines[1].dead
     assert lines[1].errors >= 1
-    assert lines[1].first_error.startswith("no answer: ")
+    assert lines[1].first_error.startswith("no response: ")
 
 
 def test_nobody_who_listens_is_a_dead_line():
@@ -151,7 +151,7 @@ def test_nobody_who_listens_is_a_dead_line():
         assert (line.dead, line.errors, line.requests) == (True, 1, 0)
         assert latency_client.count_refused(line, plans()[0]) == 0
         assert (line.errors, line.send(latency_client.predict_request(ROWS[0])), line.requests) == (1, 0.0, 0)
-    assert line.first_error.startswith("no answer: ")
+    assert line.first_error.startswith("no response: ")
 
 
 def test_a_line_that_dies_while_rows_are_refused_stays_dead(two: list[Service], lines: list[Connection]):

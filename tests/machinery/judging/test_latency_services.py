@@ -133,7 +133,7 @@ def run_stand_ins(root: Path, *two: Side) -> AbstractContextManager[list[Server 
 
 
 def test_each_side_is_started_by_its_own_code(tmp_path: Path):
-    """How a bento becomes a process is a part of how fast it is; here the base's way is to fail."""
+    """Starting the bento is a part of its speed; here the base's way of starting fails."""
     base = stand_in(tmp_path, "base", starter="raise SystemExit('started by the base')")
     with run_stand_ins(tmp_path, base, stand_in(tmp_path, "head")) as (failed, running):
         assert isinstance(failed, SlipwayError)

@@ -82,7 +82,27 @@ def test_percentiles_and_band_are_told_in_milliseconds_and_parts():
     assert 0.1 < first.base_ms < 0.3
     check = latency_statistics.judge([first], LIMITS)[0]
     assert check.name == "p50 of one row, more than the base's"
-    assert check.limit == "low ≤ 0.1, band ± 0.05"
+    assert check.limit == "≤ 10 % slower, known to ± 5 %"
+
+
+@pytest.mark.parametrize(
+    ("more", "low", "high", "text"),
+    [
+        (0.2, 0.18, 0.22, "p50 of one row is 20 % slower than the base (95 % interval 18 to 22 %)"),
+        (-0.031, -0.05, -0.01, "p50 of one row is 3.1 % faster than the base (95 % interval −5 to −1 %)"),
+        (
+            0.06,
+            -0.08,
+            0.2,
+            "p50 of one row is 6 % slower than the base (95 % interval −8 to 20 %), too uncertain to judge",
+        ),
+    ],
+)
+def test_check_is_a_sentence_of_percentages(more, low, high, text):
+    interval = latency_statistics.RatioInterval(
+        name="p50 of one row", base_ms=1.0, head_ms=1 + more, more=more, low=low, high=high, most=0.1
+    )
+    assert [check.text for check in latency_statistics.judge([interval], LIMITS)] == [text]
 
 
 def test_measurements_are_pooled_and_a_seed_repeats_the_band():
@@ -160,7 +180,7 @@ def test_limits_that_nobody_has_or_that_are_wrong_are_named(project: Path):
     with pytest.raises(ConfigError, match=r"slo\.yaml of the base HEAD: latency: seconds is -1"):
         latency_statistics.limits_at_base("HEAD", root=project)
     limited(project, None)
-    with pytest.raises(ConfigError, match=r"slo\.yaml: latency: it is None"):
+    with pytest.raises(ConfigError, match=r"slo\.yaml: latency: the section is None"):
         latency_statistics.own_limits(project)
 
 

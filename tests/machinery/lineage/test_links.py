@@ -82,44 +82,44 @@ def test_chain_names_its_links_in_the_order_of_the_walk():
     ("facts", "name", "said"),
     [
         (replace(FACTS, pod=PodImages(name="p", requested=D, running=E)), "pod",
-         "p was asked for sha256:dddddddddddd and runs sha256:eeee"),
+         "pod p requests sha256:dddddddddddd but runs sha256:eeee"),
         (replace(FACTS, pod=PodImages(name="p", requested="bikes:latest", running=D)), "pod",
-         "p was asked for bikes:latest, not by a digest"),
-        (replace(FACTS, pinned_now=E), "overlay", "pins sha256:eeeeeeeeeeee now, without a line"),
-        (replace(FACTS, pinned_now=None), "overlay", "pins nothing now, without a line"),
-        (replace(FACTS, pinned_then=E, pinned_now=E), "overlay", "at ffffffffffff, which added the ledger line, not sha256:dddd"),
+         "pod p requests bikes:latest, which has no digest"),
+        (replace(FACTS, pinned_now=E), "overlay", "pins sha256:eeeeeeeeeeee now, without a ledger line"),
+        (replace(FACTS, pinned_now=None), "overlay", "pins nothing now, without a ledger line"),
+        (replace(FACTS, pinned_then=E, pinned_now=E), "overlay", "which added the ledger line, instead of sha256:dddd"),
         (replace(FACTS, line=None, artifacts=None, pinned_now=E), "overlay",
-         "eeeeeeeeeeee, and never pinned sha256:dddddddddddd"),
-        (replace(FACTS, line=None, artifacts=None), "ledger", "no line of releases/staging.jsonl holds sha256:dddddddddddd"),
+         "eeeeeeeeeeee, and no ledger line is about sha256:dddddddddddd"),
+        (replace(FACTS, line=None, artifacts=None), "ledger", "no line of releases/staging.jsonl has the image sha256:ddd"),
         (replace(FACTS, ledger_fault="commit 1 changed line 2"), "ledger", "commit 1 changed line 2"),
-        (line(image=E), "ledger", "last line of releases/staging.jsonl holds sha256:eeeeeeeeeeee, the overlay sha256:dd"),
-        (line(env="production"), "ledger", "the line of releases/staging.jsonl is of production"),
-        (replace(FACTS, added_in=None), "ledger", "the line of releases/staging.jsonl is not committed"),
+        (line(image=E), "ledger", "last line of releases/staging.jsonl has sha256:eeeeeeeeeeee, but the overlay pins sha256:dd"),
+        (line(env="production"), "ledger", "the last line of releases/staging.jsonl belongs to production"),
+        (replace(FACTS, added_in=None), "ledger", "the last line of releases/staging.jsonl is not committed"),
         (with_artifacts(labels=Invalid("gone")), "image", "gone"),
-        *((with_artifacts(labels={**ARTIFACTS.labels, label: "x"}), "image", f"{label} is x, expected ") for label in LABELS),
+        *((with_artifacts(labels={**ARTIFACTS.labels, label: "x"}), "image", f"{label} is x; expected: ") for label in LABELS),
         *((with_artifacts(labels={k: ARTIFACTS.labels[k] for k in LABELS if k != label}), "image",
            f"{label} is nothing") for label in LABELS),
         (replace(with_artifacts(labels=Absent("no")), line=OTHER), "bento",
-         "calls it bikes:0, its hash begins with bbbbbbbbbbbb"),
+         "names bikes:0, but its hash begins with bbbbbbbbbbbb"),
         (with_artifacts(bento={**ARTIFACTS.bento, "bento_sha256": "x"}), "bento",
-         "the files of bikes:bbbbbbbbbbbb: bento_sha256 is x"),
+         "files of bikes:bbbbbbbbbbbb: bento_sha256 is x"),
         (with_artifacts(bento={**ARTIFACTS.bento, "model_sha256": "x"}), "bento", "model_sha256 is x"),
         (with_artifacts(run=Invalid("deleted")), "run", "deleted"),
         *((with_artifacts(run={**ARTIFACTS.run, tag: "x"}), "run",
-           f"the tags of MLflow run rrrrrrrr: {tag} is x") for tag in TAGS),
+           f"tags of MLflow run rrrrrrrr: {tag} is x") for tag in TAGS),
         (with_artifacts(lock=Invalid("none")), "lock", "none"),
         (with_artifacts(lock=replace(ARTIFACTS.lock, sha256="x")), "lock",
-         "dvc.lock at cccccccccccc: sha256 is x, expected 222222222222"),
+         "dvc.lock at cccccccccccc: sha256 is x; expected: 222222222222"),
         (with_artifacts(model=Invalid("spoilt")), "model", "spoilt"),
-        (with_artifacts(model="9" * 64), "model", "is 999999999999, released was 111111111111, and nothing was proven"),
+        (with_artifacts(model="9" * 64), "model", "is 999999999999, but 111111111111 was released, and prove did not pass"),
         (with_artifacts(table=Invalid("spoilt")), "data", "spoilt"),
-        (with_artifacts(table="9" * 64), "data", "sha256 is 999999999999, expected 333333333333"),
-        (with_artifacts(sources={"a.csv": "9" * 64}), "sources", "a.csv is aaaaaaaaaaaa, expected 999999999999"),
-        (with_artifacts(sources={}), "sources", "a.csv is aaaaaaaaaaaa, expected nothing"),
-        (with_artifacts(sources={**ARTIFACTS.sources, "b.csv": "b" * 64}), "sources", "b.csv is nothing, expected bbbbbbbbbbbb"),
+        (with_artifacts(table="9" * 64), "data", "sha256 is 999999999999; expected: 333333333333"),
+        (with_artifacts(sources={"a.csv": "9" * 64}), "sources", "a.csv is aaaaaaaaaaaa; expected: 999999999999"),
+        (with_artifacts(sources={}), "sources", "a.csv is aaaaaaaaaaaa; expected: nothing"),
+        (with_artifacts(sources={**ARTIFACTS.sources, "b.csv": "b" * 64}), "sources", "b.csv is nothing; expected: bbbbbbbbbbbb"),
         (with_artifacts(commit=Invalid("is beside main")), "commit", "is beside main"),
-        (with_artifacts(pull_request=None), "pull request", "the commit's subject names none, the ledger line #12"),
-        (line(pull_request=None), "pull request", "the commit's subject names #12, the ledger line none"),
+        (with_artifacts(pull_request=None), "pull request", "the commit's subject names none, but the ledger line names #12"),
+        (line(pull_request=None), "pull request", "the commit's subject names #12, but the ledger line names none"),
     ],
 )  # fmt: skip
 def test_one_wrong_end_breaks_its_link_alone(facts, name, said):
@@ -162,7 +162,7 @@ def test_proof_that_is_no_pass_stands_for_nothing(word):
 def test_older_line_holds_although_the_overlay_moved_on():
     chain = build_chain(replace(FACTS, is_newest=False, pinned_now=E))
     assert {link.word for link in chain} == {"ok"}
-    assert "and sha256:eeeeeeeeeeee now" in chain[1].message
+    assert "and pins sha256:eeeeeeeeeeee now" in chain[1].message
 
 
 SHA = "sha256:" + "ab" * 32
@@ -180,18 +180,21 @@ def test_first_broken_link_is_the_one_nearest_to_what_runs():
 
 def test_values_are_compared_and_the_wrong_one_shown():
     assert links.compare("run", "the tags", {"a": ("1", "1"), "b": ("2", "2")}, "x") == links.ok(
-        "run", "the tags: a, b as expected"
+        "run", "the tags: a, b match"
     )
     assert links.compare("run", "the tags", {"a": ("1", "1"), "b": ("3", "2")}, "x") == links.broken(
-        "run", "the tags: b is 3, expected 2", "x"
+        "run", "the tags: b is 3; expected: 2", "x"
     )
 
 
 def test_value_that_is_not_there_is_wrong_even_where_none_is_expected():
     assert (
-        links.compare("run", "the tags", {"a": (None, None)}, "x").message == "the tags: a is nothing, expected nothing"
+        links.compare("run", "the tags", {"a": (None, None)}, "x").message
+        == "the tags: a is nothing; expected: nothing"
     )
-    assert links.compare("run", "the tags", {}, "x") == links.broken("run", "the tags: there are none", "x")
+    assert links.compare("run", "the tags", {}, "x") == links.broken(
+        "run", "the tags: there is nothing to compare", "x"
+    )
 
 
 def test_source_without_an_answer_is_absent_unless_it_is_wrong():

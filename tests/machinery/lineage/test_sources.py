@@ -1,4 +1,4 @@
-"""How a ledger grew; tests/machinery/lineage/test_verify.py has the rest over a real repository."""
+"""Histories of ledgers; tests/machinery/lineage/test_verify.py has the rest over a real repository."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ def test_change_of_an_old_line_names_its_commit():
     changed = text(1, 2, pull_request=9)
     found = grown((A, text(1, 2)), (B, changed), (C, changed), (None, changed))
     assert found.fault.startswith(
-        "commit bbbbbbbbbbbb changed what was there: releases/production.jsonl: line 1 is not"
+        "commit bbbbbbbbbbbb changed existing lines: releases/production.jsonl: line 1 was changed"
     )
 
 
 def test_change_that_was_put_back_is_still_told():
     found = grown((A, text(1, 2)), (B, text(1)), (C, text(1, 2)), (None, text(1, 2)))
-    assert "commit bbbbbbbbbbbb changed what was there: " in found.fault
+    assert "commit bbbbbbbbbbbb changed existing lines: " in found.fault
     assert found.added_in == [A, C]
 
 
 def test_change_in_the_working_tree_is_told():
-    assert grown((A, text(1, 2)), (None, text(2))).fault.startswith("the working tree changed what was there")
+    assert grown((A, text(1, 2)), (None, text(2))).fault.startswith("the working tree changed existing lines")
 
 
 def test_blanks_between_lines_are_a_change():
-    assert "changed what was there" in grown((A, text(1, 2)), (None, text(1, 2).replace(',"env"', ', "env"'))).fault
+    assert "changed existing lines" in grown((A, text(1, 2)), (None, text(1, 2).replace(',"env"', ', "env"'))).fault
 
 
 def test_text_that_is_no_ledger_says_since_when():
-    with pytest.raises(DataError, match=r"commit bbbbbbbbbbbb changed what was there: .* merge conflict"):
+    with pytest.raises(DataError, match=r"commit bbbbbbbbbbbb changed existing lines: .* merge conflict"):
         grown((A, text(1, 2)), (B, "<<<<<<< ours\n" + text(1)), (None, "<<<<<<< ours\n" + text(1)))
-    with pytest.raises(DataError, match="the last line has no end"):
+    with pytest.raises(DataError, match="the last line is cut off"):
         grown((None, text(1)[:-1]))
 
 
@@ -70,7 +70,7 @@ def test_ledger_of_a_repository_has_its_history(repository):
 def test_ledger_that_cannot_be_read_is_told_and_has_no_lines(repository):
     (repository / "releases/production.jsonl").write_bytes(b"\xff\n")
     found = sources.read_history("production", repository)
-    assert (found.lines, "is no text" in found.fault) == ([], True)
+    assert (found.lines, "is not UTF-8 text" in found.fault) == ([], True)
 
 
 def test_newest_line_that_holds_an_image_is_found_by_digest():
@@ -107,9 +107,9 @@ def test_source_commit_is_on_main_and_before_its_line(history, tmp_path):
     one, two, beside = history
     assert sources.source_commit(one, two, tmp_path) == one
     for commit, entered, why in (
-        (one[:12], two, "is no full hash of a commit"),
-        (beside, None, "is not in main's own history, only beside it"),
-        (two, one, f"is not before {one[:12]}, which added the ledger line"),
+        (one[:12], two, "is not the full hash of a commit"),
+        (beside, None, "is not on main itself"),
+        (two, one, f"is not older than {one[:12]}, which added the ledger line"),
         ("0" * 40, two, "is not in this repository"),
     ):
         found = sources.source_commit(commit, entered, tmp_path)
@@ -124,4 +124,4 @@ def test_commit_without_a_lock_is_wrong(history, tmp_path):
     git.run("commit", "-q", "-m", "A lock", root=tmp_path)
     found = sources.lock_at(git.commit_hash(root=tmp_path), tmp_path)
     assert isinstance(found, Invalid)
-    assert "is no lock with a stage ingest" in found.reason
+    assert "has no stage ingest that can be read" in found.reason

@@ -229,7 +229,7 @@ def test_main_replays_to_both_and_judges(
     assert ended == code, out
     assert (record["chapter"], record["verdict"]) == ("canary", {0: "pass", 4: "fail"}[code])
     assert record["inputs"] == {"image": "sha256:" + "1" * 64, "model_sha256": sha}
-    assert ("no     mean difference to the stable is 0." in out) == bool(code)
+    assert ("fail   The predictions of the two versions differ by 0." in out) == bool(code)
 
 
 def test_nobody_there_is_never_a_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,12 +242,12 @@ def test_nobody_there_is_never_a_pass(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        ({"canary": None}, ConfigError, "canary: it is None"),
-        ({"canary": {**LIMITS.model_dump(), "far": 2}}, ConfigError, "canary: far is 2: Input should be less than 1"),
+        ({"canary": None}, ConfigError, "section canary: the section is None; expected: a section"),
+        ({"canary": {**LIMITS.model_dump(), "far": 2}}, ConfigError, "section canary: far is 2; allowed: less than 1"),
         (
             {"canary": {**LIMITS.model_dump(), "rate": 30}},
             ConfigError,
-            "rate is 30, limit: 10, one every p95_ms_at_most",
+            "rate is 30 requests/s; allowed: at most 10, one request per p95_ms_at_most",
         ),
         ({"endpoints": {"POST /ask": ENDPOINT.model_dump(exclude_none=True)}}, ConfigError, "no POST /predict"),
         ("model.onnx", DataError, "model.onnx does not exist"),
@@ -269,7 +269,7 @@ def test_main_ends_with_the_code_of_the_error(tmp_path: Path, capsys: pytest.Cap
     words = ["--stable", "http://127.0.0.1:9", "--canary", "http://127.0.0.1:9", *folder(tmp_path, context())]
     (tmp_path / "models/contract.json").write_text("broken", "utf-8")
     assert canary.main(words) == 3
-    assert "contract.json is not JSON" in capsys.readouterr().out
+    assert "contract.json is not valid JSON" in capsys.readouterr().out
     (tmp_path / "slo.yaml").unlink()
     assert canary.main(words) == 2
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from slipway.loadtest import generator_health
@@ -40,9 +37,3 @@ def test_a_busy_or_late_generator_is_unsure(
     found = generator_health.checks(of, LIMITS)
     assert tuple(check.ok for check in found) == oks
     assert tuple(check.value for check in found) == values
-
-
-def test_watch_waits_for_the_end() -> None:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.2)"]) as process:
-        generator_health.watch(process, 0.1)
-        assert process.poll() == 0

@@ -34,16 +34,24 @@ ATTEMPTS = 4
     [
         (samples(), "pass", None),
         (samples(slow=9), "pass", None),
-        (samples(slow=11), "fail", "POST /predict p95_ms is 80"),
-        (samples(slow=3, slow_ms=120), "fail", "POST /predict p99_ms is 120"),
-        (samples(ms=30), "fail", "POST /predict p50_ms is 30"),
-        (samples(failed=3), "fail", "POST /predict errors is 0.015, limit: ≤ 0.01 of the requests"),
-        (samples(failed=200), "fail", "POST /predict errors is 1"),
-        (samples(99), "unsure", "POST /predict requests is 99, limit: ≥ 100"),
-        (samples(180), "unsure", "achieved rate is 0.9, limit: ≥ 0.95 of 100 requests/s"),
-        (samples(99, slow=99), "unsure", "POST /predict requests is 99"),
-        ([], "unsure", "POST /predict requests is 0, limit: ≥ 100"),
-        ([Sample("GET /else", s.intended, 1, True) for s in samples()], "unsure", "POST /predict requests is 0"),
+        (samples(slow=11), "fail", "p95 of POST /predict is 80 ms; allowed: at most 50 ms"),
+        (samples(slow=3, slow_ms=120), "fail", "p99 of POST /predict is 120 ms; allowed: at most 90 ms"),
+        (samples(ms=30), "fail", "p50 of POST /predict is 30 ms; allowed: at most 20 ms"),
+        (samples(failed=3), "fail", "1.5 % of 200 requests failed; allowed: at most 1 % of the requests"),
+        (samples(failed=200), "fail", "100 % of 200 requests failed"),
+        (samples(99), "unsure", "99 requests were sent to POST /predict; allowed: at least 100"),
+        (
+            samples(180),
+            "unsure",
+            "The service answered 90 % of the scheduled 100 requests per second; allowed: at least 95 % of them",
+        ),
+        (samples(99, slow=99), "unsure", "99 requests were sent to POST /predict"),
+        ([], "unsure", "0 requests were sent to POST /predict; allowed: at least 100"),
+        (
+            [Sample("GET /else", s.intended, 1, True) for s in samples()],
+            "unsure",
+            "0 requests were sent to POST /predict",
+        ),
     ],
 )
 def test_judge_says_why(given: list[Sample], word: str, because: str | None) -> None:
@@ -255,17 +263,42 @@ def test_errors_are_counted_and_only_a_client_with_retries_sends_again(
     assert check[f"{PREDICT} errors"].ok is (errors == 0)
 
 
-def test_nobody_there_is_never_a_pass(folder: Path) -> None:
-    with pytest.raises(CheckFailed, match=r"POST /predict errors is 1, limit: ≤ 0.01 of the requests"):
+def test_nothing_that_answers_ends_at_once(folder: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=r"nothing answers at http://127.0.0.1:9 \(connection refused\)") as caught:
         load.run("http://127.0.0.1:9", root=folder)
+    assert "slipway serve" in caught.value.hint
+    assert time.monotonic() - started < 2
+    assert not (folder / load.VERDICT).exists()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:3000", "localhost", "http://127.0.0.1:99999", "ftp://127.0.0.1"])
+def test_address_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected: an address such as http://127\.0\.0\.1:3000"):
+        load.require_connection(host)
+
+
+def test_service_that_answers_no_request_is_never_a_pass(host: str, handler: type[Handler], folder: Path) -> None:
+    handler.failing = tuple(range(1, 200))
+    failure = rf"100 % of 120 requests failed \(status 500 at {host}\); allowed: at most 1 % of the requests"
+    with pytest.raises(CheckFailed, match=failure) as caught:
+        load.run(host, root=folder)
+    assert "no request succeeded: check that the service" in caught.value.hint
     assert files.read_json(folder / load.VERDICT)["verdict"] == "fail"
 
 
-def test_a_generator_that_fails_is_unsure(folder: Path) -> None:
+def test_service_that_is_gone_is_named_as_the_reason(folder: Path) -> None:
+    goal = slo.read(folder / slo.PATH)
+    measured = load.measure(goal, goal.schedules["machine"], "http://127.0.0.1:9", root=folder)
+    with pytest.raises(CheckFailed, match=r"100 % of 120 requests failed \(connection refused at http://127.0.0.1:9\)"):
+        load.judge(measured, goal, goal.schedules["machine"]).enforce()
+
+
+def test_a_generator_that_fails_is_unsure(host: str, folder: Path) -> None:
     (folder / "models/golden.json").unlink()
     (folder / "models/golden.json").write_text("broken")
-    with pytest.raises(Inconclusive, match=r"locust kept no samples; it said"):
-        load.run("http://127.0.0.1:9", root=folder)
+    with pytest.raises(Inconclusive, match=r"Locust stopped without a result; the end of its output"):
+        load.run(host, root=folder)
     assert not (folder / load.VERDICT).exists()
 
 

@@ -99,7 +99,7 @@ def test_image_of_a_bento_says_what_is_in_it(
 
 @pytest.mark.usefixtures("tools")
 def test_an_image_that_cannot_be_built_leaves_no_record(work: Path, params: config.Params) -> None:
-    with pytest.raises(ConfigError, match="nothing here builds images"):
+    with pytest.raises(ConfigError, match="this machine has no program that builds images"):
         image.run(params, root=work)
     assert not (work / image.RECORD).exists()
 
@@ -108,10 +108,10 @@ def test_only_what_was_packaged_and_committed_is_built(work: Path, tools: Path, 
     fake_container_tool.program(tools, "docker")
     with (work / "Dockerfile").open("a") as file:
         file.write("# not committed\n")
-    with pytest.raises(ConfigError, match="1 tracked files are not committed: Dockerfile"):
+    with pytest.raises(ConfigError, match="1 file has uncommitted changes: Dockerfile"):
         image.run(params, root=work)
     (work / "bento/src/late.py").touch()
-    with pytest.raises(DataError, match="is not the bento that was packaged"):
+    with pytest.raises(DataError, match="is missing, or has changed since it was packaged"):
         image.run(params, root=work)
     assert fake_container_tool.calls(tools, "docker") == []
 
@@ -120,7 +120,7 @@ def test_gate_is_built_from_its_few_files_and_pinned(
     work: Path, tools: Path, registry: fake_registry.Registry, params: config.Params
 ) -> None:
     fake_container_tool.program(tools, "docker")
-    assert "commit that" in image.run(params, gate=True, root=work)
+    assert "commit this file" in image.run(params, gate=True, root=work)
     pinned = kustomization.read((work / image.GATE_KUSTOMIZATION).read_text("utf-8"), "gate")
     assert ("bikes-gate", pinned.digest) in registry.manifests
     (build,) = [call for call in fake_container_tool.calls(tools, "docker") if call["words"][0] == "build"]
@@ -143,13 +143,13 @@ def pinned(work: Path, tools: Path, params: config.Params) -> str:
 def test_gate_is_built_again_only_when_it_changed(work: Path, params: config.Params, pinned: str) -> None:
     files.write_text(work / "unrelated.txt", "x")
     committed_project.save(work)
-    assert f"nothing in it has changed since {pinned[:12]}" in image.run(params, gate=True, root=work)
+    assert f"its files are those of {pinned[:12]}" in image.run(params, gate=True, root=work)
     with (work / "src/slipway/core/verdict.py").open("a") as file:
         file.write("\n")
-    with pytest.raises(ConfigError, match=r"not committed: src/slipway/core/verdict\.py"):
+    with pytest.raises(ConfigError, match=r"uncommitted changes: src/slipway/core/verdict\.py"):
         image.run(params, gate=True, root=work)
     committed_project.save(work)
-    assert "commit that" in image.run(params, gate=True, root=work)
+    assert "commit this file" in image.run(params, gate=True, root=work)
 
 
 def test_gate_whose_image_is_gone_is_built_again(
@@ -157,7 +157,7 @@ def test_gate_whose_image_is_gone_is_built_again(
 ) -> None:
     assert pinned
     registry.manifests.clear()
-    assert "commit that" in image.run(params, gate=True, root=work)
+    assert "commit this file" in image.run(params, gate=True, root=work)
 
 
 def test_gate_of_a_squashed_commit_is_as_old_as_its_pin(work: Path, params: config.Params, pinned: str) -> None:
@@ -168,16 +168,16 @@ def test_gate_of_a_squashed_commit_is_as_old_as_its_pin(work: Path, params: conf
     git.run("gc", "-q", "--prune=now", root=work)
     since = git.commit_hash(root=work)
     assert since != pinned
-    assert f"nothing in it has changed since {since[:12]}" in image.run(params, gate=True, root=work)
+    assert f"its files are those of {since[:12]}" in image.run(params, gate=True, root=work)
 
 
 def test_what_a_module_imports_comes_with_it(work: Path) -> None:
     with (work / "src/slipway/core/verdict.py").open("a") as file:
         file.write(
-            "\n\ndef late() -> None:\n    from slipway.core import console\n    from slipway.core.git import run\n"
+            "\n\ndef late() -> None:\n    from slipway.core import base_limits\n    from slipway.core.git import run\n"
         )
     names = {path.stem for path in image.gate_files(work)} - {path.stem for path in image.gate_files(ROOT)}
-    assert {"console", "git", "config"} <= names  # `config` is imported by `console`
+    assert {"base_limits", "git", "process"} <= names  # `process` is imported by `git`
 
 
 @pytest.mark.parametrize("target", ["serve", "gate"])

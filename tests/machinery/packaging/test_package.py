@@ -42,7 +42,7 @@ def test_package_proves_the_golden_answers(
     packaging: tuple[str, dict[str, Any], str], packable: Path, bento: Path
 ) -> None:
     message, record, _ = packaging
-    assert "gives all 16 golden answers" in message
+    assert "returns all 16 golden answers" in message
     assert (record["verdict"], record["rows"]) == ("pass", 16)
     notes = record["notes"]
     assert packable / notes["path"] == bento  # built a second time, it is the same bento
@@ -69,7 +69,9 @@ def test_a_tampered_golden_answer_is_refused(inside: Path, params: config.Params
     golden[5]["prediction"] += 0.5
     files.write_json(inside / package.GOLDEN, golden)
     try:
-        with pytest.raises(CheckFailed, match=r"golden requests through the bento is 0.5, limit: ≤ 0.0001"):
+        with pytest.raises(
+            CheckFailed, match=r"golden requests differ from the model's own by up to 0.5; allowed: at most 0.0001"
+        ):
             package.run(params)
     finally:
         files.write_text(inside / package.GOLDEN, kept)
@@ -93,12 +95,12 @@ def test_nothing_replayed_is_no_pass(served: int, golden: list[dict[str, object]
             lambda src: (src / "models/model.onnx").unlink(),
             "the bento lacks models/model.onnx, named in bentofile.yaml",
         ),
-        (lambda src: (src / "seen.py").unlink(), "the bento lacks seen, which models/contract.json names"),
+        (lambda src: (src / "seen.py").unlink(), "the bento lacks the module seen, which models/contract.json names"),
         (
             lambda src: (src / "models/model.joblib").touch(),
-            "the bento holds models/model.joblib, which is never served",
+            "the bento contains models/model.joblib, which must not be served",
         ),
-        (lambda src: (src / "params.yaml").touch(), "the bento holds params.yaml, which is never served"),
+        (lambda src: (src / "params.yaml").touch(), "the bento contains params.yaml, which must not be served"),
     ],
 )
 def test_a_bento_with_the_wrong_files_is_refused(copy: Path, break_: Callable[[Path], None], says: str) -> None:
@@ -121,7 +123,7 @@ def test_a_wrong_bentofile_is_a_wrong_setting(packable: Path, tmp_path: Path) ->
     shutil.copy(packable / "bentofile.yaml", tmp_path)
     (tmp_path / "src").mkdir()
     (tmp_path / "bentofile.yaml").write_text("service: nothing:Here\ninclude: []\n")
-    with pytest.raises(ConfigError, match=r"bentoml build failed"):
+    with pytest.raises(ConfigError, match=r"`bentoml build` failed"):
         package.build(tmp_path, name="bikes", readme="")
     assert not list((tmp_path / ".slipway/bentoml/bentos/bikes").iterdir())
 
@@ -136,7 +138,7 @@ def test_a_missing_file_is_named(packable: Path, tmp_path: Path) -> None:
 def test_a_bentofile_that_cannot_be_read_is_a_wrong_setting(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "bentofile.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"bentofile.yaml has no list `include` that can be read"):
+    with pytest.raises(ConfigError, match=r"bentofile.yaml has no readable list `include`"):
         package.included_files(tmp_path)
 
 
@@ -159,7 +161,7 @@ def packaged(inside: Path, bento: Path) -> Iterator[Path]:
 def test_serve_refuses_what_was_not_packaged(packaged: Path) -> None:
     (packaged / "src/late.txt").touch()
     try:
-        with pytest.raises(DataError, match=r"is not the bento that was packaged"):
+        with pytest.raises(DataError, match=r"is missing, or has changed since it was packaged"):
             package.serve(port=local_server.find_free_port())
     finally:
         (packaged / "src/late.txt").unlink()
@@ -170,11 +172,11 @@ def test_serve_refuses_a_package_that_is_gone(inside: Path) -> None:
     record = files.read_json(inside / package.VERDICT)
     record["notes"]["path"] = "bentos/gone"
     files.write_json(inside / package.VERDICT, record)
-    with pytest.raises(DataError, match=r"gone is not the bento that was packaged"):
+    with pytest.raises(DataError, match=r"gone is missing, or has changed since it was packaged"):
         package.serve(port=local_server.find_free_port())
 
 
 def test_serve_without_a_package_says_what_to_do(tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path), pytest.raises(DataError, match=r"package.json does not exist") as caught:
         package.serve(port=3000)
-    assert caught.value.hint == "slipway package"
+    assert caught.value.hint == "run `slipway package`"

@@ -74,14 +74,14 @@ def test_attestation_beside_the_image_is_left_out(hub):
 
 def test_platforms_must_say_the_same(hub):
     one, two = (fake_registry.push(hub.address, "flights", labels=labels) for labels in (LABELS, {"a": "b"}))
-    with pytest.raises(DataError, match="its labels differ between its platforms"):
+    with pytest.raises(DataError, match=r"the labels of .* differ between its platforms"):
         registry.labels(listed(hub, row(one), row(two)))
 
 
 @pytest.mark.parametrize("count", [0, registry.MAX_PLATFORMS + 1])
 def test_index_of_none_or_too_many_platforms_is_no_image(hub, count):
     image = listed(hub, *[row(fake_registry.push(hub.address, "flights"))] * count)
-    with pytest.raises(DataError, match=f"has {count} platforms, limit: 1 to 8"):
+    with pytest.raises(DataError, match=f"has {count} platforms; allowed: 1 to 8"):
         registry.labels(image)
 
 
@@ -92,7 +92,7 @@ def test_index_of_none_or_too_many_platforms_is_no_image(hub, count):
 def test_manifest_that_is_none_is_a_data_error(hub, manifest):
     raw = json.dumps(manifest).encode()
     hub.manifests["flights", fake_registry.digest(raw)] = (fake_registry.MANIFEST, raw)
-    with pytest.raises(DataError, match="is no image"):
+    with pytest.raises(DataError, match="is not a valid image"):
         registry.labels(f"{hub.address}/flights@{fake_registry.digest(raw)}")
 
 
@@ -153,12 +153,15 @@ def test_reference_without_tag_and_digest_is_what_overlays_name():
      "http://ghcr.io/a", "ghcr.io/a?x=1", "user@ghcr.io/a", f"ghcr.io/a@{SHA}0", "ghcr.io//a"],
 )  # fmt: skip
 def test_other_text_is_no_image(image):
-    with pytest.raises(ConfigError, match="is no image of a registry"):
+    with pytest.raises(ConfigError, match="; expected: HOST"):
         parse_reference(image)
 
 
 def test_login_is_asked_for_when_there_is_none():
-    with fake_registry.Registry(login=LOGIN) as hub, pytest.raises(ConfigError, match="answered 401: it wants a login"):
+    with (
+        fake_registry.Registry(login=LOGIN) as hub,
+        pytest.raises(ConfigError, match="returned status 401: a login is required"),
+    ):
         registry.labels(kept(hub))
 
 
@@ -175,7 +178,7 @@ def test_expired_login_says_so_and_what_to_do(scheme):
     with fake_registry.Registry(login=LOGIN, scheme=scheme) as hub:
         image = kept(hub)
         hub.expired = True
-        with pytest.raises(ConfigError, match="answered 401: the login is wrong or expired") as told:
+        with pytest.raises(ConfigError, match="returned status 401: the login is wrong, expired") as told:
             registry.exists(image)
     assert told.value.hint.startswith(f"docker login {hub.address}")
 
@@ -213,13 +216,13 @@ def test_login_stays_with_its_registry_when_it_redirects():
 def test_token_service_in_the_clear_elsewhere_is_refused(hub):
     challenge = {"www-authenticate": 'Bearer realm="http://tokens.example.org/token"'}
     hub.when = lambda _: fake_registry.Reply(401, b"", challenge)
-    with pytest.raises(ConfigError, match=r"points to http://tokens\.example\.org/token.*, limit: https"):
+    with pytest.raises(ConfigError, match=r"redirects to http://tokens\.example\.org/token.*; expected: https"):
         registry.exists(f"{hub.address}/flights")
 
 
 def test_forbidden_is_no_missing_image(hub):
     hub.when = lambda _: fake_registry.problem(403, "DENIED")
-    with pytest.raises(ConfigError, match="answered 403"):
+    with pytest.raises(ConfigError, match="returned status 403"):
         registry.exists(f"{hub.address}/flights")
 
 
@@ -231,19 +234,19 @@ def test_other_bytes_than_the_digest_names_are_refused(hub, part):
         hub.manifests[key] = (kind, raw + b" ")
     else:
         hub.blobs = {name: raw.replace(b'"b"', b'"c"') for name, raw in hub.blobs.items()}
-    with pytest.raises(DataError, match="the registry gave other bytes, of sha256:"):
+    with pytest.raises(DataError, match="the registry returned bytes with another digest, sha256:"):
         registry.labels(image)
 
 
 def test_endless_manifest_is_cut(hub):
     hub.when = lambda _: fake_registry.Reply(200, b"x" * (registry.MAX_BYTES + 1))
-    with pytest.raises(DataError, match="more than 4,000,000 bytes, limit"):
+    with pytest.raises(DataError, match="more than 4,000,000 bytes; allowed: at most 4,000,000"):
         registry.exists(f"{hub.address}/flights")
 
 
 def test_manifest_that_is_no_json_is_a_data_error(hub):
     hub.when = lambda _: fake_registry.Reply(200, b"<html>")
-    with pytest.raises(DataError, match="is no JSON object"):
+    with pytest.raises(DataError, match="is not a JSON object"):
         registry.labels(f"{hub.address}/flights")
 
 
@@ -256,7 +259,7 @@ def test_image_that_is_not_there_is_missing(hub):
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_registry_in_trouble_leaves_it_unknown(hub, status):
     hub.when = lambda _: fake_registry.problem(status, "UNAVAILABLE")
-    with pytest.raises(RegistryUnavailable, match=f"the registry answered {status}"):
+    with pytest.raises(RegistryUnavailable, match=f"the registry returned status {status}"):
         registry.exists(f"{hub.address}/flights")
 
 
@@ -276,7 +279,7 @@ def test_trickle_of_bytes_is_left(hub):
     hub.when = lambda _: fake_registry.Reply(200, b"x" * 100, pause=0.05)
     with (
         Session(parse_reference(f"{hub.address}/flights"), seconds=0.3) as session,
-        pytest.raises(RegistryUnavailable, match=r"not done in 0\.3 s"),
+        pytest.raises(RegistryUnavailable, match=r"not complete within 0\.3 s"),
     ):
         session.fetch("manifests/latest", None)
 

@@ -52,7 +52,7 @@ def test_environment_comes_before_files(file, monkeypatch):
 @pytest.mark.usefixtures("file")
 def test_half_a_login_is_none(monkeypatch, name):
     monkeypatch.setenv(name, "x")
-    with pytest.raises(ConfigError, match=f"{name} is set and .* is not"):
+    with pytest.raises(ConfigError, match=f"{name} is set, but .* is not"):
         who()
 
 
@@ -95,7 +95,7 @@ def test_broken_login_names_its_file(file, text):
 
 def test_file_that_is_no_json_is_named(file):
     file.write_text("{")
-    with pytest.raises(DataError, match=r"config\.json is not JSON"):
+    with pytest.raises(DataError, match=r"config\.json is not valid JSON"):
         who()
 
 
@@ -123,19 +123,21 @@ def test_helper_that_knows_nothing_leaves_it_anonymous(file, tmp_path, monkeypat
 def test_helper_that_says_something_else_is_named(file, tmp_path, monkeypatch):
     helper(tmp_path, monkeypatch, "echo hello")
     keep(file, credsStore="safe")
-    with pytest.raises(ConfigError, match="docker-credential-safe did not answer with JSON"):
+    with pytest.raises(ConfigError, match="docker-credential-safe printed something that is not JSON"):
         who()
 
 
 def test_helper_that_hangs_is_named(tmp_path, monkeypatch):
     helper(tmp_path, monkeypatch, "exec sleep 9")
-    with pytest.raises(ConfigError, match=r"docker-credential-safe did not answer in 0\.2 s"):
+    with pytest.raises(ConfigError, match=r"docker-credential-safe did not finish within 0\.2 s"):
         registry_login.login_from_helper("safe", "ghcr.io", seconds=0.2)
 
 
 def test_helper_that_is_missing_is_named(file):
     keep(file, credsStore="nowhere")
-    with pytest.raises(ConfigError, match="docker-credential-nowhere, which keeps the logins, is not on PATH"):
+    with pytest.raises(
+        ConfigError, match="docker-credential-nowhere, which holds the logins for docker, is not on PATH"
+    ):
         who()
 
 

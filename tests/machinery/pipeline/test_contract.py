@@ -42,7 +42,7 @@ def test_a_type_nobody_can_check_is_refused() -> None:
     class Odd(BaseModel):
         tags: list[str]
 
-    with pytest.raises(TypeError, match="contract field tags"):
+    with pytest.raises(TypeError, match="field tags of the contract"):
         problem.columns(Odd)
 
 
@@ -54,24 +54,27 @@ def test_a_frame_that_keeps_the_contract_passes() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"length": [9.0, 1048.4]}, "column length is 1048.4 (the worst of 1 rows), limit: 1 to 30 metres"),
-        ({"length": [0.5, 48.0]}, "column length is 48 (the worst of 2 rows), limit: 1 to 30 metres"),
-        ({"length": [-70.0, 48.0]}, "column length is -70 (the worst of 2 rows), limit: 1 to 30 metres"),
-        ({"length": [9.0, None]}, "column length is missing on 1 rows, limit: never missing"),
-        ({"name": [None, "Eos"]}, "column name is missing on 1 rows, limit: never missing"),
+        ({"length": [9.0, 1048.4]}, "column length is 1048.4 (the worst of 1 row); allowed: 1 to 30 (metres)"),
+        ({"length": [0.5, 48.0]}, "column length is 48 (the worst of 2 rows); allowed: 1 to 30 (metres)"),
+        ({"length": [-70.0, 48.0]}, "column length is -70 (the worst of 2 rows); allowed: 1 to 30 (metres)"),
+        ({"length": [9.0, None]}, "column length has no value in 1 row; expected: a value in every row"),
+        ({"name": [None, "Eos"]}, "column name has no value in 1 row; expected: a value in every row"),
         (
             {"age": [float("nan"), 3.0]},
-            "column age is NaN or infinite on 1 rows, limit: a finite number or null",
+            "column age is NaN or infinite in 1 row; expected: a finite number or null",
         ),
         (
             {"age": [float("inf"), 3.0]},
-            "column age is NaN or infinite on 1 rows, limit: a finite number or null",
+            "column age is NaN or infinite in 1 row; expected: a finite number or null",
         ),
-        ({"length": ["9", "12"]}, "column length has type String, the contract says number"),
-        ({"name": ["", "Eos"]}, "column name is '' (the first of 1 rows), limit: 2 to 8 characters"),
-        ({"name": ["Ida", "Andromeda"]}, "column name is 'Andromeda' (the first of 1 rows), limit: 2 to 8 characters"),
-        ({"name": [1.0, 2.0]}, "column name has type Float64, the contract says category"),
-        ({"launched": [NOON.date(), NOON.date()]}, "column launched has type Date, the contract says time"),
+        ({"length": ["9", "12"]}, "column length has type String; expected: number"),
+        ({"name": ["", "Eos"]}, "column name is '' (the first of 1 row); allowed: 2 to 8 characters"),
+        (
+            {"name": ["Ida", "Andromeda"]},
+            "column name is 'Andromeda' (the first of 1 row); allowed: 2 to 8 characters",
+        ),
+        ({"name": [1.0, 2.0]}, "column name has type Float64; expected: category"),
+        ({"launched": [NOON.date(), NOON.date()]}, "column launched has type Date; expected: time"),
     ],
 )
 def test_a_breach_names_column_value_limit_and_rows(changes: dict[str, Any], message: str) -> None:
@@ -86,7 +89,7 @@ def test_a_number_without_bounds_is_finite(depth: float) -> None:
         depth: float | None
 
     contract.check_frame(Lake, pl.DataFrame({"depth": [1e9, None]}), where="lakes")
-    with pytest.raises(DataError, match="lakes: column depth is NaN or infinite on 1 rows"):
+    with pytest.raises(DataError, match="lakes: column depth is NaN or infinite in 1 row"):
         contract.check_frame(Lake, pl.DataFrame({"depth": [depth, 3.0]}), where="lakes")
 
 
@@ -96,7 +99,7 @@ def test_all_breaches_are_told_at_once() -> None:
 
 
 def test_a_missing_column_is_named() -> None:
-    with pytest.raises(DataError, match="boats: column length, age is missing; it has name, launched"):
+    with pytest.raises(DataError, match="boats lacks the column length, age; it has name, launched"):
         contract.check_frame(Boat, boats().drop("length", "age"), where="boats")
 
 

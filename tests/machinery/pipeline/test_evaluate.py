@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -82,7 +83,7 @@ def test_evaluate_is_unsure_with_too_few_rows(project_copy, cli):
     (project_copy / "params.yaml").write_text(text.replace(f"min_rows: {limit}", "min_rows: 1000000", 1))
     done = cli(project_copy, "evaluate")
     assert done.returncode == 5
-    assert "limit: ≥ 1000000" in done.stderr
+    assert "allowed: at least 1,000,000" in done.stderr
 
 
 def test_replay_answers_on_another_table(project_copy, run, cli):
@@ -104,4 +105,21 @@ def test_a_frame_that_lost_a_column_ends_in_exit_code_3(project_copy, cli):
     ingest.write_parquet(ingest.read_parquet(path).drop("temp"), path)
     said = cli(project_copy, "evaluate")
     assert said.returncode == 3
-    assert "data/features.parquet: column temp is missing" in said.stderr
+    assert "data/features.parquet lacks the column temp" in said.stderr
+
+
+def test_slice_that_has_every_row_is_left_out():
+    rows = pl.DataFrame({"month": ["1"] * 8, "place": ["n"] * 4 + ["s"] * 4, "target": [0.0, 1.0] * 4,
+                         "prediction": [0.2, 0.7] * 4, "loss": [0.2, 0.3] * 4})  # fmt: skip
+    spec = SimpleNamespace(slices=("month", "place"), task="binary")
+    found = evaluate.measure_slices(rows, spec, 2)
+    assert [(row["slice"], row["value"]) for row in found] == [("place", "n"), ("place", "s")]
+
+
+def test_bins_hold_the_predictions_of_both_models():
+    own, other = pl.DataFrame({"prediction": [0.2, 0.3]}), pl.DataFrame({"prediction": [0.1, 0.9]})
+    edges = evaluate.prediction_edges(own, other)
+    assert edges[0] <= 0.1 < 0.9 <= edges[-1]
+    assert np.diff(edges) == pytest.approx(0.004)
+    assert evaluate.prediction_edges(own, own) == pytest.approx(evaluate.prediction_edges(own))
+    assert len(evaluate.prediction_edges(own, pl.DataFrame({"prediction": [-9e9]}))) == 26 + evaluate.MORE_BINS

@@ -43,8 +43,8 @@ def test_a_model_that_exports_wrongly_is_refused_and_removed(project_copy: Path,
     run(project_copy, "train")
     said = cli(project_copy, "export")
     assert said.returncode == 4
-    assert "parity with scikit-learn is" in said.stderr
-    assert "limit: ≤ 0.0001" in said.stderr
+    assert "predictions differ from scikit-learn's by up to" in said.stderr
+    assert "allowed: at most 0.0001" in said.stderr
     assert not (project_copy / "models/model.onnx").exists()
     assert files.read_json(project_copy / "reports/export.json")["verdict"] == "fail"
 

@@ -69,7 +69,8 @@ def test_a_leak_ends_in_exit_code_3_and_writes_nothing(project_copy: Path, cli: 
     said = cli(project_copy, "features")
     assert said.returncode == 3
     assert (
-        "leak: recent depend on what is known only after the prediction is asked for (1 h before start)" in said.stderr
+        "leak from the future: recent depend on data that is not known at prediction time (1 h before start)"
+        in said.stderr
     )
     assert not (project_copy / features.FRAME).exists()
 
@@ -77,12 +78,12 @@ def test_a_leak_ends_in_exit_code_3_and_writes_nothing(project_copy: Path, cli: 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda frame: frame.drop("part"), "features lack part"),
-        (lambda frame: frame.drop("row_id", "hires"), "features lack hires, row_id"),
-        (lambda frame: frame.drop("hour"), "column hour is missing"),
+        (lambda frame: frame.drop("part"), "`features` lacks the column part"),
+        (lambda frame: frame.drop("row_id", "hires"), "`features` lacks the column hires, row_id"),
+        (lambda frame: frame.drop("hour"), "lacks the column hour"),
         (
             lambda frame: frame.with_columns(hour=pl.lit(24.0)),
-            r"column hour is 24 \(the worst of 1884 rows\)",
+            r"column hour is 24 \(the worst of 1,884 rows\)",
         ),
         (lambda frame: frame.with_columns(hour=pl.lit("ten")), "column hour has type String"),
     ],
@@ -110,4 +111,4 @@ def test_a_table_that_lost_a_column_ends_in_exit_code_3(project_copy: Path, cli:
     ingest.write_parquet(table.drop("temp"), project_copy / ingest.TABLE)
     said = cli(project_copy, "features")
     assert said.returncode == 3
-    assert "data/table.parquet: column temp is missing" in said.stderr
+    assert "data/table.parquet lacks the column temp" in said.stderr

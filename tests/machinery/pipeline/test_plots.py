@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,16 @@ def drawn(name: str, rows: Any) -> str:
     return plots.render_svg(plots.PLOTS[name], rows, name=name)
 
 
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
 def test_every_plot_gets_its_picture(data: Path, tmp_path: Path):
     found = plots.draw_all(data, tmp_path / "out")
     assert {path.name for path in found} == {f"{name}.svg" for name in DATA}
@@ -65,16 +76,48 @@ def test_a_picture_follows_the_page():
     assert not [light for light, _ in plots.PALETTE.values() if f": {light}" in svg]
 
 
-def test_titles_say_what_to_see():
-    assert 'aria-label="Precision above the 20% of guessing"' in drawn("precision_recall", DATA["precision_recall"])
-    assert "first 16 of 40" in drawn("importance", DATA["importance"])
+def test_titles_name_what_is_drawn():
+    assert "Precision and recall" in drawn("precision_recall", DATA["precision_recall"])
+    assert "Feature importance (top 16 of 40)" in drawn("importance", DATA["importance"])
     many = [{**DATA["slices"][0], "value": str(i)} for i in range(50)]
-    assert "the 32 biggest" in drawn("slices", many)
+    assert "Loss by slice (the 32 largest of 50)" in drawn("slices", many)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("reliability", "Calibration. Farthest from perfect: 0.9 predicted, 0.818 observed."),
+        ("roc", "ROC curve (area 0.625). Area under the curve: 0.625."),
+        ("precision_recall", "Precision and recall. Precision 60% at recall 50%; by chance 20%."),
+        ("predictions", "Distribution of predictions. From 0 to 0.9; most rows, 9, near 0.9."),
+        ("importance", "Feature importance (top 16 of 40). Largest: input 0 0.1, input 1 0.09, input 2 0.08."),
+        ("slices", "Loss by slice. Mean 0.107; highest: carrier 2 0.2."),
+    ],
+)
+def test_a_plot_has_its_numbers_as_text(name: str, text: str):
+    assert f'aria-label="{text}"' in drawn(name, DATA[name])
+
+
+@pytest.mark.parametrize("name", ["reliability", "roc", "precision_recall", "predictions", "slices"])
+def test_the_champion_is_drawn_next_to_the_challenger(name: str):
+    alone = plots.svg_texts({name: DATA[name]})[name]
+    both = plots.svg_texts({name: DATA[name]}, {name: DATA[name]})[name]
+    for shown in ("production", "this change", "var(--rival)"):
+        assert f">{shown}<" in both or shown in re.sub(r"<style.*?</style>", "", both, flags=re.DOTALL)
+    assert "production" not in alone
+    assert name == "slices" or re.search(r"stroke-dasharray[^\"]*var\(--rival\)", both)
+
+
+def test_colours_are_far_enough_apart_for_everybody():
+    for theme in (0, 1):
+        accent, rival = (luminance(plots.PALETTE[role][theme]) for role in ("accent", "rival"))
+        paper = luminance(("#ffffff", "#161d25")[theme])
+        assert all(contrast(colour, paper) >= 3 for colour in (accent, rival))
 
 
 def test_inputs_with_the_same_short_name_keep_their_bars():
     rows = [{"input": "a very long name of an input " + str(i), "importance": 1.0} for i in range(3)]
-    assert drawn("importance", rows).count("a very long name …") == 3
+    assert drawn("importance", rows).count(">a very long name…<") == 3
 
 
 @pytest.mark.parametrize("value", ["$x^$", "<b>&\"'", "日本", "a\u202eb\x00", "", "#1d2733"])

@@ -48,12 +48,14 @@ def bump(folder: Path, library: str) -> None:
 
 def test_file_is_written_and_then_current(copy):
     (copy / stages.FINGERPRINTS).unlink()
-    with pytest.raises(CheckFailed, match=r"requirements/stages\.yaml is stale: ingest, features, train") as caught:
+    with pytest.raises(
+        CheckFailed, match=r"requirements/stages\.yaml is out of date for ingest, features, train"
+    ) as caught:
         check(copy)
     assert "make lock" in caught.value.hint
-    assert check(copy, write=True).endswith("is written, changed: ingest, features, train, export, evaluate")
+    assert check(copy, write=True).endswith("changed: ingest, features, train, export, evaluate")
     before = (copy / stages.FINGERPRINTS).read_bytes()
-    assert check(copy) == check(copy, write=True) == "requirements/stages.yaml is current"
+    assert check(copy) == check(copy, write=True) == "requirements/stages.yaml is up to date"
     assert (copy / stages.FINGERPRINTS).read_bytes() == before
     assert before.decode().splitlines()[0].startswith("# One fingerprint for each stage")
 
@@ -62,7 +64,7 @@ def test_command_ends_in_4_when_a_stage_is_stale(copy, cli):
     edit(copy / "src/bikes/features.py", "def ", "ANOTHER = 1\n\n\ndef ")
     done = cli(copy, "stages")
     assert done.returncode == 4
-    assert "requirements/stages.yaml is stale: features" in done.stderr
+    assert "requirements/stages.yaml is out of date for features" in done.stderr
     assert "make lock" in done.stderr
     assert cli(copy, "stages", "--write").returncode == 0
     assert cli(copy, "stages").returncode == 0
@@ -73,7 +75,7 @@ def test_comment_and_docstring_rerun_nothing(copy):
     edit(copy / "src/bikes/model.py", '"""', '"""Another word. ')
     edit(copy / "src/slipway/pipeline/train.py", '"""', '"""Another word. ')
     edit(copy / "src/slipway/core/files.py", '    """', '    """Another word. ')
-    assert check(copy) == "requirements/stages.yaml is current"
+    assert check(copy) == "requirements/stages.yaml is up to date"
 
 
 @pytest.mark.source_text
@@ -146,8 +148,8 @@ def test_stage_that_is_gone_is_stale(copy):
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("src/bikes/model.py", "def def", r"src/bikes/model\.py is not Python: invalid syntax, line 1"),
-        ("dvc.yaml", "a: [", r"dvc\.yaml is not YAML"),
+        ("src/bikes/model.py", "def def", r"src/bikes/model\.py, line 1: not valid Python: invalid syntax"),
+        ("dvc.yaml", "a: [", r"dvc\.yaml is not valid YAML"),
         ("requirements/pipeline.lock", None, r"requirements/pipeline\.lock cannot be read: No such file"),
         ("dvc.yaml", None, r"dvc\.yaml cannot be read: No such file"),
     ],

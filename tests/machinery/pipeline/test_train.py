@@ -40,9 +40,11 @@ def test_windows_meet_and_do_not_overlap(frame: pl.DataFrame, params: config.Par
     assert test["day"].max() == date(2021, 6, 13)
 
 
-@pytest.mark.parametrize(("which", "until"), [("test", date(2022, 1, 1)), ("train", date(2021, 3, 5))])
-def test_an_empty_window_names_the_dates(frame: pl.DataFrame, which: str, until: date) -> None:
-    message = f"the {which} window is empty: the data reaches from 2021-03-01 to 2021-06-13"
+@pytest.mark.parametrize(
+    ("which", "name", "until"), [("test", "test", date(2022, 1, 1)), ("train", "training", date(2021, 3, 5))]
+)
+def test_an_empty_window_names_the_dates(frame: pl.DataFrame, which: str, name: str, until: date) -> None:
+    message = f"the {name} window is empty: .* the data is from 2021-03-01 to 2021-06-13"
     with pytest.raises(DataError, match=message):
         train.rows_of_window(frame, config.Data(until=until, test_days=28), which)
 
@@ -76,10 +78,14 @@ def test_missing_categories_become_the_empty_text(frame: pl.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("estimator", "options", "message"),
     [
-        ("forest", {}, "train.estimator 'forest' cannot be made: 'forest'"),
+        ("forest", {}, "train.estimator is 'forest', which the problem bikes does not have"),
         ("boosting", {"max_iterr": 9}, "unexpected keyword argument 'max_iterr'"),
-        ("boosting", {"max_iter": -1}, "train.estimators.boosting: The 'max_iter' parameter"),
-        ("ridge", {"alpha": "much"}, "train.estimators.ridge: The 'alpha' parameter"),
+        (
+            "boosting",
+            {"max_iter": -1},
+            "train.estimators.boosting does not fit the estimator: The 'max_iter' parameter",
+        ),
+        ("ridge", {"alpha": "much"}, "train.estimators.ridge does not fit the estimator: The 'alpha' parameter"),
     ],
 )
 def test_an_impossible_estimator_is_a_config_error(
@@ -88,7 +94,7 @@ def test_an_impossible_estimator_is_a_config_error(
     with pytest.raises(ConfigError) as caught:
         train.fit(frame, choosing(params, estimator, **options), PROBLEM)
     assert message in str(caught.value)
-    assert caught.value.hint == "edit params.yaml"
+    assert estimator in caught.value.hint or "bikes" in caught.value.hint
 
 
 def test_an_unknown_option_ends_in_exit_code_2(project_copy: Path, cli: Cli) -> None:
@@ -110,5 +116,5 @@ def test_the_model_file_is_a_pipeline(project: Path) -> None:
 
 
 def test_a_frame_with_another_type_is_refused(frame: pl.DataFrame, params: config.Params) -> None:
-    with pytest.raises(DataError, match="column temp has type String, the contract says number"):
+    with pytest.raises(DataError, match="column temp has type String; expected: number"):
         train.fit(frame.with_columns(pl.col("temp").cast(pl.String)), params, PROBLEM)

@@ -66,9 +66,11 @@ def test_a_page_stands_alone(document: str):
 def test_the_verdict_and_its_numbers_are_on_the_page():
     text = read(html.report_page(facts(), DRAWN)).text
     for shown in (
-        "Better than the champion",
+        "Better than production",
         "0.4200",
-        "▼ 0.0100 better",
+        "−0.0100",
+        "−0.0200 to −0.0050",
+        "AUC, higher is better",
         "1,048",
         "Calibration",
         "d" * 40,
@@ -121,7 +123,7 @@ def test_what_does_not_exist_is_left_out():
     bare = Facts(metrics=REGRESSION)
     text = read(html.report_page(bare, {})).text
     assert "Not judged yet" in text
-    assert "Pictures" not in text
+    assert "Plots" not in text
     assert "no commit yet" in text
     assert "No fault was found" in read(html.data_page(bare, "")).text
 
@@ -129,12 +131,12 @@ def test_what_does_not_exist_is_left_out():
 def test_what_changed_in_the_data_is_on_the_page():
     text = " ".join(re.sub("<[^>]*>", " ", html.report_page(facts(), {})).split())
     for shown in (
-        "What changed training data 8,000 → 9,000 rows, 1 of 2 inputs shifted",
         "data.until: 2013-10-01 → 2013-11-01",
-        "by the base 8,000 2013-01-01 2013-09-01 now 9,000 2013-01-01 2013-10-01",
-        "mean 0.2000 by the champion, 0.2500 now, shift 0.0300",
+        "Training data: 8,000 rows, 2013-01-01 to 2013-09-01 → 9,000 rows, 2013-01-01 to 2013-10-01",
+        "Inputs: 1 of 3 shifted (1 since the base, 1 between training and test)",
+        "mean 0.2000 in production, 0.2500 now, shift 0.0300",
         "No longer an input: old.",
-        "year 0.40 1.50 17.0 % 20.0 % carrier 0.01 0.02 0 % 0 % new – 0.10 – –",
+        "year 0.40 1.50 17.0 % 20.0 % new – 0.10 – – carrier 0.01 0.02 0 % 0 %",
     ):
         assert shown in text, shown
 
@@ -142,8 +144,8 @@ def test_what_changed_in_the_data_is_on_the_page():
 def test_what_happens_in_the_cluster_is_on_the_page():
     text = " ".join(re.sub("<[^>]*>", " ", html.report_page(facts(), {})).split())
     for shown in (
-        "Delivery what happens in the cluster staging: synced, 2 objects changed; pods restart: Deployment serve;",
-        "2 rendered objects differ",
+        "Delivery What happens in the cluster. staging: Argo CD applies 2 changed objects; pods restart: Deployment serve;",
+        "2 rendered objects changed",
         "staging: Deployment serve spec.template.spec.containers[serve].image a@sha256:1… → a@sha256:2…",
         "staging: Job load-gate (hook) metadata.labels.a – → b",
     ):
@@ -155,26 +157,26 @@ def test_latency_is_on_the_page_where_it_was_measured():
     gates = {"judge": judged(limits_changed=["judge.margin: 1 → 2"]), "latency": paced()}
     text = " ".join(re.sub("<[^>]*>", " ", html.report_page(facts(gates=gates), {})).split())
     for shown in (
-        "in turns not slower than the base: p50 of one row × 1.01 (0.9900 … 1.03), tolerated × 1.1",
-        "p50 of one row 0.2000 0.2020 1.01 0.9900 … 1.03 1.1",
-        "it was judged by those of its base. judge.margin: 1 → 2",
+        "not slower than before: p50 of one row +1 % (noise interval −1 % to +3 %; allowed: at most +10 %)",
+        "p50 of one row 0.2 0.202 +1 % −1 % to +3 % at most +10 %",
+        "It was judged by the limits of its base: judge.margin: 1 → 2",
     ):
         assert shown in text, shown
     same = html.report_page(facts(gates={"latency": paced(table=False, value="the same service")}), {})
     assert "the same service" in same
-    assert "noise band" not in same
+    assert "noise interval" not in same
     assert "Latency" not in html.report_page(facts(), {})
 
 
 def test_only_an_input_that_shifted_stands_out():
     bars = re.findall(r'class="reach( far)?".*?width:([\d.]+)%', html.report_page(facts(), {}))
-    assert bars == [(" far", "40.0"), (" far", "100.0"), ("", "1.0"), ("", "2.0"), ("", "10.0")]
+    assert bars == [(" far", "40.0"), (" far", "100.0"), ("", "10.0"), ("", "1.0"), ("", "2.0")]
 
 
 def test_inputs_that_moved_least_are_folded():
-    inputs = [{"input": f"input {i}", "train": 0.01 * i, "test": 0.1, "missing": [0.0, 0.0]} for i in range(20)]
+    inputs = [{"input": f"input {i}", "train": 0.01 * i, "test": 0.001 * i, "missing": [0.0, 0.0]} for i in range(20)]
     document = html.report_page(facts(judge=judged(data=DATA | {"inputs": inputs})), {})
-    shown, folded = document.split("8 more that moved less in training")
+    shown, folded = document.split("8 more that moved less")
     assert "input 19" in shown
     assert "input 7<" in folded
     assert "input 7<" not in shown
@@ -185,8 +187,8 @@ def test_without_the_bases_reference_only_the_test_is_compared():
     data = {"train": [None, DATA["train"][1]], "inputs": inputs, "gone": []}
     text = read(html.report_page(facts(judge=judged(data=data)), {})).text
     assert "the base left nothing to compare with" in text
-    assert "test, against training" in text
-    for absent in ("by the base", "missing before", "No longer", "Predictions of the same rows"):
+    assert "Shift from training to test" in text
+    for absent in ("since the base", "missing before", "No longer", "Predictions of the same rows"):
         assert absent not in text
 
 
@@ -196,14 +198,15 @@ def test_page_of_a_pipeline_that_stopped_shows_no_model():
     text = read(html.report_page(Facts(gates={"repro": repro}), DRAWN, "# Card\n")).text
     assert "Refused: the pipeline stops" in text
     assert "ingest: 3 rows" in text
-    for absent in ("Metrics", "Pictures", "Calibration", "What changed", "Cards", "– rows"):
+    for absent in ("Metrics", "Plots", "Calibration", "What this pull request changes", "Cards", "– rows"):
         assert absent not in text
 
 
 def test_cards_are_folded_parts_of_the_page():
     text = html.report_page(facts(), {}, "# One\n\n- a `b`\n\n# Two\n\n| c |\n|---|\n| d |\n")
     assert '<details class="card"><summary>One</summary><div class="folded">\n<ul>\n<li>a <code>b</code></li>' in text
-    assert '<summary>Two</summary><div class="folded">\n<table>' in text
+    assert '<summary>Two</summary><div class="folded">\n<div class="scroll"' in text
+    assert '<th scope="col">c</th>' in text
     read(text)
 
 

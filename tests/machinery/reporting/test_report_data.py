@@ -10,7 +10,7 @@ from slipway.core.verdict import Check, Verdict
 from slipway.errors import DataError
 from slipway.reporting.report_data import commands_to_reproduce, drop_stale, head_and_parents, proposed_commit, read
 from slipway.reporting.report_model import Facts
-from slipway.reporting.summary import headline
+from slipway.reporting.summary import changed_params, headline
 from support.committed_project import begin, save
 from support.sample_reports import DELIVERY, facts, gate, judged, ruled
 
@@ -101,7 +101,7 @@ def test_proposed_commit_is_what_was_merged_to_try_it(tmp_path: Path):
     ("name", "record", "fault"),
     [
         ("judge.json", "[1]", r"judge\.json cannot be read: the file is \[1\]"),
-        ("judge.json", '{"checks": [3]}', r"judge\.json cannot be read: checks\.0 is 3: "),
+        ("judge.json", '{"checks": [3]}', r"judge\.json cannot be read: checks\.0 is 3; expected: a section"),
         ("judge.json", '{"notes": {"slices": [{"slice": "a", "value": "b", "low": "x"}]}}', "low: 'x' is not a number"),
         (
             "manifests.json",
@@ -117,3 +117,25 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, name: str, record
     files.write_text(tmp_path / "reports" / name, record)
     with pytest.raises(DataError, match=fault):
         read(tmp_path)
+
+
+def test_parameters_of_a_pull_request_that_stopped_are_read_from_git(tmp_path: Path):
+    begin(tmp_path)
+    files.write_text(tmp_path / "params.yaml", "seed: 1\njudge: {margin: 1}\n")
+    (tmp_path / ".gitignore").write_text("reports\n", "utf-8")
+    save(tmp_path)
+    base = git.commit_hash(root=tmp_path)
+    files.write_text(tmp_path / "params.yaml", "seed: 2\njudge: {margin: 3}\n")
+    proved = {"inputs": {"commit": base}, "notes": {"base": base}}
+    files.write_json(tmp_path / "reports/metrics.json", {})
+    files.write_json(tmp_path / "reports/prove.json", proved)
+    stopped = read(tmp_path)
+    assert (changed_params(stopped), stopped.limits_changed) == (["seed: 1 → 2"], ["judge.margin: 1 → 3"])
+    files.write_json(tmp_path / "reports/judge.json", {"notes": {"params_changed": ["seed: 5 → 6"]}})
+    assert changed_params(read(tmp_path)) == ["seed: 5 → 6"]
+
+
+def test_parameters_that_cannot_be_read_are_none(tmp_path: Path):
+    files.write_json(tmp_path / "reports/metrics.json", {})
+    files.write_json(tmp_path / "reports/prove.json", {"notes": {"base": "a" * 40}})
+    assert changed_params(read(tmp_path)) == []

@@ -19,9 +19,9 @@ def rendered(text: str) -> str:
 @pytest.mark.parametrize(
     ("judge", "first"),
     [
-        (judged(), "## ✅ Better than the champion"),
-        (judged(value=0.05, low=0.03, high=0.07, ok=False), "## ❌ Refused: worse than the champion"),
-        (judged(ok=None), "## ❔ Cannot tell: too little was measured"),
+        (judged(), "## ✅ Better than production"),
+        (judged(value=0.05, low=0.03, high=0.07, ok=False), "## ❌ Refused: worse than production"),
+        (judged(ok=None), "## ❔ Inconclusive: too little was measured"),
     ],
 )
 def test_the_verdict_comes_first(judge: dict[str, Any], first: str):
@@ -30,10 +30,16 @@ def test_the_verdict_comes_first(judge: dict[str, Any], first: str):
 
 def test_the_headline_numbers_stand_above_the_fold():
     above = report_markdown.render(facts()).split("<details>")[0]
-    assert "| log loss | 0.4300 | **0.4200** | ▼ 0.0100 better | – |" in above
-    assert "| AUC | 0.7200 | **0.7100** | ▼ 0.0100 **worse** | 0.6900 … 0.7300 |" in above
+    head = "| metric | production | this change | difference | its 95 % interval |  |"
+    assert head in above
+    assert "| log loss (lower is better) | 0.4300 | **0.4200** | −0.0100 | −0.0200 to −0.0050 | better |" in above
+    assert "| AUC (higher is better) | 0.7200 | **0.7100** | −0.0100 | −0.0210 to −0.0040 | **worse** |" in above
+    assert (
+        "| Brier score (lower is better) | 0.1300 | **0.1300** | 0.0000 | −0.0010 to +0.0020 | no clear change |"
+        in above
+    )
     assert "2013-10-02 to 2013-10-31" in above
-    assert len(above.splitlines()) < 20
+    assert len(above.splitlines()) < 30
 
 
 def test_changed_limits_stand_above_the_fold():
@@ -46,7 +52,7 @@ def test_changed_limits_stand_above_the_fold():
 def test_many_failed_checks_are_shortened_above_the_fold():
     checks = [Check(name=f"slice {i}", value=0.5, low=0.4, high=0.6, limit="< 0.1", ok=False) for i in range(30)]
     text = report_markdown.render(facts(judge=Verdict(chapter="judge", checks=checks).record()))
-    assert "and 29 more, below" in text
+    assert "(and 29 more, below)" in text
     assert "25 more in `reports/report.html`" in text.split("<details>")[0]
 
 
@@ -57,22 +63,23 @@ def test_the_impossible_wind_shows_up_once():
 def test_everything_else_is_folded():
     text = report_markdown.render(facts())
     for summary in (
-        "Data: 8,000 → 9,000 rows, 1 of 2 inputs shifted",
-        "Gates: ✅ judge",
-        "Judge: 2 checks",
-        "Slices: 1 worse, 0 better, of 1; most carrier UA by 0.0200",
-        "Data quality: 1",
-        "How to reproduce",
+        "Inputs: 1 of 3 shifted &#40;1 since the base, 1 between training and test&#41;",
+        "All checks: ✅ judge",
+        "Comparison with production: 2 checks",
+        "Loss by slice: 1 worse; most: carrier UA, +0.020",
+        "Data quality: 1 kind of fault",
+        "Reproduce this report",
     ):
         assert f"<details><summary>{summary}" in text
     assert text.count("<details>") == text.count("</details>")
 
 
 def test_changed_parameters_are_told_in_a_line_or_a_list():
-    assert "\n\nParameter changed: data.until: 2013-10-01 → 2013-11-01\n" in report_markdown.render(facts())
-    two = report_markdown.render(facts(judge=judged(params_changed=["seed: 1 → 2", "seeds: 3 → 4"])))
-    assert "<summary>Parameters changed: 2</summary>\n\n- seed: 1 → 2\n- seeds: 3 → 4\n" in two
-    assert "Parameter" not in report_markdown.render(facts(judge=judged(params_changed=[])))
+    head = "\n\n**What this pull request changes**\n\n"
+    assert f"{head}- Parameter data.until: 2013-10-01 → 2013-11-01\n- Training data" in report_markdown.render(facts())
+    many = report_markdown.render(facts(judge=judged(params_changed=[f"seed{i}: 1 → 2" for i in range(12)])))
+    assert "- Parameter seed9: 1 → 2\n- and 2 more parameters in `reports/report.html`\n" in many
+    assert f"{head}- Parameters: none\n" in report_markdown.render(facts(judge=judged(params_changed=[])))
 
 
 def test_pipeline_that_stopped_has_no_metrics_to_show():
@@ -87,41 +94,41 @@ def test_pipeline_that_stopped_has_no_metrics_to_show():
 
 def test_what_changed_in_the_data_is_told_input_by_input():
     text = report_markdown.render(facts())
-    assert "| training window of the base | 8,000 | 2013-01-01 | 2013-09-01 |" in text
-    assert "mean 0.2000 → 0.2500, shift 0.0300 from the champion's" in text
+    assert "- Training data: 8,000 rows, 2013-01-01 to 2013-09-01 → 9,000 rows, 2013-01-01 to 2013-10-01" in text
+    assert "- Predictions of the same rows: mean 0.2000 → 0.2500, shift 0.0300\n" in text
     rows = [line for line in text.splitlines() if line.startswith(("| year", "| carrier | `", "| new"))]
-    assert rows[0] == "| year | `██▍   ` 0.4000 | `██████` 1.5 | 0.1700 | 0.2000 |"
-    assert rows[2] == "| new | – | `▋     ` 0.1000 | – | – |"
+    assert rows[0] == "| year | `██▍   ` 0.40 | `██████` 1.50 | 17.0 % | 20.0 % |"
+    assert rows[1] == "| new | – | `▋     ` 0.10 | – | – |"
     assert "No longer an input: old" in text
 
 
 def test_data_of_a_base_without_a_reference_is_told_so():
     known = {"train": [None, DATA["train"][1]], "inputs": [{**DATA["inputs"][2]}], "gone": []}
     text = report_markdown.render(facts(judge=judged(data=known)))
-    assert "Data: 9,000 rows, the base left nothing to compare with" in text
-    assert "training window of the base" not in text
+    assert "- Training data: 9,000 rows, 2013-01-01 to 2013-10-01\n" in text
+    assert "- Inputs: 0 of 1 shifted between training and test; the base left nothing to compare with\n" in text
 
 
 def test_what_happens_in_the_cluster_stands_above_the_fold():
     above, _, folded = report_markdown.render(facts()).partition("<details>")
-    assert "**Delivery**: staging: synced, 2 objects changed; pods restart: Deployment serve; runs again:" in above
-    assert "the merge releases nothing" in above
-    assert "<summary>Cluster: 2 rendered objects differ</summary>" in folded
+    assert "- staging: Argo CD applies 2 changed objects; pods restart: Deployment serve; runs again:" in above
+    assert "The merge releases nothing" in above
+    assert "<summary>Cluster: 2 rendered objects changed</summary>" in folded
     digests = [f"a&#64;\u200bsha256:{digit}…" for digit in "12"]
     path = "spec.template.spec.containers&#91;serve&#93;.image"
     row = f"| staging: Deployment serve | {path} | {' → '.join(digests)} |"
     assert row in folded
 
 
-def test_more_than_two_things_in_the_cluster_are_a_list():
+def test_things_in_the_cluster_are_a_list():
     text = report_markdown.render(facts(gates={"judge": judged(), "manifests": ruled()}))
-    assert "\n\n**Delivery**\n\n- staging: synced" in text
-    assert "\n- rules of k8s/policy: all 1 hold &#40;as this" in text
+    assert "\n\n**Delivery**\n\n- staging: Argo CD applies" in text
+    assert "\n- The objects keep the one rule of k8s/policy &#40;checked" in text
 
 
 def test_very_many_things_in_the_cluster_are_counted():
     text = report_markdown.render(facts(delivery=DELIVERY | {"unknown": [f"env{i}" for i in range(30)]}))
-    assert "- env9: what changes" in text
+    assert "- env9: the effect is unknown" in text
     assert "- env10" not in text
     assert "- and 22 more in `reports/report.html`" in text
 
@@ -134,8 +141,8 @@ def test_a_project_without_a_cluster_says_nothing_of_one():
 
 def test_a_broken_rule_is_said_whole():
     text = report_markdown.render(facts(gates={"judge": judged(), "manifests": ruled(ok=False)}))
-    assert text.startswith("## ❌ Refused: what it deploys does not build, or breaks a rule")
-    assert "rule images staging Job x: x has x:1, limit pinned by digest" in text
+    assert text.startswith("## ❌ Refused: the Kubernetes manifests do not build, or break a rule")
+    assert "rule images: staging Job x: x has x:1; expected: pinned by digest" in text
 
 
 def test_what_stopped_it_is_more_than_a_few_words():
@@ -143,7 +150,8 @@ def test_what_stopped_it_is_more_than_a_few_words():
     text = report_markdown.render(
         facts(gates={"manifests": Verdict(chapter="manifests", checks=[said, said]).record()})
     )
-    assert f"| service.yaml: {'x' * 90} |" in text
+    assert "**Fails (2)**" in text
+    assert f"| manifests | kustomize build staging: service.yaml: {'x' * 90} | ends well |" in text
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -206,5 +214,5 @@ def test_a_long_table_says_how_much_is_missing():
 def test_a_regression_without_records_is_reported():
     text = report_markdown.render(Facts(metrics=REGRESSION))
     assert text.startswith("## ❔ Not judged yet")
-    assert "| squared error | 342.2 | **19.2** | ▼ 323 better | – |" in text
+    assert "| squared error (lower is better) | 342.2 | **19.2** | −323 | – | no interval |" in text
     assert "AUC" not in text

@@ -50,7 +50,7 @@ def test_program_and_its_children_are_gone_after_the_block(tmp_path):
 
 def test_unexpected_exit_code_ends_the_loop(tmp_path):
     stage = clone.prepare(repository(tmp_path / "p"), "bikes", {})
-    with pytest.raises(SlipwayError, match="`slipway judge` ended with exit code 3, not 0"):
+    with pytest.raises(SlipwayError, match=r"`slipway judge` ended with exit code 3, expected 0\. Its last lines:"):
         clone.run_verb(stage, "judge")
 
 
@@ -59,3 +59,13 @@ def test_clone_is_apart_from_the_project(tmp_path):
     stage = clone.prepare(folder, "bikes", {})
     done = subprocess.run(["git", "remote", "get-url", "origin"], cwd=stage.work, capture_output=True, text=True)
     assert done.stdout.strip() == str(folder / ".slipway/loop/remote.git")
+
+
+def test_busy_machine_is_named_as_the_likely_cause(tmp_path):
+    stage = clone.Sandbox(root=tmp_path, name="bikes", ports={})
+    error = clone.step_error(stage, ["load", "--host", "http://127.0.0.1:3001"], 5, 0, [f"line {n}" for n in range(20)])
+    assert str(error).startswith(
+        "loop: `slipway load` ended with exit code 5, expected 0. Its last lines:\n    line 8\n"
+    )
+    assert "run `make loop` again" in error.hint
+    assert ".slipway/loop/work" in clone.step_error(stage, ["load"], 2, 0, []).hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import threading
 import time
@@ -10,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from slipway.core import environment
+from slipway.core.console import LiteralConsole
 from slipway.errors import ConfigError
 from slipway.sandbox import doctor
 
@@ -81,8 +82,8 @@ def test_loop_needs_nothing_beyond_setup() -> None:
 def test_doctor_shows_its_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.run() == 0
     said = capsys.readouterr()
-    assert "what for" in said.out
-    assert "All that `make loop` needs is here" in said.err
+    assert "used for" in said.out
+    assert "This machine has everything that `make loop` needs." in said.err
 
 
 def test_program_says_its_version(tmp_path: Path) -> None:
@@ -138,11 +139,36 @@ def test_taken_port_is_seen() -> None:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         one.listen()
-        assert doctor._free(one.getsockname()[1]) is None
+        port = one.getsockname()[1]
+        assert doctor._free(port) is None
+        assert doctor._user(port).startswith("in use by python")
+
+
+def test_port_in_use_is_called_so_with_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        port = one.getsockname()[1]
+        monkeypatch.setattr(doctor, "PORTS", {port: "slipway serve"})
+        states = doctor.inspect_machine(tmp_path, {"PATH": ""})
+    text = printed(doctor.examine(states, **LINUX))
+    assert re.search(rf"port {port} +in use by python\S* \(process \d+\)", text)
+    assert f"lsof -i :{port}" in text
+    assert "not here" not in text
+
+
+def printed(findings: list[doctor.Finding]) -> str:
+    out = LiteralConsole(file=io.StringIO(), width=100)
+    doctor.print_findings(findings, out)
+    return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_name_with_markup_is_shown_as_it_is() -> None:
+    assert "[bold]A[/bold] :tea:" in printed(doctor.examine({"git identity": "[bold]A[/bold] :tea:"}, **LINUX))
 
 
 def test_missing_command_stays_on_one_line() -> None:
-    out = Console(file=io.StringIO(), width=60)
+    out = LiteralConsole(file=io.StringIO(), width=60)
     findings = doctor.examine({"git": "2.39.5"}, **LINUX)
     doctor.print_findings(findings, out)
     said = out.file.getvalue()  # type: ignore[attr-defined]
@@ -151,7 +177,7 @@ def test_missing_command_stays_on_one_line() -> None:
 
 
 def test_missing_need_is_a_config_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="make loop needs git, uv, dvc") as caught:
+    with pytest.raises(ConfigError, match="`make loop` needs git, uv, dvc") as caught:
         doctor.run(tmp_path, {"PATH": str(tmp_path)})
     assert caught.value.hint.endswith("install -y git") or caught.value.hint == "brew install git"
 
@@ -168,7 +194,7 @@ def test_objects_of_a_cluster_are_asked_by_name(tmp_path: Path) -> None:
     for name in ("every", "slipway-user"):
         (tmp_path / f"k8s/policy/{name}.yaml").write_text(f"metadata:\n  name: {name}\n")
     seen = doctor.inspect_machine(tmp_path, env)
-    assert seen["namespaces"] == seen["Argo CD"] == seen["policies"] == "2 there"
+    assert seen["namespaces"] == seen["Argo CD"] == seen["policies"] == "2 installed"
     assert seen["Argo Rollouts"] is None
     asked = (tmp_path / "bin/asked").read_text()
     assert "get namespace bikes-staging -o name" in asked

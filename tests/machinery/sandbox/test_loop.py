@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slipway.core import environment, git, ledger, process
+from slipway.core import environment, files, git, ledger, process
 from slipway.errors import ConfigError
 from slipway.sandbox import clone, loop
 from slipway.serving import local_server
@@ -46,12 +46,13 @@ def played(
     save(folder)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(text + "# not committed\n")
-    command = [sys.executable, "-m", "slipway", "loop", "--keep"]
+    command = [sys.executable, "-m", "slipway", "loop"]
     done = subprocess.run(
-        command, cwd=folder, env=environment.for_programs(folder), capture_output=True, text=True, timeout=600
-    )
+        [*command, "--keep", "--table"], cwd=folder, env=environment.for_programs(folder, COLUMNS="250"),
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
     yield folder, done
-    subprocess.run([*command[:-1], "--stop"], cwd=folder, env=environment.for_programs(folder), check=True)
+    subprocess.run([*command, "--stop"], cwd=folder, env=environment.for_programs(folder), check=True)
     assert processes(folder) == []
 
 
@@ -68,16 +69,54 @@ def work(folder: Path) -> Path:
     return folder / ".slipway/loop/work"
 
 
-def test_loop_tells_the_whole_story(played):
+LINES = [
+    r"Slipway demo: three changes on their way to production, on this machine",
+    r"Note: 1 changed file is not committed, and not part of this run: params\.yaml",
+    r"1/3  Put the current model into production",
+    r"✔ better than guessing: squared error [\d.]+ vs [\d.]+",
+    r"✔ staging: [\d,]+ requests at \d+/s, p95 [\d.]+ ms \(allowed: \d+ ms\)",
+    r"✔ promoted to production",
+    r'2/3  Pull request: "Train on two more weeks"',
+    r"✔ not worse than production: squared error [\d.]+ (lower|higher) \(95 % interval \S+ to \S+; allowed: \+1\)",
+    r"✔ merged, load-tested, promoted: production answers with the new model",
+    r'3/3  Pull request: "Train much faster"   ← this one should be blocked',
+    r"✘ worse than production: squared error [\d.]+ higher \(95 % interval \S+ to \S+; allowed: \+1\)",
+    r"✘ also worse for \d+ groups of rows, most for \S+ \S+: \+[\d.]+",
+    r"✔ blocked: production still serves the model of part 2",
+    r"The demo worked: 1 good change shipped, 1 bad change blocked, in \d+ s\.",
+    r"Open +\.slipway/loop/report-bad/report\.html +why the bad change was blocked",
+    r"Ask it +curl -s http://",
+    r"Stop it +make loop ARGS=--stop",
+    r"Next +docs/tutorial\.md",
+]
+"""What the demo prints, in this order."""
+
+
+def test_loop_explains_itself_line_by_line(played):
     _, done = played
-    assert done.returncode == 0, done.stderr
-    for said in ("The loop in", "Train on two more weeks", "Train much faster", "ask it"):
-        assert said in done.stdout
-    assert "1 changed files are not committed" in done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    at = 0
+    for line in LINES:
+        match = re.compile(rf"(?m)^ *{line}").search(done.stdout, at)
+        assert match, f"{line}\nnot in\n{done.stdout[at:]}"
+        at = match.end()
+    assert done.stderr == ""
+
+
+def test_demo_and_its_conclusion_fit_one_screen(played):
+    _, done = played
+    before, _, table = done.stdout.partition("All steps of the demo")
+    conclusion = table[table.index("The demo worked") :]
+    assert "│" not in before + conclusion
+    assert len(before.splitlines()) + len(conclusion.splitlines()) <= 32, done.stdout
+
+
+def test_closing_table_has_every_verdict(played):
+    _, done = played
     rows = re.findall(r"(?m)^│ (\w+) +│ .*? │ +[\d.]+ │ (\w*) *│$", done.stdout)
-    found = {word: [verdict for name, verdict in rows if name == word] for word in ("judge", "latency", "load")}
-    assert (found["judge"], found["load"]) == (["pass", "pass", "fail"], ["pass", "pass"]), done.stdout
-    assert found["latency"] == ["pass"] * 3, done.stdout
+    verdicts = {word: [verdict for name, verdict in rows if name == word] for word in ("judge", "latency", "load")}
+    assert (verdicts["judge"], verdicts["load"]) == (["pass", "pass", "fail"], ["pass", "pass"]), done.stdout
+    assert verdicts["latency"] == ["pass"] * 3, done.stdout
 
 
 def test_good_change_reaches_production(played):
@@ -102,14 +141,14 @@ def test_bad_change_is_refused_and_not_merged(played):
 
 def test_both_reports_are_kept(played):
     folder, _ = played
-    for name, word in (("good", "pass"), ("bad", "fail")):
+    for name, word in (("good", "not worse than production"), ("bad", "refused")):
         assert word in (folder / f".slipway/loop/report-{name}/report.md").read_text()[:300].lower()
 
 
 def test_printed_curl_line_answers(played):
     _, done = played
-    line = next(line for line in done.stdout.splitlines() if line.startswith("ask it"))
-    said = subprocess.run(["sh", "-c", line.removeprefix("ask it").strip()], capture_output=True, text=True, check=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("Ask it"))
+    said = subprocess.run(["sh", "-c", line.removeprefix("Ask it").strip()], capture_output=True, text=True, check=True)
     assert "prediction" in json.loads(said.stdout)
 
 
@@ -122,7 +161,7 @@ def test_users_branch_and_tree_stay_as_they_were(played):
 
 def test_champion_alias_follows_production(played):
     folder, done = played
-    versions = [line for line in done.stderr.splitlines() if "is challenger" in line]
+    versions = [line for line in done.stdout.splitlines() if "is challenger" in line]
     assert "champion is version 2" in versions[-1]
     assert (folder / "mlflow.db").exists()
 
@@ -131,11 +170,11 @@ def test_interrupted_loop_leaves_no_process_and_no_lock(tmp_path):
     folder = repository(tmp_path / "stopped")
     command = [sys.executable, "-m", "slipway", "loop"]
     running = subprocess.Popen(
-        command, cwd=folder, env=environment.for_programs(folder), stderr=subprocess.PIPE, text=True
+        command, cwd=folder, env=environment.for_programs(folder), stdout=subprocess.PIPE, text=True
     )
-    assert running.stderr
-    for line in running.stderr:
-        if "its model reaches production" in line:
+    assert running.stdout
+    for line in running.stdout:
+        if "Put the current model into production" in line:
             break
     code = [sys.executable, "-c", "import time; time.sleep(60)"]
     server = subprocess.Popen(code, env=environment.for_programs(work(folder)), start_new_session=True)
@@ -143,7 +182,8 @@ def test_interrupted_loop_leaves_no_process_and_no_lock(tmp_path):
     assert process.poll_until(lambda: len(processes(work(folder))) > 1, seconds=60, every=0.05), "no `dvc repro`"
     running.send_signal(signal.SIGTERM)
     assert running.wait(60) == 130
-    running.stderr.close()
+    assert "interrupted" in running.stdout.read()
+    running.stdout.close()
     assert processes(folder) == []
     with loop.single_instance(environment.cache_home(folder)):
         pass
@@ -178,16 +218,32 @@ def test_wanted_port_in_use_is_named():
         assert port not in loop.choose_ports(None).values()
 
 
-def test_unknown_target_is_refused(params):
-    with pytest.raises(ConfigError, match="target 'moon'"):
-        loop.run(params, keep=False, target="moon", port=None)
-
-
-def test_long_sentences_are_cut_between_words():
-    assert loop.shorten("word " * 100).endswith("word …")
-    assert len(loop.shorten("word " * 100)) <= 160
-
-
 def test_sigterm_becomes_an_interrupt():
     with pytest.raises(KeyboardInterrupt), loop.interruptible():
         signal.raise_signal(signal.SIGTERM)
+
+
+def test_failure_names_the_step_and_the_clone(tmp_path):
+    folder = repository(tmp_path / "broken")
+    with (folder / "src/bikes/problem.py").open("a") as file:
+        file.write("raise RuntimeError('broken on purpose')\n")
+    save(folder)
+    command = [sys.executable, "-m", "slipway", "loop"]
+    env = environment.for_programs(folder)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert "1/3  Put the current model into production" in done.stdout
+    assert "✘ stopped at: running the pipeline: dvc repro. The demo did not finish" in done.stdout
+    assert "the clone stays in .slipway/loop/work" in done.stdout
+    assert "loop: `dvc repro` ended with exit code" in done.stderr
+    assert "broken on purpose" in done.stderr
+    assert "next: cd .slipway/loop/work" in done.stderr
+
+
+def test_bad_change_that_is_not_worse_ends_the_loop(tmp_path, params):
+    stage = clone.prepare(repository(tmp_path / "mild"), "bikes", {})
+    (stage.work / "src/slipway/__main__.py").write_text("print('review pass; see reports/report.md (0.1 s)')\n")
+    files.write_json(stage.work / "reports/judge.json", {"verdict": "pass"})
+    with pytest.raises(ConfigError, match="should be blocked, but its model is not worse") as caught:
+        loop.require_blocked(stage, params.loop.bad)
+    assert "loop.bad" in caught.value.hint

@@ -38,6 +38,9 @@ class Echo:
 
     ask = predict
 
+    def page(self, url: str) -> bytes:
+        return f"page at {url}".encode()
+
     def metrics(self) -> bytes:
         return b"metrics"
 
@@ -104,24 +107,25 @@ def test_a_large_body_is_answered_in_a_thread(engine: Echo) -> None:
 @pytest.mark.parametrize(
     ("sent", "status", "says"),
     [
-        ({"body": (b"",)}, 400, "the body is empty"),
-        ({"body": (b" \n",)}, 400, "the body is empty"),
+        ({"body": (b"",)}, 400, "the body is empty; expected a JSON object, or a list of them"),
+        ({"body": (b" \n",)}, 400, "the body is empty; expected a JSON object, or a list of them"),
         ({"body": (b"wrong",)}, 422, "wrong"),
-        ({"body": (b"bug",)}, 500, "the service failed; its log says why"),
-        ({"body": (b"x" * 150_000,) * 3}, 413, "the body has 300,000 bytes or more, limit: 200,000"),
+        ({"body": (b"bug",)}, 500, "internal error; the cause is in the service's log"),
+        ({"body": (b"x" * 150_000,) * 3}, 413, "the body has at least 300,000 bytes; allowed: at most 200,000 bytes"),
         (
             {"headers": {"content-length": "20000000"}},
             413,
-            "the body has 20,000,000 bytes or more, limit: 200,000",
+            "the body has at least 20,000,000 bytes; allowed: at most 200,000 bytes",
         ),
         (
             {"headers": {"content-type": "text/plain"}},
             415,
-            "content-type is text/plain, limit: application/json",
+            "content-type is text/plain; expected application/json",
         ),
-        ({"method": "GET"}, 405, "/predict is asked by POST, not GET"),
-        ({"path": "/metrics"}, 405, "/metrics is read by GET, not POST"),
-        ({"body": (b"begun",), "end": None}, 408, "the body did not arrive within 0.1 s"),
+        ({"method": "GET"}, 405, "/predict accepts POST, not GET"),
+        ({"path": "/metrics"}, 405, "/metrics accepts GET, not POST"),
+        ({"path": "/"}, 405, "/ accepts GET, not POST"),
+        ({"body": (b"begun",), "end": None}, 408, "the request's body did not arrive completely within 0.1 s"),
     ],
 )
 def test_each_refusal_has_its_status_and_one_shape(engine: Echo, sent: dict[str, Any], status: int, says: str) -> None:
@@ -150,8 +154,28 @@ def test_other_paths_are_left_to_bentoml(engine: Echo) -> None:
     assert call(engine, b"{}", path="/ask")[1] == b"{}"
 
 
-def test_the_page_may_load_nothing_from_elsewhere(engine: Echo) -> None:
-    assert "default-src 'self'" in call(engine, path="/", method="GET")[2]["content-security-policy"]
+def test_the_page_may_load_and_run_nothing(engine: Echo) -> None:
+    status, _, headers = call(engine, path="/", method="GET")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [
+        ({"host": "127.0.0.1:3005"}, "http://127.0.0.1:3005"),
+        ({"host": "[::1]:3005"}, "http://[::1]:3005"),
+        ({"host": "a.example", "x-forwarded-proto": "https"}, "https://a.example"),
+        ({"host": "a.example", "x-forwarded-prefix": "/models/flights/"}, "http://a.example/models/flights"),
+        ({"host": "a.example", "x-forwarded-prefix": "/x; rm -r ~"}, "http://a.example"),
+        ({"host": "a.example", "x-forwarded-prefix": "//b.example/../"}, "http://a.example"),
+        ({"host": "$(reboot)", "x-forwarded-prefix": "/x"}, "http://localhost:3000"),
+        ({}, "http://localhost:3000"),
+    ],
+)
+def test_the_page_shows_the_address_of_its_reader(engine: Echo, headers: dict[str, str], url: str) -> None:
+    assert call(engine, path="/", method="GET", headers=headers)[1].decode() == f"page at {url}"
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])

@@ -32,10 +32,10 @@ def test_right_answers_pass_and_nothing_asked_is_unsure(host: str) -> None:
         (b'{"predictions":[0,1,2,null]}', "no number"),
         (b'{"predictions":[0,1,2,NaN]}', "no number"),
         (b'{"predictions":[0,1,2,"3"]}', "no number"),
-        (b'{"predictions":[0,1,2]}', "3 answers"),
-        (b'{"answers":[0,1,2,3]}', "status 200, and no answer of ours"),
-        (b'{"predictions":7}', "status 200, and no answer of ours"),
-        (b"<html>", "status 200, and no answer of ours"),
+        (b'{"predictions":[0,1,2]}', "POST /predict returned 3 predictions for 4 rows"),
+        (b'{"answers":[0,1,2,3]}', "POST /predict returned 200 with a body that is not of this service"),
+        (b'{"predictions":7}', "POST /predict returned 200 with a body that is not of this service"),
+        (b"<html>", "POST /predict returned 200 with a body that is not of this service"),
     ],
 )
 def test_other_answers_are_a_no(handler: type[Echo], host: str, together: bytes, value: Any) -> None:
@@ -54,12 +54,12 @@ def test_a_refusal_is_quoted(handler: type[Echo], host: str) -> None:
     handler.status = 422
     handler.together = b'{"errors":[{"message":"hour is 99"}]}'
     check = golden.replay(host, ROWS, tolerance=0.1)
-    assert (check.ok, check.value) == (False, "status 422: hour is 99")
+    assert (check.ok, check.value) == (False, "POST /predict returned 422: hour is 99")
 
 
 def test_nobody_there_is_a_no() -> None:
     check = golden.replay("http://127.0.0.1:9", ROWS, tolerance=1)
     assert check.ok is False
-    assert "http://127.0.0.1:9 does not answer" in str(check.value)
-    with pytest.raises(SlipwayError, match="does not answer"):
+    assert "no response from http://127.0.0.1:9" in str(check.value)
+    with pytest.raises(SlipwayError, match="no response from"):
         golden.predictions("http://127.0.0.1:9", [])

@@ -84,7 +84,7 @@ def test_ready_is_the_status_of_readyz(url: str, handler: type[Counting], status
 
 
 def test_a_silent_host_is_an_error_and_not_ready() -> None:
-    with pytest.raises(SlipwayError, match=r"^http://127\.0\.0\.1:9 does not answer: .*refused"):
+    with pytest.raises(SlipwayError, match=r"^no response from http://127\.0\.0\.1:9: .*refused"):
         fetch("http://127.0.0.1:9", "/readyz")
     assert is_ready("http://127.0.0.1:9", timeout_seconds=1) is False
 
@@ -102,7 +102,7 @@ def test_a_new_connection_without_an_http_answer_is_not_tried_again(answer: byte
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         thread = threading.Thread(target=serve)
         thread.start()
-        with pytest.raises(SlipwayError, match="does not answer"):
+        with pytest.raises(SlipwayError, match="no response from"):
             fetch(f"http://127.0.0.1:{server.getsockname()[1]}", "/predict", b"{}")
         thread.join()
     assert len(requests) == 1
@@ -111,11 +111,11 @@ def test_a_new_connection_without_an_http_answer_is_not_tried_again(answer: byte
 def test_an_answer_that_takes_too_long_is_an_error() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as deaf:  # takes connections, and never answers
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        with pytest.raises(SlipwayError, match="does not answer: timed out"):
+        with pytest.raises(SlipwayError, match=r"no response from .*: timed out"):
             fetch(url, "/readyz", timeout_seconds=0.05)
         assert is_ready(url, timeout_seconds=0.05) is False
 
 
 def test_a_wrong_port_is_an_error_and_no_crash() -> None:
-    with pytest.raises(SlipwayError, match="does not answer: nonnumeric port"):
+    with pytest.raises(SlipwayError, match=r"no response from .*: nonnumeric port"):
         fetch("http://127.0.0.1:abc", "/")

@@ -26,25 +26,28 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         taken.bind((local_server.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 cannot be used: Address already in use"):
+        with pytest.raises(ConfigError, match=f"port {port} on 127.0.0.1 is in use"):
             start(tmp_path, tmp_path, port)
     assert not (tmp_path / "log").exists()
 
 
 def test_a_port_that_cannot_be_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"port 65536 of 127\.0\.0\.1 cannot be used: limit: 0 to 65535"):
+    with pytest.raises(ConfigError, match=r"the port is 65536; allowed: 0 to 65535"):
         start(tmp_path, tmp_path, 65536)
 
 
 def test_a_folder_that_is_no_bento_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="bento is no bento: it has no folder src"):
+    with pytest.raises(ConfigError, match="bento is not a bento: it has no folder src"):
         start(tmp_path / "bento", tmp_path, local_server.find_free_port())
 
 
 def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     (tmp_path / "bento/src").mkdir(parents=True)
     running = start(tmp_path / "bento", tmp_path, local_server.find_free_port())
-    with pytest.raises(SlipwayError, match=r"ended with exit code \d; its log ends:\n(.*\n)*.*contract\.json"):
+    with pytest.raises(
+        SlipwayError,
+        match=r"stopped with exit code \d before it was ready; the last lines of its log:\n(.*\n)*.*contract\.json",
+    ):
         local_server.wait_ready(running)
     assert not local_server._members(running.home)
 

@@ -53,7 +53,7 @@ def test_a_missing_graph_says_the_next_command(project_copy: Path) -> None:
 def test_a_truncated_graph_says_the_next_command(project_copy: Path, length: int) -> None:
     graph = project_copy / "models/model.onnx"
     graph.write_bytes(graph.read_bytes()[:length])
-    with pytest.raises(DataError, match=r"model\.onnx is no readable ONNX graph") as caught:
+    with pytest.raises(DataError, match=r"model\.onnx cannot be read as an ONNX model") as caught:
         Model(project_copy / "models")
     assert caught.value.hint.endswith("and run `make repro`")
 

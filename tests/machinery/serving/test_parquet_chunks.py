@@ -116,7 +116,7 @@ def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         refused(tmp_path / name, f"{name} cannot be read as parquet")
     (tmp_path / "in").mkdir()
-    refused(tmp_path / "in", "in holds no *.parquet")
+    refused(tmp_path / "in", "in contains no .parquet file")
 
 
 def test_no_rows_are_refused(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_file_that_breaks_in_the_middle_is_named(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2 : len(raw) // 2 + 2000] = b"\xff" * 2000
     path.write_bytes(raw)
-    refused(path, "0.parquet is broken")
+    refused(path, "0.parquet is damaged")
 
 
 # What is asked of it
@@ -143,14 +143,17 @@ def test_a_file_that_breaks_in_the_middle_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"temp": 99.0}, "temp is 99.0, limit: -30 to 50 °C, or null"),
-        ({"temp": float("nan")}, "temp is NaN, limit: -30 to 50 °C, or null"),
-        ({"recent": float("-inf")}, "recent is minus a huge number, limit: 0 to 500 bikes, or null"),
-        ({"hour": None}, "hour is null, limit: 0 to 23 hour"),
-        ({"station": None}, "station is null, limit: a text of 1 to 16 characters"),
-        ({"station": ""}, "station is '', limit: a text of 1 to 16 characters"),
-        ({"station": "é" * 17}, f"station is '{'é' * 17}', limit: a text of 1 to 16 characters"),
-        ({"hour": 24.0, "temp": -31.0}, "hour is 24.0, limit: 0 to 23 hour; temp is -31.0, limit: -30 to 50 °C"),
+        ({"temp": 99.0}, "temp is 99.0; expected a number from -30 to 50 (°C), or null"),
+        ({"temp": float("nan")}, "temp is NaN; expected a number from -30 to 50 (°C), or null"),
+        ({"recent": float("-inf")}, "recent is minus a huge number; expected a number from 0 to 500 (bikes), or null"),
+        ({"hour": None}, "hour is null; expected a number from 0 to 23 (hour)"),
+        ({"station": None}, "station is null; expected a text of 1 to 16 characters"),
+        ({"station": ""}, "station is ''; expected a text of 1 to 16 characters"),
+        ({"station": "é" * 17}, f"station is '{'é' * 17}'; expected a text of 1 to 16 characters"),
+        (
+            {"hour": 24.0, "temp": -31.0},
+            "hour is 24.0; expected a number from 0 to 23 (hour); temp is -31.0; expected a number from -30 to 50 (°C)",
+        ),
     ],
 )
 def test_the_first_wrong_row_is_told_in_the_words_of_the_service(
@@ -196,7 +199,7 @@ def test_a_whole_number_is_asked_for_where_the_contract_says_so(project: Path) -
     counted = Model(project / "models")
     counted.contract["inputs"]["properties"]["hour"]["type"] = "integer"
     found = breach(ChunkValidator(counted), table({}, {"hour": 14.5}))
-    assert found == (1, 1, "hour is 14.5, limit: 0 to 23 hour, a whole number")
+    assert found == (1, 1, "hour is 14.5; expected a whole number from 0 to 23 (hour)")
 
 
 def test_a_limit_that_float32_cannot_hold_is_kept_by_the_float32_next_to_it(project: Path) -> None:
@@ -229,16 +232,20 @@ def test_a_value_means_the_same_in_every_type_that_can_hold_it(
 
 
 def test_a_column_of_nulls_is_refused_where_a_value_is_asked_for(gate: ChunkValidator) -> None:
-    assert breach(gate, table({"hour": None}, hour=pa.null())) == (0, 1, "hour is null, limit: 0 to 23 hour")
+    assert breach(gate, table({"hour": None}, hour=pa.null())) == (
+        0,
+        1,
+        "hour is null; expected a number from 0 to 23 (hour)",
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "dtype", "value", "told"),
     [
-        ("hour", pa.string(), "14", "column hour has type string, limit: number"),
-        ("hour", pa.bool_(), True, "column hour has type bool, limit: number"),
-        ("station", pa.int64(), 5, "column station has type int64, limit: string"),
-        ("station", pa.dictionary(pa.int32(), pa.int64()), 5, "limit: string"),
+        ("hour", pa.string(), "14", "column hour has type string; expected: number"),
+        ("hour", pa.bool_(), True, "column hour has type bool; expected: number"),
+        ("station", pa.int64(), 5, "column station has type int64; expected: string"),
+        ("station", pa.dictionary(pa.int32(), pa.int64()), 5, "expected: string"),
     ],
 )
 def test_a_wrong_type_is_named(gate: ChunkValidator, name: str, dtype: pa.DataType, value: Any, told: str) -> None:
@@ -247,12 +254,12 @@ def test_a_wrong_type_is_named(gate: ChunkValidator, name: str, dtype: pa.DataTy
 
 
 def test_missing_columns_are_named_with_what_is_there(gate: ChunkValidator) -> None:
-    with pytest.raises(DataError, match=r"in.parquet: column hour, temp is missing; it has station, weekday"):
+    with pytest.raises(DataError, match=r"in.parquet lacks the column hour, temp; it has station, weekday"):
         breach(gate, table({}).drop_columns(["hour", "temp"]))
 
 
 def test_the_name_of_the_answer_must_be_free(gate: ChunkValidator) -> None:
-    with pytest.raises(DataError, match=r"in.parquet has a column prediction already"):
+    with pytest.raises(DataError, match=r"in.parquet already has a column prediction"):
         breach(gate, table({}).append_column("prediction", pa.array([1.0])))
 
 

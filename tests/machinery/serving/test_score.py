@@ -135,7 +135,7 @@ def test_values_never_seen_in_training_are_answered_and_told(project: Path, larg
     )
     moons.write_parquet(given)
     said = score.run(given, tmp_path / "out.parquet", folder=project / "models")
-    assert said.endswith(f"never seen in training: {3 * (CHUNKS + 1)} of station")
+    assert said.endswith(f"values that training did not have: {3 * (CHUNKS + 1)} of station")
     assert pl.read_parquet(tmp_path / "out.parquet")["prediction"].is_finite().all()
 
 
@@ -157,7 +157,7 @@ def ends_alike(project: Path, given: Path, out: Path, whole: Path) -> int:
     assert process.returncode == 0, said
     assert out.read_bytes() == whole.read_bytes()
     assert not parts(out).exists()
-    return int(re.findall(rf"score: ([\d,]+) of {ROWS:,} rows were there already", said)[0].replace(",", ""))
+    return int(re.findall(rf"score: ([\d,]+) of {ROWS:,} rows were scored by an earlier run", said)[0].replace(",", ""))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -187,8 +187,8 @@ def test_parts_of_anything_else_are_thrown_away_and_it_is_said(
         )
     done = cli(project_copy, "score", str(given), str(out))
     assert done.returncode == 0, done.stderr
-    assert f"begun before with another {other}: starting anew" in done.stderr
-    assert "were there already" not in done.stderr
+    assert f"score: {other} changed since the last run; starting from the first row" in done.stderr
+    assert "were scored by an earlier run" not in done.stderr
     found = pl.read_parquet(out)["prediction"].to_numpy()
     assert np.array_equal(found, Model(project_copy / "models").frame(pl.read_parquet(given)))
 
@@ -220,7 +220,7 @@ def test_a_broken_manifest_says_what_to_remove(project: Path, small: Path, tmp_p
     out = tmp_path / "out.parquet"
     parts(out).mkdir()
     (parts(out) / "manifest.json").write_text("{")
-    with pytest.raises(DataError, match=r"manifest.json is not JSON") as caught:
+    with pytest.raises(DataError, match=r"manifest.json is not valid JSON") as caught:
         score.run(small, out, folder=project / "models")
     assert caught.value.hint == f"remove {parts(out)}"
 
@@ -230,7 +230,7 @@ def test_two_do_not_write_the_same_file_at_once(project: Path, small: Path, tmp_
     parts(out).mkdir()
     with (parts(out) / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(ConfigError, match=r"out\.parquet is being written by another process"):
+        with pytest.raises(ConfigError, match=r"another process is writing .*out\.parquet"):
             score.run(small, out, folder=project / "models")
     score.run(small, out, folder=project / "models")
 
@@ -249,14 +249,14 @@ def test_a_wrong_row_is_named_by_file_and_number_and_nothing_is_left(
     done = cli(project, "score", str(given), str(out))
     assert done.returncode == 3
     told = " ".join(done.stderr.split())
-    assert f"b.parquet, row {CHUNK + 7} (from 0): temp is 99.0, limit: -30 to 50 °C, or null" in told
-    assert f"the first of 2 such rows within {CHUNK}" in told
+    assert f"b.parquet, row {CHUNK + 7} (from 0): temp is 99.0; expected a number from -30 to 50 (°C), or null" in told
+    assert f"first of 2 invalid rows among {CHUNK:,}" in told
     assert list(tmp_path.iterdir()) == [given]
 
 
 def test_a_missing_column_is_named(project: Path, small: Path, tmp_path: Path) -> None:
     pl.read_parquet(small).drop("temp").write_parquet(small)
-    with pytest.raises(DataError, match=r"rows.parquet: column temp is missing"):
+    with pytest.raises(DataError, match=r"rows.parquet lacks the column temp"):
         score.run(small, tmp_path / "out.parquet", folder=project / "models")
 
 
@@ -273,10 +273,10 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_done(
 ) -> None:
     refused(project, small, tmp_path / "none/out.parquet", "none does not exist")
     refused(project, small, tmp_path, "is a folder")
-    refused(project, small, small, f"{small} is a part of the input {small}")
-    refused(project, small.parent, small.with_name("out.parquet"), "is a part of the input")
+    refused(project, small, small, f"the output {small} is part of the input {small}")
+    refused(project, small.parent, small.with_name("out.parquet"), "is part of the input")
     (tmp_path / "link.parquet").symlink_to(small)
-    refused(project, small, tmp_path / "link.parquet", "is a part of the input")
+    refused(project, small, tmp_path / "link.parquet", "is part of the input")
 
 
 def test_an_output_that_is_there_is_replaced_only_when_told_so(
@@ -284,7 +284,7 @@ def test_an_output_that_is_there_is_replaced_only_when_told_so(
 ) -> None:
     out = tmp_path / "out.parquet"
     out.write_text("precious")
-    refused(project, small, out, "out.parquet exists")
+    refused(project, small, out, "out.parquet already exists")
     assert out.read_text() == "precious"
     assert cli(project, "score", str(small), str(out), "--overwrite").returncode == 0
     assert len(pl.read_parquet(out)) == 100
@@ -303,7 +303,7 @@ def test_a_full_disk_is_said_and_the_parts_are_kept(
         said = process.communicate()[1].decode()
     assert process.returncode == 2, said
     assert "out.parquet cannot be written" in said
-    assert "make room" in said
+    assert "free disk space" in said
     assert not out.exists()
     done = ends_alike(project, large, out, whole)
     assert CHUNK < done <= ROWS

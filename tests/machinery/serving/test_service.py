@@ -136,10 +136,10 @@ def test_a_question_is_answered_with_the_inputs_used(served: int) -> None:
 @pytest.mark.parametrize(
     ("question", "code", "says"),
     [
-        ({"station": "park", "hour": 99}, 422, "hour is 99, limit: 0 to 23, a whole number"),
-        ({"station": "park"}, 422, "hour is missing, limit: 0 to 23, a whole number"),
+        ({"station": "park", "hour": 99}, 422, "hour is 99; expected a whole number from 0 to 23"),
+        ({"station": "park"}, 422, "hour is missing; expected a whole number from 0 to 23"),
         ({"station": "park", "hour": 3}, 404, "nothing is known of 3 o'clock"),
-        ({"station": "park", "hour": 0}, 404, "recent is 999, limit: 0 to 500 bikes, or null"),
+        ({"station": "park", "hour": 0}, 404, "recent is 999; expected a number from 0 to 500 (bikes), or null"),
     ],
 )
 def test_a_question_without_an_answer_is_refused(served: int, question: dict[str, Any], code: int, says: str) -> None:
@@ -175,7 +175,7 @@ def test_bentoml_serve_answers_as_uvicorn_does_and_both_give_up_a_body_that_stop
         {"body": [ROW] * 501}, {"body": [ROW] * 10_000}, {"body": None, "method": "GET"}, {"body": b"1", "content_type": "a/b"},
         {"body": {"station": "park", "hour": 14}, "path": "/ask"}, {"body": {"station": "park", "hour": 3}, "path": "/ask"},
         {"body": None, "path": "/docs.json", "method": "GET"}, {"body": None, "path": "/livez", "method": "GET"},
-        {"body": None, "path": "/readyz", "method": "GET"}, {"body": None, "path": "/", "method": "GET"},
+        {"body": None, "path": "/readyz", "method": "GET"}, {"body": None, "path": "/", "method": "GET", "host": "bikes.example"},
     ]  # fmt: skip
     port = local_server.find_free_port()
     command = [sys.executable, "-m", "bentoml", "serve", str(bento), "--host", HOST, "--port", str(port)]
@@ -204,7 +204,9 @@ def test_several_workers_add_up_their_metrics(bento: Path, tmp_path: Path) -> No
 
 def test_several_workers_that_could_not_add_up_do_not_start(bento: Path, tmp_path: Path) -> None:
     command = [*local_server.command(bento, port=local_server.find_free_port()), "--workers", "2"]
-    error = "ConfigError: one of several workers: env PROMETHEUS_MULTIPROC_DIR is not set"
+    error = (
+        "ConfigError: several workers need a folder for their common metrics: env PROMETHEUS_MULTIPROC_DIR is not set"
+    )
     with run(bento, tmp_path, command) as running:
         assert poll_until(lambda: running.log.read_text("utf-8").count(error) >= 2, seconds=60, every=0.05)
         assert not is_ready(running.url, timeout_seconds=5)
@@ -241,13 +243,11 @@ def test_a_container_ends_with_its_one_process_and_answers_before_what_was_asked
         assert running.process.wait(timeout=60) in (0, -signal.SIGTERM)
 
 
-def test_bentomls_page_is_made_once_for_all_who_ask_and_ended_with_the_server(bento: Path, tmp_path: Path) -> None:
+def test_bentomls_app_is_made_once_for_all_who_ask_and_ended_with_the_server(bento: Path, tmp_path: Path) -> None:
     with run(bento, tmp_path, local_server.command(bento, port=local_server.find_free_port())) as running:
         local_server.wait_ready(running)
         with ThreadPoolExecutor(4) as pool:
-            found = [
-                *pool.map(lambda path: send(running.port, None, path, "GET")[0], ["/", "/healthz", "/", "/healthz"])
-            ]
+            found = [*pool.map(lambda path: send(running.port, None, path, "GET")[0], ["/schema.json", "/healthz"] * 2)]
         assert found == [200] * 4
         running.process.terminate()
         assert running.process.wait(timeout=60) in (0, -signal.SIGTERM)

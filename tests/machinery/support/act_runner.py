@@ -87,6 +87,14 @@ TESTS = {
         def test_nothing_has_an_old_name() -> None:
             assert True
         """,
+    "machinery/template/test_plain_english": """\
+        def test_nothing_is_hard_to_read() -> None:
+            assert True
+        """,
+    "machinery/template/test_fix_pages": """\
+        def test_no_page_is_missing() -> None:
+            assert True
+        """,
     "machinery/template/test_stages": """\
         def test_nothing_is_staged() -> None:
             assert True

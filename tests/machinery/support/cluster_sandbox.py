@@ -70,9 +70,10 @@ def loop_on_cluster(folder: Path) -> Iterator[ClusterLoop]:
     root = copied(folder)
     sandbox = Sandbox(root=root, name=config.load(root / "params.yaml").track.model, ports={}, target="cluster")
     try:
+        command = [sys.executable, "-m", "slipway", "loop", "--target", "cluster", "--keep", "--table"]
         done = subprocess.run(
-            [sys.executable, "-m", "slipway", "loop", "--target", "cluster", "--keep"], cwd=root, text=True, check=False,
-            env=environment.for_programs(root, COLUMNS="200"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command, cwd=root, text=True, check=False, env=environment.for_programs(root, COLUMNS="200"),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         yield ClusterLoop(sandbox, done.returncode, done.stdout)
     finally:

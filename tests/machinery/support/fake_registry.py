@@ -54,7 +54,7 @@ def digest(raw: bytes) -> str:
 
 @dataclass
 class Reply:
-    """What is answered; a dict or list becomes JSON. With a `pause`, in seconds, it comes byte by byte."""
+    """A response; a dict or list becomes JSON. With a `pause`, in seconds, it comes byte by byte."""
 
     status: int = 200
     body: Any = b""
@@ -70,7 +70,7 @@ def problem(status: int, code: str, **headers: str) -> Reply:
 
 @dataclass(frozen=True)
 class Request:
-    """What arrived; header names are in lower case."""
+    """A request that arrived; header names are in lower case."""
 
     method: str
     path: str
@@ -118,7 +118,7 @@ class Registry:
     # Answers
 
     def answer(self, request: Request) -> Reply:
-        """What a registry says to a request."""
+        """The registry's response to a request."""
         self.log.append(request.line)
         self.requests.append(request)
         if (replaced := self.when(request)) is not None:
@@ -177,7 +177,7 @@ class Registry:
     # Who may
 
     def _known(self, request: Request) -> bool:
-        """Whether the request has the login, basic."""
+        """Return True if the request has the login, as basic authentication."""
         if self.expired or self.login is None:
             return False
         expected = base64.b64encode(":".join(self.login).encode()).decode()

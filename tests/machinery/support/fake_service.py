@@ -93,7 +93,7 @@ class Twin:
         return status, prediction, self.slow_ms if self.slow and not number % self.slow else self.ms
 
     def side(self) -> canary_replay.Side:
-        """What a replay of all rows would record, without HTTP."""
+        """The record of a replay of all rows, without HTTP."""
         side, realistic = canary_replay.Side(metrics=[self.metrics()]), self.of.realistic
         for number, row in enumerate(self.of.rows()):
             if number == realistic:
@@ -107,7 +107,7 @@ class Twin:
 
     @property
     def url(self) -> str:
-        """Where it answers, inside of its `with`."""
+        """Its address, inside of its `with`."""
         return f"http://127.0.0.1:{self._http.server_port}"
 
     def __enter__(self) -> Twin:

@@ -1,4 +1,4 @@
-"""Where things are: the repository, the small problems, the recorded objects."""
+"""Paths: the repository, the small problems, the recorded objects."""
 
 from __future__ import annotations
 

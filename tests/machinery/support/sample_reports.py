@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from slipway.core.verdict import Check, Verdict
+from slipway.reporting import wording
 from slipway.reporting.report_model import Facts, Gate
 
 BINARY: dict[str, Any] = {
@@ -25,6 +27,12 @@ DATA: dict[str, Any] = {
     "gone": ["old"], "prediction": {"mean": [0.2, 0.25], "shift": 0.03},
 }  # fmt: skip
 CHAMPION = {"log_loss": 0.43, "auc": 0.72, "brier": 0.13}
+CHANGES = {
+    "log_loss": {"difference": -0.01, "low": -0.02, "high": -0.005},
+    "auc": {"difference": -0.01, "low": -0.021, "high": -0.004},
+    "brier": {"difference": 0.0, "low": -0.001, "high": 0.002},
+}
+"""Clearly better, clearly worse, no clear change."""
 QUALITY: dict[str, Any] = {
     "rows": 9000, "first": "2013-01-01", "last": "2013-10-31",
     "faults": [{"source": "weather.csv", "column": "wind_speed", "what": "faster than 150 mph", "rows": 1,
@@ -73,13 +81,15 @@ def paced(*, more: float = 0.01, ok: bool | None = True, table: bool = True, val
 def judged(*, value: float = -0.01, low: float = -0.02, high: float = -0.005, ok: bool | None = True,
            value_of_slice: str = "UA", **notes: Any) -> dict[str, Any]:  # fmt: skip
     """A record of the judge with one comparison and one slice."""
+    text = wording.describe_change("log_loss", (value, low, high), against="champion", confidence=0.95, margin=0.003)
     checks = [
-        Check(name="paired rows", value=1000, limit="≥ 500", ok=True),
-        Check(name="log_loss vs champion", value=value, low=low, high=high, limit="high < 0.003", ok=ok),
+        Check(name="paired rows", value=1000, limit="≥ 500", ok=True, text="Rows to compare on: 1,000"),
+        Check(name="log_loss vs champion", value=value, low=low, high=high, limit="≤ 0.003 worse", ok=ok, text=text),
     ]
     usual: dict[str, Any] = {
         "against": "champion", "base": "a" * 40, "champion_commit": "b" * 40, "better": high < 0, "days": 30,
-        "window": ["2013-10-02", "2013-11-01"], "metrics": {"challenger": BINARY, "champion": CHAMPION},
+        "window": ["2013-10-02", "2013-11-01"], "confidence": 0.95,
+        "metrics": {"challenger": BINARY, "champion": CHAMPION, "changes": CHANGES},
         "slices": [{"slice": "carrier", "value": value_of_slice, "rows": 400,
                     "difference": 0.02, "low": 0.01, "high": 0.03}],
         "limits_changed": [], "params_changed": ["data.until: 2013-10-01 → 2013-11-01"], "data": DATA,
@@ -106,3 +116,13 @@ def replaced(start: Facts, **records: Any) -> Facts:
 def gate(record: dict[str, Any]) -> Gate:
     """A verdict of a record, as JSON has it."""
     return Gate(**record)
+
+
+def write_sample(kind: str, folder: Path) -> Facts:
+    """Write the pages of a pull request into `folder`: report.html, data.html, report.md, facts.json; return its facts.
+
+    `kind` is one of `support.sample_pull_requests.KINDS`: pass, refused, unsure, stopped, data changed.
+    """
+    from support import sample_pull_requests  # it imports this module
+
+    return sample_pull_requests.write(kind, folder)

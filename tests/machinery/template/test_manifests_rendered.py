@@ -71,7 +71,7 @@ def test_the_overlays_build_and_keep_the_rules(project: Path):
         "kustomize build production",
     ]
     assert sum(check["name"].startswith("rule ") for check in record["checks"]) == len(RULES)
-    assert "nothing below k8s/ changes" in said(record)
+    assert "No file below k8s/ changes" in said(record)
     assert record["seconds"] < 5
 
 
@@ -79,7 +79,9 @@ def test_a_new_digest_restarts_the_pods_and_runs_the_gate(project: Path):
     digit(project, "staging", "7")
     record = told(save(project))
     [line] = [line for line in said(record).splitlines() if line.startswith("staging")]
-    assert line == "staging: synced, 2 objects changed; pods restart: Deployment serve; runs again: Job load-gate"
+    assert (
+        line == "staging: Argo CD applies 2 changed objects; pods restart: Deployment serve; runs again: Job load-gate"
+    )
     assert "production" not in said(record).replace("production's follow", "")
     fields = {row["name"]: [field[0] for field in row["fields"]] for row in record["notes"]["changes"]}
     assert fields["serve"] == ["spec.template.spec.containers[serve].image"]
@@ -90,7 +92,7 @@ def test_a_changed_hook_alone_is_never_run(project: Path):
     path = project / "k8s/overlays/staging/load-gate.yaml"
     text = path.read_text("utf-8")
     path.write_text(re.sub(r"activeDeadlineSeconds: \d+", "activeDeadlineSeconds: 77", text), "utf-8")
-    assert "staging: 1 object changed, all of them hooks: Argo CD sees no difference" in said(told(save(project)))
+    assert "staging: 1 object changed, all of them hooks; Argo CD ignores these" in said(told(save(project)))
 
 
 def test_a_changed_objective_is_one_config_map_and_runs_the_gate(project: Path):
@@ -99,24 +101,25 @@ def test_a_changed_objective_is_one_config_map_and_runs_the_gate(project: Path):
     slo = next(row for row in record["notes"]["changes"] if row["kind"] == "ConfigMap" and row["env"] == "staging")
     assert (slo["name"], slo["what"]) == ("slo", "changed")
     assert ["data[slo.yaml]", "min_requests: 1000", "min_requests: 2000"] in slo["fields"]
-    assert "staging: synced, 2 objects changed; no pod restarts; runs again: Job load-gate" in said(record)
+    assert "staging: Argo CD applies 2 changed objects; no pod restarts; runs again: Job load-gate" in said(record)
 
 
 def test_a_comment_changes_no_object(project: Path):
     with (project / SERVE).open("a", encoding="utf-8") as file:
         file.write("# nothing\n")
-    assert "1 file below k8s/ changed, and no rendered object with them: no sync" in said(told(save(project)))
+    assert "1 file below k8s/ changed, but no rendered object, so Argo CD syncs nothing" in said(told(save(project)))
 
 
 def test_a_policy_is_for_a_person_to_apply(project: Path):
     edit(project / "k8s/policy/images.yaml", "images must", "all images must")
-    assert "policy: 1 object changed; no application syncs them, a person applies them" in said(told(save(project)))
+    assert "policy: 1 object changed; no Application syncs that, so a person must apply it" in said(told(save(project)))
 
 
 def test_what_breaks_a_rule_is_refused(project: Path):
     edit(project / SERVE, "automountServiceAccountToken: false", "automountServiceAccountToken: true")
     with pytest.raises(
-        CheckFailed, match="rule token is staging Deployment serve: automountServiceAccountToken is true"
+        CheckFailed,
+        match="The rule `token` is broken by staging Deployment serve: automountServiceAccountToken is true",
     ):
         told(save(project))
 
@@ -130,11 +133,13 @@ def test_a_tag_in_place_of_a_digest_is_refused(project: Path):
 
 def test_what_does_not_build_is_refused_in_kustomizes_words(project: Path):
     (project / "k8s/base/service.yaml").write_text("a: [\n", "utf-8")
-    with pytest.raises(CheckFailed, match=r"kustomize build staging is 'service\.yaml': .*yaml: line 1") as caught:
+    with pytest.raises(
+        CheckFailed, match=r"`kustomize build staging` failed: 'service\.yaml': .*yaml: line 1"
+    ) as caught:
         told(save(project))
     assert str(project) not in str(caught.value)
     record = files.read_json(project / manifests.VERDICT)
-    assert "staging: what changes is not known, for it does not build here" in said(record)
+    assert "staging: the effect is unknown, since it does not build here" in said(record)
 
 
 def test_the_one_in_kubectl_says_the_same(project: Path, tmp_path: Path):
@@ -157,7 +162,7 @@ def call(*words: str, given: str | None = None) -> subprocess.CompletedProcess[s
 
 
 def refused(objects: list[dict[str, Any]]) -> dict[str, str]:
-    """What an API server says of each object that it would not take, by name; nothing is made."""
+    """The API server's message about each object that it refuses, by name; nothing is created."""
     done = call("apply", "--dry-run=server", "-n", NAMESPACE, "-f", "-",
                 given=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))  # fmt: skip
     found = re.findall(r'"([a-z0-9-]+)" is (?:forbidden|invalid): (.*)', done.stderr)

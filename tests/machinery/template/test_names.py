@@ -111,7 +111,7 @@ def old_imports(code: ast.AST) -> list[str]:
 
 
 def defined(code: ast.Module) -> set[str]:
-    """What a module defines: its functions, classes and values, and `Class.member`."""
+    """The names that a module defines: its functions, classes and values, and `Class.member`."""
     names = set()
     for statement in code.body:
         names |= set(targets(statement))

@@ -132,7 +132,10 @@ def test_other_statuses_start_nothing(stage: Stage, first: str, bent: dict[str, 
 
 def test_a_forged_event_is_red_and_opens_nothing(stage: Stage, forged: Ran) -> None:
     assert forged.results == {"promote": "failure"}, forged.said[-4000:]
-    assert "promote: no status slipway/staging by slipway-argocd is on a commit whose staging overlay" in forged.said
+    assert (
+        "promote: GitHub has no status slipway/staging by slipway-argocd on a commit whose staging overlay"
+        in forged.said
+    )
     assert [one for one in stage.github.writes if "/pulls" in one.path] == [] or stage.github.pulls
 
 
@@ -181,12 +184,12 @@ def checked(stage: Stage, first: str, promoted: Ran) -> dict[str, Ran]:
 
 def test_policy_is_green_for_an_honest_promotion(checked: dict[str, Ran]) -> None:
     assert checked["success"].results == {"check": "success"}, checked["success"].said[-4000:]
-    assert "policy 1 new lines, touched: production" in checked["success"].said
+    assert "policy 1 new line in the ledger of production, all rules hold" in checked["success"].said
 
 
 def test_policy_is_red_once_the_gate_says_no(checked: dict[str, Ran]) -> None:
     assert checked["failure"].results == {"check": "failure"}
-    assert "staging's load verdict is fail" in checked["failure"].said
+    assert "the verdict of staging's load test is fail" in checked["failure"].said
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +231,7 @@ def test_an_aborted_canary_opens_its_way_back(stage: Stage, aborted: Ran) -> Non
     assert aborted.results == DONE, aborted.said[-4000:]
     pull = max(stage.github.pulls.values(), key=lambda one: one["number"])
     assert pull["title"] == "Roll production back to bikes:1"
-    assert "Its canary was aborted, so it never was stable." in pull["body"]
+    assert "was aborted, so it never became stable." in pull["body"]
     assert "<b>" not in pull["body"]
     assert "@everyone" not in pull["body"]
     assert stage.github.token not in pull["body"]

@@ -50,7 +50,7 @@ class Stage:
         self.project.git("pull", "-q", "--ff-only", "origin", "main")
 
     def run(self, **env: str) -> Ran:
-        """What GitHub starts for the push of main's tip."""
+        """Run the workflow that GitHub starts for the push of main's tip."""
         owner, name = REPOSITORY.split("/")
         about = {"full_name": REPOSITORY, "name": name, "owner": {"login": owner}, "default_branch": "main",
                  "is_template": False, "visibility": "public"}  # fmt: skip
@@ -183,7 +183,7 @@ def test_on_a_protected_main_it_is_one_pull_request(stage: Stage, proposed: tupl
     assert [line.pull_request for line in released] == [7, 9]
     assert released[-1].supersedes == released[0].image
     assert stage.pinned(branch).image == released[-1].image
-    assert f"proposed as #{number}; GitHub signed its commit; its checks wait for a person" in ran.said
+    assert f"pull request #{number} is open. GitHub signed its commit. Its checks wait for approval" in ran.said
 
 
 def test_without_a_registry_it_is_skipped_with_the_reason(stage: Stage, proposed: tuple[str, Ran]) -> None:
@@ -192,5 +192,5 @@ def test_without_a_registry_it_is_skipped_with_the_reason(stage: Stage, proposed
     stage.push("No registry yet")
     ran = stage.run()
     assert ran.results in (SKIPPED, {"due": "success"}), ran.said[-4000:]
-    assert f"no registry is configured; set newName in {PIN}" in ran.summary
+    assert f"Set newName in {PIN} to release images" in ran.summary
     assert not lines(ran, "release")

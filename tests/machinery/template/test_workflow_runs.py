@@ -54,7 +54,7 @@ class Stage:
         return made, ran
 
     def comment(self, pull: Any, *, conclusion: str = "success", event: str = "pull_request") -> Ran:
-        """What GitHub starts when the checks of a pull request have ended."""
+        """Run the workflow that GitHub starts when the checks of a pull request have ended."""
         payload = self.github.event(pull, run=900 + pull["number"], conclusion=conclusion, event=event)
         address = {"GITHUB_API_URL": self.github.url}
         return self.project.run("workflow_run", payload, at="main", token=self.github.token, **address)
@@ -165,7 +165,7 @@ def test_better_model_from_a_branch_is_green(better: tuple[Any, Ran]) -> None:
     assert ran.results == ALL, ran.said[-4000:]
     assert lines(ran, "model restore .dvc/cache dvc-"), "what main saved is there"
     assert not [line for line in ran.log if " save " in line], "a pull request saves nothing"
-    assert "Not worse than the champion" in ran.summary
+    assert "Not worse than production" in ran.summary
 
 
 def test_the_merge_commit_is_what_runs(stage: Stage, better: tuple[Any, Ran]) -> None:
@@ -229,7 +229,7 @@ def test_its_comment_says_why(stage: Stage, worse: tuple[Any, Ran]) -> None:
     pull, ran = worse
     assert stage.comment(pull, conclusion="failure").results == {"comment": "success"}
     (body,) = stage.github.bodies(3)
-    assert "Refused: worse than the champion" in body
+    assert "Refused: worse than production" in body
     base = stage.project.git("log", "-1", "--format=%H", "--grep=^Release it", "main")
     assert f"make review BASE={base}" in body, "the base that was merged with, not what main is by now"
     assert ran.summary.splitlines()[0].lstrip("# ") in body
@@ -241,7 +241,7 @@ def test_metric_edited_by_hand_is_red_in_ok(stage: Stage, edited: tuple[Any, Ran
     assert "make repro" in ran.summary
     assert stage.comment(pull, conclusion="failure").results == {"comment": "success"}
     (body,) = stage.github.bodies(4)
-    assert "reports/metrics.json against the pipeline | mae is 0.5" in body
+    assert "reports/metrics.json differs from the pipeline: mae is 0.5" in body
     assert "make repro" in body
 
 

@@ -267,14 +267,18 @@ BENT = [
 
 @pytest.mark.parametrize("results", [WHOLE, PROSE])
 def test_ok_is_green_when_all_that_was_needed_succeeded(results: dict[str, str], tmp_path: Path) -> None:
-    assert make(tmp_path, "ok", **results).returncode == 0
+    page = tmp_path / "page.md"
+    assert make(tmp_path, "ok", GITHUB_STEP_SUMMARY=str(page), **results).returncode == 0
+    skipped = "Only documentation changed" in page.read_text("utf-8")
+    assert (len(page.read_text("utf-8").splitlines()), skipped) == (1, results is PROSE)
 
 
 @pytest.mark.parametrize("results", [*BENT, {}], ids=lambda given: "-".join(given.values()) or "nothing")
 def test_ok_is_red_for_every_single_other_result(results: dict[str, str], tmp_path: Path) -> None:
-    said = make(tmp_path, "ok", **results)
+    said = make(tmp_path, "ok", GITHUB_STEP_SUMMARY=str(tmp_path / "page.md"), **results)
     assert said.returncode == 2
-    assert "ended in success" in said.stderr
+    assert "open the failed job" in (tmp_path / "page.md").read_text("utf-8")
+    assert "did not succeed" in said.stderr
 
 
 # `changes`: whether there is anything to test

@@ -56,7 +56,7 @@ class Reach:
         self._sources, self._problem = sources, problem
         self._records = {*records, (f"{problem}.problem", "PROBLEM")}
         self._waiting: list[tuple[str, str, str, ast.AST]] = []
-        self._seen: set[tuple[str, str]] = set()
+        self._used: set[tuple[str, str]] = set()
         self._entire: set[str] = set()
         self._unread: list[tuple[str, ast.AST]] = []
         self._finds_modules = False
@@ -88,7 +88,7 @@ class Reach:
         ]
 
     def runs(self, file: Path, line: int) -> bool:
-        """Whether the function or class that begins at `line` of `file` is within the reached code."""
+        """Return whether the function or class that begins at `line` of `file` is within the reached code."""
         modules = {module for module, path in self.modules.items() if path == file}
         nodes = [node for (module, _), nodes in self.pieces.items() if module in modules for node in nodes]
         return any(
@@ -142,7 +142,7 @@ class Reach:
                     self._add(name, "", statement)
 
     def _acts_on_import(self, module: Module, node: Definition) -> bool:
-        """Whether a function or class may do something before any code names it, such as register itself."""
+        """Return whether a function or class may do something before any code names it, such as register itself."""
         if not all(self._is_without_effect(module, decorator) for decorator in node.decorator_list):
             return True
         if not isinstance(node, ast.ClassDef):
@@ -156,7 +156,7 @@ class Reach:
         return _last(name) in WITHOUT_EFFECT and not self._definitions(target, own)
 
     def _hooks(self, module: Module, base: ast.expr, above: tuple[tuple[str, str], ...] = ()) -> bool:
-        """Whether a base class may act when it is subclassed; `above` are the classes that led to it."""
+        """Return whether a base class may act when it is subclassed; `above` are the classes that led to it."""
         module_name, name = self._resolve(module.name, dotted(base), module.bindings)
         path = (*above, (module_name, name))
         if path[-1] in above:
@@ -189,9 +189,9 @@ class Reach:
 
     def _use(self, module: str, name: str) -> None:
         """Add what `name` of `module` stands for: a function, a class, something imported, or a submodule."""
-        if (module, name) in self._seen or not self._sources.file(module):
+        if (module, name) in self._used or not self._sources.file(module):
             return
-        self._seen.add((module, name))
+        self._used.add((module, name))
         self._import(module)
         source = self._sources.module(module)
         if definitions := source.definitions.get(name):

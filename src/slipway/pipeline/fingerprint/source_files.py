@@ -1,4 +1,4 @@
-"""Read the modules below `src` of a checkout, and what their imports bind, without importing anything."""
+"""Read the modules below `src` of a checkout, and the names that their imports bind, without importing anything."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Sources:
         return self._files[name]
 
     def exists(self, name: str) -> bool:
-        """Whether a module or package, or a folder that Python takes for a package, has this name."""
+        """Return whether a module or package, or a folder that Python treats as a package, has this name."""
         return self.file(name) is not None or self.folder.joinpath(*name.split(".")).is_dir()
 
     def module(self, name: str) -> Module:
@@ -49,7 +49,7 @@ class Sources:
 
 
 class Module:
-    """One source file: its statements, and what its names are bound to by imports."""
+    """One source file: its statements, and the targets of the names that its imports bind."""
 
     def __init__(self, name: str, file: Path, sources: Sources) -> None:
         self.name, self.file, self._sources = name, file, sources
@@ -71,7 +71,7 @@ class Module:
 
     @cached_property
     def bindings(self) -> dict[str, tuple[str, str]]:
-        """What the module's imports bind, by local name; see `imports`."""
+        """The targets of the module's imports, by local name; see `imports`."""
         top = [statement for statement in self.statements if not isinstance(statement, Definition)]
         return {key: target for statement in top for key, target in self.imports(statement).items()}
 
@@ -124,7 +124,7 @@ def children(node: ast.AST) -> Iterable[ast.AST]:
 
 
 def is_type_checking(test: ast.expr) -> bool:
-    """Whether a condition is true for a type checker alone."""
+    """Return whether a condition is true for a type checker alone."""
     return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"
 
 

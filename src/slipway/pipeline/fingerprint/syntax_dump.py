@@ -51,7 +51,7 @@ def _joined(values: list[ast.expr]) -> list[ast.expr]:
 
 
 def is_text(statement: ast.AST) -> bool:
-    """Whether a statement is only a text: a docstring, also one below a constant. It does nothing when it runs."""
+    """Return whether a statement is only a text: a docstring, also one below a constant. It has no effect when it runs."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

@@ -37,7 +37,10 @@ def delay_ms(slo: str) -> float:
 def with_delay(source: str, delay_ms: float) -> str:
     """The service's source with `delay_ms` before every answer; ConfigError when it has no `_post`."""
     if not (method := POST.search(source)):
-        raise ConfigError(f"drill: {SERVICE} has no method _post to slow down", hint=f"see {SERVICE}")
+        message = f"drill: {SERVICE} has no method _post, which the drill slows down"
+        raise ConfigError(
+            message, hint="adapt POST in src/slipway/sandbox/drills/bad_artifacts.py to the changed source"
+        )
     delay = f"        await asyncio.sleep({delay_ms / 1000:g})  {MARK}\n"
     return source[: method.end()] + delay + source[method.end() :]
 
@@ -59,7 +62,8 @@ def mirror(graph: onnx.ModelProto, edges: list[float]) -> onnx.ModelProto:
     """The graph with its prediction mirrored in the range of predictions: as fast, well formed, and wrong."""
     last = graph.graph.node[-1]
     if list(last.output) != ["prediction"]:
-        raise ConfigError(f"drill: the model's last node gives {list(last.output)}", allowed="prediction")
+        message = f"drill: the last node of the ONNX graph has the outputs {list(last.output)}"
+        raise ConfigError(message, expected="prediction", hint="run `make repro` to export the model again")
     last.output[:] = ["honest"]
     both = np.array(edges[0] + edges[-1], dtype=np.float32)
     graph.graph.initializer.append(onnx.numpy_helper.from_array(both, "both"))

@@ -30,7 +30,7 @@ SHORTENED = (Path("loadtests/slo.yaml"), Path("k8s/base/slo.yaml"), STAGING_DEPL
 """Files with a shorter load test or deadline during the drills."""
 LOAD_SECONDS, DEADLINE_SECONDS = 10, 40
 SHORTENED_HINT = (
-    f"the load test takes {LOAD_SECONDS} s, staging's deadline is {DEADLINE_SECONDS} s: for the drills alone"
+    f"during the drills the load test takes {LOAD_SECONDS} s and staging's deadline is {DEADLINE_SECONDS} s"
 )
 
 
@@ -49,7 +49,7 @@ class OtherClone(Sandbox):
 
 @dataclass
 class DrillContext:
-    """Where a drill happens; `remembered` is each ledger's text when everything last held."""
+    """The sandbox of a drill; `remembered` is each ledger's text when all invariants last held."""
 
     sandbox: Sandbox
     params: config.Params
@@ -67,12 +67,12 @@ class DrillContext:
     # Git and the commands
 
     def pull(self) -> str:
-        """Bring the clone to main's tip; the tip."""
+        """Bring the clone to main's tip and return its commit."""
         git.run("pull", "-q", "--ff-only", "origin", "main", root=self.work)
         return git.commit_hash(root=self.work)
 
     def commit(self, texts: dict[Path, str], title: str) -> str:
-        """Write files, commit them on main (an empty commit without any) and push, as a merge does; the commit."""
+        """Write files, commit them on main (an empty commit without any), push as a merge does, and return the commit."""
         self.pull()
         for path, text in texts.items():
             files.write_text(self.work / path, text)
@@ -81,7 +81,7 @@ class DrillContext:
         return git.commit_hash(root=self.work)
 
     def run_verb(self, *words: str, code: int = 0, folder: Path | None = None) -> str:
-        """Run a verb in the clone (or in `folder`) as a person does; its whole output.
+        """Run a command in the clone (or in `folder`) as a person does, and return its whole output.
 
         CheckFailed when it ends with another exit code than `code`.
         """
@@ -93,7 +93,8 @@ class DrillContext:
         if program.returncode != code:
             end = "\n    ".join(lines[-12:])
             raise CheckFailed(
-                f"drill: `slipway {words[0]}` ended with exit code {program.returncode}, not {code}:\n    {end}"
+                f"drill: the exit code of `slipway {' '.join(words)}` is {program.returncode}, not {code}:\n    {end}",
+                hint=f"see {self.sandbox.home}/*.txt",
             )
         verdict = {0: "", 4: "fail", 5: "unsure"}.get(code, "")
         summary = clone.summary_line(words[0], lines)
@@ -103,18 +104,18 @@ class DrillContext:
     def build(
         self, verbs: tuple[str, ...] = ("prove", "judge", "package", "image"), folder: Path | None = None
     ) -> None:
-        """Prove, judge, package (unless the bento is current) and push main's tip as an image: all before a release."""
+        """Prove, judge, package (unless the bento is up to date) and push main's tip as an image, as before a release."""
         for word in verbs:
             if word != "package" or is_stale(folder or self.work):
                 self.run_verb(word, folder=folder)
 
     def release(self) -> str:
-        """Run `release --push` and bring the clone to the new tip; the revision."""
+        """Run `release --push`, bring the clone to the new tip, and return its commit."""
         self.run_verb("release", "--push")
         return self.pull()
 
     def force_image(self, env: str, image: str, title: str) -> str:
-        """Put an image into an environment past the gates, as a person with the rights can: line, overlay, one commit."""
+        """Put an image into an environment without the gates, as a person with the rights can: line and overlay in one commit."""
         source = self.commit({}, f"{title}: the source")
 
         def make(_: str, lines: list[ledger.Line]) -> ledger.Line:
@@ -138,40 +139,41 @@ class DrillContext:
     # The cluster
 
     def wait_for_operation(self, env: str, revision: str) -> App:
-        """Wait until Argo CD's operation of `revision` is over, whatever its phase; the application."""
+        """Wait until Argo CD's operation of `revision` is over, whatever its phase, and return the application."""
         argocd.refresh(self.app(env))
         return argocd.wait_for_sync(self.app(env), revision, seconds=deploy.SYNC_SECONDS, root=self.work)
 
     def wait_for_arrival(self, env: str) -> App:
-        """Wait until main's tip has arrived in an environment; CheckFailed when its sync did not succeed."""
+        """Wait until an environment has synced main's tip; CheckFailed when its sync did not succeed."""
         app = self.wait_for_operation(env, self.pull())
         if app.phase != "Succeeded":
-            raise CheckFailed(f"drill: {app.name}: {app.phase}: {app.message}", hint=f"argocd app get {app.name}")
+            message = f"drill: the sync of {app.name} is {app.phase}: {app.message}"
+            raise CheckFailed(message, expected="Succeeded", hint=f"argocd app get {app.name}")
         return app
 
     def cluster_evidence(self) -> Evidence:
-        """The cluster's evidence about what staging runs; CheckFailed or Inconclusive when it has none."""
+        """The cluster's load-test result for staging's release; CheckFailed or Inconclusive when it has none."""
         return evidence.find("cluster", self.params, ledger.read("staging", self.work)[-1], root=self.work)
 
     def get_object(self, env: str, *words: str) -> dict[str, Any]:
-        """An object of an environment's namespace, by the words of `kubectl get`."""
+        """An object of an environment's namespace, by the arguments of `kubectl get`."""
         document: dict[str, Any] = json.loads(kubectl.run("-n", self.app(env), "get", *words, "-o", "json"))
         return document
 
     # Before and after a drill
 
     def shorten_limits(self) -> None:
-        """Commit a shorter load test and deadline, so that a drill takes minutes; nothing when they are short already."""
+        """Commit a shorter load test and deadline, so that a drill takes minutes; do nothing when they are short already."""
         before = {path: (self.work / path).read_text(encoding="utf-8") for path in SHORTENED}
         after = {path: shortened_files(path, text) for path, text in before.items()}
         if after != before:
-            self.commit(after, f"Hasten: {SHORTENED_HINT}")
-            self.sandbox.record_step("hasten", SHORTENED_HINT, 0.0)
+            self.commit(after, f"Shorten the drills: {SHORTENED_HINT}")
+            self.sandbox.record_step("shorten", SHORTENED_HINT, 0.0)
 
     def settle(self, seconds: float = SETTLE_SECONDS) -> float:
-        """Wait until every invariant holds, and remember the ledgers; the seconds that it took.
+        """Wait until every invariant holds, remember the ledgers, and return the seconds that it took.
 
-        A gate that refuses what it passed before (on a busy machine) is run once more, and that is recorded as a step.
+        A load test that fails after it passed before (on a busy machine) is run once more, and that is recorded as a step.
         CheckFailed after `seconds`, with the invariants that do not hold.
         """
         started, retried = time.monotonic(), False
@@ -183,12 +185,13 @@ class DrillContext:
                 for env in ledger.ENVIRONMENTS:
                     deploy.write_diagnostics(self.sandbox, self.app(env))
                 raise CheckFailed(
-                    f"drill: after {seconds:g} s still {'; '.join(violations)}", hint=f"see {self.sandbox.home}/*.txt"
+                    f"drill: not settled after {seconds:g} s: {'; '.join(violations)}",
+                    hint=f"the cluster's state and logs are in {self.sandbox.home}/*.txt",
                 )
             if not retried and (names := invariants.failed_gates(snapshot)):
                 retried = True
                 argocd.run("app", "sync", names[0], "--async")
-                summary = f"{names[0]}: its gate said no to what it passed before: once more"
+                summary = f"the load test of {names[0]} failed for a release that passed before; running it again"
                 self.sandbox.record_step("sync", summary, 0.0, "unsure")
             time.sleep(POLL_SECONDS)
         self.remembered = {env.name: env.ledgers[-1][1] for env in snapshot.envs if env.ledgers}
@@ -206,7 +209,7 @@ def kept_sandbox(root: Path, name: str) -> Sandbox | None:
 def open_context(root: Path, params: config.Params) -> DrillContext:
     """Open the kept sandbox at main's tip, or a new one whose model has reached production; with shorter limits."""
     if sandbox := kept_sandbox(root, params.track.model):
-        sandbox.start_part("The world that the loop kept")
+        sandbox.start_part("Use the sandbox that `make loop` kept")
         git.run("checkout", "-q", "main", root=sandbox.work)
         git.run("pull", "-q", "--ff-only", "origin", "main", root=sandbox.work)
         clone.repro(sandbox)
@@ -221,7 +224,7 @@ def open_context(root: Path, params: config.Params) -> DrillContext:
 
 
 def is_stale(work: Path) -> bool:
-    """Return whether the packaged bento is of other files than HEAD's."""
+    """Return whether the packaged bento was made from other files than HEAD's."""
     record = files.read_json(work / "reports/image.json")
     try:
         package.packaged_bento(work)
@@ -233,10 +236,10 @@ def is_stale(work: Path) -> bool:
 
 
 def wait_until(holds: Callable[[], bool], *, seconds: float, what: str) -> float:
-    """Wait until `holds()` is true; the seconds that it took. CheckFailed, which names `what`, when it is not in time."""
+    """Wait until `holds()` is true and return the seconds that it took; CheckFailed with `what` after `seconds`."""
     started = time.monotonic()
     if not process.poll_until(holds, seconds=seconds, every=POLL_SECONDS):
-        raise CheckFailed(f"drill: {what} did not happen within {seconds:g} s")
+        raise CheckFailed(f"drill: within {seconds:g} s there was no {what}", hint="kubectl get events -A | tail")
     return time.monotonic() - started
 
 
@@ -249,7 +252,10 @@ def shorter_load_test(slo: str) -> str:
     """The text of slo.yaml with a cluster's schedule of LOAD_SECONDS; ConfigError when it has none."""
     new, count = re.subn(r"(?m)^(  cluster: \{.*\bseconds: )\d+", rf"\g<1>{LOAD_SECONDS}", slo)
     if count != 1:
-        raise ConfigError("drill: slo.yaml has no line `  cluster: {…, seconds: …}`", hint="see loadtests/slo.yaml")
+        raise ConfigError(
+            "drill: slo.yaml has no line `  cluster: {…, seconds: …}`",
+            hint="write that schedule on one line in loadtests/slo.yaml",
+        )
     return new
 
 
@@ -259,5 +265,7 @@ def shorter_deadline(patch: str) -> str:
         return patch
     new, count = re.subn(r"(?m)^spec:$", f"spec:\n  progressDeadlineSeconds: {DEADLINE_SECONDS}", patch)
     if count != 1:
-        raise ConfigError(f"drill: {STAGING_DEPLOYMENT} has no line `spec:`", hint="see k8s/overlays/staging")
+        raise ConfigError(
+            f"drill: {STAGING_DEPLOYMENT} has no line `spec:`", hint=f"git checkout -- {STAGING_DEPLOYMENT}"
+        )
     return new

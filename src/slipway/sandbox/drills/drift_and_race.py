@@ -1,4 +1,4 @@
-"""Drills of concurrent changes: the cluster edited by hand, and two merges released at once."""
+"""Drills of concurrent changes: the cluster edited by hand, and two merges released at the same time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DETECTION_SECONDS, HEALING_SECONDS = 60.0, 120.0
 
 
 def edit(context: DrillContext, timeline: Timeline) -> None:
-    """Image and number of pods edited by hand, the Service deleted: healed, and no gate has run. A variable takes a command."""
+    """Edits by hand of image, pods and Service: Argo CD restores Git's state, and no load test runs."""
     app, good = context.app("staging"), context.last_line("staging").image
     gate, verdict = last_gate_uid(context), last_gate_verdict(context)
     other = bad_artifacts.build_derived(str(good), "other", line=bad_artifacts.OTHER)
@@ -35,34 +35,40 @@ def edit(context: DrillContext, timeline: Timeline) -> None:
     wait_until(
         lambda: argocd.get_app(app).sync == "OutOfSync" or is_healed(context),
         seconds=DETECTION_SECONDS,
-        what="OutOfSync",
+        what="state OutOfSync",
     )
-    timeline.detect("OutOfSync: Argo CD puts Git's state back")
-    wait_until(lambda: is_healed(context), seconds=HEALING_SECONDS, what="Git's state in the cluster")
+    timeline.detect("OutOfSync: Argo CD restores Git's state")
+    wait_until(lambda: is_healed(context), seconds=HEALING_SECONDS, what="restored state of Git in the cluster")
     context.settle()
     if HAND in variable_names(context):  # Argo CD leaves alone what Git does not mention, and calls it Synced
         context.sandbox.record_step(
-            "variable", f"{HAND} is there yet and Argo CD is content: replaced by a sync", timeline.since()
+            "variable",
+            f"Argo CD does not remove {HAND}, which Git does not mention; `argocd app sync --replace` does",
+            timeline.since(),
         )
         argocd.run("app", "sync", app, "--replace", "--resource", "apps:Deployment:serve")
         context.settle()
-    timeline.expect(HAND not in variable_names(context), f"{HAND} is there yet", allowed="what Git says alone")
-    timeline.expect(last_gate_uid(context) == gate, "the gate ran again", allowed="healing runs no hooks")
+    timeline.expect(
+        HAND not in variable_names(context), f"the variable {HAND} still exists", expected="only the variables in Git"
+    )
+    timeline.expect(
+        last_gate_uid(context) == gate, "the load test ran again", expected="no hooks while Argo CD restores objects"
+    )
     timeline.expect(
         last_gate_verdict(context) == verdict,
-        f"the gate's verdict is {last_gate_verdict(context)}",
-        allowed=f"unchanged, {verdict}",
+        f"the load test's verdict is now {last_gate_verdict(context)}",
+        expected=f"unchanged, {verdict}",
     )
-    timeline.recover("healed from Git; no gate ran, the verdict is unchanged")
+    timeline.recover("restored from Git; no load test ran, its verdict is unchanged")
 
 
 def last_gate_uid(context: DrillContext) -> str:
-    """The uid of the gate's last run."""
+    """The uid of the load test's last run."""
     return str(context.get_object("staging", "job", JOB)["metadata"]["uid"])
 
 
 def last_gate_verdict(context: DrillContext) -> Mapping[str, Any]:
-    """The verdict of the gate's last run, and its image."""
+    """The verdict of the load test's last run, and its image."""
     row = json.loads(kubectl.hook_log(context.app("staging"), JOB).splitlines()[-1])
     return {"verdict": row["verdict"], "image": row["inputs"]["image"]}
 
@@ -85,14 +91,14 @@ def variable_names(context: DrillContext) -> set[str]:
 
 
 def race(context: DrillContext, timeline: Timeline) -> None:
-    """Two merges are released at once: both lines in order, or the older one refused; the overlay holds the newer."""
+    """Two releases at the same time: both are recorded in order, or the older one is refused; the newer one runs."""
     other = context.sandbox.home / "race"
     shutil.rmtree(other, ignore_errors=True)
     try:
         first = outages.commit_change(context, "a drill, the first of two merges")
         shutil.copytree(context.work, other, symlinks=True, ignore=shutil.ignore_patterns("bump-*"))
         second = outages.commit_change(context, "a drill, the second of two merges")
-        with ThreadPoolExecutor() as pool:  # to prove is what takes long
+        with ThreadPoolExecutor() as pool:  # `prove` takes longest
             list(pool.map(lambda place: context.run_verb("prove", folder=place), (other, context.work)))
         for place in (other, context.work):
             context.build(("judge", "package", "image"), place)
@@ -103,9 +109,12 @@ def race(context: DrillContext, timeline: Timeline) -> None:
         new = ledger.read("staging", context.work)[len(before) :]
         timeline.detect(race_outcome(codes, [line.commit for line in new], first, second))
         chained = [line.supersedes for line in new] == [line.identity for line in [*before[-1:], *new[:-1]]]
-        timeline.expect(chained, "a line does not supersede the one before it")
+        timeline.expect(chained, "a ledger line does not supersede the one before it")
         pinned = kustomization.pinned_at("staging", "HEAD", context.work)
-        timeline.expect(pinned is not None and pinned.image == new[-1].image, "the overlay is not the last line")
+        timeline.expect(
+            pinned is not None and pinned.image == new[-1].image,
+            "the overlay does not pin the image of the last ledger line",
+        )
     finally:
         shutil.rmtree(other, ignore_errors=True)
     outages.expect_arrived(context, timeline)
@@ -124,10 +133,10 @@ def release_together(context: DrillContext, other: Path) -> list[int]:
 def race_outcome(codes: list[int], commits: list[str], first: str, second: str) -> str:
     """The outcome of a race that ended well, else CheckFailed. `commits` are those of the new ledger lines, in order."""
     if (codes, commits) == ([0, 0], [first, second]):
-        return "both released, in order: the later one was made anew on the new tip"
+        return "both were released in order: the later one was repeated on the new tip"
     if (codes, commits) == ([CheckFailed.code, 0], [second]):
-        return "the newer one released, the older one refused"
+        return "the newer one was released, the older one refused"
     raise CheckFailed(
-        f"drill race: exit codes {codes}, lines of {[commit[:12] for commit in commits]}",
-        allowed=f"{first[:12]} then {second[:12]}, or the latter alone",
+        f"drill race: the exit codes are {codes}, the new ledger lines are of {[commit[:12] for commit in commits]}",
+        expected=f"lines of {first[:12]} and {second[:12]}, or of {second[:12]} only",
     )

@@ -1,6 +1,6 @@
 """`drill`: inject faults into a cluster, and check that each is detected and recovered from, with the seconds.
 
-After each drill every invariant must hold: no ledger line lost, Git = cluster, nothing left over.
+After each drill every invariant must hold: no ledger line is lost, the cluster runs what Git says, nothing is left over.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from slipway.core import config, environment, ledger
-from slipway.core.console import stderr
+from slipway.core.console import stderr, stdout
+from slipway.core.text import shorten
 from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.sandbox import deploy, loop
 from slipway.sandbox.drills import bad_releases, canary_abort, drift_and_race, ledger_tampering, outages
@@ -43,7 +42,7 @@ DRILLS: dict[str, Callable[[DrillContext, Timeline], None]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of a drill; `wrong` says what differs, and is empty when it ended as it should."""
+    """The result of a drill; `wrong` is the difference from the expected end, empty when there is none."""
 
     name: str
     injected: str = ""
@@ -59,9 +58,12 @@ class Outcome:
 def select_drills(names: Sequence[str]) -> list[str]:
     """The named drills in the order of DRILLS; ConfigError for an unknown name, or for none."""
     if unknown := [name for name in names if name not in DRILLS and name != ALL]:
-        raise ConfigError(f"there is no drill {unknown[0]!r}", hint=f"{', '.join(DRILLS)}, {ALL}")
+        message = f"there is no drill {unknown[0]!r}"
+        raise ConfigError(
+            message, expected=f"{', '.join(DRILLS)} or {ALL}", value=unknown[0], hint=f"slipway drill {ALL}"
+        )
     if not names:
-        raise ConfigError("no drill is named", hint=f"slipway drill {ALL}, or one of {', '.join(DRILLS)}")
+        raise ConfigError("no drill was named", expected=f"{', '.join(DRILLS)} or {ALL}", hint=f"slipway drill {ALL}")
     return [name for name in DRILLS if name in names or ALL in names]
 
 
@@ -84,13 +86,13 @@ def run_drill(context: DrillContext, name: str) -> Outcome:
 
 
 def roll_back(context: DrillContext, name: str) -> None:
-    """Roll back what a failed drill put into an environment, and turn the canary off, so that the next one can start."""
+    """Roll back the release of a failed drill, and turn the canary off, so that the next drill can start."""
     try:
         context.pull()
         for env, text in context.remembered.items():
             before = ledger.parse(text, where=env)[-1]
             if context.last_line(env).identity != before.identity:
-                context.run_verb("rollback", "--env", env, "--reason", f"drill: {name} ended otherwise", "--push")
+                context.run_verb("rollback", "--env", env, "--reason", f"drill: {name} failed", "--push")
         canary_abort.turn_canary(context, on=False)
     except SlipwayError as error:
         context.sandbox.record_step("restore", str(error), 0.0, "fail")
@@ -98,12 +100,12 @@ def roll_back(context: DrillContext, name: str) -> None:
 
 def outcome_of(timeline: Timeline, wrong: str, seconds: float) -> Outcome:
     """A drill's result from its times; one that never detected or never recovered failed."""
-    times = (("detected", timeline.detected_s), ("recovered", timeline.recovered_s))
+    times = (("detected", timeline.detected_s), ("recovered from", timeline.recovered_s))
     never = [word for word, at in times if at is None]
     return Outcome(
         name=timeline.name, injected=timeline.injected, detected=timeline.detected, detected_s=timeline.detected_s,
         recovered=timeline.recovered, recovered_s=timeline.recovered_s, figure=timeline.figure, seconds=seconds,
-        wrong=wrong or (f"never {' and never '.join(never)}" if never else ""),
+        wrong=wrong or (f"the fault was never {' and never '.join(never)}" if never else ""),
     )  # fmt: skip
 
 
@@ -123,23 +125,21 @@ def seconds_cell(seconds: float | None) -> str:
 
 def print_table(outcomes: Sequence[Outcome], seconds: float) -> None:
     """Print the table and the figures below it to stdout; `seconds` is the time of all drills."""
-    out = Console(highlight=False)
-    out = out if out.is_terminal else Console(highlight=False, width=WIDTH)
     title = f"{len(outcomes)} drills in {seconds:.0f} s; seconds count from the injection"
     table = Table("drill", "injected", "detected", title=title, title_justify="left")
     for word in ("after s", "end", "after s", "verdict"):
         table.add_column(word, justify="right" if word.endswith(" s") else "left")
     for row in table_rows(outcomes):
-        table.add_row(*(escape(loop.shorten(cell)) for cell in row))
-    out.print(table)
+        table.add_row(*(shorten(cell) for cell in row))
+    stdout.print(table, width=None if stdout.is_terminal else WIDTH)
     for figure in filter(None, (each.figure for each in outcomes)):
-        out.print(escape(figure), soft_wrap=True)
+        stdout.write_line(figure)
 
 
 def run(params: config.Params, names: Sequence[str], *, keep: bool, root: Path = Path()) -> str:
     """Run drills in the sandbox that a loop kept, or in a new one, which is removed afterwards unless `keep`.
 
-    CheckFailed when a drill does not end as it should.
+    CheckFailed when a drill fails.
     """
     drills, root, started = select_drills(names), root.resolve(), time.monotonic()
     with loop.single_instance(environment.cache_home(root)), loop.interruptible():
@@ -151,16 +151,14 @@ def run(params: config.Params, names: Sequence[str], *, keep: bool, root: Path =
             outcomes = [run_drill(context, name) for name in drills]
         finally:
             if created and not leave:
-                stderr.print(f"  {loop.remove_everything(root)} applications removed")
+                stderr.write_line(f"  {loop.remove_everything(root)} applications removed")
     print_table(outcomes, time.monotonic() - started)
     return require_all_passed(outcomes)
 
 
 def require_all_passed(outcomes: Sequence[Outcome]) -> str:
-    """One sentence when all ended as they should; CheckFailed with what differs."""
+    """One sentence when all drills passed; CheckFailed with the differences."""
     if failed := [each for each in outcomes if each.wrong]:
         differences = "; ".join(f"{each.name}: {each.wrong}" for each in failed)
-        raise CheckFailed(
-            f"drill: {len(failed)} of {len(outcomes)} ended otherwise: {differences}", hint="docs/operations.md, Drills"
-        )
-    return f"{len(outcomes)} drills ended as they should: {', '.join(each.name for each in outcomes)}"
+        raise CheckFailed(f"drill: {len(failed)} of {len(outcomes)} failed: {differences}", hint="docs/fix/drill.md")
+    return f"{len(outcomes)} drills passed: {', '.join(each.name for each in outcomes)}"

@@ -32,7 +32,8 @@ def stop_and_start(part: str, folder: Path | None, *, hard: bool) -> tuple[Comma
         CONTROLLER: ((*SCALE, "--replicas=0"), (*SCALE, "--replicas=1")),
     }
     if part not in by_part:
-        raise ConfigError(f"drill: nothing here stops {part}", hint="export CLUSTER_FAULTS=FOLDER, with stop and start")
+        hint = "set CLUSTER_FAULTS to a folder with the programs `stop` and `start`"
+        raise ConfigError(f"drill: this machine has no way to stop {part}", hint=hint)
     return by_part[part]
 
 
@@ -55,7 +56,8 @@ def part_down(part: str, *, remote: Path, hard: bool = False) -> Iterator[None]:
         try:
             _call(start)
         except SlipwayError as error:
-            raise ConfigError(f"drill: {part} does not start again: {error}", hint=" ".join(start)) from error
+            message = f"drill: {part} could not be started again: {error}"
+            raise ConfigError(message, hint=f"start it by hand: {' '.join(start)}") from error
 
 
 def _call(command: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Invariants that hold after every drill: no ledger line lost, Git = cluster, nothing left over."""
+"""Invariants that hold after every drill: no ledger line is lost, the cluster runs what Git says, nothing is left over."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def violations(now: Snapshot) -> list[str]:
     """A sentence for each invariant that does not hold; empty when all hold."""
     sentences = [each for env in now.envs for each in (*_lost_lines(env), *_differences(env, now.tip))]
     if now.head != now.tip or now.branch != "main":
-        sentences.append(f"the clone is on {now.branch} at {now.head[:12]}, limit: main at {now.tip[:12]}")
+        sentences.append(f"the clone is on {now.branch} at {now.head[:12]}; expected: main at {now.tip[:12]}")
     if now.dirty:
-        sentences.append(f"not committed in the clone: {', '.join(now.dirty[:3])}")
+        sentences.append(f"the clone has uncommitted files: {', '.join(now.dirty[:3])}")
     if now.worktrees:
-        sentences.append(f"left over: {', '.join(now.worktrees)}")
+        sentences.append(f"temporary files are left over: {', '.join(now.worktrees)}")
     return sentences
 
 
@@ -59,14 +59,14 @@ def failed_gates(now: Snapshot) -> list[str]:
 
 
 def _lost_lines(env: EnvironmentState) -> list[str]:
-    """A sentence when a line that was ever on main, or is remembered, is not there byte for byte and in order."""
+    """A sentence when main lacks a line that it had, or that is remembered, byte for byte and in order."""
     honest = [text for subject, text in env.ledgers if not subject.startswith(TAMPER)] or [""]
     pairs = [*pairwise(honest), (env.remembered, honest[-1])]
     if changed := [before for before, after in pairs if not after.startswith(before)]:
         rows = changed[0].count("\n")
-        return [f"{env.name}: of {rows} lines of the ledger some are lost or changed"]
+        return [f"{env.name}: some of the {rows} lines of the ledger are lost or changed"]
     if env.ledgers and env.ledgers[-1][1] != honest[-1]:
-        return [f"{env.name}: the ledger is still the forged one"]
+        return [f"{env.name}: the ledger still has the forged lines"]
     return []
 
 
@@ -75,13 +75,13 @@ def _differences(env: EnvironmentState, tip: str) -> list[str]:
     sentences, app = [], env.app
     lines = ledger.parse(env.ledgers[-1][1], where=env.name) if env.ledgers else []
     if (last := lines[-1].image if lines else None) != env.pinned:
-        sentences.append(f"{env.name}: the overlay pins {env.pinned}, the last line {last}")
+        sentences.append(f"{env.name}: the overlay pins {env.pinned}, but the last ledger line has {last}")
     if others := sorted({pod.image for pod in env.pods} - {env.pinned}):
-        sentences.append(f"{env.name}: pods run {', '.join(map(str, others))}, the overlay pins {env.pinned}")
+        sentences.append(f"{env.name}: pods run {', '.join(map(str, others))}, but the overlay pins {env.pinned}")
     if not env.pods or not all(pod.ready for pod in env.pods):
         sentences.append(f"{env.name}: {sum(pod.ready for pod in env.pods)} of {len(env.pods)} pods are ready")
     if (app.sync, app.health, app.compared) != ("Synced", "Healthy", tip) or app.phase != "Succeeded":
-        sentences.append(f"{env.name}: {describe(app)}, limit: Synced at {tip[:12]}, Healthy, Succeeded")
+        sentences.append(f"{env.name}: {describe(app)}; expected: Synced at {tip[:12]}, Healthy, Succeeded")
     return sentences
 
 

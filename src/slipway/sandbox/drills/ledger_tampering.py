@@ -1,4 +1,4 @@
-"""Drill of a forged ledger: `policy` refuses each forgery in its pull request, `verify` names one that is on main."""
+"""Drill of a forged ledger: `policy` refuses each forgery in its pull request, `verify` reports one that is on main."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slipway.sandbox.drills.context import DrillContext
 from slipway.sandbox.drills.timeline import Timeline
 
 LEDGER = ledger.path("production")
-SWAPPED = "the digest swapped"
+SWAPPED = "another digest in the overlay"
 
 
 def with_better_metrics(text: str) -> str:
@@ -38,7 +38,7 @@ def with_unproven_promotion(text: str, staged: ledger.Line) -> str:
 
 
 def forgeries(context: DrillContext, other: str) -> dict[str, tuple[dict[Path, str], tuple[str, ...]]]:
-    """Each forgery by name: the files it writes, and the links that `verify` may name (none: only policy refuses it).
+    """Each forgery by name: the files it writes, and the links that `verify` may report (none: only policy refuses it).
 
     `other` is the image that SWAPPED pins.
     """
@@ -48,31 +48,31 @@ def forgeries(context: DrillContext, other: str) -> dict[str, tuple[dict[Path, s
     staged = context.last_line("staging")
     swapped = kustomization.with_digest(pinned, "serve", other.partition("@")[2])
     return {
-        "metrics made prettier": ({LEDGER: with_better_metrics(text)}, ("ledger",)),
-        "a line removed": ({LEDGER: without_last_line(text)}, ("overlay", "ledger")),
+        "better metrics": ({LEDGER: with_better_metrics(text)}, ("ledger",)),
+        "a missing line": ({LEDGER: without_last_line(text)}, ("overlay", "ledger")),
         "a promotion without evidence": ({LEDGER: with_unproven_promotion(text, staged)}, ()),
         SWAPPED: ({path: swapped}, ("overlay",)),
     }
 
 
 def tampered(context: DrillContext, timeline: Timeline) -> None:
-    """Production's line forged: `policy` refuses each on its pull request; pushed past it, `verify` names the link."""
+    """A forged release in production: `policy` refuses the pull request, and `verify` reports it when it is on main."""
     base = context.pull()
     cases = forgeries(
         context,
         bad_artifacts.build_derived(str(context.last_line("production").image), "other", line=bad_artifacts.OTHER),
     )
-    timeline.inject("four forgeries of production's line, each a pull request")
+    timeline.inject("four forgeries of production's release, each as a pull request")
     for what, (texts, links) in cases.items():
         try:
             commit_forgery(context, texts, what)
             output = context.run_verb("policy", "--base", base, "--source", "cluster", code=CheckFailed.code)
-            timeline.expect("policy" in output, f"policy does not say why it refuses {what}")
+            timeline.expect("policy" in output, f"the output of policy has no reason for refusing {what}")
             if links:
                 expect_broken_link(context, timeline, links)
         finally:
             git.run("reset", "-q", "--hard", base, root=context.work)
-    timeline.detect("policy refuses all four; verify names the link of those that break the chain")
+    timeline.detect("policy refuses all four; verify reports the three that break the chain")
     texts, links = cases[SWAPPED]
     commit_forgery(context, texts, f"{SWAPPED}, pushed to main")
     git.run("push", "-q", "origin", "main", root=context.work)
@@ -81,7 +81,7 @@ def tampered(context: DrillContext, timeline: Timeline) -> None:
     git.run("push", "-q", "origin", "main", root=context.work)
     context.settle()
     context.run_verb("verify", "--env", "production")
-    timeline.recover("reverted; every link holds, Git = cluster")
+    timeline.recover("reverted; verify passes, and the cluster runs what Git says")
 
 
 def commit_forgery(context: DrillContext, texts: Mapping[Path, str], what: str) -> None:
@@ -92,9 +92,9 @@ def commit_forgery(context: DrillContext, texts: Mapping[Path, str], what: str) 
 
 
 def expect_broken_link(context: DrillContext, timeline: Timeline, links: tuple[str, ...]) -> None:
-    """Expect that `verify` ends with 4 and names one of these links as the first broken one."""
+    """Expect that `verify` exits with 4 and reports one of these links as the first broken one."""
     output = context.run_verb("verify", "--env", "production", code=CheckFailed.code)
     named = [link for link in links if f"the first broken link is {link}:" in output]
     timeline.expect(
-        bool(named), f"verify says {output[-300:]}", allowed=f"the first broken link is {' or '.join(links)}"
+        bool(named), f"verify printed {output[-300:]}", expected=f"the first broken link is {' or '.join(links)}"
     )

@@ -18,11 +18,11 @@ QUIET_SECONDS = 10.0
 
 
 def commit_change(context: DrillContext, what: str) -> str:
-    """Commit a change that is released but leaves the bento as it is: one more comment in the Dockerfile; the commit."""
+    """Commit one more comment in the Dockerfile, which is released and leaves the bento as it is; return the commit."""
     bad_releases.mend_service(context)
     recipe = (context.work / image_builder.DOCKERFILE).read_text(encoding="utf-8")
     return context.commit(
-        {image_builder.DOCKERFILE: bad_artifacts.with_comment(recipe, what)}, f"Say in the Dockerfile: {what}"
+        {image_builder.DOCKERFILE: bad_artifacts.with_comment(recipe, what)}, f"Note in the Dockerfile: {what}"
     )
 
 
@@ -35,26 +35,26 @@ def remote_ledgers(context: DrillContext) -> list[str]:
 def expect_untouched(context: DrillContext, timeline: Timeline, before: list[str]) -> None:
     """Expect that no ledger changed, in the clone or the remote, and that no unfinished file is left."""
     timeline.expect(
-        remote_ledgers(context) == before, "a ledger of the remote was changed", allowed="nothing is bumped"
+        remote_ledgers(context) == before, "a ledger on the remote changed", expected="no release during the outage"
     )
     leftovers = [path.name for path in environment.cache_home(context.work).glob("bump-*")]
     timeline.expect(
         not git.uncommitted_files(context.work) and not leftovers,
-        f"left over: {[*git.uncommitted_files(context.work), *leftovers]}",
-        allowed="nothing",
+        f"files are left over: {', '.join([*git.uncommitted_files(context.work), *leftovers])}",
+        expected="none",
     )
 
 
 def expect_arrived(context: DrillContext, timeline: Timeline) -> None:
-    """Expect that the delayed release has come to staging and passed its gate."""
+    """Expect that staging runs the delayed release and that it passed the load test."""
     context.wait_for_arrival("staging")
-    timeline.expect(context.cluster_evidence().verdict == "pass", "staging's gate gave no pass")
+    timeline.expect(context.cluster_evidence().verdict == "pass", "the load test in staging did not pass")
     context.settle()
-    timeline.recover("released and judged; Git = cluster")
+    timeline.recover("released and load-tested; the cluster runs what Git says")
 
 
 def registry(context: DrillContext, timeline: Timeline) -> None:
-    """The registry is down during a release: `image` says so, nothing is bumped; up again, the release works."""
+    """An outage of the registry during a release: `image` reports it, nothing is released; afterwards the release works."""
     commit_change(context, "a drill, with the registry down")
     before = remote_ledgers(context)
     context.build(verbs=("prove", "judge", "package"))
@@ -62,9 +62,10 @@ def registry(context: DrillContext, timeline: Timeline) -> None:
         timeline.inject("the registry is down")
         output = context.run_verb("image", code=ConfigError.code)
         timeline.expect(
-            "registry" in output or "localhost" in output, f"`image` does not name the registry: {output[-300:]}"
+            "registry" in output or "localhost" in output,
+            f"the output of `image` does not mention the registry: {output[-300:]}",
         )
-        timeline.detect("`image` says so and ends with 2; nothing is bumped")
+        timeline.detect("`image` reports it and exits with 2; nothing is released")
         expect_untouched(context, timeline, before)
     context.run_verb("image")
     context.release()
@@ -86,7 +87,7 @@ def origin_over_http(context: DrillContext) -> Iterator[None]:
 
 
 def git_down(context: DrillContext, timeline: Timeline) -> None:
-    """Git is down during a bump: `release` cannot tell and writes nothing; up again, it works."""
+    """An outage of Git during a release: `release` exits with 5 and writes nothing; afterwards it works."""
     commit_change(context, "a drill, with Git down")
     context.build()
     before = remote_ledgers(context)
@@ -94,14 +95,14 @@ def git_down(context: DrillContext, timeline: Timeline) -> None:
         with fault_injection.part_down(fault_injection.GIT, remote=context.sandbox.remote):
             timeline.inject("the Git server is down")
             context.run_verb("release", "--push", code=Inconclusive.code)
-            timeline.detect("`release` ends with 5; nothing is written")
+            timeline.detect("`release` exits with 5; nothing is written")
         expect_untouched(context, timeline, before)
         context.release()
     expect_arrived(context, timeline)
 
 
 def argocd(context: DrillContext, timeline: Timeline) -> None:
-    """Argo CD's controller is killed during a bump: Git has it, the cluster waits; started again, it syncs."""
+    """A killed Argo CD controller during a release: Git has the release, and the cluster syncs when it runs again."""
     commit_change(context, "a drill, with Argo CD's controller killed")
     context.build()
     with fault_injection.part_down(fault_injection.CONTROLLER, remote=context.sandbox.remote, hard=True):
@@ -110,6 +111,6 @@ def argocd(context: DrillContext, timeline: Timeline) -> None:
         try:
             wait_for_sync(context.app("staging"), revision, seconds=QUIET_SECONDS, root=context.work)
         except Inconclusive:
-            timeline.detect(f"no operation of the new commit after {QUIET_SECONDS:g} s")
-        timeline.expect(timeline.detected_s is not None, "the sync happened without the controller")
+            timeline.detect(f"no sync of the new commit within {QUIET_SECONDS:g} s")
+        timeline.expect(timeline.detected_s is not None, "the new commit was synced without the controller")
     expect_arrived(context, timeline)

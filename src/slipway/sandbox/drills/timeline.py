@@ -1,4 +1,4 @@
-"""Times of a drill: when its fault was injected, detected and recovered from, with a sentence for each."""
+"""Times of a drill: its fault's injection, detection and recovery, with a sentence for each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Timeline:
         self.sandbox.record_step("detect", what, self.detected_s)
 
     def recover(self, what: str) -> None:
-        """Record that everything is as it should be again."""
+        """Record the recovery from the fault."""
         self.recovered, self.recovered_s = what, self.since()
         self.sandbox.record_step("recover", what, self.recovered_s, "pass")
 
@@ -44,7 +44,8 @@ class Timeline:
         """Seconds since the injection; 0 before it."""
         return self.clock() - self.at if self.at is not None else 0.0
 
-    def expect(self, holds: bool, difference: str, *, allowed: str = "") -> None:
-        """Raise CheckFailed with the difference, and what is allowed instead, unless `holds`."""
+    def expect(self, holds: bool, difference: str, *, expected: str = "") -> None:
+        """Raise CheckFailed with the difference and the `expected` state, unless `holds`."""
         if not holds:
-            raise CheckFailed(f"drill {self.name}: {difference}", allowed=allowed)
+            hint = f"docs/fix/drill.md; the cluster's state and logs are in {self.sandbox.home}"
+            raise CheckFailed(f"drill {self.name}: {difference}", expected=expected, hint=hint)

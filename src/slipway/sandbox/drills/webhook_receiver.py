@@ -18,7 +18,7 @@ MAX_BYTES = 1 << 20
 
 
 class Message(NamedTuple):
-    """A POST: where to, its JSON (None when it is none), and when it came (monotonic seconds)."""
+    """A POST: its path, its JSON (None when it is none), and the time of its arrival (monotonic seconds)."""
 
     path: str
     body: Any
@@ -43,7 +43,8 @@ class Receiver:
             if message.path.endswith(ending):
                 return message
         raise Inconclusive(
-            f"drill: no message to {ending} came within {seconds:g} s", hint="kubectl -n argo-rollouts get cm -o yaml"
+            f"drill: the cluster sent no message to {ending} within {seconds:g} s",
+            hint="look at the hook: kubectl -n argo-rollouts get cm argo-rollouts-notification-configmap -o yaml",
         )
 
 

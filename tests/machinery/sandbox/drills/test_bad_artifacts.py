@@ -57,7 +57,7 @@ def test_model_of_another_form_is_refused():
     node = onnx.helper.make_node("Identity", ["a"], ["b"])
     value = onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, [None])
     graph = onnx.helper.make_graph([node], "g", [], [value])
-    with pytest.raises(ConfigError, match=r"last node gives \['b'\], limit: prediction"):
+    with pytest.raises(ConfigError, match=r"last node of the ONNX graph has the outputs \['b'\]; expected: prediction"):
         bad_artifacts.mirror(onnx.helper.make_model(graph), [0.0, 1.0])
 
 

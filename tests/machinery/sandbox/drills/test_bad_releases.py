@@ -41,15 +41,17 @@ def test_production_with_other_answers_is_refused(there, host):
     files.write_json(path, ROWS)
     bad_releases.check_production_answers(there, Timeline(there.sandbox, "slow"), line)
     files.write_json(path, [*ROWS, {"row": {"hour": 7}, "prediction": 7.25}])
-    with pytest.raises(CheckFailed, match=r"drill slow: production differs from its model by 0\.25, limit: "):
+    with pytest.raises(
+        CheckFailed, match=r"drill slow: The answers to 5 golden requests differ .* by up to 0\.25; allowed: "
+    ):
         bad_releases.check_production_answers(there, Timeline(there.sandbox, "slow"), line)
 
 
 @pytest.mark.parametrize(
     ("phase", "ready", "said"),
     [
-        ("Succeeded", None, "the sync Succeeded, limit: Failed"),
-        ("Failed", "x@sha256:2", "ready pods run .*limit: the old image"),
+        ("Succeeded", None, "the sync is Succeeded; expected: Failed"),
+        ("Failed", "x@sha256:2", "the ready pods run .*expected: only "),
     ],
 )
 def test_stuck_image_that_ends_otherwise_is_refused(there, phase, ready, said):

@@ -46,7 +46,7 @@ def test_dispatch_becomes_the_words_that_the_workflow_types():
     ],
 )
 def test_dispatch_of_something_else_is_refused(body):
-    with pytest.raises(ConfigError, match="limit: a rollback on main"):
+    with pytest.raises(ConfigError, match="expected: a rollback on main"):
         canary_abort.rollback_words(Message("/dispatches", body, 0.0))
 
 

@@ -9,11 +9,11 @@ A, B = "a" * 40, "b" * 40
 
 
 def test_race_ends_with_both_lines_in_order():
-    assert drift_and_race.race_outcome([0, 0], [A, B], A, B).startswith("both released, in order")
+    assert drift_and_race.race_outcome([0, 0], [A, B], A, B).startswith("both were released in order")
 
 
 def test_race_ends_with_the_older_one_refused():
-    assert drift_and_race.race_outcome([4, 0], [B], A, B) == "the newer one released, the older one refused"
+    assert drift_and_race.race_outcome([4, 0], [B], A, B) == "the newer one was released, the older one refused"
 
 
 @pytest.mark.parametrize(
@@ -30,5 +30,5 @@ def test_race_ends_with_the_older_one_refused():
     ],
 )
 def test_race_that_ends_otherwise_is_refused(codes, commits):
-    with pytest.raises(CheckFailed, match=r"drill race: exit codes .*limit: aaaaaaaaaaaa then bbbbbbbbbbbb"):
+    with pytest.raises(CheckFailed, match=r"the exit codes are .*; expected: lines of aaaaaaaaaaaa and bbbbbbbbbbbb"):
         drift_and_race.race_outcome(codes, commits, A, B)

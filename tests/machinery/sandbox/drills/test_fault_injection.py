@@ -48,10 +48,10 @@ def test_part_comes_up_again_whatever_happens(folder, tmp_path):
 
 def test_part_that_does_not_start_again_is_told_with_the_command(folder, tmp_path):
     program(folder / "start", "echo it is broken >&2; exit 1")
-    again = pytest.raises(ConfigError, match=r"registry does not start again: .*it is broken")
+    again = pytest.raises(ConfigError, match=r"registry could not be started again: .*it is broken")
     with again as caught, fault_injection.part_down(fault_injection.REGISTRY, remote=tmp_path):
         pass
-    assert caught.value.hint == f"{folder}/start registry"
+    assert caught.value.hint == f"start it by hand: {folder}/start registry"
 
 
 def test_part_that_cannot_be_stopped_runs_no_block(folder, tmp_path):
@@ -82,7 +82,7 @@ def test_without_programs_parts_are_stopped_as_they_were_started(part, stop, sta
 
 
 def test_part_that_nothing_stops_is_said_so():
-    with pytest.raises(ConfigError, match="nothing here stops etcd") as caught:
+    with pytest.raises(ConfigError, match="this machine has no way to stop etcd") as caught:
         fault_injection.stop_and_start("etcd", None, hard=False)
     assert "CLUSTER_FAULTS" in caught.value.hint
 

@@ -54,7 +54,7 @@ def test_line_that_was_lost_is_told(history):
 
 def test_line_that_was_forced_out_of_the_history_is_told():
     assert said(remembered=text(ONE, TWO, line(3, supersedes=TWO.identity))) == [
-        "staging: of 3 lines of the ledger some are lost or changed"
+        "staging: some of the 3 lines of the ledger are lost or changed"
     ]
 
 
@@ -65,17 +65,17 @@ def test_forgery_that_was_put_back_is_forgiven():
 
 def test_forgery_that_stays_is_told():
     forged = (f"{invariants.TAMPER}metrics", text(ONE, TWO).replace("3.5", "3.6"))
-    assert said(ledgers=(*HISTORY, forged)) == ["staging: the ledger is still the forged one"]
+    assert said(ledgers=(*HISTORY, forged)) == ["staging: the ledger still has the forged lines"]
 
 
 def test_overlay_that_is_not_the_last_line_is_told():
     found = said(pinned=ONE.image)
-    assert f"staging: the overlay pins {ONE.image}, the last line {TWO.image}" in found
+    assert f"staging: the overlay pins {ONE.image}, but the last ledger line has {TWO.image}" in found
 
 
 def test_pod_of_another_image_is_told():
     pods = [*ENV.pods, Pod("serve-2", str(ONE.image), ready=True)]
-    assert said(pods=pods) == [f"staging: pods run {ONE.image}, the overlay pins {TWO.image}"]
+    assert said(pods=pods) == [f"staging: pods run {ONE.image}, but the overlay pins {TWO.image}"]
 
 
 @pytest.mark.parametrize("pods", [[], [Pod("serve-1", str(TWO.image), ready=False)]], ids=["none", "not ready"])
@@ -90,7 +90,7 @@ def test_environment_without_ready_pods_is_told(pods):
 def test_application_that_is_not_whole_is_told(changes):
     found = said(app=replace(APP, **changes))
     assert len(found) == 1
-    assert "limit: Synced at 7b9eb3fde1dd, Healthy, Succeeded" in found[0]
+    assert "expected: Synced at 7b9eb3fde1dd, Healthy, Succeeded" in found[0]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_application_that_is_not_whole_is_told(changes):
     [
         ({"head": "0" * 40}, "the clone is on main at 000000000000"),
         ({"branch": "change-2"}, "the clone is on change-2"),
-        ({"dirty": ["dvc.lock"]}, "not committed in the clone: dvc.lock"),
-        ({"worktrees": ["bump-staging"]}, "left over: bump-staging"),
+        ({"dirty": ["dvc.lock"]}, "the clone has uncommitted files: dvc.lock"),
+        ({"worktrees": ["bump-staging"]}, "temporary files are left over: bump-staging"),
     ],
 )
 def test_debris_is_told(changes, words):

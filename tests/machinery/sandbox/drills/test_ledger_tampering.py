@@ -17,7 +17,7 @@ def test_prettier_metrics_change_the_last_line_alone():
     after = ledger_tampering.with_better_metrics(TEXT)
     assert after.splitlines()[0] == TEXT.splitlines()[0]
     assert ledger.parse(after, where="x")[1].metrics["mae"] == pytest.approx(3.5 * 1.02)
-    with pytest.raises(DataError, match="line 2 is not what it was"):
+    with pytest.raises(DataError, match="line 2 was changed"):
         ledger.added_lines(TEXT, after, "x")
 
 

@@ -34,5 +34,5 @@ def test_every_step_is_said(watch):
 
 def test_what_differs_is_refused_with_the_drills_name(watch):
     watch.expect(True, "nothing")
-    with pytest.raises(CheckFailed, match="drill slow: it is blue, limit: red"):
-        watch.expect(False, "it is blue", allowed="red")
+    with pytest.raises(CheckFailed, match="drill slow: it is blue; expected: red"):
+        watch.expect(False, "it is blue", expected="red")

@@ -39,5 +39,5 @@ def test_what_is_no_json_has_no_body():
 def test_silence_is_unsure():
     with webhook_receiver.listen() as here:
         post(f"{here.url}/statuses/abc", b"{}")
-        with pytest.raises(Inconclusive, match=r"no message to /dispatches came within 0\.2 s"):
+        with pytest.raises(Inconclusive, match=r"sent no message to /dispatches within 0\.2 s"):
             here.wait("/dispatches", seconds=0.2)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from slipway.core import files
-from slipway.serving import openapi
+from slipway.serving.api_docs import openapi
 from slipway.serving.validation import Reader
 
 
@@ -28,7 +28,7 @@ def references(node: Any) -> set[str]:
 
 def test_every_status_is_described(contract: Any) -> None:
     found = openapi.document(contract, version="1")["paths"]["/predict"]["post"]["responses"]
-    assert set(found) == {"200", "400", "405", "408", "413", "415", "422"}
+    assert set(found) == {"200", "400", "405", "408", "413", "415", "422", "500"}
 
 
 def test_every_reference_leads_somewhere(contract: Any) -> None:
@@ -61,6 +61,30 @@ def test_the_prediction_is_explained(contract: Any, task: str, meaning: str) -> 
     labels = {"positive": "late", "unit": "bikes"}
     document = openapi.document({**contract, "task": task, "labels": labels}, version="1")
     assert meaning in json.dumps(document["paths"]["/predict"]["post"]["responses"]["200"])
+
+
+def test_every_operation_is_in_a_group_with_a_name(contract: Any) -> None:
+    document = openapi.document(contract, version="1")
+    operations = [each for methods in document["paths"].values() for each in methods.values()]
+    assert {each["tags"][0] for each in operations} == {tag["name"] for tag in document["tags"]}
+    assert len({each["operationId"] for each in operations}) == len(operations)
+
+
+def test_the_document_names_model_version_and_limits(contract: Any) -> None:
+    info = openapi.document(contract, version="1")["info"]
+    assert (info["title"], info["version"]) == (contract["labels"].get("title", "bikes"), "1")
+    assert "at most 500 rows and 200,000 bytes" in info["description"]
+
+
+def test_the_server_is_where_the_document_is(contract: Any) -> None:
+    """Also behind a path prefix, because the address is relative to the document's."""
+    assert openapi.document(contract, version="1")["servers"][0]["url"] == "."
+
+
+def test_a_known_prediction_becomes_an_example(contract: Any) -> None:
+    answer = openapi.document(contract, version="1", prediction=0.5)["paths"]["/predict"]["post"]["responses"]["200"]
+    examples = answer["content"]["application/json"]["examples"]
+    assert [each["value"] for each in examples.values()] == [{"prediction": 0.5}, {"predictions": [0.5, 0.5]}]
 
 
 def test_schemathesis_finds_no_violation(served: int, tmp_path: Path) -> None:
