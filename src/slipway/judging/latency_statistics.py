@@ -18,6 +18,7 @@ from slipway.core.verdict import Check
 from slipway.errors import ConfigError
 from slipway.judging.latency_client import ALL, ONE, Floats, Times
 from slipway.loadtest import slo
+from slipway.loadtest.generator_health import percent
 from slipway.loadtest.slo import Positive
 
 SECTION = "latency"
@@ -94,7 +95,7 @@ def judge(intervals: Sequence[RatioInterval], limits: Limits) -> list[Check]:
     """Check each interval: fails when it is above the tolerance, unsure when it contains it and is too wide."""
     return [
         Check(name=f"{each.name}, more than the base's", value=round(each.more, 4), low=round(each.low, 4),
-              high=round(each.high, 4), limit=f"≤ {_percent(each.most)} slower, known to ± {_percent(limits.band_at_most)}",
+              high=round(each.high, 4), limit=f"≤ {percent(each.most)} slower, known to ± {percent(limits.band_at_most)}",
               ok=_is_within(each, limits), text=describe(each, limits))
         for each in intervals
     ]  # fmt: skip
@@ -103,13 +104,9 @@ def judge(intervals: Sequence[RatioInterval], limits: Limits) -> list[Check]:
 def describe(interval: RatioInterval, limits: Limits) -> str:
     """An interval as a sentence: the change of a percentile, and if it is too uncertain to judge."""
     low, high = (f"{100 * end:.3g}".replace("-", "−") for end in (interval.low, interval.high))
-    change = f"{_percent(abs(interval.more))} {'slower' if interval.more >= 0 else 'faster'} than the base"
+    change = f"{percent(abs(interval.more))} {'slower' if interval.more >= 0 else 'faster'} than the base"
     unsure = ", too uncertain to judge" if _is_within(interval, limits) is None else ""
-    return f"{interval.name} is {change} ({_percent(limits.confidence)} interval {low} to {high} %){unsure}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.3g} %"
+    return f"{interval.name} is {change} ({percent(limits.confidence)} interval {low} to {high} %){unsure}"
 
 
 def _is_within(interval: RatioInterval, limits: Limits) -> bool | None:

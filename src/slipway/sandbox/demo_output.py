@@ -79,7 +79,9 @@ class DemoOutput(StepOutput):
             case "load" if self.number == MAIN:
                 return demo_results.loaded(self.record("load"), slo.read(self.work / slo.PATH))
             case "promote" if self.number == MAIN:
-                line = ledger.read("production", self.work)[-1]
+                # A promotion that was pushed is on the remote only, one without `--push` in the clone only.
+                lines = ledger.read("production", self.work) or ledger.read_at("production", "origin/main", self.work)
+                line = lines[-1]
                 before = [demo_results.load_evidence(line.evidence)] if line.image else []
                 return [*before, Result(True, "promoted to production")]
             case _:

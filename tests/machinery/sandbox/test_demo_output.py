@@ -11,10 +11,12 @@ import pytest
 from slipway.core import config, files
 from slipway.core.console import LiteralConsole
 from slipway.core.verdict import Check, Verdict
+from slipway.delivery import gitops_commit
 from slipway.sandbox import demo_output
 from slipway.sandbox.clone import Sandbox, Step
 from slipway.sandbox.demo_output import DemoOutput
 from slipway.sandbox.demo_results import Result
+from support.remote_repository import clone, maker, of, remote
 
 LONG = "worse than production: log loss 0.036 higher (95 % interval +0.024 to +0.047; allowed: +0.006)"
 
@@ -78,6 +80,23 @@ def test_steps_and_their_numbers_need_verbose(tmp_path: Path, params: config.Par
     assert "port 3001" in text(loud)
     assert "port 3001" not in text(quiet)
     assert "not worse than production" in text(quiet)
+
+
+@pytest.mark.parametrize("push", [True, False])
+def test_promotion_is_read_where_it_was_committed(
+    tmp_path: Path, params: config.Params, push: bool, monkeypatch
+) -> None:
+    """With `--push` the line is on the remote's main, as in the loop on a cluster; else in the clone."""
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    bare, _ = remote(tmp_path / "remote")
+    one = output(tmp_path, params)
+    one.number = demo_output.MAIN
+    work = clone(bare, one.work)
+    make = maker(1, env="production", action="promote", evidence={"load": "pass", "requests": 3600, "p95_ms": 12.0})
+    gitops_commit.commit_line("production", make, title="Promote it", push=push, params=of(params), root=work)
+    one.print_step(Step("part", "promote", "flights:1 to production", 2.0, ""))
+    assert "staging: load test in the cluster: 3,600 requests, p95 12.0 ms" in text(one)
+    assert "promoted to production" in text(one)
 
 
 def test_training_is_shown_once(tmp_path: Path, params: config.Params) -> None:
