@@ -53,7 +53,7 @@ def run(folder: Path, *command: str) -> str:
 def released(folder: Path) -> None:
     """Production runs the model of HEAD: a line in its ledger, committed."""
     line = {
-        "at": git.now(), "env": "production", "action": "promote", "image": None, "bento": "flights:bench",
+        "at": ledger.now(), "env": "production", "action": "promote", "image": None, "bento": "flights:bench",
         "bento_sha256": "0" * 64, "model_sha256": "0" * 64, "lock_sha256": "0" * 64, "data_sha256": "0" * 64,
         "commit": git.commit_hash(root=folder), "pull_request": None, "mlflow_run": None, "metrics": {}, "verdicts": {},
         "evidence": None, "supersedes": None,

@@ -1,4 +1,4 @@
-"""The interface between Slipway and a problem package: one `Problem` object. `contract_reading` reads its contracts."""
+"""The interface between Slipway and a problem package: one `Problem` object. `contract.reading` reads its contracts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
-from slipway.contract_reading import Column, Kind, check_inputs, columns, example_row, names
+from slipway.contract.reading import Column, Kind, check_inputs, columns, example_row, names
 from slipway.errors import ConfigError
 
 if TYPE_CHECKING:  # for signatures only: a stage pays for no library that it does not use

@@ -9,8 +9,8 @@ import pytest
 
 from flights import ingest
 from flights.contract import Flight
+from slipway.contract import data_check
 from slipway.errors import DataError
-from slipway.pipeline import contract
 from slipway.problem import SourceFault
 
 HOURS = timedelta(hours=1)
@@ -31,7 +31,7 @@ def test_every_flight_of_the_year_is_in_the_table(table: pl.DataFrame) -> None:
     assert table["row_id"].n_unique() == 336_776
     assert table["late"].is_not_null().sum() == 327_346
     assert table["late"].mean() == pytest.approx(0.245, abs=0.001)
-    contract.check_frame(Flight, table, where="table")
+    data_check.check_frame(Flight, table, where="table")
 
 
 def test_the_impossible_wind_is_found(ingested: tuple[pl.DataFrame, list[SourceFault]]) -> None:

@@ -19,6 +19,7 @@ from slipway.errors import ConfigError
 PINNED = {
     "core.quotePath": "false",
     "core.fsmonitor": "false",
+    "core.hooksPath": "/dev/null",
     "color.ui": "false",
     "log.showSignature": "false",
     "log.follow": "false",
@@ -33,7 +34,10 @@ PINNED = {
     "push.followTags": "false",
     "push.gpgSign": "false",
 }
-"""Settings that would change what Git prints or does; a user's own values do not reach the commands run here."""
+"""Settings that would change what Git prints or does; a user's own values do not reach the commands run here.
+
+Hooks do not run: they are for people's commits, and a scratch checkout lacks the environment that they need.
+"""
 COMMAND = ("git", *(word for key, value in PINNED.items() for word in ("-c", f"{key}={value}")))
 UNSHALLOW = "git fetch --unshallow (in a workflow: actions/checkout with fetch-depth: 0)"
 
@@ -348,14 +352,6 @@ def _remote(*args: str, root: Path) -> str:
     return "" if finished.ok else _main_lines(finished.err) or f"exit code {finished.code}"
 
 
-def web_url(root: Path = Path()) -> str:
-    """The address of origin's web page; empty if origin is a folder, or there is no origin."""
-    url = re.sub(r"\.git$", "", run("config", "--default", "", "--get", "remote.origin.url", root=root))
-    if ssh := re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", url):
-        return f"https://{ssh[1]}/{ssh[2]}"
-    return re.sub(r"//[^/@]*@", "//", url) if url.startswith("https://") else ""
-
-
 @contextmanager
 def worktree(revision: str, folder: Path, *, root: Path = Path()) -> Iterator[Path]:
     """Check `revision` out at `folder`, next to the main checkout; the block gets `folder`, which is removed after it.
@@ -400,8 +396,3 @@ def pull_request_number(root: Path = Path(), revision: str = "HEAD") -> int | No
     subject = commit(revision, root=root).subject
     number = re.match(r"Merge pull request #(\d+) ", subject) or re.search(r" \(#(\d+)\)$", subject)
     return int(number[1]) if number else None
-
-
-def now() -> datetime:
-    """The current time in UTC, to the second."""
-    return datetime.now(UTC).replace(microsecond=0)

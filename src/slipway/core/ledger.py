@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,11 @@ class Line(StrictModel):
     def identity(self) -> str:
         """The image with its digest; the hash of the bento for a release on this machine."""
         return self.image or self.bento_sha256
+
+
+def now() -> datetime:
+    """The current time in UTC, to the second, as a line has it."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def path(env: str, root: Path = Path()) -> Path:

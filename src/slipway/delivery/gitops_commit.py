@@ -6,6 +6,7 @@ A line names what it supersedes, so it is never merged: when main moves meanwhil
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -183,9 +184,17 @@ def open_pull_request(
             f"origin did not accept the branch {branch}: {problem}",
             hint="check that you may push to origin; see docs/fix/deploy-commit.md",
         )
-    url = git.web_url(root)
+    url = web_url(root)
     place = f"{url}/compare/{base}...{branch}?expand=1" if url else f"{branch} into {base}"
     return CommitResult(commit=sha, branch=branch, message=f"pushed {branch}; open its pull request yourself: {place}")
+
+
+def web_url(root: Path = Path()) -> str:
+    """The address of origin's web page; empty if origin is a folder, or there is no origin."""
+    url = re.sub(r"\.git$", "", git.run("config", "--default", "", "--get", "remote.origin.url", root=root))
+    if ssh := re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", url):
+        return f"https://{ssh[1]}/{ssh[2]}"
+    return re.sub(r"//[^/@]*@", "//", url) if url.startswith("https://") else ""
 
 
 def require_author(root: Path) -> None:
@@ -231,6 +240,5 @@ def commit_files(names: list[str], *, title: str, body: str, root: Path) -> str:
     """Commit the named files in the checkout at `root`; returns the commit's hash."""
     git.run("add", "--", *names, root=root)
     paragraphs = [option for text in (title, body) if text for option in ("-m", text)]
-    # Hooks of the working tree need its environment, which a scratch checkout lacks.
-    git.run("commit", "-q", "--no-verify", *paragraphs, "--", *names, root=root)
+    git.run("commit", "-q", *paragraphs, "--", *names, root=root)
     return git.commit_hash(root=root)

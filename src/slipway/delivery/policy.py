@@ -117,7 +117,7 @@ def run(
             return evidence.find(source, base_params, new, root=root, client=clients[0], only=only)
 
         staging = ledger.read_at("staging", commit, root) if envs else []
-        case = LineContext(lines=(), staging=staging, limits=limits, now=git.now(), source=source,
+        case = LineContext(lines=(), staging=staging, limits=limits, now=ledger.now(), source=source,
                     find_evidence=find_evidence, root=root)  # fmt: skip
         for env in envs:
             count, results = check_environment(env, commit, case)

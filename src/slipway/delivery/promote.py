@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.cluster import manifests
-from slipway.core import config, git, ledger
+from slipway.core import config, ledger
 from slipway.core.environment import Actions
 from slipway.delivery import evidence, gitops_commit, policy_rules
 from slipway.errors import CheckFailed, ConfigError
@@ -114,7 +114,7 @@ def run(
     root = root.resolve()
     tip = gitops_commit.starting_tip(params, push=push, root=root)
     staging, lines = (gitops_commit.ledger_at(env, tip, root) for env in ledger.ENVIRONMENTS)
-    new, before, at = ledger.newest_line(staging), ledger.newest_line(lines), git.now()
+    new, before, at = ledger.newest_line(staging), ledger.newest_line(lines), ledger.now()
     if new is None:
         raise CheckFailed("promote: staging has no release yet", hint="slipway release")
     if before and before.identity == new.identity:

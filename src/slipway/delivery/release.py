@@ -200,7 +200,7 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
         if reasons:
             return None
         require_proof(root)
-        new = make_line(env="staging", at=git.now(), bento=bento, commit=commit, before=before,
+        new = make_line(env="staging", at=ledger.now(), bento=bento, commit=commit, before=before,
                         metrics=files.read_json(root / "reports/metrics.json"), verdicts=read_verdicts(root),
                         run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request_number(root))  # fmt: skip
         require_verdicts_and_newer(new, lines, root=root)

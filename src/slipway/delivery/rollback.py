@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from slipway.core import config, git, ledger
+from slipway.core import config, ledger
 from slipway.delivery import evidence, gitops_commit
 from slipway.delivery.gitops_commit import MAX_REASON, ledger_at, starting_tip
 from slipway.delivery.policy_rules import line_to_restore
@@ -80,7 +80,7 @@ def run(
     root, sentence, message = root.resolve(), " ".join(reason.split())[:MAX_REASON], aborted_message(aborted)
     if not sentence:
         raise ConfigError("rollback: the reason is empty", expected="a sentence", hint="write --reason 'the reason'")
-    lines, at = ledger_at(env, starting_tip(params, push=push, root=root), root), git.now()
+    lines, at = ledger_at(env, starting_tip(params, push=push, root=root), root), ledger.now()
     if only_digest and lines and evidence.digest(lines[-1]) != only_digest.rpartition("@")[2]:
         return step_summary.write(f"{env} no longer runs {escape(only_digest, 100)}: nothing to roll back")
     restored = line_to_restore(lines)

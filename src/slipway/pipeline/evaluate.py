@@ -11,9 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from slipway import problem
+from slipway.contract import data_check
 from slipway.core import config, files
 from slipway.core.verdict import Check, Verdict
-from slipway.pipeline import contract, drift, features, ingest, metrics, train
+from slipway.pipeline import drift, features, ingest, metrics, train
 from slipway.serving.onnx_model import FOLDER, Model
 
 METRICS = Path("reports/metrics.json")
@@ -203,7 +204,7 @@ def run(params: config.Params) -> str:
     problem.import_in_background("matplotlib.figure")
     spec, model = problem.load(params.problem), Model()
     frame = ingest.read_parquet(features.FRAME)
-    contract.check_types(spec.inputs, frame, where=str(features.FRAME))
+    data_check.check_types(spec.inputs, frame, where=str(features.FRAME))
     test, training = train.rows_of_window(frame, params.data, "test"), train.rows_of_window(frame, params.data, "train")
     rows = score_rows(test, spec, model)
     check = check_row_count(rows, params.evaluate)

@@ -23,13 +23,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from slipway import contract_reading, problem
-from slipway.contract_words import Rule
+from slipway import problem
+from slipway.contract import polars_rules, reading
+from slipway.contract.words import Rule
 from slipway.core import config, files
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, DataError
 from slipway.pipeline import features, ingest, parity, train
-from slipway.serving import polars_rules
 from slipway.serving.onnx_model import FOLDER, Model
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def describe_contract(
         "labels": dict(spec.labels),
         "categories": categories,
         "numbers": problem.names(spec.inputs, "number"),
-        "inputs": contract_reading.schema(spec.inputs),
+        "inputs": reading.schema(spec.inputs),
         "example": problem.example_row(spec.inputs),
         "known": {name: sorted(training[name].drop_nulls().unique().to_list()) for name in categories},
         "lookup": spec.lookup,

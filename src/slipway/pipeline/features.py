@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from slipway import problem
+from slipway.contract import data_check
 from slipway.core import config
 from slipway.errors import DataError
-from slipway.pipeline import contract, ingest
+from slipway.pipeline import ingest
 
 FRAME = Path("data/features.parquet")
 HISTORY = timedelta(days=40)
@@ -30,7 +31,7 @@ def build_features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
             hint="return row_id, day, the time, the target and the slices together with the inputs",
         )
     check_rows(spec, table, frame)
-    contract.check_frame(spec.inputs, frame, where="data/features.parquet")
+    data_check.check_frame(spec.inputs, frame, where="data/features.parquet")
     return frame
 
 
@@ -153,7 +154,7 @@ def run(params: config.Params) -> str:
     problem.import_in_background("pandera.polars")
     spec = problem.load(params.problem)
     table = ingest.read_parquet(ingest.TABLE)
-    contract.check_types(spec.table, table, where=str(ingest.TABLE))
+    data_check.check_types(spec.table, table, where=str(ingest.TABLE))
     frame = build_features(spec, table)
     if leaking := find_leaks(spec, table, moments=params.features.leak_moments, seed=params.seed):
         raise DataError(

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from slipway import problem
+from slipway.contract import data_check
 from slipway.core import config, files
 from slipway.errors import ConfigError, DataError
-from slipway.pipeline import contract
 
 TABLE = Path("data/table.parquet")
 QUALITY = Path("reports/quality.json")
@@ -101,7 +101,7 @@ def build_table(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFr
             value=doubled,
             hint="remove the duplicates in `ingest`, or add a column to row_id that tells the rows apart",
         )
-    contract.check_frame(spec.table, table, where="data/table.parquet")
+    data_check.check_frame(spec.table, table, where="data/table.parquet")
     return table, faults
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from slipway import problem
-from slipway.contract_words import FLOAT32_MAX, kind_of
+from slipway.contract.words import FLOAT32_MAX, kind_of
 from slipway.core.verdict import Check
 from slipway.errors import SlipwayError
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from slipway import problem
+from slipway.contract import data_check
 from slipway.core import config, files
 from slipway.errors import ConfigError, DataError
-from slipway.pipeline import contract, ingest
+from slipway.pipeline import ingest
 
 if TYPE_CHECKING:  # evaluate and judge need `window` and no scikit-learn
     from sklearn.pipeline import Pipeline
@@ -20,7 +21,7 @@ MODEL = Path("models/model.joblib")
 
 def model_inputs(frame: pl.DataFrame, spec: problem.Problem) -> pl.DataFrame:
     """The input columns of the model, categories first; a missing category becomes the empty text."""
-    contract.check_types(spec.inputs, frame, where="data/features.parquet")
+    data_check.check_types(spec.inputs, frame, where="data/features.parquet")
     categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     return frame.select(pl.col(categories).fill_null(""), pl.col(numbers).cast(pl.Float32))
 

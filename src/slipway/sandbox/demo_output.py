@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from slipway.core import config, environment, files, ledger
+from slipway.core import config, environment, files, git, ledger
 from slipway.core.console import LiteralConsole, Part, stdout, styled
 from slipway.core.text import shorten
 from slipway.loadtest import slo
@@ -80,7 +80,8 @@ class DemoOutput(StepOutput):
                 return demo_results.loaded(self.record("load"), slo.read(self.work / slo.PATH))
             case "promote" if self.number == MAIN:
                 # A promotion that was pushed is on the remote only, one without `--push` in the clone only.
-                lines = ledger.read("production", self.work) or ledger.read_at("production", "origin/main", self.work)
+                pushed = f"origin/{git.default_branch(self.work)}"
+                lines = ledger.read("production", self.work) or ledger.read_at("production", pushed, self.work)
                 line = lines[-1]
                 before = [demo_results.load_evidence(line.evidence)] if line.image else []
                 return [*before, Result(True, "promoted to production")]

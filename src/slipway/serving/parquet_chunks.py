@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from slipway.contract_words import Rule, describe
+from slipway.contract import polars_rules
+from slipway.contract.words import Rule, describe
 from slipway.errors import DataError
-from slipway.serving import polars_rules
 from slipway.serving.onnx_model import Model
 from slipway.serving.validation import BadRequest, Reader
 

@@ -3,7 +3,7 @@
 msgspec parses and checks in one pass, several times as fast as Pydantic, but reports only the first error. A body that
 it refuses is therefore validated again by Pydantic, which reports all of them. Tests hold that both accept the same.
 A contract with a `pattern` is read by Pydantic alone.
-The service imports this module, so it imports only these two packages, `contract_words` and the standard library.
+The service imports this module, so it imports only these two packages, `contract.words` and the standard library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from msgspec.structs import astuple
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from slipway.contract_words import KEYWORDS, ROUNDING, Rule, describe
+from slipway.contract.words import KEYWORDS, ROUNDING, Rule, describe
 
 LISTED = 100
 """Errors listed in one response; `more` counts the rest."""

@@ -154,23 +154,6 @@ def test_remote_that_is_away_is_told_in_gits_words(cloned: Path):
     assert git.fetch("main", root=cloned).startswith("fatal: ")
 
 
-@pytest.mark.parametrize(("url", "page"), [
-    ("https://github.com/octo/flights.git", "https://github.com/octo/flights"),
-    ("https://ada:s3cret@example.org/octo/flights", "https://example.org/octo/flights"),
-    ("git@github.com:octo/flights.git", "https://github.com/octo/flights"),
-    ("ssh://git@example.org/octo/flights.git", "https://example.org/octo/flights"),
-    ("/srv/git/flights.git", ""),
-    ("http://127.0.0.1:18088/flights.git", ""),
-])  # fmt: skip
-def test_page_of_a_remote_is_its_forges(repository, url, page):
-    git.run("remote", "add", "origin", url, root=repository)
-    assert git.web_url(repository) == page
-
-
-def test_without_a_remote_there_is_no_page(repository):
-    assert git.web_url(repository) == ""
-
-
 def test_pull_request_of_an_older_commit(repository):
     for subject in ("Better (#12)", "Merge pull request #13 from a/b", "Words"):
         git.run("commit", "-q", "--allow-empty", "-m", subject, root=repository)

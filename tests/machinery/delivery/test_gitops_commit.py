@@ -361,3 +361,21 @@ def test_a_pin_that_main_lost_is_told(gate: Path, params: config.Params):
     advance(gate, "No gate")
     with pytest.raises(ConfigError, match=r"k8s/components/gate/kustomization\.yaml has no list `images`"):
         pin(gate, params, 1)
+
+
+@pytest.mark.parametrize(("url", "page"), [
+    ("https://github.com/octo/flights.git", "https://github.com/octo/flights"),
+    ("https://ada:s3cret@example.org/octo/flights", "https://example.org/octo/flights"),
+    ("git@github.com:octo/flights.git", "https://github.com/octo/flights"),
+    ("ssh://git@example.org/octo/flights.git", "https://example.org/octo/flights"),
+    ("/srv/git/flights.git", ""),
+    ("http://127.0.0.1:18088/flights.git", ""),
+])  # fmt: skip
+def test_page_of_a_remote_is_its_forges(work, url, page):
+    git.run("remote", "set-url", "origin", url, root=work)
+    assert gitops_commit.web_url(work) == page
+
+
+def test_without_a_remote_there_is_no_page(work):
+    git.run("remote", "remove", "origin", root=work)
+    assert gitops_commit.web_url(work) == ""

@@ -408,7 +408,8 @@ def test_release_starts_for_what_ships_and_nothing_else() -> None:
     assert prose
     assert [word.strip("'") for word in prose[1].split()] == list(release.ASIDE[3:]), "one idea of what prose is"
     due, job = written["jobs"]["due"], written["jobs"]["release"]
-    assert due["if"] == f"${{{{ {UPSTREAM} && github.ref == 'refs/heads/main' }}}}"
+    default_branch = "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)"
+    assert due["if"] == f"${{{{ {UPSTREAM} && {default_branch} }}}}"
     assert due["outputs"] == {"due": "${{ steps.due.outputs.due }}"}
     assert (job["needs"], job["if"]) == ("due", f"${{{{ {UPSTREAM} && needs.due.outputs.due == 'true' }}}}")
 

@@ -119,7 +119,7 @@ class DrillContext:
         source = self.commit({}, f"{title}: the source")
 
         def make(_: str, lines: list[ledger.Line]) -> ledger.Line:
-            at, action = git.now(), "promote" if env == "production" else "release"
+            at, action = ledger.now(), "promote" if env == "production" else "release"
             changes = {
                 "image": image, "commit": source, "at": at, "supersedes": lines[-1].identity, "pull_request": None,
             }  # fmt: skip

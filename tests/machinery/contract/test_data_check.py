@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from slipway import problem
+from slipway.contract import data_check
 from slipway.errors import ConfigError, DataError
-from slipway.pipeline import contract
 
 
 class Boat(BaseModel):
@@ -48,8 +48,8 @@ def test_a_type_nobody_can_check_is_refused() -> None:
 
 
 def test_a_frame_that_keeps_the_contract_passes() -> None:
-    contract.check_frame(Boat, boats(), where="boats")
-    contract.check_frame(Boat, boats(length=pl.Series([9, 12.5], dtype=pl.Float32), row_id=["a", "b"]), where="boats")
+    data_check.check_frame(Boat, boats(), where="boats")
+    data_check.check_frame(Boat, boats(length=pl.Series([9, 12.5], dtype=pl.Float32), row_id=["a", "b"]), where="boats")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_frame_that_keeps_the_contract_passes() -> None:
 )
 def test_a_breach_names_column_value_limit_and_rows(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
-        contract.check_frame(Boat, boats(**changes), where="boats")
+        data_check.check_frame(Boat, boats(**changes), where="boats")
     assert str(caught.value) == f"boats: {message}"
 
 
@@ -89,19 +89,19 @@ def test_a_number_without_bounds_is_finite(depth: float) -> None:
     class Lake(BaseModel):
         depth: float | None
 
-    contract.check_frame(Lake, pl.DataFrame({"depth": [1e9, None]}), where="lakes")
+    data_check.check_frame(Lake, pl.DataFrame({"depth": [1e9, None]}), where="lakes")
     with pytest.raises(DataError, match="lakes: column depth is NaN or infinite in 1 row"):
-        contract.check_frame(Lake, pl.DataFrame({"depth": [depth, 3.0]}), where="lakes")
+        data_check.check_frame(Lake, pl.DataFrame({"depth": [depth, 3.0]}), where="lakes")
 
 
 def test_all_breaches_are_told_at_once() -> None:
     with pytest.raises(DataError, match=r"column length is 99.*; column age is -1"):
-        contract.check_frame(Boat, boats(length=[9.0, 99.0], age=[-1.0, 3.0]), where="boats")
+        data_check.check_frame(Boat, boats(length=[9.0, 99.0], age=[-1.0, 3.0]), where="boats")
 
 
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(DataError, match="boats lacks the column length, age; it has name, launched"):
-        contract.check_frame(Boat, boats().drop("length", "age"), where="boats")
+        data_check.check_frame(Boat, boats().drop("length", "age"), where="boats")
 
 
 def test_an_example_is_a_row() -> None:
@@ -131,8 +131,8 @@ def sails(**changes: Any) -> pl.DataFrame:
 
 
 def test_a_frame_that_keeps_every_word_passes() -> None:
-    contract.check_frame(Sail, sails(), where="sails")
-    contract.check_frame(Sail, sails(reef=[2.0], area=pl.Series([None], dtype=pl.Float64), hour=[0]), where="sails")
+    data_check.check_frame(Sail, sails(), where="sails")
+    data_check.check_frame(Sail, sails(reef=[2.0], area=pl.Series([None], dtype=pl.Float64), hour=[0]), where="sails")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_frame_that_keeps_every_word_passes() -> None:
 )  # fmt: skip
 def test_a_breach_of_each_word_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
-        contract.check_frame(Sail, sails(**changes), where="sails")
+        data_check.check_frame(Sail, sails(**changes), where="sails")
     assert str(caught.value) == f"sails: {message}"
 
 
@@ -164,7 +164,7 @@ def test_a_limit_of_many_digits_is_named_exactly() -> None:
         height: Annotated[float, Field(le=1234567)]
 
     with pytest.raises(DataError, match=r"column height is 1234567\.25 .*; allowed: any to 1234567$"):
-        contract.check_frame(Tall, pl.DataFrame({"height": [1234567.25]}), where="frame")
+        data_check.check_frame(Tall, pl.DataFrame({"height": [1234567.25]}), where="frame")
 
 
 def test_a_number_that_32_bits_cannot_hold_is_refused() -> None:
@@ -172,4 +172,4 @@ def test_a_number_that_32_bits_cannot_hold_is_refused() -> None:
         height: float
 
     with pytest.raises(DataError, match=r"column height is 1e\+300 .*; allowed: -3.4e\+38 to 3.4e\+38$"):
-        contract.check_frame(Tall, pl.DataFrame({"height": [1e300]}), where="frame")
+        data_check.check_frame(Tall, pl.DataFrame({"height": [1e300]}), where="frame")

@@ -3,9 +3,9 @@
 `models/contract.json` keeps a contract as JSON schema. Everything that enforces a contract reads it by `Rule.of`:
 
     check                                   reads a rule in
-    data check of `ingest` and `features`   pipeline/contract.py, by serving/polars_rules.py
+    data check of `ingest` and `features`   contract/data_check.py, by contract/polars_rules.py
     the service                             serving/validation.py
-    `score`                                 serving/parquet_chunks.py, by serving/polars_rules.py
+    `score`                                 serving/parquet_chunks.py, by contract/polars_rules.py
     the page and the error messages         serving/validation.py, `limit`
     generated requests                      loadtest/canary_replay.py, loadtests/locustfile.py
 

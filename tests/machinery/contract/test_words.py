@@ -1,4 +1,4 @@
-"""contract_words: what a field allows, and that every check of a contract means the same by it."""
+"""words: what a field allows, and that every check of a contract means the same by it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
-from slipway import contract_reading, problem
-from slipway.contract_words import FLOAT32_MAX, Rule, describe, figure
+from slipway import problem
+from slipway.contract import data_check, reading
+from slipway.contract.words import FLOAT32_MAX, Rule, describe, figure
 from slipway.errors import DataError
 from slipway.loadtest import canary_replay
-from slipway.pipeline import contract
 from slipway.serving.parquet_chunks import ChunkValidator
 from slipway.serving.validation import BadRequest, Reader
 from support.paths import ROOT
@@ -185,7 +185,7 @@ def document(model: type[BaseModel]) -> dict[str, Any]:
     names = {kind: problem.names(model, kind) for kind in ("category", "number")}  # type: ignore[arg-type]
     return json.loads(json.dumps({
         "categories": names["category"], "numbers": names["number"], "known": {n: [] for n in names["category"]},
-        "inputs": contract_reading.schema(model), "limits": {"max_rows": 9}, "example": problem.example_row(model),
+        "inputs": reading.schema(model), "limits": {"max_rows": 9}, "example": problem.example_row(model),
     }))  # type: ignore[no-any-return]  # fmt: skip
 
 
@@ -205,12 +205,12 @@ def locust_rows() -> Any:
 @given(cases(), st.integers(0, 2**32))
 def test_every_check_agrees_with_pydantic(case: tuple[type[BaseModel], list[dict[str, Any]]], seed: int) -> None:
     model, rows = case
-    contract_reading.check_inputs(model)
+    reading.check_inputs(model)
     written = document(model)
     reader = Reader(written)
     described: Any = SimpleNamespace(contract=written, categories=written["categories"], numbers=written["numbers"])
     chunks = ChunkValidator(described)  # it asks a model for its contract alone
-    rules = contract_reading.rules(model)
+    rules = reading.rules(model)
     for row in rows:
         expected, body = verdict(model, row), json.dumps(row).encode()
         if any(is_near(rules[name], value) for name, value in row.items()):  # then all checks agree with each other
@@ -220,7 +220,7 @@ def test_every_check_agrees_with_pydantic(case: tuple[type[BaseModel], list[dict
         assert outcome(lambda: reader._read_thoroughly(body, single=True)) == expected, "Pydantic"  # noqa: B023
         frame = typed(model, row)
         if frame is not None:
-            assert outcome(lambda: contract.check_frame(model, frame, where="frame")) == expected, "data check"  # noqa: B023
+            assert outcome(lambda: data_check.check_frame(model, frame, where="frame")) == expected, "data check"  # noqa: B023
             table = frame.to_arrow()
             chunks.check_columns(table.schema, where=Path("x.parquet"))
             assert (chunks.first_error(chunks.frame(table)) is None) == expected, "score"

@@ -1,4 +1,4 @@
-"""contract_reading: every word that a contract cannot use is refused by name."""
+"""reading: every word that a contract cannot use is refused by name."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from pydantic import (
     model_validator,
 )  # fmt: skip
 
-from slipway import contract_reading, problem
-from slipway.contract_reading import check_inputs, columns
+from slipway import problem
+from slipway.contract import reading
+from slipway.contract.reading import check_inputs, columns
 from slipway.errors import ConfigError
 
 
@@ -221,7 +222,7 @@ def test_every_word_of_the_language_is_read() -> None:
 
 
 def test_schema_has_every_word_and_no_reference() -> None:
-    rules = contract_reading.rules(Weather)
+    rules = reading.rules(Weather)
     assert (rules["name"].shortest, rules["name"].longest, rules["name"].pattern) == (1, 9, "^[a-z]+$")
     assert [rules[n].choices for n in ("sky", "only", "colour", "size")] == [
         ("clear", "grey"), ("one",), ("red", "blue"), ("s", "l"),
@@ -230,11 +231,11 @@ def test_schema_has_every_word_and_no_reference() -> None:
     assert (rules["gust"].low, rules["gust"].high, rules["gust"].nullable) == (0, 90, True)
     assert (rules["rain"].step, rules["drops"].step, rules["drops"].above) == (0.5, 5, 0)
     assert rules["frost"].type == "true or false"
-    assert "$ref" not in str(contract_reading.schema(Weather))
+    assert "$ref" not in str(reading.schema(Weather))
 
 
 def test_schema_forbids_other_fields() -> None:
-    assert contract_reading.schema(Log)["additionalProperties"] is False
+    assert reading.schema(Log)["additionalProperties"] is False
 
 
 def test_example_of_an_enum_is_its_value() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from slipway.contract_words import ROUNDING, Rule
+from slipway.contract.words import ROUNDING, Rule
 
 ROUNDING_FLOAT32 = 2.0**-23
 """The same as ROUNDING, for a column of 32 bits."""

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from slipway.contract_words import Rule
-from slipway.serving.polars_rules import broken, has_rounded_limit, row
+from slipway.contract.polars_rules import broken, has_rounded_limit, row
+from slipway.contract.words import Rule
 
 NAN, INFINITY = float("nan"), float("inf")
 

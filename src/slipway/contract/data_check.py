@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from slipway.contract_reading import rules
-from slipway.contract_words import FLOAT32_MAX, Rule, describe_range, figure
+from slipway.contract.reading import columns, rules
+from slipway.contract.words import FLOAT32_MAX, Rule, describe_range, figure
 from slipway.errors import DataError
-from slipway.problem import columns
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,7 +63,7 @@ def check_frame(model: type[BaseModel], frame: pl.DataFrame, *, where: str) -> N
 
 
 def _check(rule: Rule) -> Any:
-    from slipway.serving import polars_rules
+    from slipway.contract import polars_rules
 
     return lambda data: data.lazyframe.select(polars_rules.valid(data.key, rule))
 
@@ -92,7 +91,7 @@ def _breaches(rule: Rule, values: pl.Series, unit: str) -> list[str]:
 
 
 def _valid(rule: Rule, values: pl.Series) -> pl.Series:
-    from slipway.serving import polars_rules
+    from slipway.contract import polars_rules
 
     return values.to_frame().select(polars_rules.valid(values.name, rule)).to_series().fill_null(value=True)
 
@@ -109,7 +108,7 @@ def _describe_text(rule: Rule) -> str:
 def _number_breaches(rule: Rule, values: pl.Series, unit: str) -> list[str]:
     import polars as pl
 
-    from slipway.serving import polars_rules
+    from slipway.contract import polars_rules
 
     name, sentences = values.name, []
     numbers = values.drop_nulls()

@@ -1,7 +1,7 @@
 """Read a contract, which a problem writes as a Pydantic model, and refuse every word that a contract cannot use.
 
 Pydantic has many more words than the data check, the service and `score` enforce. A word that one of them did not know
-would be silence there, so the language is closed: `words` of a field are in `contract_words.WORDS`, or are an error.
+would be silence there, so the language is closed: `words` of a field are in `contract.words.WORDS`, or are an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Union
 
-from slipway.contract_words import FLOAT32_MAX, INT64_EXACT, WORDS, Rule
+from slipway.contract.words import FLOAT32_MAX, INT64_EXACT, WORDS, Rule
 from slipway.errors import ConfigError
 
 if TYPE_CHECKING:
