@@ -120,10 +120,11 @@ def rows_of_contract(model: type[BaseModel], training: pl.DataFrame, test: pl.Da
     rows += [bases[0] | {other: None for other in missing if other != name} for name in missing]
     for position in range(max(len(each) for each in values.values())):  # the first value of every input, the second …
         rows.append({name: each[position % len(each)] if (each := values[name]) else bases[0][name] for name in names})
-    rng = np.random.default_rng(SEED)
+    rng, adapters = np.random.default_rng(SEED), {name: _adapter(model, name) for name in names}
     for number in range(RANDOM_ROWS):
         base = bases[number % len(bases)]
-        rows.append({name: _random_value(values[name], known[name], base[name], rng) for name in names})
+        row = {name: _random_value(values[name], known[name], base[name], rng) for name in names}
+        rows.append({name: row[name] if _accepts(adapters[name], row[name]) else base[name] for name in names})
     rows += _spread(training, TRAINING_ROWS).select(names).to_dicts()
     return _frame(model, rows)
 
@@ -230,11 +231,9 @@ def _spread(frame: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 def _frame(model: type[BaseModel], rows: Sequence[Row]) -> pl.DataFrame:
-    texts = problem.names(model, "category")
+    types = {column.name: column.type if column.type in (str, bool) else float for column in problem.columns(model)}
     series = [
-        pl.Series(name, [row[name] for row in rows], pl.String)
-        if name in texts
-        else pl.Series(name, [None if row[name] is None else float(row[name]) for row in rows], pl.Float64)
+        pl.Series(name, [None if row[name] is None else types[name](row[name]) for row in rows], types[name])
         for name in rows[0]
     ]
     return pl.DataFrame(series).with_columns(pl.col(pl.Float64).cast(pl.Float32))
