@@ -33,7 +33,8 @@ def replay(host: str, golden: Sequence[dict[str, Any]], *, tolerance: float) -> 
         return Check(name=name, value=str(error), limit=limit, ok=False, text=text)
     pairs = zip((*batch, *singles), expected * 2, strict=True)
     worst = max(_difference(answer, stored) for answer, stored in pairs)
-    difference = f"by up to {worst:.2g}" if worst < math.inf else "in at least one answer that is not a number"
+    scale = " (relative to answers above 1)" if max(map(abs, expected)) > 1 else ""
+    difference = f"by up to {worst:.2g}{scale}" if worst < math.inf else "in at least one answer that is not a number"
     text = f"The answers to {len(golden)} golden requests differ from the model's own {difference}"
     value = worst if worst < math.inf else "no number"
     return Check(name=name, value=value, limit=limit, ok=worst <= tolerance, text=text)

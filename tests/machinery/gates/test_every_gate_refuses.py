@@ -345,7 +345,7 @@ def wrong() -> Iterator[int]:
         served.shutdown()
 
 
-@pytest.mark.parametrize(("hour", "kept", "by"), [(7, 7.25, r"0\.25"), (12, 12.0, "no number")])
+@pytest.mark.parametrize(("hour", "kept", "by"), [(1, 1.25, r"0\.2"), (12, 12.0, "no number")])
 def test_service_with_other_answers_is_refused(wrong: int, tmp_path: Path, hour: int, kept: float, by: str) -> None:
     rows = [{"row": {"hour": hour}, "prediction": float(hour)} for hour in range(3)]
     played = clone.Sandbox(root=tmp_path, name="bikes", ports={"production": wrong})
@@ -373,10 +373,22 @@ def beside(env: str) -> Break:
 
     def broken(folder: Path) -> None:
         git.run("commit", "-q", "--allow-empty", "-m", "Newer", root=folder)
-        ledger.append(line(9, env=env, commit=git.commit_hash(root=folder)), folder)
+        newer = git.commit_hash(root=folder)
         git.run("reset", "-q", "--hard", "HEAD~1", root=folder)
+        ledger.append(line(9, env=env, commit=newer), folder)
+        commit_ledger(folder)
 
     return broken
+
+
+def commit_ledger(folder: Path) -> None:
+    git.run("add", "-A", "releases", root=folder)
+    git.run("commit", "-q", "-m", "Change a ledger", root=folder)
+
+
+def never_staged(folder: Path) -> None:
+    ledger.path("staging", folder).unlink()
+    commit_ledger(folder)
 
 
 def other(chapter: str) -> Break:
@@ -441,7 +453,7 @@ def aged(folder: Path) -> None:
 
 PROMOTE: dict[str, tuple[Break, int, str]] = {
     "no change": (lambda _: None, 0, r"promote bikes:1 to production \(load test: pass\)"),
-    "never staged": (lambda folder: ledger.path("staging", folder).unlink(), 4, "promote: staging has no release yet"),
+    "never staged": (never_staged, 4, "promote: staging has no release yet"),
     "no evidence": (lambda folder: (folder / "reports/load.json").unlink(), 3, "load.json does not exist"),
     "evidence of another": (evidence(inputs={"bento_sha256": "b2"}), 4, "promote: the load test was of b2, but staging runs b1"),
     "evidence of nothing": (evidence(inputs={}), 4, "promote: the load test was of nothing, but staging runs b1"),

@@ -56,7 +56,7 @@ def test_shallow_clone_says_what_is_missing(copy, cli, tmp_path):
     dvc.share_cache(shallow, copy / ".dvc/cache")
     done = cli(shallow, "review", "--base", "HEAD^1")
     assert done.returncode == 2
-    assert "revision 'HEAD^1' does not exist" in done.stderr
+    assert "revision 'HEAD^1' is not in this shallow clone; next: git fetch --unshallow" in done.stderr
     assert "review: prove, judge and latency did not pass" in done.stderr
 
 
