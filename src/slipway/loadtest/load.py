@@ -144,8 +144,10 @@ def measure(
     users = str(schedule.users)
     with tempfile.TemporaryDirectory(prefix="slipway-load-") as scratch:
         results, log = Path(scratch) / "samples.json", Path(scratch) / "log"
+        # Locust splits the option at commas, which a folder's name may have.
+        Path(scratch, LOCUSTFILE.parent).symlink_to((root / LOCUSTFILE).parent.absolute())
         command = [
-            sys.executable, "-m", "locust", "--locustfile", str(root / LOCUSTFILE), "--headless", "--only-summary",
+            sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless", "--only-summary",
             "--host", host, "--users", users, "--spawn-rate", users, "--stop-timeout", "0",
             "--run-time", f"{math.ceil(schedule.seconds + 1 + GRACE_SECONDS)}s",
             "--contract", str((contract or root / CONTRACT).absolute()),

@@ -119,20 +119,24 @@ def host(handler: type[Handler]) -> Iterator[str]:
 
 @pytest.fixture
 def folder(project: Path, tmp_path: Path) -> Path:
-    """A project with a short objective that a busy machine keeps too: a test narrows the limit that it is about."""
-    (tmp_path / "models").mkdir()
+    """A project with a short objective that a busy machine keeps too: a test narrows the limit that it is about.
+
+    Locust splits its option `--locustfile` at commas, so the folder's name has one.
+    """
+    root = tmp_path / "a b é,#1"
+    (root / "models").mkdir(parents=True)
     for name in ("contract.json", "golden.json"):
-        (tmp_path / "models" / name).symlink_to(project / "models" / name)
-    (tmp_path / "loadtests").mkdir()
-    (tmp_path / load.LOCUSTFILE).symlink_to(ROOT / load.LOCUSTFILE)
+        (root / "models" / name).symlink_to(project / "models" / name)
+    (root / "loadtests").mkdir()
+    (root / load.LOCUSTFILE).symlink_to(ROOT / load.LOCUSTFILE)
     schedule = {"rate": 400, "seconds": 0.3, "users": 4}
     objective = {"schedules": {"machine": schedule, "cluster": schedule | {"rate": 1}},
                  "achieved_ratio_at_least": 0.01, "golden_difference_at_most": 0,
                  "generator": {"lag_ms_at_most": 10_000, "cpu_at_most": 1},
                  "endpoints": {PREDICT: {"share": 1, "min_requests": 60, "errors_at_most": 0.01,
                                          "p95_ms_at_most": 10_000, "p99_ms_at_most": 10_000}}}  # fmt: skip
-    files.write_json(tmp_path / slo.PATH, objective)
-    return tmp_path
+    files.write_json(root / slo.PATH, objective)
+    return root
 
 
 def objective(

@@ -123,7 +123,8 @@ def test_a_tampered_golden_answer_is_refused(inside: Path, params: config.Params
     files.write_json(inside / package.GOLDEN, golden)
     try:
         with pytest.raises(
-            CheckFailed, match=r"golden requests differ from the model's own by up to 0.027 .relative to answers above 1.; allowed: at most 0.0001"
+            CheckFailed,
+            match=r"golden requests differ from the model's own by up to 0.027 .relative to answers above 1.; allowed: at most 0.0001",
         ):
             package.run(params)
     finally:

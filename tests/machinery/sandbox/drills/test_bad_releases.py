@@ -42,7 +42,8 @@ def test_production_with_other_answers_is_refused(there, host):
     bad_releases.check_production_answers(there, Timeline(there.sandbox, "slow"), line)
     files.write_json(path, [*ROWS, {"row": {"hour": 7}, "prediction": 7.25}])
     with pytest.raises(
-        CheckFailed, match=r"drill slow: The answers to 5 golden requests differ .* by up to 0\.034 \(relative to answers above 1\); "
+        CheckFailed,
+        match=r"drill slow: The answers to 5 golden requests differ .* by up to 0\.034 \(relative to answers above 1\); ",
     ):
         bad_releases.check_production_answers(there, Timeline(there.sandbox, "slow"), line)
 
