@@ -66,20 +66,22 @@ class Commit:
     at: datetime
 
 
-def run(*args: str, root: Path = Path(), strip: bool = True, env: Mapping[str, str] | None = None) -> str:
+def run(*args: str, root: Path = Path(), strip: bool = True, errors: process.Errors = "strict") -> str:
     """Run `git ARGS` in `root` and return its stdout; ConfigError with Git's own words if it fails.
 
     ConfigError for output that is not UTF-8 too: a replaced byte would hide that a record was changed.
     """
-    finished = _finish(args, root=root, env=env)
+    finished = _finish(args, root=root, errors=errors)
     if not finished.ok:
         raise _error(args, finished, root)
     return finished.out.strip() if strip else finished.out
 
 
-def _finish(args: Sequence[str], *, root: Path, env: Mapping[str, str] | None = None) -> process.ProcessResult:
+def _finish(
+    args: Sequence[str], *, root: Path, env: Mapping[str, str] | None = None, errors: process.Errors = "strict"
+) -> process.ProcessResult:
     try:
-        return process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors="strict")
+        return process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors=errors)
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"git {args[0]} printed bytes that are not UTF-8 ({error.object[error.start : error.start + 20]!r})",
@@ -199,10 +201,7 @@ def local_branches(root: Path = Path()) -> list[str]:
 
 
 def base_commit(base: str | None, *, root: Path = Path()) -> str:
-    """The hash of the commit that a change is compared with: `base` if named, else the default branch's.
-
-    The default branch is taken as origin has it, else as it is here.
-    """
+    """The hash of the commit that a change is compared with: `base`, else the default branch of origin, else the local one."""
     if base:
         return commit_hash(base, root=root)
     branch = default_branch(root)
@@ -289,7 +288,8 @@ def commits(
     """The commits of a revision or range (`A..B`) that change something below `paths`, newest first."""
     options = [*(["--first-parent"] if first_parent else []), *([f"--max-count={at_most}"] if at_most else [])]
     form = "%x01%H%x00%P%x00%ct%x00%s%x00%an%x00%cn"
-    output = run("rev-list", *options, f"--format={form}", revisions, "--", *paths, root=root, strip=False)
+    args = ("rev-list", *options, f"--format={form}", revisions, "--", *paths)
+    output = run(*args, root=root, strip=False, errors="replace")  # an old message need not be UTF-8
     listed = [_parse_commit(part) for part in output.split("\x01")[1:]]
     return listed[::-1] if reverse else listed
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+Errors = Literal["replace", "strict"]
+"""Treatment of output that is not UTF-8."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessResult:
@@ -33,7 +36,7 @@ class ProcessResult:
 
 def run(
     command: Sequence[str], *, folder: Path | None = None, env: Mapping[str, str] | None = None,
-    stdin: str | None = None, timeout: float | None = None, errors: Literal["replace", "strict"] = "replace",
+    stdin: str | None = None, timeout: float | None = None, errors: Errors = "replace",
 ) -> ProcessResult:  # fmt: skip
     """Run `command` in `folder`, with `stdin` on its standard input (empty if None), for at most `timeout` seconds.
 

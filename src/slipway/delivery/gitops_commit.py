@@ -17,7 +17,7 @@ from pathlib import Path
 from slipway.cluster import kustomization
 from slipway.core import config, environment, git, ledger
 from slipway.delivery import gitops_pull_request
-from slipway.errors import CheckFailed, Inconclusive
+from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.github.client import GitHubClient
 
 MAIL = "41898282+github-actions[bot]@users.noreply.github.com"
@@ -207,6 +207,7 @@ def require_author(root: Path) -> None:
 
 def fetch_main(root: Path, *, attempts: int) -> str:
     """Fetch the tip of origin's default branch; Inconclusive when origin does not answer."""
+    require_origin(root)
     problem, branch = "", git.default_branch(root)
     for attempt in range(attempts):
         if not (problem := git.fetch(branch, root=root)):
@@ -215,6 +216,17 @@ def fetch_main(root: Path, *, attempts: int) -> str:
     raise Inconclusive(
         f"origin did not respond in {attempts} attempts: {problem}", hint="nothing was changed; run it again later"
     )
+
+
+def require_origin(root: Path = Path()) -> None:
+    """ConfigError if no remote is called origin, which is the one that is fetched from and pushed to."""
+    remotes = git.run("remote", root=root).splitlines()
+    if "origin" not in remotes:
+        other = remotes[0] if remotes else ""
+        raise ConfigError(
+            f"this repository has no remote origin (remotes: {', '.join(remotes) or 'none'})",
+            hint=f"git remote rename {other} origin" if other else "git remote add origin URL",
+        )
 
 
 def wait_before_retry(attempt: int) -> None:
@@ -238,7 +250,7 @@ def write_line(new: ledger.Line, root: Path) -> list[str]:
 
 def commit_files(names: list[str], *, title: str, body: str, root: Path) -> str:
     """Commit the named files in the checkout at `root`; returns the commit's hash."""
-    git.run("add", "--", *names, root=root)
+    git.run("add", "--force", "--", *names, root=root)  # a user's own core.excludesFile may name them
     paragraphs = [option for text in (title, body) if text for option in ("-m", text)]
     git.run("commit", "-q", *paragraphs, "--", *names, root=root)
     return git.commit_hash(root=root)

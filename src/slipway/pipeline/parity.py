@@ -231,7 +231,7 @@ def _spread(frame: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 def _frame(model: type[BaseModel], rows: Sequence[Row]) -> pl.DataFrame:
-    types = {column.name: column.type if column.type in (str, bool) else float for column in problem.columns(model)}
+    types: dict[str, Any] = {c.name: c.type if c.type in (str, bool) else float for c in problem.columns(model)}
     series = [
         pl.Series(name, [None if row[name] is None else types[name](row[name]) for row in rows], types[name])
         for name in rows[0]

@@ -33,6 +33,8 @@ TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 GZIP, PLAIN = (b"gzip", b"x-gzip"), (b"identity", b"")
 """Values of Content-Encoding: a body is decompressed, or read as it is; every other value is refused with 415."""
+UTF8_BOM = b"\xef\xbb\xbf"
+"""The byte order mark, which some clients send. RFC 8259, 8.1: a parser may ignore it."""
 MEMBERS = 16
 """Allowed members of a gzip body: a million empty ones would take a thread for minutes."""
 GET_PATHS = ("/", "/livez", "/readyz", "/metrics", "/docs.json")
@@ -103,6 +105,7 @@ class Front:
             body = await self._deadline.body(receive, engine.max_body_bytes)
             if compressed and body:
                 body = await asyncio.to_thread(gunzip, body, engine.max_body_bytes)
+            body = body.removeprefix(UTF8_BOM)
             if not body.strip():
                 raise refusal(400, f"the body is empty; expected {BODY}", limit=BODY)
             answer = await self._predict(engine, body) if path == "/predict" else engine.ask(body)

@@ -29,6 +29,8 @@ COUNTED = 50_000
 """More errors than this are only counted: describing them all would delay other requests."""
 BODY = "a JSON object, or a list of them"
 """Description of a valid body."""
+UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks of UTF-16, with which UTF-32 begins too."""
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 Row = tuple[Any, ...]
@@ -91,6 +93,10 @@ class Reader:
         try:
             return [self._one.validate_json(body)] if single else self._many.validate_json(body)
         except ValidationError as error:
+            if body.startswith(UTF16_BOMS) or b"\0" in body[:4]:
+                raise refusal(
+                    400, "the body is not UTF-8, but UTF-16 or UTF-32; JSON is sent in UTF-8", limit="UTF-8"
+                ) from None
             raise explain(error, self._properties, single=single) from None
 
     def check(self, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,15 @@ def test_remote_that_is_away_is_told_in_gits_words(cloned: Path):
     git.run("remote", "set-url", "origin", str(cloned / "gone.git"), root=cloned)
     assert git.push("HEAD:refs/heads/main", root=cloned).startswith("fatal: ")
     assert git.fetch("main", root=cloned).startswith("fatal: ")
+
+
+def test_message_that_is_not_utf8_is_readable(repository):
+    tree = git.run("rev-parse", "HEAD^{tree}", root=repository)
+    raw = f"tree {tree}\nauthor A <a> 0 +0000\ncommitter A <a> 0 +0000\n\nTwo f".encode() + b"\xfc\xdfe (#5)\n"
+    program = ["git", "hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+    sha = subprocess.run(program, cwd=repository, input=raw, capture_output=True, check=True).stdout.decode().strip()
+    assert git.commit(sha, root=repository).subject == "Two f\ufffd\ufffde (#5)"
+    assert git.pull_request_number(repository, sha) == 5
 
 
 def test_pull_request_of_an_older_commit(repository):

@@ -98,6 +98,23 @@ def test_detached_head_is_refused_before_anything_is_written(work: Path, params:
     assert git.uncommitted_files(work) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("upstream", "git remote rename upstream origin"), ("", "git remote add origin URL")]
+)
+def test_remote_of_another_name_is_not_waited_for(work: Path, params: config.Params, name: str, hint: str):
+    git.run("remote", *(("rename", "origin", name) if name else ("remove", "origin")), root=work)
+    with pytest.raises(ConfigError, match=rf"has no remote origin \(remotes: {name or 'none'}\)") as caught:
+        write(work, params, maker(1))
+    assert caught.value.hint == hint
+
+
+def test_users_own_ignored_files_are_committed(work: Path, params: config.Params, tmp_path: Path, monkeypatch):
+    (tmp_path / "ignored").write_text("*.jsonl\nk8s/\n")
+    git.run("config", "core.excludesFile", str(tmp_path / "ignored"), root=work)
+    assert write(work, params, maker(1), push=False).commit
+    assert len(ledger.read_at("staging", "HEAD", work)) == 1
+
+
 def test_default_branch_of_another_name_is_pushed_to(bare: Path, params: config.Params):
     git.run("branch", "-m", "main", "trunk", root=bare)
     git.run("symbolic-ref", "HEAD", "refs/heads/trunk", root=bare)

@@ -150,6 +150,11 @@ def test_a_gzip_body_is_answered_as_a_plain_one(engine: Echo, name: str) -> None
         assert call(engine, *pieces, headers={"content-encoding": name})[:2] == (200, b'{"prediction":5.0}')
 
 
+def test_a_byte_order_mark_is_no_part_of_the_body(engine: Echo) -> None:
+    """Echo predicts the number of bytes that reach it."""
+    assert call(engine, b"\xef\xbb", b"\xbfabcde")[:2] == (200, b'{"prediction":5.0}')
+
+
 @pytest.mark.parametrize("name", ["identity", ""])
 def test_a_plain_body_may_say_so(engine: Echo, name: str) -> None:
     assert call(engine, b"abcde", headers={"content-encoding": name})[:2] == (200, b'{"prediction":5.0}')

@@ -103,6 +103,12 @@ def test_json_of_another_shape_is_refused_in_words(reader: Reader, body: bytes) 
     assert error.errors[0]["field"] is None
 
 
+@pytest.mark.parametrize("name", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_another_encoding_is_named(reader: Reader, name: str) -> None:
+    error = refused(reader, with_().decode().encode(name))
+    assert (error.status, error.errors[0]["limit"]) == (400, "UTF-8")
+
+
 def test_too_many_rows_are_refused(reader: Reader) -> None:
     error = refused(reader, b"[" + b",".join([with_()] * 501) + b"]")
     assert error.status == 422
