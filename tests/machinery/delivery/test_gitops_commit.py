@@ -108,7 +108,7 @@ def test_remote_of_another_name_is_not_waited_for(work: Path, params: config.Par
     assert caught.value.hint == hint
 
 
-def test_users_own_ignored_files_are_committed(work: Path, params: config.Params, tmp_path: Path, monkeypatch):
+def test_users_own_ignored_files_are_committed(work: Path, params: config.Params, tmp_path: Path):
     (tmp_path / "ignored").write_text("*.jsonl\nk8s/\n")
     git.run("config", "core.excludesFile", str(tmp_path / "ignored"), root=work)
     assert write(work, params, maker(1), push=False).commit
