@@ -49,6 +49,44 @@ class LastWords:
         refuse()
 
 
+class OneWrite:
+    """A transport that sends at once what is written in one turn of the event loop.
+
+    uvicorn writes the head and the body of an answer separately: two system calls and two packets.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._call_soon = transport, loop.call_soon
+        self._held: list[bytes] = []
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the transport's own attribute."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send in this turn."""
+        if not self._held:
+            self._call_soon(self.flush)
+        self._held.append(data)
+
+    def flush(self) -> None:
+        """Send what is still held."""
+        if self._held:
+            data, self._held = b"".join(self._held), []
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        """Send, and close this half."""
+        self.flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Send, and close."""
+        self.flush()
+        self._transport.close()
+
+
 class Protocol(HttpToolsProtocol):
     """One connection: as uvicorn's, but upgrades are ignored, answers keep their order, and idle clients are closed."""
 
@@ -59,6 +97,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin; a client that connects and sends nothing is closed as one that is idle between two requests."""
         super().connection_made(transport)
+        self.transport: Any = OneWrite(transport, self.loop)
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -83,6 +122,7 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio takes it
         """Answer what is complete and close, when the client has closed its half; return whether there is something."""
+        self.transport.flush()  # when this returns False, the transport closes itself
         if self._refuses:
             return True
         if self.cycle is None or self.cycle.response_complete:
