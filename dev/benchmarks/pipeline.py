@@ -8,6 +8,7 @@ The record is .slipway/bench-pipeline.json; ratios travel between machines, seco
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -28,11 +29,12 @@ from rich.console import Console
 from rich.table import Table
 
 from slipway import problem
-from slipway.core import config, environment
+from slipway.core import config, environment, files
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import CheckFailed
 from slipway.judging import judge
-from slipway.pipeline import export, features, ingest, metrics, train
+from slipway.pipeline import export, features, ingest, metrics, parity, train
+from slipway.serving.onnx_model import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 YEAR_END = date(2014, 1, 1)
@@ -199,6 +201,26 @@ def auc() -> list[Check]:
     ]
 
 
+def parity_time() -> list[Check]:
+    """What `export` pays for comparing the rows that the contract allows: to make them, and to ask both models."""
+    params = config.load(ROOT / "params.yaml")
+    spec = problem.load(params.problem)
+    frame = features.build_features(spec, ingest.build_table(spec, params)[0])
+    windows = [train.rows_of_window(frame, params.data, which) for which in ("train", "test")]
+    pipeline = train.fit(frame, params, spec)
+    scikit_learn = functools.partial(export.scikit_learn_predictions, pipeline, spec=spec)
+    with tempfile.TemporaryDirectory(prefix="slipway-parity-") as folder:
+        predictions = scikit_learn(windows[1]).astype(np.float32)
+        files.write_json(Path(folder, "contract.json"), export.describe_contract(spec, params, windows[0], predictions))
+        Path(folder, "model.onnx").write_bytes(export.to_graph(pipeline, spec).SerializeToString())
+        model = Model(Path(folder))
+        started = time.perf_counter()
+        rows = parity.rows_of_contract(spec.inputs, *windows)
+        parity.compare(rows, scikit_learn, model.frame, params.export.tolerance)
+        taken = time.perf_counter() - started
+    return [at_most(f"export's comparison of {len(rows):,} generated rows, seconds", taken, 1.0)]
+
+
 def fit(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> float:
     pipeline = train.fit(frame, params, spec)
     test = train.rows_of_window(frame, params.data, "test")
@@ -212,6 +234,7 @@ def shuffled(frame: pl.DataFrame, params: config.Params) -> pl.DataFrame:
 
 FIGURES: dict[str, Callable[[], list[Check]]] = {
     "cold": cold, "noop": noop, "features": build, "judge": verdict_time, "auc": auc,
+    "parity": parity_time,
 }  # fmt: skip
 
 
