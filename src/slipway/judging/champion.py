@@ -98,7 +98,7 @@ def check_restart(setting: str | None, *, base: str, champion: str | None, root:
         )
     if setting == champion:
         return Restart(note=f"judge.restart_at names commit {setting[:12]}, but an earlier change set it, so it does not hold "
-                            "for this one: promote that change first")  # fmt: skip
+                            "for this one: promote that change first, or revert it")  # fmt: skip
     return Restart(note=f"judge.restart_at names commit {setting[:12]}, which production no longer runs, so it has no effect: "
                         "remove it")  # fmt: skip
 

@@ -334,7 +334,7 @@ def describe_comparison(facts: Facts) -> list[str]:
     if notes.uncompared_rows:
         rows = wording.count(notes.uncompared_rows, "row")
         sentences.append(f"Not compared, because production's code does not have them: {rows} of the test window")
-    return [*sentences, *([wording.capitalised(str(notes.restart_note))] if notes.restart_note else [])]
+    return [*sentences, *([str(notes.restart_note)] if notes.restart_note else [])]
 
 
 def changed_params(facts: Facts) -> list[str]:

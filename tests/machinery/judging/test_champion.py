@@ -114,7 +114,8 @@ def test_restart_of_an_earlier_change_waits_for_its_promotion(history, tmp_path)
     (folder / "another").touch()
     found = champion.check_restart(A, base=git.commit_hash(root=folder), champion=A, root=save(folder))
     assert found.commit is None
-    assert "promote that change first" in found.note
+    assert "an earlier change set it" in found.note
+    assert found.note.endswith("promote that change first, or revert it")
 
 
 @pytest.mark.parametrize(("setting", "production", "told"), [
