@@ -104,7 +104,7 @@ class Prove(StrictModel):
 class Judge(StrictModel):
     """Non-inferiority margins in units of mean loss, overall and by slice; minimum sample sizes; floors of metrics.
 
-    `restart_at` is no limit: it names the commit of a champion that can no longer be compared.
+    `restart_at` names the commit of a champion that can no longer be compared.
     """
 
     resamples: Count

@@ -21,7 +21,7 @@ from slipway.serving.onnx_model import FOLDER
 
 OUTPUTS = ("model.onnx", "contract.json")
 MAX_REFUSAL = 300
-"""Characters kept of a refusal, which lists columns."""
+"""Characters kept of a refusal, which names columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +146,11 @@ def champion_predictions(revision: str, params: config.Params, *, root: Path = P
 
 
 def read_refusal(result: process.ProcessResult) -> str:
-    """Why `evaluate` refused a table as one that its contract does not describe; empty if it ended in any other way."""
-    words = re.search(rf"^error {re.escape(evaluate.UNREADABLE)}: (.+)$", result.err, re.MULTILINE)
+    """The reason for which `evaluate` refused a table that does not fit its contract; empty if it ended in any other way.
+
+    The list of the columns that the table has is left out.
+    """
+    words = re.search(rf"^error {re.escape(evaluate.UNREADABLE)}: (.+?)(; it has .+)?$", result.err, re.MULTILINE)
     return printable(words[1], MAX_REFUSAL) if words and result.code == DataError.code else ""
 
 

@@ -277,7 +277,8 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     allowed = "" if better else f"; {describe_limit(overall.limit)}"
     where = f"{len(rows):,} rows of {wording.count(rows['day'].n_unique(), 'day')}"
     result = f"{wording.outcome(overall.low, overall.high, against=against)} on {where}: {overall.text}{allowed}"
-    own_ingest = "production's code ingested the sources itself" if opponent and opponent.refusal else ""
+    refusal = opponent.refusal if opponent else ""
+    own_ingest = f"production's code ingested the sources itself, because {refusal}" if refusal else ""
     return "; ".join(filter(None, [result, own_ingest, restart.describe(), restart.note]))
 
 

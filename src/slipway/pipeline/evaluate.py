@@ -26,7 +26,7 @@ GOLDEN = PLOTS / "golden.json"
 """Answers to the golden requests, in Git: `prove` compares models with different bytes by them."""
 VERDICT = Path("reports/evaluate.json")
 UNREADABLE = "the table does not fit the contract of this commit"
-"""How a champion begins its refusal of the challenger's table: `judging.champion` looks for these words."""
+"""First words of a champion's refusal of the challenger's table. `judging.champion` looks for them, so they stay."""
 MORE_BINS = 200
 """Bins that are added on either side for the predictions of another model."""
 HEADLINE = {"binary": "log_loss", "regression": "squared_error"}

@@ -74,7 +74,7 @@ def build_table(
 ) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
     """The checked table of all rows before `data.until`, and the faults of the sources.
 
-    `folder` holds the sources if they are not the problem's own; whoever names it has compared their hashes.
+    `folder` holds the sources if they are not the problem's own; their hashes are then not compared.
     """
     folder = verify_sources(spec, params.ingest.sources) if folder is None else folder
     try:

@@ -76,7 +76,7 @@ def test_crash_of_the_champion_is_no_refusal():
     ):
         assert champion.read_refusal(process.ProcessResult(code=code, out="", err=err)) == ""
     refused = process.ProcessResult(
-        code=3, out="", err=f"a warning\nerror {evaluate.UNREADABLE}: it lacks x\nnext: y\n"
+        code=3, out="", err=f"a warning\nerror {evaluate.UNREADABLE}: it lacks x; it has y, z\nnext: y\n"
     )
     assert champion.read_refusal(refused) == "it lacks x"
 
