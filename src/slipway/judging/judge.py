@@ -238,7 +238,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     try:
         opponent = champion.champion_predictions(source, params, root=root) if source and not restart.commit else None
     except Inconclusive as error:
-        record_no_comparison(error, challenger, {**notes, "champion_commit": source}, root)
+        record_no_comparison(error, challenger, notes, root)
         waits = params.judge.restart_at == source
         raise Inconclusive(str(error), hint=restart.note if waits else error.hint) from None
     metric = evaluate.HEADLINE[spec.task]

@@ -139,6 +139,8 @@ def headline(facts: Facts) -> Headline:
         return Headline(word="unsure", title="Inconclusive: another model was judged", why=[why])
     if stopped := [chapter for chapter, word in words.items() if word == "unsure"]:
         title = "too little was measured" if stopped == ["judge"] else f"{_names(stopped)} measured too little"
+        if stopped == ["judge"] and facts.gates["judge"].rows == 0:
+            title = "nothing was compared"
         return Headline(word="unsure", title=f"Inconclusive: {title}", why=_why(facts, stopped, ok=None))
     if "judge" not in words:
         return Headline(word="unsure", title="Not judged yet", why=["reports/judge.json does not exist"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from slipway.core import files, git, ledger
+from slipway.pipeline import evaluate, ingest
 from support.callables import Cli
 from support.committed_project import edit, save
 from support.sample_ledger import line
@@ -70,13 +72,15 @@ def test_champion_that_cannot_read_the_table_reads_the_sources(head, cli, edits,
     assert notes(head)["uncompared_rows"] == 0
 
 
-def test_added_column_changes_nothing_for_the_champion(head, cli):
+def test_column_and_row_that_only_the_challenger_has_are_left_out(head, cli):
     added = [(CONTRACT, "    hires: Hires\n", "    hires: Hires\n    recent: Hires\n"),
              (INGEST, "day=pl.col", "recent=pl.lit(400.0),\n        day=pl.col")]  # fmt: skip
+    losses = ingest.read_parquet(head / evaluate.LOSSES)
+    ingest.write_parquet(pl.concat([losses, losses[:1].with_columns(row_id=pl.lit("new"))]), head / evaluate.LOSSES)
     done = cli(change(head, added, cli), "judge", "--base", "HEAD~1")
     assert done.returncode == 0, done.stderr
     assert "Squared error is the same as that of production" in done.stderr
-    assert notes(head)["champion_refusal"] == ""
+    assert (notes(head)["champion_refusal"], notes(head)["uncompared_rows"]) == ("", 1)
 
 
 def restart_at(folder: Path, commit: str) -> Path:
@@ -107,6 +111,10 @@ def test_source_of_another_form_is_unsure_until_the_comparison_is_restarted(head
     assert 'unable to find column "temp"' in done.stderr
     assert f"if it can never be compared again: judge.restart_at: {production} in params.yaml" in done.stderr
     assert files.read_json(head / "reports/judge.json")["verdict"] == "unsure"
+    assert cli(head, "report").returncode == 0
+    text = (head / "reports/report.md").read_text("utf-8")
+    assert text.startswith("## ❔ Inconclusive: nothing was compared\n")
+    assert "against the model in production" not in text
 
     done = cli(restart_at(head, production), "judge", "--base", "HEAD~2")
     assert done.returncode == 0, done.stderr
