@@ -69,12 +69,13 @@ def evaluate(
         Path | None, typer.Option(help="Evaluate on the table of the source files in this folder, as --table does.")
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(help="With either: the day after the test window.", formats=["%Y-%m-%d"])
+        datetime | None,
+        typer.Option(help="With --table or --sources: the day after the test window.", formats=["%Y-%m-%d"]),
     ] = None,
     test_days: Annotated[
-        int | None, typer.Option(help="With either: length of the test window in days.", min=1)
+        int | None, typer.Option(help="With --table or --sources: length of the test window in days.", min=1)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="With either: the parquet file to write.")] = None,
+    out: Annotated[Path | None, typer.Option(help="With --table or --sources: the parquet file to write.")] = None,
 ) -> None:
     """Compute metrics, slices and plots on the test window.
 

@@ -49,9 +49,7 @@ class Restart:
         """State that it is in force; empty if it is not."""
         if not self.commit:
             return ""
-        return (
-            f"not compared with production (commit {self.commit[:12]}): judge.restart_at restarts the comparison once"
-        )
+        return f"not compared with production (commit {self.commit[:12]}): judge.restart_at restarts the comparison"
 
     def checks(self) -> list[Check]:
         """A check that passes and states it, so that the verdict shows it; none if it is not in force."""
@@ -116,27 +114,17 @@ def champion_predictions(revision: str, params: config.Params, *, root: Path = P
         env = env_of(python, tree)
         _restore_model(tree, root, python, env)
         # The windows are the challenger's: neither model has seen its test rows.
-        windows = [
-            "--until",
-            str(params.data.until),
-            "--test-days",
-            str(params.data.test_days),
-            "--out",
-            str(out.resolve()),
-        ]
-        command = [str(python), "-m", "slipway", "evaluate", *windows]
+        windows = ["--until", str(params.data.until), "--test-days", str(params.data.test_days)]
+        command = [str(python), "-m", "slipway", "evaluate", *windows, "--out", str(out.resolve())]
         result = process.run([*command, "--table", str((root / ingest.TABLE).resolve())], folder=tree, env=env)
-        refusal = read_refusal(result)
+        name, refusal = f"the champion (commit {revision[:12]})", read_refusal(result)
         if refusal:
-            failure = f"the champion (commit {revision[:12]}) cannot read this change's table ({refusal}), and its own code " \
-                      "cannot read the sources"  # fmt: skip
-            hint = (
-                f"see docs/fix/judge.md; if it can never be compared again: judge.restart_at: {revision} in params.yaml"
-            )
+            failure = f"{name} cannot read this change's table ({refusal}), and its own code cannot read the sources"
+            hint = f"{HINT}; if it can never be compared again: judge.restart_at: {revision} in params.yaml"
             run_or_unsure([*command, "--sources", str(_sources(params, failure, hint))], tree, env, failure, hint)
         elif not result.ok:
-            failure = f"the champion (commit {revision[:12]}) could not predict the challenger's rows"
-            raise Inconclusive(f"{failure}: {result.last_lines(3)}", hint=HINT)
+            failure = f"{name} could not predict the challenger's rows: {result.last_lines(3)}"
+            raise Inconclusive(failure, hint=HINT)
         champion = Champion(
             commit=revision, model_sha256=files.sha256(tree / FOLDER / "model.onnx"), rows=ingest.read_parquet(out),
             refusal=refusal,

@@ -220,7 +220,8 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     """Judge reports/losses.parquet → reports/judge.json; exit 4 when worse, 5 when too little was measured."""
     started = time.monotonic()
     root = root.resolve()
-    (root / VERDICT).unlink(missing_ok=True)  # of an earlier run: this one may end without a verdict
+    for path in (VERDICT, plots.CHAMPION_DATA):  # of an earlier run: this one may end without a comparison
+        (root / path).unlink(missing_ok=True)
     spec = problem.load(params.problem)
     challenger = require_current_losses(root)
     own_rows = ingest.read_parquet(root / evaluate.LOSSES)
@@ -235,12 +236,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         "window": [str(params.data.test_from), str(params.data.until)], "confidence": limits.confidence,
         "limits_changed": limits_changed, "params_changed": params_changed,
     }  # fmt: skip
-    try:
-        opponent = champion.champion_predictions(source, params, root=root) if source and not restart.commit else None
-    except Inconclusive as error:
-        record_no_comparison(error, challenger, notes, root)
-        waits = params.judge.restart_at == source
-        raise Inconclusive(str(error), hint=restart.note if waits else error.hint) from None
+    opponent = find_opponent(source, restart, params, challenger=challenger, notes=notes, root=root)
     metric = evaluate.HEADLINE[spec.task]
     reference = as_ids_of(own_rows, opponent.rows) if opponent else own_rows.with_columns(loss=pl.col("dummy"))
     against = "champion" if opponent else "dummy"
@@ -282,13 +278,25 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     return "; ".join(filter(None, [result, own_ingest, restart.describe(), restart.note]))
 
 
-def record_no_comparison(error: Inconclusive, challenger: str, notes: dict[str, Any], root: Path) -> None:
-    """Write the verdict of a challenger whose champion predicted nothing: unsure."""
-    check = Check(
-        name="predictions of the champion", value=str(error), limit="predictions of the same rows", ok=None,
-        text=f"Nothing was compared: {error}",
-    )  # fmt: skip
-    Verdict(chapter="judge", checks=[check], inputs={"challenger": challenger}, notes=notes).write(root / VERDICT)
+def find_opponent(
+    source: str | None, restart: champion.Restart, params: config.Params, *, challenger: str, notes: dict[str, Any], root: Path
+) -> champion.Champion | None:  # fmt: skip
+    """Production's champion with its predictions; None before the first release and where the comparison is restarted.
+
+    Inconclusive when it predicts nothing. The verdict is then written first, as unsure.
+    """
+    if source is None or restart.commit:
+        return None
+    try:
+        return champion.champion_predictions(source, params, root=root)
+    except Inconclusive as error:
+        check = Check(
+            name="predictions of the champion", value=str(error), limit="predictions of the same rows", ok=None,
+            text=f"Nothing was compared: {error}",
+        )  # fmt: skip
+        Verdict(chapter="judge", checks=[check], inputs={"challenger": challenger}, notes=notes).write(root / VERDICT)
+        hint = restart.note if params.judge.restart_at == source else error.hint
+        raise Inconclusive(str(error), hint=hint) from None
 
 
 def write_champion_plots(

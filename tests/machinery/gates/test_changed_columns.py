@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from slipway.core import files, git, ledger
-from slipway.pipeline import evaluate, ingest
+from slipway.pipeline import evaluate, ingest, plots
 from support.callables import Cli
 from support.committed_project import edit, save
 from support.sample_ledger import line
@@ -100,6 +100,7 @@ def test_source_of_another_form_is_unsure_until_the_comparison_is_restarted(head
                   (INGEST, 'filter(pl.col("temp") <= -50)', 'filter(pl.col("warmth") <= -50).rename({"warmth": "temp"})')],
            cli)  # fmt: skip
     production = git.commit_hash("HEAD~2", root=head)
+    files.write_text(head / plots.CHAMPION_DATA, "of an older comparison")
 
     done = cli(head, "judge", "--base", "HEAD~1")
     assert done.returncode == 5
@@ -111,6 +112,7 @@ def test_source_of_another_form_is_unsure_until_the_comparison_is_restarted(head
     assert 'unable to find column "temp"' in done.stderr
     assert f"if it can never be compared again: judge.restart_at: {production} in params.yaml" in done.stderr
     assert files.read_json(head / "reports/judge.json")["verdict"] == "unsure"
+    assert not (head / plots.CHAMPION_DATA).exists()
     assert cli(head, "report").returncode == 0
     text = (head / "reports/report.md").read_text("utf-8")
     assert text.startswith("## ❔ Inconclusive: nothing was compared\n")
@@ -131,6 +133,7 @@ def test_source_of_another_form_is_unsure_until_the_comparison_is_restarted(head
 
 def test_restart_at_another_commit_is_refused(head, cli):
     production, other = (git.commit_hash(revision, root=head) for revision in ("HEAD~1", "HEAD"))
+    files.write_text(head / "reports/judge.json", "an older verdict")
     done = cli(restart_at(head, other), "judge", "--base", "HEAD~1")
     assert done.returncode == 2
     assert f"judge.restart_at is {other}, but production runs {production}; expected: {production}" in done.stderr
