@@ -51,11 +51,10 @@ class Restart:
             return ""
         return f"not compared with production (commit {self.commit[:12]}): judge.restart_at restarts the comparison"
 
-    def checks(self) -> list[Check]:
-        """A check that passes and states it, so that the verdict shows it; none if it is not in force."""
-        limit = "judge.restart_at names production's commit"
-        text = wording.capitalised(self.describe())
-        return [Check(name="comparison restarted", value=self.commit, limit=limit, ok=True, text=text)] if text else []
+    def checks(self, champion: str | None) -> list[Check]:
+        """A check that states it, so that the verdict shows it; none if it is not in force."""
+        name, text, limit = "judge.restart_at", wording.capitalised(self.describe()), f"production's commit, {champion}"
+        return [Check(name=name, value=self.commit, limit=limit, ok=self.commit == champion, text=text)] if text else []
 
 
 def production_commit(base: str, root: Path = Path()) -> str | None:

@@ -249,7 +249,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     enough, paired = sufficient(compared), pair_predictions(own_rows, reference) if opponent else None
     verdict = Verdict(
         chapter="judge",
-        checks=[*restart.checks(), *joined, *compared, *floors(measured, limits.floors, enough=enough)],
+        checks=[*restart.checks(source), *joined, *compared, *floors(measured, limits.floors, enough=enough)],
         rows=len(rows),
         seconds=time.monotonic() - started,
         inputs={"challenger": challenger, "champion": opponent.model_sha256 if opponent else None},

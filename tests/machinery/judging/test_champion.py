@@ -106,7 +106,7 @@ def test_restart_holds_for_the_change_that_sets_it(history, setting, base, produ
     assert found.commit == commit
     assert note in found.note
     assert bool(found.note) == bool(note)
-    assert [check.ok for check in found.checks()] == ([True] if commit else [])
+    assert [check.ok for check in found.checks(production)] == ([True] if commit else [])
 
 
 def test_restart_of_an_earlier_change_waits_for_its_promotion(history, tmp_path):
