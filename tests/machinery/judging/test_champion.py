@@ -8,7 +8,7 @@ import pytest
 from slipway.core import config, dvc, files, git, ledger, process
 from slipway.errors import ConfigError, Inconclusive
 from slipway.judging import champion
-from slipway.pipeline import evaluate
+from slipway.pipeline import evaluate, ingest
 from support.committed_project import begin, save
 from support.sample_ledger import line
 
@@ -79,6 +79,14 @@ def test_crash_of_the_champion_is_no_refusal():
         code=3, out="", err=f"a warning\nerror {evaluate.UNREADABLE}: it lacks x; it has y, z\nnext: y\n"
     )
     assert champion.read_refusal(refused) == "it lacks x"
+
+
+def test_sources_other_than_those_of_params_leave_it_unsure(released, params, tmp_path):
+    folder = shutil.copytree(released, tmp_path / "a b é", symlinks=True)
+    ingest.write_parquet(ingest.read_parquet(folder / ingest.TABLE).drop("temp"), folder / ingest.TABLE)
+    other = params.model_copy(update={"ingest": config.Ingest(sources={"bikes.csv": "0" * 64})})
+    with pytest.raises(Inconclusive, match=r"lacks the column temp.*the source file bikes\.csv has changed"):
+        champion.champion_predictions(git.commit_hash("HEAD~1", root=folder), other, root=folder)
 
 
 @pytest.fixture(scope="module")
