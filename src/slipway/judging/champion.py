@@ -116,14 +116,14 @@ def champion_predictions(revision: str, params: config.Params, *, root: Path = P
         windows = ["--until", str(params.data.until), "--test-days", str(params.data.test_days)]
         command = [str(python), "-m", "slipway", "evaluate", *windows, "--out", str(out.resolve())]
         result = process.run([*command, "--table", str((root / ingest.TABLE).resolve())], folder=tree, env=env)
-        name, refusal = f"the champion (commit {revision[:12]})", read_refusal(result)
-        if refusal:
-            failure = f"{name} cannot read this change's table ({refusal}), and its own code cannot read the sources"
+        if refusal := read_refusal(result):
+            failure = f"the champion (commit {revision[:12]}) cannot read this change's table ({refusal}), and its own code " \
+                      "cannot read the sources"  # fmt: skip
             hint = f"{HINT}; if it can never be compared again: judge.restart_at: {revision} in params.yaml"
             run_or_unsure([*command, "--sources", str(_sources(params, failure, hint))], tree, env, failure, hint)
         elif not result.ok:
-            failure = f"{name} could not predict the challenger's rows: {result.last_lines(3)}"
-            raise Inconclusive(failure, hint=HINT)
+            failure = f"the champion (commit {revision[:12]}) could not predict the challenger's rows"
+            raise Inconclusive(f"{failure}: {result.last_lines(3)}", hint=HINT)
         champion = Champion(
             commit=revision, model_sha256=files.sha256(tree / FOLDER / "model.onnx"), rows=ingest.read_parquet(out),
             refusal=refusal,
