@@ -65,13 +65,17 @@ def evaluate(
     table: Annotated[
         Path | None, typer.Option(help="Evaluate on this table of another checkout, and only write the losses.")
     ] = None,
+    sources: Annotated[
+        Path | None, typer.Option(help="Evaluate on the table of the source files in this folder, as --table does.")
+    ] = None,
     until: Annotated[
-        datetime | None, typer.Option(help="With --table: last day of the test window.", formats=["%Y-%m-%d"])
+        datetime | None,
+        typer.Option(help="With --table or --sources: the day after the test window.", formats=["%Y-%m-%d"]),
     ] = None,
     test_days: Annotated[
-        int | None, typer.Option(help="With --table: length of the test window in days.", min=1)
+        int | None, typer.Option(help="With --table or --sources: length of the test window in days.", min=1)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="With --table: the parquet file to write.")] = None,
+    out: Annotated[Path | None, typer.Option(help="With --table or --sources: the parquet file to write.")] = None,
 ) -> None:
     """Compute metrics, slices and plots on the test window.
 
@@ -80,13 +84,20 @@ def evaluate(
     """
     from slipway.pipeline import evaluate
 
-    if table is None:
+    if table is None and sources is None:
         return run_command("evaluate", evaluate.run)
+    hint = "slipway evaluate --help"
+    if table and sources:
+        raise ConfigError("evaluate: --table and --sources exclude each other", hint=hint)
     if until is None or test_days is None or out is None:
-        raise ConfigError("evaluate: --table also needs --until, --test-days and --out", hint="slipway evaluate --help")
+        option = "--table" if table else "--sources"
+        raise ConfigError(f"evaluate: {option} also needs --until, --test-days and --out", hint=hint)
     windows = {"data": config.Data(until=until.date(), test_days=test_days)}
     run_command(
-        "evaluate", lambda params: evaluate.score_other_table(params.model_copy(update=windows), table=table, out=out)
+        "evaluate",
+        lambda params: evaluate.score_for_comparison(
+            params.model_copy(update=windows), table=table, sources=sources, out=out
+        ),
     )
 
 

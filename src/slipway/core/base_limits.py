@@ -15,6 +15,8 @@ from slipway.errors import ConfigError
 
 LIMIT_SECTIONS = ("judge.", "prove.")
 """Prefixes of the dotted keys of params.yaml that are limits."""
+RESTART = "judge.restart_at:"
+"""The one key below them that is none: a change's own value holds, and `judging.champion` checks it."""
 
 S = TypeVar("S", bound=strict_model.StrictModel)
 
@@ -51,7 +53,7 @@ def changed_params(base: str, *, root: Path) -> tuple[list[str], list[str]]:
     old = params_at(base, root=root)
     new = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
     changed = changed_values(old, new) if old else []
-    limits = [row for row in changed if row.startswith(LIMIT_SECTIONS)]
+    limits = [row for row in changed if row.startswith(LIMIT_SECTIONS) and not row.startswith(RESTART)]
     return limits, [row for row in changed if row not in limits]
 
 

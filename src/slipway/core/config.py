@@ -102,7 +102,10 @@ class Prove(StrictModel):
 
 
 class Judge(StrictModel):
-    """Non-inferiority margins in units of mean loss, overall and by slice; minimum sample sizes; floors of metrics."""
+    """Non-inferiority margins in units of mean loss, overall and by slice; minimum sample sizes; floors of metrics.
+
+    `restart_at` names the commit of a champion that can no longer be compared.
+    """
 
     resamples: Count
     confidence: Share
@@ -113,6 +116,7 @@ class Judge(StrictModel):
     min_slice_rows: Count
     min_slice_days: Count
     floors: dict[str, Floor]
+    restart_at: Annotated[str, Field(min_length=1)] | None = None
 
 
 class Comment(StrictModel):

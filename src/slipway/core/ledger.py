@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from slipway.core import files, git
 from slipway.core.strict_model import StrictModel, describe_errors
@@ -23,7 +23,8 @@ CONFLICT_MARKER = re.compile(r"(<<<<<<<|>>>>>>>|=======|\|\|\|\|\|\|\|)( |$)")
 class Line(StrictModel):
     """The release that an environment runs since `at`.
 
-    `commit` is the source commit, `image` is null for a release on this machine.
+    `commit` is the source commit, `image` is null for a release on this machine. `restart_at` is in a line only where the
+    judge did not compare with production, since params.yaml named this commit of production in `judge.restart_at`.
     """
 
     model_config = ConfigDict(allow_inf_nan=True)  # a line once written must stay readable
@@ -44,6 +45,7 @@ class Line(StrictModel):
     verdicts: dict[str, Word]
     evidence: dict[str, Any] | None
     supersedes: str | None
+    restart_at: str | None = Field(default=None, exclude_if=lambda commit: commit is None)
 
     @property
     def identity(self) -> str:

@@ -125,19 +125,19 @@ def run(
     verdict = Verdict(chapter="policy", checks=checks, rows=rows, seconds=time.monotonic() - started,
                       inputs={"base": commit, "commit": git.commit_hash(root=root)})  # fmt: skip
     verdict.write(root / VERDICT)
-    waivers = [each for each in checks if each.name.startswith("WAIVED")]
-    _write_waivers(waivers)
+    exceptions = [each for each in checks if each.name.startswith(("WAIVED", "RESTARTED"))]
+    _write_exceptions(exceptions)
     verdict.enforce(hint="docs/fix/policy.md explains each message")
     if not envs:
         return "the change touches no ledger and no digest"
-    warnings = "".join(f"; {each.name}: {each.value}" for each in waivers)
+    warnings = "".join(f"; {each.name}: {each.value}" for each in exceptions)
     return step_summary.write(f"{count_lines(rows)} in the ledger of {' and '.join(envs)}, all rules hold{warnings}")
 
 
-def _write_waivers(waivers: Sequence[Check]) -> None:
-    """Write waivers to the workflow run's page, where a reviewer cannot miss them."""
-    for waiver in waivers:
-        step_summary.append(
-            f"> [!CAUTION]\n> **{escape(waiver.name)}**: {escape(waiver.value, 2000)}\n>\n"
-            "> A code owner of the ledger must approve this pull request.\n\n"
-        )
+def _write_exceptions(exceptions: Sequence[Check]) -> None:
+    """Write waivers and restarted comparisons to the workflow run's page, where a reviewer cannot miss them."""
+    for each in exceptions:
+        step_summary.append(f"> [!CAUTION]\n> **{escape(each.name)}**: {escape(each.value, 2000)}\n")
+        if each.name.startswith("WAIVED"):
+            step_summary.append(">\n> A code owner of the ledger must approve this pull request.\n")
+        step_summary.append("\n")

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slipway.core import config, git, ledger
+from slipway.core import base_limits, config, git, ledger
 from slipway.core.verdict import Check
 from slipway.delivery import evidence
 from slipway.delivery.evidence import Evidence
@@ -118,6 +118,9 @@ def check_line(new: ledger.Line, env: str, case: LineContext) -> list[Check]:
         as_check(f"{name}: source", "a commit newer than all that ran there", partial(check_source, new, case))
     )
     results.append(as_check(f"{name}: verdicts", "pass", partial(check_verdicts, new)))
+    if new.restart_at or restart_at_source(new, root=case.root):
+        title = f"RESTARTED without a comparison with production: {name}"
+        results.append(as_check(title, "restart_at as params.yaml has it", partial(check_restart, new, case)))
     if new.action == "promote":
         results.append(as_check(f"{name}: copy", "a copy of staging's line", partial(check_copy, new, case)))
         waived = "waiver" in (new.evidence or {})
@@ -168,6 +171,28 @@ def check_verdicts(new: ledger.Line) -> str:
     return f"these verdicts passed: {', '.join(words)}"
 
 
+def restart_at_source(new: ledger.Line, *, root: Path) -> str | None:
+    """`judge.restart_at` of the line's source commit, if it names what production ran there: the judge obeyed it."""
+    if git.find_commit(new.commit, root=root) is None:
+        return None  # `check_source` refuses it
+    judge = base_limits.params_at(new.commit, root=root).get("judge")
+    production = ledger.newest_line(ledger.read_at("production", new.commit, root))
+    setting = judge.get("restart_at") if isinstance(judge, dict) else None
+    return setting if production and setting == production.commit else None
+
+
+def check_restart(new: ledger.Line, case: LineContext) -> str:
+    """The line names the commit with which it was not compared, as params.yaml of its source does."""
+    setting = restart_at_source(new, root=case.root)
+    if new.restart_at != setting:
+        raise CheckFailed(
+            f"the line has restart_at {new.restart_at or 'nowhere'}, but judge.restart_at in params.yaml of its source is "
+            f"{setting or 'not in force'}",
+            expected=setting or "no restart_at", value=new.restart_at,
+        )  # fmt: skip
+    return f"judged by the baseline and the floors, because judge.restart_at names commit {str(setting)[:12]}"
+
+
 def check_restored_line(new: ledger.Line, case: LineContext) -> str:
     """The line copies a former one that was not withdrawn, and has a reason."""
     reason = (new.evidence or {}).get("reason")
@@ -194,7 +219,8 @@ def _require_copy(new: ledger.Line, lines: Sequence[ledger.Line], *, place: str)
     if not originals:
         raise CheckFailed(f"no {place} has {new.identity}", expected=f"the image of a {place}", value=new.identity)
     if copy not in originals:
-        changed = ", ".join(field for field, value in copy.items() if originals[-1][field] != value)
+        fields = dict.fromkeys([*copy, *originals[-1]])
+        changed = ", ".join(field for field in fields if copy.get(field) != originals[-1].get(field))
         raise CheckFailed(f"{changed} differs from the {place}", expected="an exact copy")
 
 

@@ -51,6 +51,7 @@ def pull_request_body(
         f"Moves production to `{new.bento}` of commit `{new.commit[:12]}`"
         f"{f' (#{new.pull_request})' if new.pull_request else ''}. Production runs {current}.",
         *_waiver_warning(new.evidence or {}),
+        *_restart_warning(new),
         table(["gate", "verdict", "from"], _verdict_rows(new)),
         table(["metric", ">production", ">this release"], _metric_rows(new, before)),
         manifests if manifests else "The rendered manifests were not compared, because kustomize was not installed.",
@@ -69,6 +70,16 @@ def _waiver_warning(proof: Mapping[str, Any]) -> list[str]:
     return [
         "> [!CAUTION]\n> **Waiver.** There is no evidence from staging. A code owner must approve this without it. "
         f"Reason: {escape(proof['waiver'], gitops_commit.MAX_REASON)}"
+    ]
+
+
+def _restart_warning(new: ledger.Line) -> list[str]:
+    """A warning that the release was not compared with production, if it was not."""
+    if not new.restart_at:
+        return []
+    return [
+        "> [!CAUTION]\n> **Restarted.** `judge` compared this release with the baseline and the floors, not with production: "
+        f"`judge.restart_at` named commit `{escape(new.restart_at[:12])}`."
     ]
 
 

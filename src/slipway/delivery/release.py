@@ -27,7 +27,7 @@ ASIDE = tuple(f":(exclude,glob){name}" for name in ("releases/**", "k8s/overlays
 def make_line(
     *, env: str, at: datetime, bento: Mapping[str, Any], commit: str, before: ledger.Line | None,
     metrics: Mapping[str, Any], verdicts: Mapping[str, str], run: str | None, hashes: Mapping[str, str],
-    pull_request: int | None = None,
+    pull_request: int | None = None, restart_at: str | None = None,
 ) -> ledger.Line:  # fmt: skip
     """The new line of `env`, at the time `at` (UTC)."""
     return ledger.Line.model_validate({
@@ -35,7 +35,7 @@ def make_line(
         "bento_sha256": bento["bento_sha256"], "model_sha256": bento["model_sha256"], **hashes, "commit": commit,
         "pull_request": pull_request, "mlflow_run": run, "verdicts": dict(verdicts), "evidence": None,
         "metrics": {k: v for k, v in metrics.items() if isinstance(v, float)},
-        "supersedes": before.identity if before else None,
+        "supersedes": before.identity if before else None, "restart_at": restart_at,
     })  # fmt: skip
 
 
@@ -61,6 +61,12 @@ def read_verdicts(root: Path) -> dict[str, str]:
         if path.exists():
             words[chapter] = str(files.read_json(path)["verdict"])
     return words
+
+
+def read_restart(root: Path) -> str | None:
+    """The commit of production with which reports/judge.json was not compared, because of `judge.restart_at`; else None."""
+    notes = files.read_json(root / "reports/judge.json", hint="slipway judge").get("notes") or {}
+    return notes.get("restart_at")
 
 
 def judged_bento(root: Path) -> dict[str, Any]:
@@ -202,7 +208,8 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
         require_proof(root)
         new = make_line(env="staging", at=ledger.now(), bento=bento, commit=commit, before=before,
                         metrics=files.read_json(root / "reports/metrics.json"), verdicts=read_verdicts(root),
-                        run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request_number(root))  # fmt: skip
+                        run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request_number(root),
+                        restart_at=read_restart(root))  # fmt: skip
         require_verdicts_and_newer(new, lines, root=root)
         require_merged(commit, tip, root=root)
         require_image_of_commit(new.image, image_commit, commit)

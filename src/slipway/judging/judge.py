@@ -15,7 +15,7 @@ from slipway import problem
 from slipway.core import base_limits, config, files, git
 from slipway.core.text import printable
 from slipway.core.verdict import Check, Verdict, describe_limit
-from slipway.errors import DataError
+from slipway.errors import DataError, Inconclusive
 from slipway.judging import champion, data_change, paired_metrics
 from slipway.pipeline import drift, evaluate, features, ingest, metrics, plots, train
 from slipway.reporting import wording
@@ -191,6 +191,14 @@ def require_current_losses(root: Path) -> str:
     return model
 
 
+def as_ids_of(challenger: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:
+    """The reference with `row_id` in the challenger's type; empty where it does not fit, so that no row of it matches.
+
+    A champion that ingests with its own code may make ids of another type.
+    """
+    return reference.with_columns(pl.col("row_id").cast(challenger["row_id"].dtype, strict=False))
+
+
 def pair_predictions(challenger: pl.DataFrame, champion_rows: pl.DataFrame) -> pl.DataFrame:
     """The challenger's rows that the champion has too, with the champion's `reference_prediction`."""
     reference = champion_rows.select("row_id", reference_prediction="prediction")
@@ -202,7 +210,7 @@ def describe_data(base: str, paired: pl.DataFrame | None, params: config.Params,
     frame, settings = ingest.read_parquet(root / features.FRAME), params.evaluate
     train_rows, test_rows = (train.rows_of_window(frame, params.data, name) for name in ("train", "test"))
     notes = data_change.compare_data(base, train_rows, test_rows, rows=settings.sample_rows, root=root)
-    if paired is not None:
+    if paired is not None and len(paired):
         before, after = paired["reference_prediction"].to_numpy(), paired["prediction"].to_numpy()
         notes["prediction"] = drift.compare_predictions(before, after, settings.bins)
     return notes
@@ -212,6 +220,8 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     """Judge reports/losses.parquet → reports/judge.json; exit 4 when worse, 5 when too little was measured."""
     started = time.monotonic()
     root = root.resolve()
+    for path in (VERDICT, plots.CHAMPION_DATA):  # of an earlier run: this one may end without a comparison
+        (root / path).unlink(missing_ok=True)
     spec = problem.load(params.problem)
     challenger = require_current_losses(root)
     own_rows = ingest.read_parquet(root / evaluate.LOSSES)
@@ -220,37 +230,40 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     limits = base_limits.limits_at_base(commit, "judge", params.judge, root=root)
     limits_changed, params_changed = base_limits.changed_params(commit, root=root)
     source = champion.production_commit(commit, root)
+    restart = champion.check_restart(params.judge.restart_at, base=commit, champion=source, root=root)
+    notes = {
+        "base": commit, "restart_at": restart.commit, "restart_note": restart.note,
+        "window": [str(params.data.test_from), str(params.data.until)], "confidence": limits.confidence,
+        "limits_changed": limits_changed, "params_changed": params_changed,
+    }  # fmt: skip
+    opponent = find_opponent(source, restart, params, challenger=challenger, notes=notes, root=root)
     metric = evaluate.HEADLINE[spec.task]
-    if source:
-        opponent = champion.champion_predictions(source, params.data, root=root)
-        reference, against, reference_sha = opponent.rows, "champion", opponent.model_sha256
-    else:
-        reference, against, reference_sha = own_rows.with_columns(loss=pl.col("dummy")), "dummy", None
-    write_champion_plots(own_rows, reference if source else None, spec, params, root)
+    reference = as_ids_of(own_rows, opponent.rows) if opponent else own_rows.with_columns(loss=pl.col("dummy"))
+    against = "champion" if opponent else "dummy"
+    write_champion_plots(own_rows, reference if opponent else None, spec, params, root)
     rows, joined = join(own_rows, reference)
     slices = list(dict.fromkeys([*slice_columns(reference), *spec.slices]))
     compared, table, better = compare(
         rows, limits=limits, slices=slices, seed=params.seed, against=against, metric=metric
     )
-    enough, paired = sufficient(compared), pair_predictions(own_rows, reference) if source else None
+    enough, paired = sufficient(compared), pair_predictions(own_rows, reference) if opponent else None
     verdict = Verdict(
         chapter="judge",
-        checks=[*joined, *compared, *floors(measured, limits.floors, enough=enough)],
+        checks=[*restart.checks(source), *joined, *compared, *floors(measured, limits.floors, enough=enough)],
         rows=len(rows),
         seconds=time.monotonic() - started,
-        inputs={"challenger": challenger, "champion": reference_sha},
+        inputs={"challenger": challenger, "champion": opponent.model_sha256 if opponent else None},
         notes={
-            "against": against, "base": commit, "champion_commit": source, "better": better,
-            "days": rows["day"].n_unique(), "window": [str(params.data.test_from), str(params.data.until)],
-            "confidence": limits.confidence,
+            **notes, "against": against, "champion_commit": opponent.commit if opponent else None,
+            "champion_refusal": opponent.refusal if opponent else "", "uncompared_rows": len(own_rows) - len(rows),
+            "better": better, "days": rows["day"].n_unique(),
             "metrics": {
                 "challenger": measured,
-                "champion": _metrics_of(reference, spec.task) if source else None,
+                "champion": _metrics_of(reference, spec.task) if opponent else None,
                 "changes": metric_changes(paired, compared, spec.task, limits, params) if enough else {},
             },
-            "slices": table, "margin": limits.margin if source else 0.0,
-            "slice_margin": limits.slice_margin if source else None, "limits_changed": limits_changed,
-            "params_changed": params_changed,
+            "slices": table, "margin": limits.margin if opponent else 0.0,
+            "slice_margin": limits.slice_margin if opponent else None,
             "data": describe_data(commit, paired, params, root=root),
         },
     )  # fmt: skip
@@ -259,7 +272,31 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     overall = next(check for check in compared if check.low is not None)
     allowed = "" if better else f"; {describe_limit(overall.limit)}"
     where = f"{len(rows):,} rows of {wording.count(rows['day'].n_unique(), 'day')}"
-    return f"{wording.outcome(overall.low, overall.high, against=against)} on {where}: {overall.text}{allowed}"
+    result = f"{wording.outcome(overall.low, overall.high, against=against)} on {where}: {overall.text}{allowed}"
+    refusal = opponent.refusal if opponent else ""
+    own_ingest = f"production's code ingested the sources itself, because {refusal}" if refusal else ""
+    return "; ".join(filter(None, [result, own_ingest, restart.describe(), restart.note]))
+
+
+def find_opponent(
+    source: str | None, restart: champion.Restart, params: config.Params, *, challenger: str, notes: dict[str, Any], root: Path
+) -> champion.Champion | None:  # fmt: skip
+    """Production's champion with its predictions; None before the first release and where the comparison is restarted.
+
+    Inconclusive when it predicts nothing. The verdict is then written first, as unsure.
+    """
+    if source is None or restart.commit:
+        return None
+    try:
+        return champion.champion_predictions(source, params, root=root)
+    except Inconclusive as error:
+        check = Check(
+            name="predictions of the champion", value=str(error), limit="predictions of the same rows", ok=None,
+            text=f"Nothing was compared: {error}",
+        )  # fmt: skip
+        Verdict(chapter="judge", checks=[check], inputs={"challenger": challenger}, notes=notes).write(root / VERDICT)
+        hint = restart.note if params.judge.restart_at == source else error.hint
+        raise Inconclusive(str(error), hint=hint) from None
 
 
 def write_champion_plots(

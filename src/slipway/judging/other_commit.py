@@ -12,6 +12,7 @@ from slipway.core import environment, git, process
 from slipway.core.dvc import cache_folder, cached_file, output_hashes, read_lock, share_cache
 from slipway.errors import Inconclusive
 
+HINT = "see docs/fix/judge.md"
 LOCKS = ("requirements/pipeline.lock", "requirements/serve.lock")
 
 
@@ -70,8 +71,8 @@ def _bytes(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def run_or_unsure(command: list[str], tree: Path, env: dict[str, str], failure: str) -> None:
+def run_or_unsure(command: list[str], tree: Path, env: dict[str, str], failure: str, hint: str = HINT) -> None:
     """Run a program in a worktree; Inconclusive with `failure` and the program's last lines when it fails."""
     result = process.run(command, folder=tree, env=env)
     if not result.ok:
-        raise Inconclusive(f"{failure}: {result.last_lines(3)}", hint="see docs/fix/judge.md")
+        raise Inconclusive(f"{failure}: {result.last_lines(3)}", hint=hint)

@@ -77,16 +77,23 @@ def population_stability_index(before: Sequence[float], after: Sequence[float], 
 
 
 def input_drift(before: Sequence[Record], frame: pl.DataFrame, *, rows: int) -> list[dict[str, Any]]:
-    """The distance of each input of `frame` from the reference `before`, largest first; inputs that both have."""
+    """The distance of each input of `frame` from the reference `before`, largest first; inputs that both have as one kind."""
     sample, drifts = _sample(frame, rows), []
     for groups in before:
-        if groups["input"] not in sample.columns:
+        if groups["input"] not in sample.columns or not _is_comparable(groups, sample[groups["input"]]):
             continue
         current = _measure_input(sample, groups)
         shift = population_stability_index(groups["shares"], current["shares"])
         drifts.append({"input": groups["input"], "shift": round(shift, 4),
                       "missing": [groups["missing"], current["missing"]]})  # fmt: skip
     return sorted(drifts, key=lambda row: -float(row["shift"]))
+
+
+def _is_comparable(groups: Record, column: pl.Series) -> bool:
+    """False for a number that was a category in the reference, or the other way round."""
+    return (
+        column.dtype.is_numeric() or column.dtype == pl.Boolean if "edges" in groups else not column.dtype.is_numeric()
+    )
 
 
 def compare_predictions(before: NDArray[np.float64], after: NDArray[np.float64], bins: int) -> dict[str, Any]:

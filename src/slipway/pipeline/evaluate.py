@@ -14,6 +14,7 @@ from slipway import problem
 from slipway.contract import data_check
 from slipway.core import config, files
 from slipway.core.verdict import Check, Verdict
+from slipway.errors import DataError
 from slipway.pipeline import drift, features, ingest, metrics, train
 from slipway.serving.onnx_model import FOLDER, Model
 
@@ -24,6 +25,8 @@ PICTURES = Path("reports/pictures")
 GOLDEN = PLOTS / "golden.json"
 """Answers to the golden requests, in Git: `prove` compares models with different bytes by them."""
 VERDICT = Path("reports/evaluate.json")
+UNREADABLE = "the table does not fit the contract of this commit"
+"""First words of a champion's refusal of the challenger's table. `judging.champion` looks for them, so they stay."""
 MORE_BINS = 200
 """Bins that are added on either side for the predictions of another model."""
 HEADLINE = {"binary": "log_loss", "regression": "squared_error"}
@@ -233,10 +236,53 @@ def run(params: config.Params) -> str:
     return f"{len(rows):,} rows, {shown} {results[shown]:.4f}, {main} {results[main]:.4f}, baseline {dummy.mean():.4f}"
 
 
-def score_other_table(params: config.Params, *, table: Path, out: Path) -> str:
-    """Score another checkout's table with this checkout's features and exported model, in the same windows → `out`."""
+def score_for_comparison(params: config.Params, *, table: Path | None, sources: Path | None, out: Path) -> str:
+    """Score another checkout's rows with this checkout's features and exported model, in the same windows → `out`.
+
+    The rows are those of `table`, else of the table that this checkout's `ingest` builds from the files in `sources`.
+    """
     spec = problem.load(params.problem)
-    frame = train.rows_of_window(spec.features(ingest.read_parquet(table)), params.data, "test")
-    rows = score_rows(frame, spec, Model())
+    frame = build_other_features(spec, table) if table else features.build_features(
+        spec, ingest.build_table(spec, params, sources)[0]
+    )  # fmt: skip
+    rows = score_rows(train.rows_of_window(frame, params.data, "test"), spec, Model())
     ingest.write_parquet(rows, out)
     return f"{len(rows):,} rows of {params.data.test_from} to {params.data.until}"
+
+
+def build_other_features(spec: problem.Problem, path: Path) -> pl.DataFrame:
+    """This checkout's features of another checkout's table, without columns that this checkout's contract does not declare.
+
+    A column that the other checkout added may have the name of a feature, which a join would then take for it.
+    DataError whose message begins with UNREADABLE when the table does not fit the contract.
+    """
+    table = ingest.read_parquet(path)
+    try:
+        data_check.check_types(spec.table, table, where=ingest.TABLE.as_posix())
+        check_units(spec, path)
+    except DataError as error:
+        raise DataError(f"{UNREADABLE}: {error}", hint="slipway evaluate --sources FOLDER") from None
+    declared = {"row_id", "day", *(column.name for column in problem.columns(spec.table))}
+    try:
+        frame = spec.features(table.select(name for name in table.columns if name in declared))
+    except Exception:  # these features may read a column that their contract does not declare
+        frame = spec.features(table)
+    features.check_rows(spec, table, frame)
+    return frame
+
+
+def check_units(spec: problem.Problem, table: Path) -> None:
+    """DataError when the quality record that another checkout's `ingest` wrote with `table` has a column in another unit.
+
+    Its values would be read as if they were in this checkout's unit.
+    """
+    path = table.parent.parent / ingest.QUALITY
+    recorded = files.read_json(path)["columns"] if path.exists() else []
+    units = {column["name"]: column["unit"] for column in recorded}
+    wrong = [
+        f"column {column.name} is in {units[column.name] or 'no unit'}; expected: {column.unit or 'no unit'}"
+        for column in problem.columns(spec.table)
+        if units.get(column.name, column.unit) != column.unit
+    ]
+    if wrong:
+        raise DataError(f"{ingest.TABLE}: {'; '.join(wrong)}")

@@ -69,9 +69,14 @@ def rows_before_until(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
     return rows
 
 
-def build_table(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
-    """The checked table of all rows before `data.until`, and the faults of the sources."""
-    folder = verify_sources(spec, params.ingest.sources)
+def build_table(
+    spec: problem.Problem, params: config.Params, folder: Path | None = None
+) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
+    """The checked table of all rows before `data.until`, and the faults of the sources.
+
+    `folder` holds the sources if they are not the problem's own; their hashes are then not compared.
+    """
+    folder = verify_sources(spec, params.ingest.sources) if folder is None else folder
     try:
         table, faults = spec.ingest(folder)
     except pl.exceptions.PolarsError as error:

@@ -42,6 +42,8 @@ def report_page(facts: Facts, pictures: Mapping[str, str], cards: str = "") -> s
         slices=[(row, _interval(row, row.difference, axis)) for row in rows],
         overall=[(check, _interval(check, check.value, axis)) for check in overall],
         axis={"ticks": axis.ticks, **axis.limits},
+        restart=summary.describe_restart(facts),
+        comparison=summary.describe_comparison(facts),
         params_changed=summary.changed_params(facts),
         gates=[(chapter, gate, sections.gate_sentence(facts, chapter), summary.describe_size(chapter, gate))
                for chapter, gate in facts.gates.items()],

@@ -17,10 +17,11 @@ MAX_BYTES = 60_000
 def render(facts: Facts) -> str:
     """The report as GitHub-flavoured Markdown of at most MAX_BYTES bytes.
 
-    Above the fold: verdict with its reason, what the change is, changed limits, the checks that stopped it, the metrics.
+    Above the fold: verdict with its reason, a restarted comparison, what the change is, changed limits, the checks that
+    stopped it, the metrics.
     Folded: everything else.
     """
-    top = [_verdict(facts), _changes(facts), _limits(facts), *_stopped(facts), _metrics(facts)]
+    top = [_verdict(facts), _restart(facts), _changes(facts), _limits(facts), *_stopped(facts), _metrics(facts)]
     parts_by_name = {
         "latency": sections.latency_section(facts),
         "delivery": _delivery(facts),
@@ -67,6 +68,11 @@ def _context(facts: Facts) -> str:
     return " ".join(parts) + "."
 
 
+def _restart(facts: Facts) -> str:
+    sentence = summary.describe_restart(facts)
+    return f"> [!CAUTION]\n> {escape(sentence, 400)}" if sentence else ""
+
+
 def _changes(facts: Facts) -> str:
     """The changed parameters, training window and inputs, and how far the predictions moved; empty where nothing recorded it."""
     lines, data = _params(facts), facts.judge.data
@@ -77,6 +83,7 @@ def _changes(facts: Facts) -> str:
     if data is not None and data.prediction:
         before, after = (figure(mean) for mean in data.prediction.mean)
         lines.append(f"Predictions of the same rows: mean {before} → {after}, shift {figure(data.prediction.shift)}")
+    lines += [escape(sentence, 500) for sentence in summary.describe_comparison(facts)]
     return "\n".join(["**What this pull request changes**", "", *(f"- {line}" for line in lines)]) if lines else ""
 
 

@@ -124,6 +124,10 @@ class Notes(Part):
     trusted_only: ClassVar[frozenset[str]] = frozenset({"bento_sha256"})
     base: Shown[Text | None] = None
     champion_commit: Shown[Text | None] = None
+    champion_refusal: Shown[Text] = ""
+    uncompared_rows: Computed = 0
+    restart_at: Shown[Text | None] = None
+    restart_note: Shown[Text] = ""
     better: Shown[bool | None] = None
     confidence: Computed | None = None
     window: Annotated[list[Shown[Day]], PAIR] | None = None

@@ -139,6 +139,8 @@ def headline(facts: Facts) -> Headline:
         return Headline(word="unsure", title="Inconclusive: another model was judged", why=[why])
     if stopped := [chapter for chapter, word in words.items() if word == "unsure"]:
         title = "too little was measured" if stopped == ["judge"] else f"{_names(stopped)} measured too little"
+        if stopped == ["judge"] and facts.gates["judge"].rows == 0:
+            title = "nothing was compared"
         return Headline(word="unsure", title=f"Inconclusive: {title}", why=_why(facts, stopped, ok=None))
     if "judge" not in words:
         return Headline(word="unsure", title="Not judged yet", why=["reports/judge.json does not exist"])
@@ -149,6 +151,8 @@ def headline(facts: Facts) -> Headline:
         return Headline(word="pass", title=f"Not worse than {facts.against}", why=["Nothing was compared"])
     title = wording.outcome(overall.low, overall.high, against="champion" if facts.reference else "dummy")
     allowed = "" if (overall.high or 0.0) < 0 else f"; {verdict.describe_limit(str(overall.limit))}"
+    if facts.judge.restart_at:
+        title += ", not compared with production"
     return Headline(word="pass", title=wording.capitalised(title), why=[describe_result(overall) + allowed])
 
 
@@ -313,6 +317,26 @@ def describe_shifts(data: Data) -> str:
         return f"{text} between training and test; the base left nothing to compare with"
     since, test = (sum((getattr(row, name) or 0.0) > SHIFTED for row in rows) for name in ("train", "test"))
     return f"{text} ({since} since the base, {test} between training and test)" if shifted else text
+
+
+def describe_restart(facts: Facts) -> str:
+    """A restarted comparison in a sentence, for a notice at the top of a report; empty where none was restarted."""
+    if not (commit := facts.judge.restart_at):
+        return ""
+    return (f"This pull request restarts the comparison: judge.restart_at names commit {str(commit)[:12]}, the model in "
+            "production. It was compared with the baseline and the floors, not with production.")  # fmt: skip
+
+
+def describe_comparison(facts: Facts) -> list[str]:
+    """Sentences on how the champion was compared, where that is not the usual way."""
+    notes, sentences = facts.judge, []
+    if notes.champion_refusal:
+        sentences.append("Production's model could not read this change's table, so its own code ingested the sources: "
+                         f"{notes.champion_refusal}")  # fmt: skip
+    if notes.uncompared_rows:
+        rows = wording.count(notes.uncompared_rows, "row")
+        sentences.append(f"Not compared, because production's code does not have them: {rows} of the test window")
+    return [*sentences, *([str(notes.restart_note)] if notes.restart_note else [])]
 
 
 def changed_params(facts: Facts) -> list[str]:

@@ -56,6 +56,13 @@ def test_changed_params_are_named_by_dotted_key(folder):
     assert base_limits.changed_params(base, root=folder) == (["judge.margin: 0.01 → 0.5"], ["new: None → 2"])
 
 
+def test_restart_is_no_limit(folder):
+    base = commit_params(folder, "judge: {margin: 0.01}\n")
+    (folder / "params.yaml").write_text("judge: {margin: 0.5, restart_at: abc}\n")
+    limits, others = base_limits.changed_params(base, root=folder)
+    assert (limits, others) == (["judge.margin: 0.01 → 0.5"], ["judge.restart_at: None → abc"])
+
+
 def test_nothing_changed_against_a_base_without_params(folder):
     git.run("commit", "-q", "--allow-empty", "-m", "Nothing", root=folder)
     (folder / "params.yaml").write_text("seed: 1\n")

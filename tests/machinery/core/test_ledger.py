@@ -25,6 +25,13 @@ def test_lines_before_stay_byte_for_byte(tmp_path):
     assert ledger.append(line(2), tmp_path).read_bytes().startswith(before)
 
 
+def test_restart_is_in_a_line_only_where_it_was_in_force(tmp_path):
+    """Lines of before keep their form, and code of before reads them."""
+    assert "restart_at" not in line(1).model_dump_json()
+    ledger.append(line(1, restart_at="a" * 40), tmp_path)
+    assert ledger.read("production", tmp_path)[0].restart_at == "a" * 40
+
+
 def test_identity_is_the_image_where_there_is_one():
     assert line(1).identity == f"{1:064x}"
     assert line(1, image="r/n@sha256:abc").identity == "r/n@sha256:abc"

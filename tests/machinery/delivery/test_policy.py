@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -226,4 +227,31 @@ def test_a_first_line_without_an_image_leaves_the_overlay_as_it_was(tmp_path, pa
     kustomization.write_digest(kustomization.path("staging", root), "serve", release_repository.digest(4))
     release_repository.commit(root, "And more")
     with pytest.raises(CheckFailed, match=r"staging: overlay: the overlay pins sha256:0.*4; expected: sha256:0"):
+        policy.run(params, root=root)
+
+
+def restarted(root: Path) -> str:
+    """Set `judge.restart_at` to production's commit, in a change of its own; returns that commit."""
+    production = ledger.read("production", root)[-1].commit
+    text = (root / "params.yaml").read_text("utf-8")
+    (root / "params.yaml").write_text(text.replace("  floors:\n", f"  restart_at: {production}\n  floors:\n"), "utf-8")
+    return production
+
+
+def test_a_restarted_comparison_is_said_on_the_runs_page(root, params, tmp_path, monkeypatch):
+    page = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    release_repository.released(root, 3, restart_at=restarted(root))
+    assert "RESTARTED without a comparison with production: staging, release of bikes:3" in policy.run(
+        params, root=root
+    )
+    assert "judged by the baseline and the floors, because judge.restart_at names commit" in unescape(page.read_text())
+    assert "A code owner" not in page.read_text()
+
+
+@pytest.mark.parametrize("in_force", [True, False])
+def test_a_line_that_hides_or_invents_a_restart_is_refused(root, params, in_force):
+    told = restarted(root) if in_force else "a" * 40
+    release_repository.released(root, 3, restart_at=None if in_force else told)
+    with pytest.raises(CheckFailed, match=r"RESTARTED without a comparison.*the line has restart_at"):
         policy.run(params, root=root)

@@ -73,6 +73,7 @@ def test_an_honest_promotion_holds(case):
     ({"verdicts": {}}, "verdicts", "judge missing"),
     ({"model_sha256": "f" * 64}, "copy", "model_sha256 differs from the line of staging on main"),
     ({"metrics": {"mae": 0.1}}, "copy", "metrics differs from"),
+    ({"restart_at": "a" * 40}, "copy", "restart_at differs from the line of staging on main"),
     ({"verdicts": dict.fromkeys((*policy_rules.REQUIRED_VERDICTS, "x"), "pass")}, "copy", "verdicts differs from"),
     ({"image": f"evil.example/bikes@{release_repository.digest(2)}"}, "copy", "no line of staging on main has"),
     ({"image": f"{release_repository.NAME}@{release_repository.digest(9)}"}, "evidence",

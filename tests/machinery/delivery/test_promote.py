@@ -269,6 +269,12 @@ def test_body_shouts_a_waiver():
     assert "| load |" not in said
 
 
+def test_body_warns_of_a_release_that_was_not_compared():
+    new = release_repository.line(1, restart_at="a" * 40)
+    assert "> **Restarted.** `judge` compared this release with the baseline" in promote.pull_request_body(new, None)
+    assert "Restarted" not in text()
+
+
 def test_pull_request_shows_what_changes_in_the_cluster(root, params):
     said = promote.run(mode(params, "pull-request"), source="machine", push=True, root=root)
     assert "pushed bump/production-000000000000" in said

@@ -44,6 +44,13 @@ def test_release_writes_one_line_in_one_commit(packaged, params):
     assert (found.commit, found.pull_request, found.image, found.metrics) == (source, 12, None, {"auc": 0.7})
 
 
+def test_restarted_comparison_is_in_the_line(packaged, params):
+    path = packaged / "reports/judge.json"
+    files.write_json(path, files.read_json(path) | {"notes": {"restart_at": "a" * 40}})
+    release.run(params, root=packaged)
+    assert ledger.read("staging", packaged)[-1].restart_at == "a" * 40
+
+
 def test_proof_of_another_commit_releases_nothing(packaged, params):
     (packaged / "README.md").write_text("words")
     git.run("add", "README.md", root=packaged)

@@ -90,6 +90,14 @@ def test_row_the_challenger_lacks_fails():
     assert verdict(losses()[:-7], losses())["rows of the champion that the challenger lacks"] is False
 
 
+def test_rows_with_ids_of_another_type_match_by_text_or_not_at_all():
+    numbers = losses().with_columns(row_id=pl.int_range(pl.len()))
+    texts = numbers.with_columns(pl.col("row_id").cast(pl.String))
+    assert all(verdict(numbers, judge.as_ids_of(numbers, texts)).values())
+    rows, checks = judge.join(numbers, judge.as_ids_of(numbers, losses()))
+    assert (len(rows), checks[0].ok) == (0, False)
+
+
 def test_row_whose_label_was_changed_fails():
     changed = losses().with_columns(target=1 - pl.col("target"))
     assert verdict(changed, losses())["rows whose label differs"] is False

@@ -74,3 +74,9 @@ def test_predictions_are_compared_on_the_same_rows():
     before = RNG.uniform(0, 1, 2000)
     assert drift.compare_predictions(before, before, 10) == {"mean": [before.mean()] * 2, "shift": 0}
     assert drift.compare_predictions(before, before**3, 10)["shift"] > 0.5
+
+
+def test_input_that_became_another_kind_is_not_compared():
+    """A number that is a category now, or the other way round: neither has groups that the other fits."""
+    swapped = FRAME.with_columns(heat=pl.col("heat").cast(pl.String), kind=pl.lit(1.0))
+    assert moved(swapped) == {}

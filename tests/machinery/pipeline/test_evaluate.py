@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+from bikes.problem import PROBLEM
 
 from slipway.core import config, files
+from slipway.errors import DataError
 from slipway.pipeline import evaluate, ingest, metrics
+from support.paths import BIKES
 
 SETTINGS = config.Evaluate(
     min_rows=10, resamples=20, confidence=0.9, min_slice_rows=5, importance_rows=50, bins=5, sample_rows=100
@@ -98,6 +103,67 @@ def test_replay_needs_its_options_together(project_copy, cli):
     done = cli(project_copy, "evaluate", "--table", "data/table.parquet")
     assert done.returncode == 2
     assert "needs --until" in done.stderr
+
+
+@pytest.mark.parametrize(("columns", "refusal"), [
+    ({"temp": None}, "data/table.parquet lacks the column temp; it has "),
+    ({"counted_at": pl.lit("noon")}, "data/table.parquet: column counted_at has type String; expected: time"),
+])  # fmt: skip
+def test_table_that_does_not_fit_the_contract_is_refused(project_copy, columns, refusal):
+    path = project_copy / "data/table.parquet"
+    table = ingest.read_parquet(path).with_columns(**{name: new for name, new in columns.items() if new is not None})
+    ingest.write_parquet(table.drop(name for name, new in columns.items() if new is None), path)
+    with pytest.raises(DataError, match=re.escape(f"{evaluate.UNREADABLE}: {refusal}")):
+        evaluate.build_other_features(PROBLEM, path)
+
+
+@pytest.mark.parametrize(("unit", "refused"), [("°F", "is in °F; expected: °C"), ("", "is in no unit; expected: °C")])
+def test_column_in_another_unit_is_refused(project_copy, unit, refused):
+    """Its type and its name are the same: the model would read degrees Fahrenheit as Celsius."""
+    quality = project_copy / "reports/quality.json"
+    files.write_text(quality, quality.read_text("utf-8").replace("°C", unit))
+    with pytest.raises(DataError, match=f"{evaluate.UNREADABLE}: data/table.parquet: column temp {refused}"):
+        evaluate.build_other_features(PROBLEM, project_copy / "data/table.parquet")
+
+
+def test_table_without_a_quality_record_is_read(project_copy):
+    (project_copy / "reports/quality.json").unlink()
+    assert len(evaluate.build_other_features(PROBLEM, project_copy / "data/table.parquet"))
+
+
+def test_added_column_is_not_taken_for_a_feature_of_its_name(project_copy):
+    path = project_copy / "data/table.parquet"
+    before = evaluate.build_other_features(PROBLEM, path)
+    ingest.write_parquet(ingest.read_parquet(path).with_columns(recent=pl.lit(400.0)), path)
+    assert evaluate.build_other_features(PROBLEM, path).equals(before)
+
+
+def test_features_may_read_a_column_that_no_contract_declares(project_copy):
+    path = project_copy / "data/table.parquet"
+    ingest.write_parquet(ingest.read_parquet(path).with_columns(extra=pl.lit(1.0)), path)
+    reads_it = replace(PROBLEM, features=lambda table: PROBLEM.features(table.filter(pl.col("extra") == 1)))
+    assert len(evaluate.build_other_features(reads_it, path))
+
+
+def test_features_that_repeat_a_row_of_the_other_table_are_refused(project_copy):
+    doubled = replace(PROBLEM, features=lambda table: pl.concat([PROBLEM.features(table)] * 2))
+    with pytest.raises(DataError, match="stand more than once"):
+        evaluate.build_other_features(doubled, project_copy / "data/table.parquet")
+
+
+def test_own_ingest_gives_what_the_own_table_gives(project_copy, cli):
+    windows = ("--until", "2021-06-10", "--test-days", "20", "--out")
+    for option, value, out in (("--table", "data/table.parquet", "a.parquet"), ("--sources", str(BIKES), "b.parquet")):
+        done = cli(project_copy, "evaluate", option, value, *windows, out)
+        assert done.returncode == 0, done.stderr
+    one, other = (pl.read_parquet(project_copy / name) for name in ("a.parquet", "b.parquet"))
+    assert one.equals(other)
+
+
+def test_table_and_sources_exclude_each_other(bare, cli):
+    done = cli(bare, "evaluate", "--table", "data/table.parquet", "--sources", ".")
+    assert done.returncode == 2
+    assert "--table and --sources exclude each other" in done.stderr
 
 
 def test_a_frame_that_lost_a_column_ends_in_exit_code_3(project_copy, cli):

@@ -63,6 +63,14 @@ def test_a_page_stands_alone(document: str):
     assert len(reader.ids) == len(set(reader.ids))
 
 
+def test_a_restarted_comparison_and_an_own_ingest_are_on_the_page():
+    judge = judged(restart_at="b" * 40, champion_refusal="the table lacks <b>x", data=None, params_changed=[])
+    text = read(html.report_page(facts(judge=judge), DRAWN)).text
+    assert "This pull request restarts the comparison: judge.restart_at names commit bbbbbbbbbbbb" in text
+    assert "so its own code ingested the sources: the table lacks <b>x" in text
+    assert "restarts the comparison" not in read(html.report_page(facts(), DRAWN)).text
+
+
 def test_the_verdict_and_its_numbers_are_on_the_page():
     text = read(html.report_page(facts(), DRAWN)).text
     for shown in (

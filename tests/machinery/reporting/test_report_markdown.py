@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from html import unescape
 from typing import Any
 
 import pytest
@@ -47,6 +48,27 @@ def test_changed_limits_stand_above_the_fold():
         "<details>"
     )[0]
     assert "> - judge.margin: 0.003 → 0.1" in above
+
+
+def test_restarted_comparison_stands_right_below_the_verdict():
+    text = report_markdown.render(facts(judge=judged(restart_at="b" * 40, champion_commit=None, metrics={})))
+    assert text.startswith("## ✅ Better than the baseline, not compared with production\n")
+    above = unescape(text.split("**What this pull request changes**")[0])
+    assert (
+        "> [!CAUTION]\n> This pull request restarts the comparison: judge.restart_at names commit bbbbbbbbbbbb" in above
+    )
+    assert "restarts the comparison" not in report_markdown.render(facts())
+
+
+def test_report_says_how_the_champion_was_compared():
+    text = report_markdown.render(facts(judge=judged(
+        champion_refusal="the table lacks <b>", uncompared_rows=12, restart_note="judge.restart_at names another",
+    )))  # fmt: skip
+    assert "<b>" not in text
+    above = unescape(text.split("<details>")[0])
+    assert "could not read this change's table, so its own code ingested the sources: the table lacks <b>" in above
+    assert "- Not compared, because production's code does not have them: 12 rows of the test window" in above
+    assert "- judge.restart_at names another" in above
 
 
 def test_many_failed_checks_are_shortened_above_the_fold():
