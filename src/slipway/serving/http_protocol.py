@@ -57,7 +57,7 @@ class OneWrite:
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._call_soon = transport, loop.call_soon
-        self._held: list[bytes] = []
+        self._pieces: list[bytes] = []
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
@@ -66,14 +66,14 @@ class OneWrite:
 
     def write(self, data: bytes) -> None:
         """Send in this turn."""
-        if not self._held:
+        if not self._pieces:
             self._call_soon(self.flush)
-        self._held.append(data)
+        self._pieces.append(data)
 
     def flush(self) -> None:
         """Send what is still held."""
-        if self._held:
-            data, self._held = b"".join(self._held), []
+        if self._pieces:
+            data, self._pieces = b"".join(self._pieces), []
             self._transport.write(data)
 
     def write_eof(self) -> None:
