@@ -15,6 +15,7 @@ from slipway.contract import data_check
 from slipway.core import config, files
 from slipway.core.verdict import Check, Verdict
 from slipway.pipeline import drift, features, ingest, metrics, train
+from slipway.serving import golden
 from slipway.serving.onnx_model import FOLDER, Model
 
 METRICS = Path("reports/metrics.json")
@@ -163,8 +164,10 @@ def plot_data_of_rows(
 
 def answer_golden_requests(model: Model) -> list[dict[str, Any]]:
     """The predictions of the model for the golden requests, in their order."""
-    rows = [each["row"] for each in files.read_json(FOLDER / "golden.json")]
-    return [{"request": at, "prediction": round(float(p), 9)} for at, p in enumerate(model.rows(rows))]
+    path = FOLDER / "golden.json"
+    with files.parsing(path):
+        predictions = model.rows([each["row"] for each in golden.read(path)])
+    return [{"request": at, "prediction": round(float(p), 9)} for at, p in enumerate(predictions)]
 
 
 def _curves(rows: pl.DataFrame, points: int = 101) -> dict[str, Any]:
@@ -236,7 +239,10 @@ def run(params: config.Params) -> str:
 def score_other_table(params: config.Params, *, table: Path, out: Path) -> str:
     """Score another checkout's table with this checkout's features and exported model, in the same windows → `out`."""
     spec = problem.load(params.problem)
-    frame = train.rows_of_window(spec.features(ingest.read_parquet(table)), params.data, "test")
+    rows = ingest.read_parquet(table)
+    with problem.calling(spec.name, "features"):
+        frame = spec.features(rows)
+    frame = train.rows_of_window(frame, params.data, "test")
     rows = score_rows(frame, spec, Model())
     ingest.write_parquet(rows, out)
     return f"{len(rows):,} rows of {params.data.test_from} to {params.data.until}"

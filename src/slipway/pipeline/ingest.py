@@ -36,7 +36,8 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
 def verify_sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
     """The folder of the sources, after comparing the SHA-256 of each file with the stated one; DataError otherwise."""
-    folder = spec.sources()
+    with problem.calling(spec.name, "sources"):
+        folder = spec.sources()
     for name, expected_sha256 in stated.items():
         if not (folder / name).exists():
             raise DataError(
@@ -69,23 +70,44 @@ def rows_before_until(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
     return rows
 
 
+def require_frame(spec: problem.Problem, frame: object, function: str) -> None:
+    """DataError unless the table that a function of the problem returned is a DataFrame of Polars."""
+    if not isinstance(frame, pl.DataFrame):
+        kind = f"{type(frame).__module__.partition('.')[0]}.{type(frame).__name__}"
+        raise DataError(
+            f"problem {spec.name}: the table that `{function}` returns is of type {kind}", expected="polars.DataFrame",
+            value=kind, hint="return a DataFrame; a LazyFrame has .collect()",
+        )  # fmt: skip
+
+
+def check_keys(spec: problem.Problem, frame: pl.DataFrame, function: str) -> None:
+    """DataError unless a frame that a function of the problem returned has `row_id` as text and `day` as a date."""
+    require_frame(spec, frame, function)
+    where = f"problem {spec.name}: the result of `{function}`"
+    for name, dtype, form in (("row_id", pl.String, "a different text in every row"), ("day", pl.Date, "a date")):
+        hint = "return row_id (a different text in every row) and day (a date) with the table"
+        if name not in frame.columns:
+            raise DataError(f"{where} lacks the column {name}", hint=hint)
+        if frame.schema[name] != dtype:
+            raise DataError(
+                f"{where} has {name} as {frame.schema[name]}", expected=f"{dtype}, {form}",
+                value=str(frame.schema[name]), hint=f"cast {name} in `{function}`",
+            )  # fmt: skip
+
+
 def build_table(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
     """The checked table of all rows before `data.until`, and the faults of the sources."""
     folder = verify_sources(spec, params.ingest.sources)
-    try:
-        table, faults = spec.ingest(folder)
-    except pl.exceptions.PolarsError as error:
-        first = str(error).splitlines()[0]
-        raise DataError(
-            f"problem {spec.name}: its `ingest` cannot read the source files: {first}",
-            hint=f"compare the files in {folder} with {spec.name}/ingest.py",
-        ) from error
-    for needed in ("row_id", "day"):
-        if needed not in table.columns:
+    with problem.calling(spec.name, "ingest"):
+        try:
+            table, faults = spec.ingest(folder)
+        except pl.exceptions.PolarsError as error:
+            first = str(error).partition("\n")[0]
             raise DataError(
-                f"problem {spec.name}: the result of `ingest` lacks the column {needed}",
-                hint="return row_id (a different text in every row) and day (a date) with the table",
-            )
+                f"problem {spec.name}: its `ingest` cannot read the source files: {first}",
+                hint=f"compare the files in {folder} with {spec.name}/ingest.py",
+            ) from error
+    check_keys(spec, table, "ingest")
     if missing := table["row_id"].null_count():
         raise DataError(
             f"problem {spec.name}: {missing:,} of {len(table):,} rows have no row_id",

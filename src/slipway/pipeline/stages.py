@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from slipway.core import files
-from slipway.core.strict_model import describe_syntax_error
+from slipway.core.strict_model import describe_syntax_error, parse_yaml
 from slipway.errors import CheckFailed, ConfigError
 from slipway.pipeline.fingerprint.code_reach import Reach
 from slipway.pipeline.fingerprint.locked_libraries import LockedLibraries
@@ -116,7 +115,7 @@ def run(*, write: bool, root: Path = Path()) -> str:
 def _read_yaml(root: Path, path: Path) -> dict[str, Any]:
     """The mapping in a file of the checkout; empty when the file holds something else."""
     try:
-        value = YAML(typ="safe").load((root / path).read_text(encoding="utf-8"))
+        value = parse_yaml((root / path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=f"git checkout -- {path}") from None
     except (YAMLError, UnicodeDecodeError) as error:

@@ -38,8 +38,11 @@ class Model:
 
     def __init__(self, folder: Path = FOLDER, *, graph: Path | None = None) -> None:
         self.contract: dict[str, Any] = files.read_json(folder / "contract.json")
-        self.categories: list[str] = self.contract["categories"]
-        self.numbers: list[str] = self.contract["numbers"]
+        with files.parsing(folder / "contract.json"):
+            self.categories: list[str] = self.contract["categories"]
+            self.numbers: list[str] = self.contract["numbers"]
+            properties = self.contract["inputs"]["properties"]
+            self._optional = any("anyOf" in properties[name] for name in self.categories)
         path = graph or folder / "model.onnx"
         if not path.exists():
             raise DataError(f"{path} does not exist", hint="run `make repro`")
@@ -53,7 +56,6 @@ class Model:
                 f"{path} cannot be read as an ONNX model: {error}", hint=f"remove {path} and run `make repro`"
             ) from None
         self._graph_inputs = {i.name for i in self._session.get_inputs()}
-        self._optional = any("anyOf" in self.contract["inputs"]["properties"][name] for name in self.categories)
 
     def predict(self, categories: NDArray[np.object_], numbers: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict `categories` [rows, k] of str and `numbers` [rows, m] of float32 (NaN is missing); returns [rows].
