@@ -52,7 +52,7 @@ def require_alive(name: str, code: int | None) -> None:
         )
 
 
-def _name(command: Sequence[str]) -> str:
+def short_name(command: Sequence[str]) -> str:
     """The first words of a command, without folders and options: `dvc repro` for `/…/python -m dvc repro -q`."""
     words = [Path(command[0]).name, *command[1:]]
     words = words[2:] if words[1:2] == ["-m"] else words
@@ -75,7 +75,7 @@ def run(
         stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True, encoding="utf-8",
         errors=errors, timeout=timeout, check=False,
     )  # fmt: skip
-    require_alive(_name(command), completed.returncode)
+    require_alive(short_name(command), completed.returncode)
     return ProcessResult(code=completed.returncode, out=completed.stdout, err=completed.stderr)
 
 

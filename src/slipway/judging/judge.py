@@ -199,7 +199,7 @@ def pair_predictions(challenger: pl.DataFrame, champion_rows: pl.DataFrame) -> p
 
 def describe_data(base: str, paired: pl.DataFrame | None, params: config.Params, *, root: Path) -> dict[str, Any]:
     """The data compared with the base's and, with a champion, the shift between both models' predictions."""
-    frame, settings = ingest.read_parquet(root / features.FRAME), params.evaluate
+    frame, settings = ingest.read_parquet(root / features.FRAME, "day"), params.evaluate
     train_rows, test_rows = (train.rows_of_window(frame, params.data, name) for name in ("train", "test"))
     notes = data_change.compare_data(base, train_rows, test_rows, rows=settings.sample_rows, root=root)
     if paired is not None:
@@ -214,7 +214,7 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
     root = root.resolve()
     spec = problem.load(params.problem)
     challenger = require_current_losses(root)
-    own_rows = ingest.read_parquet(root / evaluate.LOSSES)
+    own_rows = ingest.read_parquet(root / evaluate.LOSSES, *COLUMNS)
     measured = files.read_json(root / evaluate.METRICS, kind=dict)
     commit = git.base_commit(base, root=root)
     limits = base_limits.limits_at_base(commit, "judge", params.judge, root=root)

@@ -38,9 +38,9 @@ class Endpoint(StrictModel):
 class Schedule(StrictModel):
     """The schedule of requests: `rate` per second for `seconds`, by `users` with evenly spread, jittered phases."""
 
-    rate: Positive
-    seconds: Positive
-    users: Annotated[int, Field(gt=0)]
+    rate: Annotated[float, Field(gt=0, le=1_000_000)]
+    seconds: Annotated[float, Field(gt=0, le=86_400)]
+    users: Annotated[int, Field(gt=0, le=100_000)]
 
 
 def _require_both(schedules: dict[Place, Schedule]) -> dict[Place, Schedule]:

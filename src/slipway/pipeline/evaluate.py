@@ -206,7 +206,7 @@ def run(params: config.Params) -> str:
 
     problem.import_in_background("matplotlib.figure")
     spec, model = problem.load(params.problem), Model()
-    frame = ingest.read_parquet(features.FRAME)
+    frame = ingest.read_parquet(features.FRAME, "row_id", "day", spec.target, *spec.slices)
     data_check.check_types(spec.inputs, frame, where=str(features.FRAME))
     test, training = train.rows_of_window(frame, params.data, "test"), train.rows_of_window(frame, params.data, "train")
     rows = score_rows(test, spec, model)

@@ -158,7 +158,7 @@ def run(params: config.Params) -> str:
     """Turn data/table.parquet into data/features.parquet; DataError names the inputs that leak."""
     problem.import_in_background("pandera.polars")
     spec = problem.load(params.problem)
-    table = ingest.read_parquet(ingest.TABLE)
+    table = ingest.read_parquet(ingest.TABLE, "row_id", "day")
     data_check.check_types(spec.table, table, where=str(ingest.TABLE))
     frame = build_features(spec, table)
     if leaking := find_leaks(spec, table, moments=params.features.leak_moments, seed=params.seed):

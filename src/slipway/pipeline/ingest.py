@@ -16,16 +16,20 @@ TABLE = Path("data/table.parquet")
 QUALITY = Path("reports/quality.json")
 
 
-def read_parquet(path: Path) -> pl.DataFrame:
-    """Read a parquet file as a frame; DataError when it is missing or truncated."""
+def read_parquet(path: Path, *needed: str) -> pl.DataFrame:
+    """Read a parquet file as a frame; DataError when it is missing or truncated, or lacks a column of `needed`."""
     if not path.exists():
         raise DataError(f"{path} does not exist", hint="run `make repro`")
+    path.open("rb").close()  # the errors of Polars about a permission or a folder have no name of a file
     try:
-        return pl.read_parquet(path)
+        frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             f"{path} cannot be read as parquet: {error}", hint=f"remove {path} and run `make repro`"
         ) from None
+    if absent := [name for name in needed if name not in frame.columns]:
+        raise DataError(f"{path} lacks the column {', '.join(absent)}", hint=f"remove {path} and run `make repro`")
+    return frame
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:

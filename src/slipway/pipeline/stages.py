@@ -47,7 +47,9 @@ def reaches(root: Path) -> dict[str, Reach]:
         return {name: reach(root, name, problem, sources) for name, module in commands.items() if sources.file(module)}
     except SyntaxError as error:
         path = Path(str(error.filename)).relative_to(root)
-        raise ConfigError(f"{path}, line {error.lineno}: not valid Python: {error.msg}", hint=f"edit {path}") from None
+        raise ConfigError(
+            f"{path}, line {error.lineno or 1}: not valid Python: {error.msg}", hint=f"edit {path}"
+        ) from None
 
 
 def fingerprints(root: Path, code: Mapping[str, Reach]) -> dict[str, str]:
@@ -116,7 +118,7 @@ def _read_yaml(root: Path, path: Path) -> dict[str, Any]:
     """The mapping in a file of the checkout; empty when the file holds something else."""
     try:
         value = parse_yaml((root / path).read_text(encoding="utf-8"))
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=f"git checkout -- {path}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {describe_syntax_error(error)}", hint=f"edit {path}") from None

@@ -83,7 +83,7 @@ def run(params: config.Params) -> str:
     import joblib
 
     spec = problem.load(params.problem)
-    frame = ingest.read_parquet(Path("data/features.parquet"))
+    frame = ingest.read_parquet(Path("data/features.parquet"), "day", spec.target)
     pipeline = fit(frame, params, spec)
     with files.atomic_write(MODEL) as partial:
         joblib.dump(pipeline, partial)
