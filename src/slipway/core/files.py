@@ -101,6 +101,20 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def cannot_read(path: Path, error: OSError) -> ConfigError:
+    """The error for a file that exists and that the system does not let us read."""
+    hint = f"look at what stands there, its mode and its owner: ls -ld {path}"
+    return ConfigError(f"{path} cannot be read: {error.strerror or error}", hint=hint)
+
+
+def require_readable(path: Path) -> None:
+    """ConfigError if the system does not let us read a file; libraries say so in words of their own, without its name."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise cannot_read(path, error) from None
+
+
 def read_json(path: Path, *keys: str, kind: type = object, hint: str = "") -> Any:
     """Read JSON, or the value under nested `keys` of it; DataError with `hint` if the file is missing, broken, or lacks it.
 
@@ -110,10 +124,9 @@ def read_json(path: Path, *keys: str, kind: type = object, hint: str = "") -> An
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", hint=hint or "run `make repro`") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # also for bytes that are not UTF-8, and for a number of too many digits
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    except (ValueError, RecursionError) as error:  # the first also for bytes that are not UTF-8
         raise DataError(f"{path} is not valid JSON: {error}", hint=hint or "run `make repro`") from None
     place = f"{path}"
     for key in keys:

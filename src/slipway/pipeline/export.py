@@ -237,10 +237,10 @@ def write_graph(params: config.Params, spec: problem.Problem) -> str:
     """Write the graph, its contract and golden requests; return a sentence with the number of rows and the difference."""
     import joblib
 
+    if train.MODEL.exists():
+        files.require_readable(train.MODEL)
     try:
         pipeline = joblib.load(train.MODEL)
-    except (PermissionError, IsADirectoryError):
-        raise
     except Exception as error:  # what unpickling raises depends on the bytes
         raise DataError(
             f"{train.MODEL} cannot be read: {_first_line(error)}", hint=f"remove {train.MODEL} and run `make repro`"

@@ -20,7 +20,7 @@ def read_parquet(path: Path, *needed: str) -> pl.DataFrame:
     """Read a parquet file as a frame; DataError when it is missing or truncated, or lacks a column of `needed`."""
     if not path.exists():
         raise DataError(f"{path} does not exist", hint="run `make repro`")
-    path.open("rb").close()  # the errors of Polars about a permission or a folder have no name of a file
+    files.require_readable(path)
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -46,7 +46,7 @@ class Model:
         path = graph or folder / "model.onnx"
         if not path.exists():
             raise DataError(f"{path} does not exist", hint="run `make repro`")
-        path.open("rb").close()  # the error of ONNX Runtime about a permission looks like one about a damaged file
+        files.require_readable(path)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised, and reported once

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from slipway.contract import polars_rules
 from slipway.contract.words import Rule, describe
+from slipway.core import files
 from slipway.errors import DataError
 from slipway.serving.onnx_model import Model
 from slipway.serving.validation import BadRequest, Reader
@@ -153,8 +154,8 @@ def _footer(path: Path) -> tuple[pa.Schema, int]:
             return file.schema_arrow, file.metadata.num_rows
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", hint="name a parquet file, or a folder of them") from None
-    except PermissionError:
-        raise
+    except PermissionError as error:
+        raise files.cannot_read(path, error) from None
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as parquet: {error}", hint="name a parquet file") from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from slipway.packaging import package
 from slipway.pipeline import ingest
 from slipway.serving.onnx_model import Model
 from support import release_repository, verb_walk
-from support.committed_project import repository, save
+from support.committed_project import edit, repository, save
 from support.paths import ROOT
 from support.verb_walk import World
 
@@ -54,6 +55,7 @@ def world(project: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     for name in ("data", "models"):
         shutil.copytree(project / name, folder / name)
     shutil.copy2(ROOT / "Dockerfile", folder)
+    edit(folder / "params.yaml", "attempts: 5", "attempts: 1")  # of GitHub, which does not answer here
     for env in ledger.ENVIRONMENTS:
         overlay = folder / f"k8s/overlays/{env}/kustomization.yaml"
         overlay.parent.mkdir(parents=True)
@@ -117,3 +119,108 @@ def fewest(paths: list[Path], root: Path) -> list[Path]:
         alike = name.parts[0] in ("src", ".slipway", ".dvc") or name.parent.name in ("plots", "pictures")
         chosen.setdefault(f"{name.parts[0]}{name.suffix}" if alike else str(name), path)
     return list(chosen.values())
+
+
+# Programs that are killed, or fail
+
+GIT = """\
+for word; do
+  case "$skip$word" in
+    -c|-C) skip=y;;
+    y*) skip=;;
+    -*) ;;
+    *) printf '%s\\n' "$word" >>"$LOG"; [ "$word" = "$KILLED" ] && kill -9 $$; break;;
+  esac
+done
+exec /usr/bin/git "$@"
+"""
+"""A Git that writes its subcommands to $LOG, and is killed before the subcommand $KILLED."""
+
+
+@pytest.mark.parametrize("command", [name for name in LINES if name != "doctor"])
+def test_killed_git_is_named(command: str, world: World, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    world.program("git", GIT)
+    try:
+        world.call(*LINES[command], LOG=str(log))
+        world.restore()
+        wrong = []
+        for subcommand in sorted(set(log.read_text().split())):
+            outcome = world.call(*LINES[command], LOG=str(log), KILLED=subcommand)
+            world.restore()
+            faults = outcome.faults([f"`git {subcommand}` was killed by signal SIGKILL"])
+            faults += [] if outcome.code == 2 else [f"exit code {outcome.code}, expected 2"]
+            wrong += [f"git {subcommand}: {', '.join(faults)}: {outcome.err[-400:]}"] if faults else []
+    finally:
+        (world.programs / "git").unlink()
+    assert not wrong, "\n".join(wrong)
+
+
+STARTS_PYTHON = {
+    "loop": "`dvc repro` ended with signal SIGKILL", "review": "did not pass", "prove": "`dvc status` was killed",
+    "judge": "`dvc checkout` was killed", "package": "`bentoml build` was killed", "serve": "stopped with signal SIGKILL",
+}  # fmt: skip
+"""The commands that start a Python here, and what they print when it is killed at once."""
+
+
+@pytest.mark.parametrize("command", LINES)
+def test_killed_python_is_named(command: str, world: World, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    world.program("python", f"echo $* >>{log}; kill -9 $$")
+    outcome = world.call(*LINES[command])
+    world.restore()
+    assert log.exists() == (command in STARTS_PYTHON), f"this belongs into STARTS_PYTHON: {outcome.err}"
+    if command in STARTS_PYTHON:
+        assert (outcome.code, outcome.faults([STARTS_PYTHON[command]])) == (2, []), outcome.err
+
+
+@pytest.mark.parametrize("command", LINES)
+def test_killed_tool_is_named(command: str, world: World, tmp_path: Path) -> None:
+    """kubectl, docker and the like: those that the command calls are killed, and all others fail."""
+    log = tmp_path / "log"
+    for tool in verb_walk.TOOLS:
+        world.program(tool, f"echo {tool} >>{log}; kill -9 $$")
+    try:
+        outcome = world.call(*LINES[command])
+        world.restore()
+    finally:
+        world.fail_tools()
+    assert outcome.faults() == [], outcome.err
+
+
+# Errors of the libraries
+
+RUN = {"id": 1, "run_attempt": 1, "event": "pull_request", "conclusion": "success", "head_sha": "a" * 40, "head_branch": "x",
+       "head_repository": {"full_name": "o/r"}}  # fmt: skip
+LIBRARIES = {
+    "DVC": ("review", "python", "echo 'ERROR: dvc.yaml is broken' >&2; exit 255", {}, "repro"),
+    "DVC, of the judge": ("judge", "python", "echo 'ERROR: no cache' >&2; exit 255", {}, "ERROR: no cache"),
+    "BentoML": ("package", "python", "echo 'Error: no service' >&2; exit 1", {}, "Error: no service"),
+    "uvicorn": ("serve", "python", "echo 'Address in use'; exit 1", {}, "Address in use"),
+    "MLflow: address": ("track", "", "", {"MLFLOW_TRACKING_URI": "nonsense://x"}, "nonsense://x"),
+    "MLflow: closed": ("track", "", "", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, "http://127.0.0.1:9"),
+    "MLflow: no database": ("track", "", "", {"MLFLOW_TRACKING_URI": "sqlite:////proc/x/y.db"}, "/proc/x"),
+    "SQLAlchemy: address": ("track", "", "", {"MLFLOW_TRACKING_URI": "postgresql://127.0.0.1:9/x"}, "postgresql"),
+    "httpx: no GitHub": ("comment", "", "", {"GITHUB_API_URL": "http://127.0.0.1:9"}, "127.0.0.1"),
+    "httpx: address": ("comment", "", "", {"GITHUB_API_URL": "http://[::1"}, "http://[::1"),
+    "httpx: token": ("comment", "", "", {"GITHUB_TOKEN": "géheim\n"}, "GITHUB_TOKEN"),
+}  # fmt: skip
+"""A command, a program to replace, its script, variables, and a part of the message, by what fails."""
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_error_of_a_library_is_a_sentence(name: str, world: World, tmp_path: Path) -> None:
+    command, program, script, variables, words = LIBRARIES[name]
+    if command == "comment":
+        (tmp_path / "event.json").write_text(json.dumps({"workflow_run": RUN}), encoding="utf-8")
+        variables = {"GITHUB_EVENT_PATH": str(tmp_path / "event.json"), "GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": "t",
+                     "GITHUB_API_URL": "http://127.0.0.1:9", "GITHUB_SERVER_URL": "http://127.0.0.1:9"} | variables  # fmt: skip
+    if program:
+        world.program(program, script)
+    try:
+        outcome = world.call(*LINES[command], **variables)
+    finally:
+        world.program("python", "kill -9 $$")
+        world.restore()
+    assert outcome.faults([words]) == [], outcome.err

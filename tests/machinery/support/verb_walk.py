@@ -80,8 +80,7 @@ class World:
         self.programs = folder.parent / f"{folder.name}-programs"
         self.programs.mkdir()
         self.python = self.program("python", "kill -9 $$")
-        for tool in TOOLS:
-            self.program(tool, f"echo 'error: {tool} is not here' >&2; exit 1")
+        self.fail_tools()
         git.run("update-index", "-q", "--refresh", root=self.root)  # or every run would read all files of the copy
         self.remember()
 
@@ -91,6 +90,11 @@ class World:
         path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         path.chmod(0o755)
         return path
+
+    def fail_tools(self) -> None:
+        """Make every program of TOOLS fail."""
+        for tool in TOOLS:
+            self.program(tool, f"echo 'error: {tool} is not here' >&2; exit 1")
 
     def remember(self) -> None:
         """Take the project as it is for whole."""
