@@ -153,7 +153,7 @@ class GitHubClient:
         try:
             response = self._client.request(method, url or self._root + path, json=body, headers=self._headers)
         except httpx.HTTPError as error:
-            raise _unavailable(request, error) from None
+            raise _unavailable(f"{request} at {self._api.host}", error) from None
         _raise_for_status(response, request, redirects=redirects)
         return response
 

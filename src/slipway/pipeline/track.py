@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import sqlite3
 import time
 import warnings
@@ -71,13 +72,16 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
             version = _register_version(client, params.track.model, run_id)
             client.set_registered_model_alias(params.track.model, "challenger", version)
             champion = _set_champion(client, params.track.model, experiment, root)
+        except ModuleNotFoundError as error:  # of a database's driver
+            hint = f"install {error.name} in this environment, or correct MLFLOW_TRACKING_URI"
+            raise ConfigError(f"MLflow at {_without_login(uri)} needs the package {error.name}", hint=hint) from None
         except _store_errors() as error:
             hint = "start the tracking server, or unset MLFLOW_TRACKING_URI to use the SQLite file mlflow.db"
             if database:
                 hint = (
                     f"if {database.name} is damaged or of a newer MLflow, move it away; `slipway track` makes another"
                 )
-            raise ConfigError(f"MLflow at {uri} failed: {_first_line(error)}", hint=hint) from None
+            raise ConfigError(f"MLflow at {_without_login(uri)} failed: {_first_line(error)}", hint=hint) from None
     files.write_json(
         root / RECORD, {"run": run_id, "lock_sha256": lock, "model": params.track.model, "version": version}
     )
@@ -94,6 +98,11 @@ def _store_errors() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return MlflowException, SQLAlchemyError, CommandError, RequestException, sqlite3.Error
+
+
+def _without_login(uri: str) -> str:
+    """The address of a store without user and password, which a log must not have."""
+    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def _first_line(error: Exception) -> str:
@@ -287,7 +296,7 @@ def run_tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
             if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise ConfigError(
-                f"MLflow at {uri} failed: {_first_line(error)}",
+                f"MLflow at {_without_login(uri)} failed: {_first_line(error)}",
                 hint="start the tracking server, or correct MLFLOW_TRACKING_URI",
             ) from None
     return None if logged.info.lifecycle_stage == "deleted" else dict(logged.data.tags)

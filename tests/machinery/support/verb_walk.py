@@ -25,6 +25,8 @@ from support.opened_files import watch
 
 VALUES = {"source": "data/new.parquet", "out": "predictions.parquet", "names": "all", "reason": "too slow"}
 """A value for each parameter that a command requires; a new one needs a line here."""
+OPTIONS = {"serve": ["--port", "0"], "load": ["--host", "http://127.0.0.1:9"]}
+"""Options that keep a command off the ports that a user's services have."""
 STATIC = ("GIT_AUTHOR_NAME", "HOME", "LANG", "PYTHONPATH", "TMPDIR", "OMP_NUM_THREADS")
 """The variables of the environment that a run keeps: no token, address or setting of this machine."""
 OWN = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "NO_PROXY": "*"}
@@ -37,7 +39,7 @@ def command_lines() -> dict[str, list[str]]:
     """The words of every command of the app, with a value for each parameter that it requires."""
     lines = {}
     for name, command in walk(typer.main.get_command(cli.app)):  # type: ignore[arg-type]
-        lines[name] = name.split()
+        lines[name] = [*name.split(), *OPTIONS.get(name, ())]
         for parameter in command.params:
             if parameter.required:
                 option = [] if parameter.param_type_name == "argument" else [parameter.opts[0]]
