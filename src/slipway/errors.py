@@ -60,7 +60,7 @@ class Inconclusive(SlipwayError):
 class ProgramKilled(SlipwayError):
     """A program that Slipway runs was killed, for example for lack of memory.
 
-    It is no ConfigError: whoever takes a program's "no" for an answer must not take this for one.
+    It is no ConfigError: code that takes the failure of a program for the answer no must not take this for one.
     """
 
     code = 2

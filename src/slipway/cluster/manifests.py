@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from slipway.cluster import admission_rules, kustomization, object_diff
 from slipway.cluster.object_diff import Change, Object, Rendering
 from slipway.core import dvc, environment, files, git, process
+from slipway.core.process import UndecodableOutput
 from slipway.core.strict_model import describe_syntax_error, parse_yaml
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError
@@ -124,7 +125,7 @@ def _yaml_at(name: str, revision: str, root: Path) -> dict[str, Any]:
     """A YAML mapping at a commit; empty when there is none, or a broken one, which other gates report."""
     try:
         document = parse_yaml(git.file_at(revision, name, root=root) or "")
-    except (YAMLError, git.UndecodableOutput):
+    except (YAMLError, UndecodableOutput):
         return {}
     return document if isinstance(document, dict) else {}
 

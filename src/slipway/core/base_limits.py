@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ruamel.yaml.error import YAMLError
 
 from slipway.core import git, strict_model
+from slipway.core.process import UndecodableOutput
 from slipway.errors import ConfigError
 
 FILE = "params.yaml"
@@ -42,7 +43,7 @@ def _readable_at(commit: str, root: Path) -> dict[str, Any] | None:
     """The sections of params.yaml at a commit, empty without that file; None if it cannot be read."""
     try:
         values = strict_model.parse_yaml(git.file_at(commit, FILE, root=root) or "{}")
-    except (YAMLError, git.UndecodableOutput):
+    except (YAMLError, UndecodableOutput):
         return None
     return values if isinstance(values, dict) else None
 

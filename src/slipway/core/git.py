@@ -50,10 +50,6 @@ class GitError(ConfigError):
         self.exit_code = exit_code
 
 
-class UndecodableOutput(ConfigError):
-    """Git printed bytes that are not UTF-8, such as those of a file."""
-
-
 class NoRepository(ConfigError):
     """The folder is not in a Git repository."""
 
@@ -85,7 +81,7 @@ def _finish(args: Sequence[str], *, root: Path, env: Mapping[str, str] | None = 
     try:
         return process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors="strict")
     except UnicodeDecodeError as error:
-        raise UndecodableOutput(
+        raise process.UndecodableOutput(
             f"git {args[0]} printed bytes that are not UTF-8 ({error.object[error.start : error.start + 20]!r})",
             hint="re-encode the file, the name or the message in UTF-8",
         ) from None

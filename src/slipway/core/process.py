@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from slipway.errors import ProgramKilled
+from slipway.errors import ConfigError, ProgramKilled
 
 KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """Signals that come from outside of a program. Others, such as SIGSEGV, are crashes of its own."""
+
+
+class UndecodableOutput(ConfigError):
+    """A program printed bytes that are not UTF-8, such as those of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ def require_alive(name: str, code: int | None) -> None:
     if code is not None and -code in KILLS:
         raise ProgramKilled(
             f"`{name}` was killed by {describe_exit(code)}",
-            hint="run the command again; if nobody stopped it, it needs more memory than the machine or the container has",
+            hint="run the command again; if no person stopped it, it needs more memory than the machine or the container has",
         )
 
 

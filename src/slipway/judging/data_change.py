@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from slipway.core import files, git
+from slipway.core.process import UndecodableOutput
 from slipway.pipeline import drift, evaluate
 
 
@@ -55,5 +56,5 @@ def _json_at(base: str, path: Path, root: Path) -> Any:
     """The JSON of a file at a commit; an empty mapping when it is absent or not JSON."""
     try:
         return json.loads(git.file_at(base, path.as_posix(), root=root) or "{}")
-    except (ValueError, RecursionError, git.UndecodableOutput):
+    except (ValueError, RecursionError, UndecodableOutput):
         return {}

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from ruamel.yaml.error import YAMLError
 
 from slipway.core import base_limits, git
+from slipway.core.process import UndecodableOutput
 from slipway.core.strict_model import StrictModel, parse_yaml
 from slipway.core.verdict import Check
 from slipway.errors import ConfigError
@@ -148,6 +149,6 @@ def _section_at(base: str, root: Path) -> Any:
     """The section in the base's slo.yaml; None when there is none, or the file cannot be read."""
     try:
         content = parse_yaml(git.file_at(base, slo.PATH.as_posix(), root=root) or "")
-    except (YAMLError, git.UndecodableOutput):
+    except (YAMLError, UndecodableOutput):
         return None
     return content.get(SECTION) if isinstance(content, Mapping) else None

@@ -84,18 +84,18 @@ def require_frame(spec: problem.Problem, frame: object, function: str) -> None:
         )  # fmt: skip
 
 
-def check_keys(spec: problem.Problem, frame: pl.DataFrame, function: str) -> None:
-    """DataError unless a frame that a function of the problem returned has `row_id` as text and `day` as a date."""
-    require_frame(spec, frame, function)
-    where = f"problem {spec.name}: the result of `{function}`"
+def check_keys(spec: problem.Problem, table: pl.DataFrame) -> None:
+    """DataError unless the table that `ingest` returned has `row_id` as text and `day` as a date."""
     for name, dtype, form in (("row_id", pl.String, "a different text in every row"), ("day", pl.Date, "a date")):
-        hint = "return row_id (a different text in every row) and day (a date) with the table"
-        if name not in frame.columns:
-            raise DataError(f"{where} lacks the column {name}", hint=hint)
-        if frame.schema[name] != dtype:
+        if name not in table.columns:
             raise DataError(
-                f"{where} has {name} as {frame.schema[name]}", expected=f"{dtype}, {form}",
-                value=str(frame.schema[name]), hint=f"cast {name} in `{function}`",
+                f"problem {spec.name}: the result of `ingest` lacks the column {name}",
+                hint="return row_id (a different text in every row) and day (a date) with the table",
+            )
+        if (actual := table.schema[name]) != dtype:
+            raise DataError(
+                f"problem {spec.name}: the result of `ingest` has {name} as {actual}", expected=f"{dtype}, {form}",
+                value=str(actual), hint=f"cast {name} in `ingest`",
             )  # fmt: skip
 
 
@@ -111,7 +111,8 @@ def build_table(spec: problem.Problem, params: config.Params) -> tuple[pl.DataFr
                 f"problem {spec.name}: its `ingest` cannot read the source files: {first}",
                 hint=f"compare the files in {folder} with {spec.name}/ingest.py",
             ) from error
-    check_keys(spec, table, "ingest")
+    require_frame(spec, table, "ingest")
+    check_keys(spec, table)
     if missing := table["row_id"].null_count():
         raise DataError(
             f"problem {spec.name}: {missing:,} of {len(table):,} rows have no row_id",

@@ -91,7 +91,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
 
 
 def _store_errors() -> tuple[type[Exception], ...]:
-    """What MLflow raises when its store cannot be reached or read: its own errors, and those of the libraries below it."""
+    """Errors of MLflow and of the libraries below it when its store cannot be reached or read."""
     from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
     from requests import RequestException
