@@ -83,7 +83,8 @@ class World:
         self.programs.mkdir()
         self.python = self.program("python", "kill -9 $$")
         self.fail_tools()
-        git.run("update-index", "-q", "--refresh", root=self.root)  # or every run would read all files of the copy
+        git.run("update-index", "-q", "--refresh", root=self.root)  # or Git would read all files of the copy, each time
+        shutil.copy2(self.root / ".git/index", original / ".git/index")
         self.remember()
 
     def program(self, name: str, script: str) -> Path:
