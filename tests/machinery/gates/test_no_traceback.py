@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from support.committed_project import edit, repository, save
 from support.paths import ROOT
 from support.verb_walk import World
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify and capabilities are Linux's")
 ALL = False
 """Set it to make every damage to every file."""
 LINES = verb_walk.command_lines()
@@ -221,7 +223,7 @@ LIBRARIES = {
     "MLflow: address": ("track", "", "", {"MLFLOW_TRACKING_URI": "nonsense://x"}, "nonsense://x"),
     "MLflow: closed": ("track", "", "", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, "http://127.0.0.1:9"),
     "MLflow: no database": ("track", "", "", {"MLFLOW_TRACKING_URI": "sqlite:////proc/x/y.db"}, "/proc/x"),
-    "SQLAlchemy: address": ("track", "", "", {"MLFLOW_TRACKING_URI": "postgresql://127.0.0.1:9/x"}, "postgresql"),
+    "SQLAlchemy: address": ("track", "", "", {"MLFLOW_TRACKING_URI": "postgresql://me:secret@h/x"}, "postgresql://h/x"),
     "httpx: no GitHub": ("comment", "", "", {"GITHUB_API_URL": "http://127.0.0.1:9"}, "127.0.0.1"),
     "httpx: address": ("comment", "", "", {"GITHUB_API_URL": "http://[::1"}, "http://[::1"),
     "httpx: token": ("comment", "", "", {"GITHUB_TOKEN": "géheim\n"}, "GITHUB_TOKEN"),
@@ -244,3 +246,4 @@ def test_error_of_a_library_is_a_sentence(name: str, world: World, tmp_path: Pat
         world.program("python", "kill -9 $$")
         world.restore()
     assert outcome.faults([words]) == [], outcome.err
+    assert "secret" not in outcome.err
