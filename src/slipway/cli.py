@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from typing import Annotated
+import traceback
+from typing import Annotated, NoReturn
 
 import typer
 
-from slipway.commands import demo, pipeline, pull_request, shipping, use
+from slipway.commands import demo, pipeline, pull_request, shipping, system_errors, use
 from slipway.commands.command import Program
 from slipway.core import environment
-from slipway.core.console import escape_error, stderr
+from slipway.core.console import escape_error, make_encodable, stderr
 from slipway.errors import SlipwayError
 
 HELP = "Ship machine-learning models by pull request, and block the ones that make things worse."
@@ -42,17 +43,37 @@ def options(
 
 
 def main() -> None:
-    """Run a command. A SlipwayError prints its text and hint and exits with its code, Ctrl-C exits with 130."""
+    """Run a command. A SlipwayError prints its text and hint and exits with its code, Ctrl-C exits with 130.
+
+    So does an error of the system, which may come from any line. Any other error is a bug, with its traceback.
+    """
     environment.forget_hook()
+    make_encodable(sys.stdout)
     try:
         app(standalone_mode=True)
     except SlipwayError as error:
-        from slipway.github import step_summary
-
-        step_summary.write_error(error)
-        stderr.write_line(("error", "red"), f" {escape_error(error)}")
-        if error.hint:
-            stderr.write_line(("next:", "dim"), f" {error.hint}")
-        sys.exit(error.code)
+        end(error)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if explained := system_errors.explain(error):
+            end(explained)
+        traceback.print_exc()
+        bug = f"{type(error).__name__} in Slipway's own code, or in the code of the problem: this is a bug"
+        stderr.write_line(("error", "red"), f" {bug}")
+        stderr.write_line(("next:", "dim"), " report it with the traceback above")
+        sys.exit(SlipwayError.code)
+
+
+def end(error: SlipwayError) -> NoReturn:
+    """Print an error's text and hint, also in the summary of a workflow's run, and exit with its code."""
+    from slipway.github import step_summary
+
+    try:
+        step_summary.write_error(error)
+    except OSError as failure:
+        stderr.write_line(f"the summary of the run cannot be written: {failure}")
+    stderr.write_line(("error", "red"), f" {escape_error(error)}")
+    if error.hint:
+        stderr.write_line(("next:", "dim"), f" {error.hint}")
+    sys.exit(error.code)

@@ -4,8 +4,10 @@
     ├── ConfigError    2  params.yaml, options, the environment
     ├── DataError      3  a source, a table or a frame breaks its contract
     ├── CheckFailed    4  a check failed: a value is outside its limit
-    └── Inconclusive   5  too little could be measured to judge
+    ├── Inconclusive   5  too little could be measured to judge
+    └── ProgramKilled  2  a program that Slipway runs was killed
 
+Errors of the system (OSError, no memory, bytes that are not UTF-8) end in exit code 2: `cli` names the file and the reason.
 Any other exception that ends the process is a bug: a traceback and exit code 1.
 Every message names the value, its limit and the next step.
 """
@@ -53,3 +55,12 @@ class Inconclusive(SlipwayError):
     """A check could not measure enough to judge; never counted as a pass."""
 
     code = 5
+
+
+class ProgramKilled(SlipwayError):
+    """A program that Slipway runs was killed, for example for lack of memory.
+
+    It is no ConfigError: code that takes the failure of a program for the answer no must not take this for one.
+    """
+
+    code = 2

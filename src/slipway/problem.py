@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
 from slipway.contract.reading import Column, Kind, check_inputs, columns, example_row, names
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, DataError, SlipwayError
 
 if TYPE_CHECKING:  # for signatures only: a stage pays for no library that it does not use
     import polars as pl
@@ -18,7 +20,7 @@ if TYPE_CHECKING:  # for signatures only: a stage pays for no library that it do
     from sklearn.pipeline import Pipeline
 
 __all__ = [
-    "Column", "Function", "ImportedFunction", "Kind", "Problem", "SourceFault", "columns", "example_row",
+    "Column", "Function", "ImportedFunction", "Kind", "Problem", "SourceFault", "calling", "columns", "example_row",
     "import_in_background", "load", "names",
 ]  # fmt: skip
 
@@ -131,20 +133,55 @@ def import_in_background(module: str) -> None:
     threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
+@contextmanager
+def calling(name: str, function: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Raise DataError in place of any error that a function of the problem `name` raises; it names error, file and line.
+
+    Errors of the system, and those of the classes `passing`, stay as they are.
+    """
+    try:
+        yield
+    except (SlipwayError, OSError, MemoryError):
+        raise
+    except passing:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"problem {name}: its `{function}` raised {describe_raised(error, name)}",
+            hint=f"correct `{function}` in src/{name}, or the data that it reads",
+        ) from error
+
+
+def describe_raised(error: BaseException, package: str) -> str:
+    """An error's type and first line, and the innermost line of `package` that it came from, if there is one."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    lines = [(error.filename, error.lineno)] if isinstance(error, SyntaxError) else []
+    lines += [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [
+        f"{Path(file).name}, line {line}"
+        for file, line in lines
+        if file and Path(file).parent.name == package.partition(".")[0]
+    ]
+    return f"{type(error).__name__}{f': {first[:300]}' if first else ''}{f' ({own[-1]})' if own else ''}"
+
+
 def load(name: str) -> Problem:
     """The `PROBLEM` of the module `<name>.problem`; ConfigError if there is none, or its contract has unknown words."""
     try:
         problem: Any = importlib.import_module(f"{name}.problem").PROBLEM
-    except ModuleNotFoundError as error:
-        if error.name not in (name, f"{name}.problem"):
-            raise
-        raise ConfigError(
-            f"problem is {name!r} in params.yaml, but there is no package src/{name} with a module problem.py",
-            hint="set `problem` to the name of a package below src, e.g. flights",
-        ) from None
-    except Exception as error:
+    except SlipwayError:
+        raise
+    except Exception as error:  # the code of a problem may raise anything
+        if isinstance(error, ModuleNotFoundError) and error.name in (name, f"{name}.problem"):
+            raise ConfigError(
+                f"problem is {name!r} in params.yaml, but there is no package src/{name} with a module problem.py",
+                hint="set `problem` to the name of a package below src, e.g. flights",
+            ) from None
         if type(error).__module__.partition(".")[0] not in ("pydantic", "pydantic_core"):
-            raise
+            raise ConfigError(
+                f"the problem package {name} cannot be imported: {describe_raised(error, name)}",
+                hint=f"correct the code in src/{name}; python -c 'import {name}.problem' shows the whole traceback",
+            ) from error
         raise ConfigError(
             f"Pydantic refuses a contract of the problem {name}: {error}", expected="a contract that Pydantic reads",
             hint="correct the contract; docs/reference/contract.md lists the words of a contract",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import typer
 
 from slipway import cli as command
 from slipway.core import environment
+from support import sample_ledger
 from support.callables import Cli
 from support.paths import ROOT
 
@@ -77,11 +79,38 @@ def test_verb_outside_a_project_says_where_to_go(cli: Cli, tmp_path: Path) -> No
     assert "next: change to the project's folder" in done.stderr
 
 
-def test_bug_keeps_its_traceback(cli: Cli, bare_copy: Path) -> None:
-    (bare_copy / "data").mkdir()
-    (bare_copy / "data/features.parquet").mkdir()
-    done = cli(bare_copy, "train")
-    assert done.returncode in (1, 3)
+def test_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(command, "app", lambda **_: fail())
+    with pytest.raises(SystemExit) as end:
+        command.main()
+    printed = capsys.readouterr().err
+    assert end.value.code == 1
+    assert "Traceback" in printed
+    assert "error KeyError in Slipway's own code" in printed
+    assert "next: report it with the traceback above" in printed
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252:strict"])
+def test_every_encoding_of_the_output_is_enough(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "releases").mkdir()
+    released = sample_ledger.line(1).model_copy(update={"bento": "größer…:1"})
+    (tmp_path / "releases/production.jsonl").write_text(released.model_dump_json() + "\n", encoding="utf-8")
+    env = environment.for_programs(tmp_path, PYTHONUTF8="0", PYTHONIOENCODING=encoding)
+    done = subprocess.run([sys.executable, "-m", "slipway", "release", "log"], cwd=tmp_path, env=env, capture_output=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode(encoding.partition(":")[0]))["bento"] == "größer…:1"
+
+
+def test_output_that_cannot_be_written_is_a_sentence(bare: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "slipway", "--help"], cwd=bare, env=environment.for_programs(bare),
+                              stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (2, 120)
 
 
 def test_help_needs_no_terminal_and_no_home(bare: Path) -> None:

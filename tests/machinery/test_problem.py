@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import slipway
@@ -53,7 +56,14 @@ def test_an_unknown_problem_is_a_config_error(bare_copy: Path, cli: Cli) -> None
     ("text", "error", "message"),
     [
         ("PROBLEM = 3", ConfigError, "is of type int; expected: slipway.problem.Problem"),
-        ("import no_such_package", ModuleNotFoundError, "no_such_package"),
+        (
+            "import no_such_package",
+            ConfigError,
+            r"cannot be imported: ModuleNotFoundError: .*no_such_package.*line 1\)",
+        ),
+        ("x = 1\nx = y", ConfigError, r"cannot be imported: NameError: name 'y' is not defined \(problem.py, line 2\)"),
+        ("def f(:", ConfigError, r"cannot be imported: SyntaxError: .* \(problem.py, line 1\)"),
+        ("PROBLEMS = 3", ConfigError, "cannot be imported: AttributeError: .*PROBLEM"),
     ],
 )
 def test_a_broken_problem_says_what_is_broken(
@@ -150,6 +160,23 @@ def test_name_of_another_form_is_refused_at_once(name: str) -> None:
 def test_missing_import_of_a_named_module_keeps_its_traceback() -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         named("parts.broken:work").estimator()
+
+
+def test_error_of_a_problem_s_function_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raising").mkdir()
+    (tmp_path / "raising/features.py").write_text("import polars as pl\n\ndef features(t):\n    return t.select('x')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("raising.features")
+    with pytest.raises(DataError) as caught, problem.calling("raising", "features"):
+        module.features(pl.DataFrame({"y": [1]}))
+    text = r"problem raising: its `features` raised ColumnNotFoundError: .*\(features.py, line 4\)"
+    assert re.fullmatch(text, str(caught.value))
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no", "x"), MemoryError(), ConfigError("set it")])
+def test_error_of_the_system_in_a_problem_s_function_stays(error: Exception) -> None:
+    with pytest.raises(type(error)), problem.calling("raising", "features"):
+        raise error
 
 
 def test_problem_without_its_functions_is_refused() -> None:

@@ -19,7 +19,8 @@ from ruamel.yaml.error import YAMLError
 from slipway.cluster import admission_rules, kustomization, object_diff
 from slipway.cluster.object_diff import Change, Object, Rendering
 from slipway.core import dvc, environment, files, git, process
-from slipway.core.strict_model import describe_syntax_error
+from slipway.core.process import UndecodableOutput
+from slipway.core.strict_model import describe_syntax_error, parse_yaml
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError
 
@@ -75,7 +76,7 @@ def render_folder(
         objects = [each for each in YAML(typ="safe").load_all(finished.out) if each is not None]
     except subprocess.TimeoutExpired:
         return f"kustomize took longer than {seconds:g} s"
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         return f"kustomize printed invalid YAML: {describe_syntax_error(error)}"
     if all(isinstance(each, dict) and isinstance(each.get("metadata"), dict) for each in objects):
         return objects
@@ -123,8 +124,8 @@ def uses_local_registry(revision: str, root: Path) -> bool:
 def _yaml_at(name: str, revision: str, root: Path) -> dict[str, Any]:
     """A YAML mapping at a commit; empty when there is none, or a broken one, which other gates report."""
     try:
-        document = YAML(typ="safe").load(git.file_at(revision, name, root=root) or "")
-    except YAMLError:
+        document = parse_yaml(git.file_at(revision, name, root=root) or "")
+    except (YAMLError, UndecodableOutput):
         return {}
     return document if isinstance(document, dict) else {}
 

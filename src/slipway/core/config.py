@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway.core.strict_model import FieldError, StrictModel, describe_errors, describe_syntax_error
+from slipway.core.strict_model import FieldError, StrictModel, describe_errors, describe_syntax_error, parse_yaml
 from slipway.errors import ConfigError
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""NumPy and scikit-learn accept no other seeds."""
+Days = Annotated[int, Field(gt=0, le=36_500)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+"""The system counts a longer timeout as an overflow."""
 Share = Annotated[float, Field(gt=0, lt=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -125,7 +129,7 @@ class Comment(StrictModel):
     author: Annotated[str, Field(min_length=1)]
     max_bytes: Count
     attempts: Count
-    timeout_seconds: Annotated[float, Field(gt=0)]
+    timeout_seconds: Seconds
 
 
 class Track(StrictModel):
@@ -148,8 +152,8 @@ class Release(StrictModel):
     """
 
     mode: Literal["direct", "pull-request"]
-    max_evidence_age_days: Count
-    max_clock_skew_minutes: Count
+    max_evidence_age_days: Days
+    max_clock_skew_minutes: Annotated[int, Field(gt=0, le=1440)]
     status: Annotated[str, Field(min_length=1)]
     creator: Annotated[str, Field(min_length=1)]
 
@@ -172,7 +176,7 @@ class Params(StrictModel):
     """All of params.yaml."""
 
     problem: Annotated[str, Field(min_length=1)]
-    seed: int
+    seed: Seed
     data: Data
     ingest: Ingest
     features: Features
@@ -191,7 +195,7 @@ class Params(StrictModel):
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read `path`; a ConfigError names each wrong key, its value and what is allowed."""
     try:
-        raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
             f"{path} does not exist (the working directory is {Path.cwd()})",

@@ -5,7 +5,10 @@ Text is printed as it is: markup, emoji codes and control characters in it have 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -52,6 +55,17 @@ def styled(*parts: Part) -> Text:
     """One text of several parts, each without control characters."""
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
     return Text.assemble(*((literal(text), style) for text, style in pairs))
+
+
+def make_encodable(stream: object) -> None:
+    r"""Let a stream print every character: one that its encoding lacks becomes `\u2026`, as in JSON."""
+    codecs.register_error("slipway", lambda error: (_json_escapes(error), error.end))  # type: ignore[attr-defined]
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="slipway")
+
+
+def _json_escapes(error: Any) -> str:
+    return json.dumps(error.object[error.start : error.end])[1:-1]
 
 
 @contextlib.contextmanager

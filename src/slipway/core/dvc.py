@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from slipway.core import environment, files
+from slipway.core.strict_model import parse_yaml
 from slipway.errors import ConfigError
 
 LOCK = Path("dvc.lock")
@@ -20,7 +20,7 @@ LOCK = Path("dvc.lock")
 def lock_stages(text: str | None) -> dict[str, Any]:
     """The stages in the text of a dvc.lock, by name; empty if the text is None or not a lock."""
     try:
-        stages = YAML(typ="safe").load(text or "")["stages"]
+        stages = parse_yaml(text or "")["stages"]
         items = [item for stage in stages.values() for key in ("deps", "outs") for item in stage.get(key, ())]
         return dict(stages) if all(isinstance(item["path"], str) for item in items) else {}
     except (YAMLError, LookupError, TypeError, AttributeError, ValueError):

@@ -101,14 +101,56 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, hint: str = "") -> Any:
-    """Read JSON; DataError with `hint` if the file is missing or broken."""
+def cannot_read(path: Path, error: OSError) -> ConfigError:
+    """The error for a file that exists and that the system does not let us read."""
+    hint = f"look at what stands there, its mode and its owner: ls -ld {path}"
+    return ConfigError(f"{path} cannot be read: {error.strerror or error}", hint=hint)
+
+
+def require_readable(path: Path) -> None:
+    """ConfigError if the system does not let us read a file; libraries say so in words of their own, without its name."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        path.open("rb").close()
+    except OSError as error:
+        raise cannot_read(path, error) from None
+
+
+def read_json(path: Path, *keys: str, kind: type = object, hint: str = "") -> Any:
+    """Read JSON, or the value under nested `keys` of it; DataError with `hint` if the file is missing, broken, or lacks it.
+
+    The value must be of the type `kind`.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", hint=hint or "run `make repro`") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    except (ValueError, RecursionError) as error:  # the first also for bytes that are not UTF-8
         raise DataError(f"{path} is not valid JSON: {error}", hint=hint or "run `make repro`") from None
+    place = f"{path}"
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            raise DataError(f"{place} has no {key}", hint=hint or "run `make repro`")
+        place, value = f"{path}: {key}", value[key]
+    if not isinstance(value, kind):
+        message = f"{place} is of type {type(value).__name__}"
+        raise DataError(message, expected=kind.__name__, value=value, hint=hint or "run `make repro`")
+    return value
+
+
+@contextmanager
+def parsing(path: Path, *, hint: str = "") -> Iterator[None]:
+    """Raise DataError, which names `path`, when the block cannot take apart what the file holds: it is of another form."""
+    try:
+        yield
+    except SlipwayError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{path} is not of the form that Slipway writes: {reason}", hint=hint or "run `make repro`"
+        ) from error
 
 
 def sha256(path: Path) -> str:

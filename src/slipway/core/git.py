@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from slipway.core import environment, process
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, ProgramKilled, SlipwayError
 
 PINNED = {
     "core.quotePath": "false",
@@ -35,9 +35,7 @@ PINNED = {
     "push.gpgSign": "false",
 }
 """Settings that would change what Git prints or does; a user's own values do not reach the commands run here.
-
-Hooks do not run: they are for people's commits, and a scratch checkout lacks the environment that they need.
-"""
+Hooks do not run: they are for people's commits, and a scratch checkout lacks the environment that they need."""
 COMMAND = ("git", *(word for key, value in PINNED.items() for word in ("-c", f"{key}={value}")))
 UNSHALLOW = "git fetch --unshallow (in a workflow: actions/checkout with fetch-depth: 0)"
 
@@ -83,7 +81,7 @@ def _finish(
     try:
         return process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors=errors)
     except UnicodeDecodeError as error:
-        raise ConfigError(
+        raise process.UndecodableOutput(
             f"git {args[0]} printed bytes that are not UTF-8 ({error.object[error.start : error.start + 20]!r})",
             hint="re-encode the file, the name or the message in UTF-8",
         ) from None
@@ -327,10 +325,10 @@ def advance(branch: str, old: str, new: str, *, root: Path = Path()) -> None:
     run("update-ref", f"refs/heads/{branch}", new, old, root=root)
     try:
         run("read-tree", "-m", "-u", old, new, root=root)
-    except ConfigError:
+    except SlipwayError:
         run("update-ref", f"refs/heads/{branch}", old, new, root=root)
-        names = changed_files(old, new, root=root)
-        _finish(("restore", "--source", old, "--staged", "--worktree", "--", *map(literal, names)), root=root)
+        names = map(literal, changed_files(old, new, root=root))
+        _finish(("restore", "--source", old, "--staged", "--worktree", "--", *names), root=root)
         raise
 
 
@@ -340,16 +338,19 @@ def fetch(branch: str, *, root: Path = Path()) -> str:
 
 
 def push(refspec: str, *, root: Path = Path()) -> str:
-    """Push to origin; return Git's message if that failed, else an empty text.
+    """Push to origin; return Git's message if that failed or was killed, else an empty text.
 
     After a failure, origin may have accepted the push all the same, e.g. when the connection broke afterwards.
     """
-    return _remote("push", "-q", "origin", refspec, root=root)
+    try:
+        return _remote("push", "-q", "origin", refspec, root=root)
+    except ProgramKilled as error:
+        return str(error)
 
 
 def _remote(*args: str, root: Path) -> str:
     finished = _finish(args, root=root, env=environment.git_login())
-    return "" if finished.ok else _main_lines(finished.err) or f"exit code {finished.code}"
+    return "" if finished.ok else _main_lines(finished.err) or finished.last_lines()
 
 
 @contextmanager

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import ScalarNode
 
 BOUNDS = {
     "greater_than": ("gt", "more than"),
@@ -82,6 +85,46 @@ def _expected(error: Any) -> str:
     if kind.endswith(("_type", "_parsing", "_from_float", "_number", "_from_date_parsing")) and first in KINDS:
         return KINDS[first]
     return str(error["msg"])
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text; YAMLError for every text that has none.
+
+    The library raises other errors for a date that does not exist, a number with too many digits, and deep nesting.
+    """
+    try:
+        return YAML(typ="safe").load(text)
+    except RecursionError:
+        raise YAMLError("sections or lists are nested too deeply") from None
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise _locate_scalar(text, error) from None
+
+
+def _locate_scalar(text: str, error: Exception) -> YAMLError:
+    """The error of a YAML text with the first value that cannot be read, and its place."""
+    yaml = YAML(typ="safe", pure=True)
+    nodes = [yaml.compose(text)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ScalarNode):
+            try:
+                yaml.constructor.construct_object(node, deep=True)
+            except Exception as reason:
+                problem = f"{node.value[:40]} is not {KINDS.get(_yaml_kind(node.tag), 'a value')}: {reason}"
+                return MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        elif isinstance(node.value, list):
+            nodes += [
+                part
+                for child in reversed(node.value)
+                for part in (reversed(child) if isinstance(child, tuple) else [child])
+            ]
+    return YAMLError(" ".join(str(error).split()))
+
+
+def _yaml_kind(tag: object) -> str:
+    """The key of KINDS for a tag of YAML, such as `tag:yaml.org,2002:timestamp`."""
+    name = str(tag).rpartition(":")[2]
+    return "date" if name == "timestamp" else name
 
 
 def describe_syntax_error(error: Exception) -> str:

@@ -59,7 +59,7 @@ def read_verdicts(root: Path) -> dict[str, str]:
     for chapter in REQUIRED_VERDICTS:
         path = root / "reports" / f"{chapter}.json"
         if path.exists():
-            words[chapter] = str(files.read_json(path)["verdict"])
+            words[chapter] = str(files.read_json(path, "verdict", hint=f"slipway {chapter}"))
     return words
 
 
@@ -71,10 +71,12 @@ def read_restart(root: Path) -> str | None:
 
 def judged_bento(root: Path) -> dict[str, Any]:
     """The notes of reports/package.json; DataError unless the packaged and the judged model are that of models/."""
-    bento: dict[str, Any] = files.read_json(root / "reports/package.json", hint="slipway package")["notes"]
+    bento: dict[str, Any] = files.read_json(root / "reports/package.json", "notes", kind=dict, hint="slipway package")
     model = files.sha256(root / "models/model.onnx")
-    judged = files.read_json(root / "reports/judge.json", hint="slipway judge")["inputs"]["challenger"]
-    for adjective, sha, verb in (("packaged", bento["model_sha256"], "package"), ("judged", judged, "judge")):
+    judged = files.read_json(root / "reports/judge.json", "inputs", "challenger", kind=str, hint="slipway judge")
+    with files.parsing(root / "reports/package.json", hint="slipway package"):
+        packaged = str({key: bento[key] for key in ("bento", "bento_sha256", "model_sha256")}["model_sha256"])
+    for adjective, sha, verb in (("packaged", packaged, "package"), ("judged", judged, "judge")):
         if sha != model:
             raise DataError(
                 f"release: the {adjective} model is {sha[:12]}, but models/model.onnx is {model[:12]}",
@@ -85,7 +87,7 @@ def judged_bento(root: Path) -> dict[str, Any]:
 
 def require_proof(root: Path) -> None:
     """DataError unless reports/prove.json is about HEAD's files; what machines write may differ."""
-    commit = str(files.read_json(root / "reports/prove.json", hint="slipway prove")["inputs"].get("commit"))
+    commit = str(files.read_json(root / "reports/prove.json", "inputs", kind=dict, hint="slipway prove").get("commit"))
     changed = git.changed_files(commit, "HEAD", *WRITTEN, root=root)
     if changed:
         raise DataError(
@@ -98,8 +100,8 @@ def require_proof(root: Path) -> None:
 def mlflow_run(lock: str, root: Path) -> str | None:
     """The MLflow run that `track` recorded for this dvc.lock (by its SHA-256); None when it was not tracked here."""
     path = root / "reports/track.json"
-    record = files.read_json(path) if path.exists() else {}
-    return str(record["run"]) if record.get("lock_sha256") == lock else None
+    record = files.read_json(path, kind=dict, hint="slipway track") if path.exists() else {}
+    return str(record.get("run")) if record.get("lock_sha256") == lock else None
 
 
 def commits_with_same_source(root: Path) -> set[str]:
@@ -138,10 +140,10 @@ def already_released(lines: Sequence[ledger.Line], root: Path) -> str | None:
 def pushed_image(bento: Mapping[str, Any], root: Path) -> tuple[str | None, str]:
     """The image of reports/image.json and the commit it was built from; None and "" when it does not hold `bento`."""
     path = root / IMAGE
-    record = files.read_json(path, hint="slipway image") if path.exists() else {}
+    record = files.read_json(path, kind=dict, hint="slipway image") if path.exists() else {}
     if record.get("bento_sha256") != bento["bento_sha256"]:
         return None, ""
-    return str(record["image"]), str(record.get("commit"))
+    return files.read_json(path, "image", kind=str, hint="slipway image"), str(record.get("commit"))
 
 
 def require_image_of_commit(image: str | None, image_commit: str, commit: str) -> None:
@@ -207,7 +209,7 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
             return None
         require_proof(root)
         new = make_line(env="staging", at=ledger.now(), bento=bento, commit=commit, before=before,
-                        metrics=files.read_json(root / "reports/metrics.json"), verdicts=read_verdicts(root),
+                        metrics=files.read_json(root / "reports/metrics.json", kind=dict), verdicts=read_verdicts(root),
                         run=mlflow_run(lock, root), hashes=hashes, pull_request=git.pull_request_number(root),
                         restart_at=read_restart(root))  # fmt: skip
         require_verdicts_and_newer(new, lines, root=root)

@@ -107,7 +107,7 @@ class GitHubClient:
         inflated before the bytes are counted.
         """
         response = self.retry(lambda: self._request("GET", path, redirects=True))
-        target = httpx.URL(response.headers.get("location", ""))
+        target = _url(response.headers.get("location", ""))
         if not target.host or target.scheme not in {"https", self._api.scheme}:
             raise GitHubError(f"GET {path}: GitHub returned no address to download from", status=response.status_code)
         return self.retry(lambda: self._body(target, path, max_bytes))
@@ -153,21 +153,26 @@ class GitHubClient:
         try:
             response = self._client.request(method, url or self._root + path, json=body, headers=self._headers)
         except httpx.HTTPError as error:
-            raise _unavailable(request, error) from None
+            raise _unavailable(f"{request} at {self._api.host}", error) from None
         _raise_for_status(response, request, redirects=redirects)
         return response
 
 
 def _address(api: str) -> httpx.URL:
     """The API's address; ConfigError when it would receive a token unencrypted."""
-    try:
-        url = httpx.URL(api.rstrip("/"))
-    except httpx.InvalidURL:
-        url = httpx.URL("")
+    url = _url(api.rstrip("/"))
     if (url.scheme == "https" and url.host) or (url.scheme == "http" and url.host in LOOPBACK):
         return url
     raise ConfigError(f"the address of GitHub's API is {text.printable(api, 100)!r}", expected="https://…", value=api,
                       hint="set GITHUB_API_URL")  # fmt: skip
+
+
+def _url(address: str) -> httpx.URL:
+    """An address; an empty one for text that is none."""
+    try:
+        return httpx.URL(address)
+    except httpx.InvalidURL:
+        return httpx.URL("")
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from slipway.core import files, git
+from slipway.core.process import UndecodableOutput
 from slipway.pipeline import drift, evaluate
 
 
@@ -27,7 +28,7 @@ def compare_data(base: str, train: pl.DataFrame, test: pl.DataFrame, *, rows: in
             row |= {"train": since_base["shift"], "missing": since_base["missing"]}
     gone = [entry["input"] for entry in at_base if entry["input"] not in test_shifts]
     return {
-        "train": [_json_at(base, evaluate.METRICS, root).get("train"), drift.describe_window(train)],
+        "train": [_train_at(base, root), drift.describe_window(train)],
         "inputs": inputs,
         "gone": gone,
     }
@@ -45,9 +46,15 @@ def reference_at(base: str, root: Path) -> list[dict[str, Any]]:
     return entries if readable else []
 
 
+def _train_at(base: str, root: Path) -> Any:
+    """The training window in the base's metrics; None when they have none."""
+    measured = _json_at(base, evaluate.METRICS, root)
+    return measured.get("train") if isinstance(measured, dict) else None
+
+
 def _json_at(base: str, path: Path, root: Path) -> Any:
     """The JSON of a file at a commit; an empty mapping when it is absent or not JSON."""
     try:
         return json.loads(git.file_at(base, path.as_posix(), root=root) or "{}")
-    except ValueError:
+    except (ValueError, RecursionError, UndecodableOutput):
         return {}

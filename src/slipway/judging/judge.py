@@ -182,7 +182,7 @@ def floors(measured: Mapping[str, Any], limits: Mapping[str, config.Floor], *, e
 def require_current_losses(root: Path) -> str:
     """The model's SHA-256; DataError unless reports/losses.parquet was computed from this model."""
     model = files.sha256(root / FOLDER / "model.onnx") if (root / FOLDER / "model.onnx").exists() else "missing"
-    evaluated = str(files.read_json(root / evaluate.VERDICT)["inputs"].get("model"))
+    evaluated = str(files.read_json(root / evaluate.VERDICT, "inputs", kind=dict).get("model"))
     if evaluated != model:
         raise DataError(
             f"judge: reports/losses.parquet is about model {evaluated[:12]}, models/model.onnx is {model[:12]}",
@@ -207,7 +207,7 @@ def pair_predictions(challenger: pl.DataFrame, champion_rows: pl.DataFrame) -> p
 
 def describe_data(base: str, paired: pl.DataFrame | None, params: config.Params, *, root: Path) -> dict[str, Any]:
     """The data compared with the base's and, with a champion, the shift between both models' predictions."""
-    frame, settings = ingest.read_parquet(root / features.FRAME), params.evaluate
+    frame, settings = ingest.read_parquet(root / features.FRAME, "day"), params.evaluate
     train_rows, test_rows = (train.rows_of_window(frame, params.data, name) for name in ("train", "test"))
     notes = data_change.compare_data(base, train_rows, test_rows, rows=settings.sample_rows, root=root)
     if paired is not None and len(paired):
@@ -224,8 +224,8 @@ def run(params: config.Params, *, base: str | None = None, root: Path = Path()) 
         (root / path).unlink(missing_ok=True)
     spec = problem.load(params.problem)
     challenger = require_current_losses(root)
-    own_rows = ingest.read_parquet(root / evaluate.LOSSES)
-    measured = files.read_json(root / evaluate.METRICS)
+    own_rows = ingest.read_parquet(root / evaluate.LOSSES, *COLUMNS)
+    measured = files.read_json(root / evaluate.METRICS, kind=dict)
     commit = git.base_commit(base, root=root)
     limits = base_limits.limits_at_base(commit, "judge", params.judge, root=root)
     limits_changed, params_changed = base_limits.changed_params(commit, root=root)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slipway.core import config, files, git
+from slipway.core import config, git
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import Inconclusive, SlipwayError
 from slipway.judging import latency_client, latency_services, latency_statistics
@@ -20,6 +20,7 @@ from slipway.judging.latency_client import ONE, Connection, Plan, Times
 from slipway.judging.latency_services import Side
 from slipway.judging.latency_statistics import Limits, RatioInterval
 from slipway.packaging import package
+from slipway.serving import golden
 from slipway.serving.local_server import Server
 
 VERDICT = Path("reports/latency.json")
@@ -117,7 +118,7 @@ class Rows:
     @classmethod
     def of(cls, two: Sequence[Side]) -> Rows:
         """Read them from the folders of both sides."""
-        base, head = ([each["row"] for each in files.read_json(side.folder / package.GOLDEN)] for side in two)
+        base, head = ([each["row"] for each in golden.read(side.folder / package.GOLDEN)] for side in two)
         same = latency_services.input_schema(two[0].folder) == latency_services.input_schema(two[1].folder)
         return cls(base=base, head=() if same else head)
 

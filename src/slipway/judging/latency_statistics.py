@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from slipway.core import base_limits, git
-from slipway.core.strict_model import StrictModel
+from slipway.core.process import UndecodableOutput
+from slipway.core.strict_model import StrictModel, parse_yaml
 from slipway.core.verdict import Check
 from slipway.errors import ConfigError
 from slipway.judging.latency_client import ALL, ONE, Floats, Times
@@ -148,7 +148,7 @@ def _parse(section: Any, file: str) -> Limits:
 def _section_at(base: str, root: Path) -> Any:
     """The section in the base's slo.yaml; None when there is none, or the file cannot be read."""
     try:
-        content = YAML(typ="safe").load(git.file_at(base, slo.PATH.as_posix(), root=root) or "")
-    except YAMLError:
+        content = parse_yaml(git.file_at(base, slo.PATH.as_posix(), root=root) or "")
+    except (YAMLError, UndecodableOutput):
         return None
     return content.get(SECTION) if isinstance(content, Mapping) else None

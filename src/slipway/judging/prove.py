@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
 
 from slipway.core import base_limits, config, dvc, environment, files, git, process
 from slipway.core.dvc import LOCK
+from slipway.core.strict_model import parse_yaml
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, Inconclusive
 from slipway.judging import lock_diff
@@ -178,7 +178,7 @@ def _stages(tree: Path, committed: PipelineState) -> list[Check]:
     """Check each stage of the commit's checkout against its lock, and that none is frozen."""
     status = json.loads(_dvc(tree, "status", "--json"))  # raises for a broken dvc.yaml, so the next lines need not
     pipeline = tree / "dvc.yaml"
-    written = YAML(typ="safe").load(pipeline.read_text(encoding="utf-8"))["stages"] if pipeline.exists() else {}
+    written = parse_yaml(pipeline.read_text(encoding="utf-8"))["stages"] if pipeline.exists() else {}
     frozen = [name for name in committed.stages if written.get(name.split("@")[0], {}).get("frozen")]
     outputs = {path for name in committed.stages for path in lock_diff.output_hashes(committed, name)}
     return check_stages(committed, status, frozen=frozen, outputs_of_lock=outputs)

@@ -37,8 +37,12 @@ def repro(root: Path) -> str:
     inputs = {"lock": files.sha256(root / LOCK) if (root / LOCK).exists() else None}
     Verdict(chapter="repro", checks=[check], seconds=time.monotonic() - started, inputs=inputs).write(root / REPRO)
     if not result.ok:
-        code = re.search(r"exited with (\d+)", result.err)
-        raise CODES.get(int(code[1]) if code else 1, SlipwayError)(f"repro: {message}", hint="make repro")
+        code = re.search(r"exited with (-?\d+)", result.err)
+        if code:
+            process.require_alive("dvc repro", int(code[1]))
+        raise CODES.get(int(code[1]) if code else ConfigError.code, SlipwayError)(
+            f"repro: {message}", hint="make repro"
+        )
     return message
 
 

@@ -30,6 +30,7 @@ from slipway.loadtest.canary_replay import Side
 from slipway.loadtest.generator_health import percent, percentile
 from slipway.loadtest.slo import Endpoint, Positive
 from slipway.loadtest.slo import read as read_slo
+from slipway.serving import golden
 
 ENDPOINT = "POST /predict"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}$")
@@ -229,12 +230,13 @@ def read_context(models: Path, slo: Path) -> Context:
             hint=hint,
         )
     hint = "the Job's init container must copy the models out of the canary's image: see its log"
-    contract, golden = (files.read_json(models / name, hint=hint) for name in ("contract.json", "golden.json"))
+    contract: dict[str, Any] = files.read_json(models / "contract.json", kind=dict, hint=hint)
+    requests = golden.read(models / "golden.json", hint=hint)
     graph = models / "model.onnx"
     if not graph.exists():
         raise DataError(f"{graph} does not exist", hint=hint)
     return Context(
-        limits=limits, endpoint=objective.endpoints[ENDPOINT], contract=contract, golden=golden,
+        limits=limits, endpoint=objective.endpoints[ENDPOINT], contract=contract, golden=requests,
         golden_difference_at_most=objective.golden_difference_at_most, generator=objective.generator,
         model_sha256=files.sha256(graph),
     )  # fmt: skip

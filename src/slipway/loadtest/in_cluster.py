@@ -64,7 +64,7 @@ def read(models: Path) -> tuple[Path, list[dict[str, object]], str]:
     for path in (contract, model, models / "golden.json"):
         if not path.is_file():
             raise ConfigError(f"{path} does not exist", hint=f"mount the models of the image under test at {models}")
-    return contract, files.read_json(models / "golden.json"), files.sha256(model)
+    return contract, golden.read(models / "golden.json"), files.sha256(model)
 
 
 def wait_ready(host: str, *, seconds: float = 30.0) -> None:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from slipway.core import environment
+from slipway.core.process import require_alive
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, Inconclusive
 from slipway.loadtest.generator_health import Generator, percent, percentile
@@ -168,6 +169,7 @@ def measure(
                 process.kill()
                 process.wait()
         if not results.exists():
+            require_alive("locust", process.returncode)
             tail = log.read_text(encoding="utf-8", errors="replace").strip()[-1500:]
             raise Inconclusive(
                 f"load: Locust stopped without a result; the end of its output:\n{tail}",

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slipway.core.strict_model import StrictModel, describe_errors, describe_syntax_error
+from slipway.core.strict_model import StrictModel, describe_errors, describe_syntax_error, parse_yaml
 from slipway.errors import ConfigError
 from slipway.loadtest.generator_health import Limits
 
@@ -39,9 +38,9 @@ class Endpoint(StrictModel):
 class Schedule(StrictModel):
     """The schedule of requests: `rate` per second for `seconds`, by `users` with evenly spread, jittered phases."""
 
-    rate: Positive
-    seconds: Positive
-    users: Annotated[int, Field(gt=0)]
+    rate: Annotated[float, Field(gt=0, le=1_000_000)]
+    seconds: Annotated[float, Field(gt=0, le=86_400)]
+    users: Annotated[int, Field(gt=0, le=100_000)]
 
 
 def _require_both(schedules: dict[Place, Schedule]) -> dict[Place, Schedule]:
@@ -73,7 +72,7 @@ def read(path: Path = PATH) -> Slo:
     """Read slo.yaml; ConfigError names each wrong key, its value and what is allowed."""
     name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     try:
-        return Slo.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+        return Slo.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(
             f"{name} does not exist (the working directory is {Path.cwd()})",

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from slipway.core import config, environment, files, process
-from slipway.core.strict_model import describe_syntax_error
+from slipway.core.strict_model import describe_syntax_error, parse_yaml
 from slipway.core.verdict import Verdict
-from slipway.errors import ConfigError, DataError, SlipwayError
+from slipway.errors import ConfigError, DataError
 from slipway.reporting import cards, report_data
 from slipway.serving import golden, local_server
 
@@ -118,7 +117,7 @@ def _write_version(bento: Path, version: str) -> None:
 def included_files(root: Path) -> list[str]:
     """The files that bentofile.yaml names; ConfigError when it cannot be read."""
     try:
-        document = YAML(typ="safe").load((root / BENTOFILE).read_text(encoding="utf-8"))
+        document = parse_yaml((root / BENTOFILE).read_text(encoding="utf-8"))
         return [str(name) for name in document["include"]]
     except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError) as error:
         raise ConfigError(
@@ -155,7 +154,7 @@ def check_contents(bento: Path, names: Sequence[str]) -> None:
 def run(params: config.Params, *, root: Path = Path()) -> str:
     """Build a bento from models/, write the cards → reports/package.json; exit 4 unless it returns the golden answers."""
     root, started = root.resolve(), time.monotonic()
-    requests = files.read_json(root / GOLDEN)
+    requests = golden.read(root / GOLDEN)
     bento = build(root, name=params.track.model, readme=cards.write(params, report_data.read(root), root=root))
     with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="serve-") as scratch:
         home = Path(scratch)
@@ -175,9 +174,11 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
 
 def packaged_bento(root: Path) -> tuple[Path, dict[str, Any]]:
     """Folder and notes of the bento in reports/package.json; DataError when the folder's content is another."""
-    notes = files.read_json(root / VERDICT, hint="run `slipway package`")["notes"]
-    path = root / notes["path"]
-    if not path.is_dir() or sha256(path) != notes["bento_sha256"]:
+    hint = "run `slipway package`"
+    notes: dict[str, Any] = files.read_json(root / VERDICT, "notes", kind=dict, hint=hint)
+    with files.parsing(root / VERDICT, hint=hint):
+        path, content = root / notes["path"], notes["bento_sha256"]
+    if not path.is_dir() or sha256(path) != content:
         raise DataError(
             f"the bento {path} is missing, or has changed since it was packaged", hint="run `slipway package`"
         )
@@ -197,5 +198,5 @@ def serve(*, port: int, root: Path = Path()) -> str:
             running.process.wait()
         except KeyboardInterrupt:
             return f"{notes['bento']} stopped"
-    message = f"the service stopped with exit code {running.process.returncode}"
-    raise SlipwayError(message, hint=f"the cause is in its log, {running.log}")
+    message = f"the service stopped with {process.describe_exit(running.process.returncode)}"
+    raise ConfigError(message, hint=f"the cause is in its log, {running.log}")

@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 
@@ -69,7 +69,7 @@ class Reference:
     def url(self) -> str:
         """The address of the image in the registry's API."""
         host = HUB.get(self.host, self.host)
-        scheme = "http" if httpx.URL(f"http://{host}").host in LOOPBACK else "https"
+        scheme = "http" if urlsplit(f"//{host}").hostname in LOOPBACK else "https"
         return f"{scheme}://{host}/v2/{self.name}"
 
 

@@ -16,6 +16,7 @@ from slipway.core import config, files
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import DataError
 from slipway.pipeline import drift, features, ingest, metrics, train
+from slipway.serving import golden
 from slipway.serving.onnx_model import FOLDER, Model
 
 METRICS = Path("reports/metrics.json")
@@ -166,8 +167,10 @@ def plot_data_of_rows(
 
 def answer_golden_requests(model: Model) -> list[dict[str, Any]]:
     """The predictions of the model for the golden requests, in their order."""
-    rows = [each["row"] for each in files.read_json(FOLDER / "golden.json")]
-    return [{"request": at, "prediction": round(float(p), 9)} for at, p in enumerate(model.rows(rows))]
+    path = FOLDER / "golden.json"
+    with files.parsing(path):
+        predictions = model.rows([each["row"] for each in golden.read(path)])
+    return [{"request": at, "prediction": round(float(p), 9)} for at, p in enumerate(predictions)]
 
 
 def _curves(rows: pl.DataFrame, points: int = 101) -> dict[str, Any]:
@@ -206,7 +209,7 @@ def run(params: config.Params) -> str:
 
     problem.import_in_background("matplotlib.figure")
     spec, model = problem.load(params.problem), Model()
-    frame = ingest.read_parquet(features.FRAME)
+    frame = ingest.read_parquet(features.FRAME, "row_id", "day", spec.target, *spec.slices)
     data_check.check_types(spec.inputs, frame, where=str(features.FRAME))
     test, training = train.rows_of_window(frame, params.data, "test"), train.rows_of_window(frame, params.data, "train")
     rows = score_rows(test, spec, model)
@@ -266,7 +269,8 @@ def build_other_features(spec: problem.Problem, path: Path) -> pl.DataFrame:
     try:
         frame = spec.features(table.select(name for name in table.columns if name in declared))
     except Exception:  # these features may read a column that their contract does not declare
-        frame = spec.features(table)
+        with problem.calling(spec.name, "features"):
+            frame = spec.features(table)
     features.check_rows(spec, table, frame)
     return frame
 

@@ -9,7 +9,6 @@ import copy
 import functools
 import importlib
 import json
-import pickle
 import re
 import subprocess
 import sys
@@ -238,13 +237,15 @@ def write_graph(params: config.Params, spec: problem.Problem) -> str:
     """Write the graph, its contract and golden requests; return a sentence with the number of rows and the difference."""
     import joblib
 
+    if train.MODEL.exists():
+        files.require_readable(train.MODEL)
     try:
         pipeline = joblib.load(train.MODEL)
-    except (OSError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
+    except Exception as error:  # what unpickling raises depends on the bytes
         raise DataError(
-            f"{train.MODEL} cannot be read: {error}", hint=f"remove {train.MODEL} and run `make repro`"
+            f"{train.MODEL} cannot be read: {_first_line(error)}", hint=f"remove {train.MODEL} and run `make repro`"
         ) from None
-    frame, tolerance = ingest.read_parquet(features.FRAME), params.export.tolerance
+    frame, tolerance = ingest.read_parquet(features.FRAME, "day"), params.export.tolerance
     training, test = train.rows_of_window(frame, params.data, "train"), train.rows_of_window(frame, params.data, "test")
     scikit_learn = functools.partial(scikit_learn_predictions, pipeline, spec=spec)
     (FOLDER / "model.onnx").unlink(missing_ok=True)  # only a graph that agrees may be served

@@ -23,7 +23,9 @@ EXAMPLES = 3
 
 def build_features(spec: problem.Problem, table: pl.DataFrame) -> pl.DataFrame:
     """Build and check the frame: `row_id`, `day`, time, target, slices and inputs; only rows with a target."""
-    frame = spec.features(table)
+    with problem.calling(spec.name, "features"):
+        frame = spec.features(table)
+    ingest.require_frame(spec, frame, "features")
     absent = {"row_id", "day", spec.time, spec.target, *spec.slices} - set(frame.columns)
     if absent:
         raise DataError(
@@ -41,9 +43,10 @@ def check_rows(spec: problem.Problem, table: pl.DataFrame, frame: pl.DataFrame) 
     if frame.is_empty():
         hint = "return the rows of the table that have a target; a join that matches nothing leaves none"
         raise DataError(f"{where} has no rows", expected=f"rows of the table's {len(table):,}", hint=hint)
-    if (actual := frame["row_id"].dtype) != (stated := table["row_id"].dtype):
-        hint = "take row_id from the table as it is"
-        raise DataError(f"{where} has row_id as {actual}", expected=f"{stated}, as in the table", hint=hint)
+    for name in dict.fromkeys(("row_id", "day", spec.time)):
+        if (actual := frame[name].dtype) != (stated := table[name].dtype):
+            hint = f"take {name} from the table as it is"
+            raise DataError(f"{where} has {name} as {actual}", expected=f"{stated}, as in the table", hint=hint)
     ids = pl.col("row_id")
     counts = frame.group_by("row_id").len()
     if len(counts) < len(frame):
@@ -138,7 +141,9 @@ def find_leaks(spec: problem.Problem, table: pl.DataFrame, *, moments: int, seed
         # The time of one prediction, so that everything between the prediction and its event is after the moment.
         moment = times[int(len(times) * (number + 1) / (moments + 1))] - horizon
         near = table.filter(pl.col(spec.time).is_between(moment - HISTORY, moment + 2 * horizon + timedelta(days=1)))
-        honest, other = spec.features(near), spec.features(perturb_after(spec, near, moment, seed + number))
+        perturbed = perturb_after(spec, near, moment, seed + number)
+        with problem.calling(spec.name, "features"):
+            honest, other = spec.features(near), spec.features(perturbed)
         asked_at = pl.col(spec.time) - horizon
         rows = honest.filter((asked_at <= moment) & (asked_at > moment - timedelta(days=1))).select("row_id")
         rows = rows.join(other, on="row_id", how="semi", maintain_order="left")  # a label that was changed may be gone
@@ -153,7 +158,7 @@ def run(params: config.Params) -> str:
     """Turn data/table.parquet into data/features.parquet; DataError names the inputs that leak."""
     problem.import_in_background("pandera.polars")
     spec = problem.load(params.problem)
-    table = ingest.read_parquet(ingest.TABLE)
+    table = ingest.read_parquet(ingest.TABLE, "row_id", "day")
     data_check.check_types(spec.table, table, where=str(ingest.TABLE))
     frame = build_features(spec, table)
     if leaking := find_leaks(spec, table, moments=params.features.leak_moments, seed=params.seed):

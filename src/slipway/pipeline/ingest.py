@@ -16,16 +16,20 @@ TABLE = Path("data/table.parquet")
 QUALITY = Path("reports/quality.json")
 
 
-def read_parquet(path: Path) -> pl.DataFrame:
-    """Read a parquet file as a frame; DataError when it is missing or truncated."""
+def read_parquet(path: Path, *needed: str) -> pl.DataFrame:
+    """Read a parquet file as a frame; DataError when it is missing or truncated, or lacks a column of `needed`."""
     if not path.exists():
         raise DataError(f"{path} does not exist", hint="run `make repro`")
+    files.require_readable(path)
     try:
-        return pl.read_parquet(path)
+        frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             f"{path} cannot be read as parquet: {error}", hint=f"remove {path} and run `make repro`"
         ) from None
+    if absent := [name for name in needed if name not in frame.columns]:
+        raise DataError(f"{path} lacks the column {', '.join(absent)}", hint=f"remove {path} and run `make repro`")
+    return frame
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
@@ -36,7 +40,8 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
 def verify_sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
     """The folder of the sources, after comparing the SHA-256 of each file with the stated one; DataError otherwise."""
-    folder = spec.sources()
+    with problem.calling(spec.name, "sources"):
+        folder = spec.sources()
     for name, expected_sha256 in stated.items():
         if not (folder / name).exists():
             raise DataError(
@@ -69,6 +74,31 @@ def rows_before_until(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:
     return rows
 
 
+def require_frame(spec: problem.Problem, frame: object, function: str) -> None:
+    """DataError unless the table that a function of the problem returned is a DataFrame of Polars."""
+    if not isinstance(frame, pl.DataFrame):
+        kind = f"{type(frame).__module__.partition('.')[0]}.{type(frame).__name__}"
+        raise DataError(
+            f"problem {spec.name}: the table that `{function}` returns is of type {kind}", expected="polars.DataFrame",
+            value=kind, hint="return a DataFrame; a LazyFrame has .collect()",
+        )  # fmt: skip
+
+
+def check_keys(spec: problem.Problem, table: pl.DataFrame) -> None:
+    """DataError unless the table that `ingest` returned has `row_id` as text and `day` as a date."""
+    for name, dtype, form in (("row_id", pl.String, "a different text in every row"), ("day", pl.Date, "a date")):
+        if name not in table.columns:
+            raise DataError(
+                f"problem {spec.name}: the result of `ingest` lacks the column {name}",
+                hint="return row_id (a different text in every row) and day (a date) with the table",
+            )
+        if (actual := table.schema[name]) != dtype:
+            raise DataError(
+                f"problem {spec.name}: the result of `ingest` has {name} as {actual}", expected=f"{dtype}, {form}",
+                value=str(actual), hint=f"cast {name} in `ingest`",
+            )  # fmt: skip
+
+
 def build_table(
     spec: problem.Problem, params: config.Params, folder: Path | None = None
 ) -> tuple[pl.DataFrame, list[problem.SourceFault]]:
@@ -77,20 +107,17 @@ def build_table(
     `folder` holds the sources if they are not the problem's own; their hashes are then not compared.
     """
     folder = verify_sources(spec, params.ingest.sources) if folder is None else folder
-    try:
-        table, faults = spec.ingest(folder)
-    except pl.exceptions.PolarsError as error:
-        first = str(error).splitlines()[0]
-        raise DataError(
-            f"problem {spec.name}: its `ingest` cannot read the source files: {first}",
-            hint=f"compare the files in {folder} with {spec.name}/ingest.py",
-        ) from error
-    for needed in ("row_id", "day"):
-        if needed not in table.columns:
+    with problem.calling(spec.name, "ingest"):
+        try:
+            table, faults = spec.ingest(folder)
+        except pl.exceptions.PolarsError as error:
+            first = str(error).partition("\n")[0]
             raise DataError(
-                f"problem {spec.name}: the result of `ingest` lacks the column {needed}",
-                hint="return row_id (a different text in every row) and day (a date) with the table",
-            )
+                f"problem {spec.name}: its `ingest` cannot read the source files: {first}",
+                hint=f"compare the files in {folder} with {spec.name}/ingest.py",
+            ) from error
+    require_frame(spec, table, "ingest")
+    check_keys(spec, table)
     if missing := table["row_id"].null_count():
         raise DataError(
             f"problem {spec.name}: {missing:,} of {len(table):,} rows have no row_id",

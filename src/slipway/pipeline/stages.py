@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from slipway.core import files
-from slipway.core.strict_model import describe_syntax_error
+from slipway.core.strict_model import describe_syntax_error, parse_yaml
 from slipway.errors import CheckFailed, ConfigError
 from slipway.pipeline.fingerprint.code_reach import Reach
 from slipway.pipeline.fingerprint.locked_libraries import LockedLibraries
@@ -48,7 +47,9 @@ def reaches(root: Path) -> dict[str, Reach]:
         return {name: reach(root, name, problem, sources) for name, module in commands.items() if sources.file(module)}
     except SyntaxError as error:
         path = Path(str(error.filename)).relative_to(root)
-        raise ConfigError(f"{path}, line {error.lineno}: not valid Python: {error.msg}", hint=f"edit {path}") from None
+        raise ConfigError(
+            f"{path}, line {error.lineno or 1}: not valid Python: {error.msg}", hint=f"edit {path}"
+        ) from None
 
 
 def fingerprints(root: Path, code: Mapping[str, Reach]) -> dict[str, str]:
@@ -116,8 +117,8 @@ def run(*, write: bool, root: Path = Path()) -> str:
 def _read_yaml(root: Path, path: Path) -> dict[str, Any]:
     """The mapping in a file of the checkout; empty when the file holds something else."""
     try:
-        value = YAML(typ="safe").load((root / path).read_text(encoding="utf-8"))
-    except OSError as error:
+        value = parse_yaml((root / path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=f"git checkout -- {path}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {describe_syntax_error(error)}", hint=f"edit {path}") from None

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import sqlite3
 import time
 import warnings
@@ -58,7 +59,6 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     database = Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
     with _quiet(), _lock_folder(database.parent if database else root), _own_environment(embedded=bool(database)):
         import mlflow
-        from sqlalchemy.exc import SQLAlchemyError
 
         mlflow.set_tracking_uri(uri)
         try:
@@ -72,19 +72,41 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
             version = _register_version(client, params.track.model, run_id)
             client.set_registered_model_alias(params.track.model, "challenger", version)
             champion = _set_champion(client, params.track.model, experiment, root)
-        except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+        except ModuleNotFoundError as error:  # of a database's driver
+            hint = f"install {error.name} in this environment, or correct MLFLOW_TRACKING_URI"
+            raise ConfigError(f"MLflow at {_without_login(uri)} needs the package {error.name}", hint=hint) from None
+        except _store_errors() as error:
             hint = "start the tracking server, or unset MLFLOW_TRACKING_URI to use the SQLite file mlflow.db"
             if database:
                 hint = (
                     f"if {database.name} is damaged or of a newer MLflow, move it away; `slipway track` makes another"
                 )
-            raise ConfigError(f"MLflow at {uri} failed: {str(error).splitlines()[0]}", hint=hint) from None
+            raise ConfigError(f"MLflow at {_without_login(uri)} failed: {_first_line(error)}", hint=hint) from None
     files.write_json(
         root / RECORD, {"run": run_id, "lock_sha256": lock, "model": params.track.model, "version": version}
     )
     shown = f", champion is version {champion}" if champion else ""
     logged = f"logged run {run_id[:8]}" if fresh else f"run {run_id[:8]} exists already"
     return f"{logged}, {params.track.model} version {version} is challenger{shown}"
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """Errors of MLflow and of the libraries below it when its store cannot be reached or read."""
+    from alembic.util import CommandError
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, SQLAlchemyError, CommandError, RequestException, sqlite3.Error
+
+
+def _without_login(uri: str) -> str:
+    """The address of a store without user and password, which a log must not have."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -265,17 +287,16 @@ def run_tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
     with _quiet():
         import mlflow
         from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
-        from sqlalchemy.exc import SQLAlchemyError
 
         MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)  # otherwise MLflow retries for minutes when the server is down
         MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
         try:
             logged = mlflow.MlflowClient(uri).get_run(run)
-        except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+        except _store_errors() as error:
             if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise ConfigError(
-                f"MLflow at {uri} failed: {str(error).splitlines()[0]}",
+                f"MLflow at {_without_login(uri)} failed: {_first_line(error)}",
                 hint="start the tracking server, or correct MLFLOW_TRACKING_URI",
             ) from None
     return None if logged.info.lifecycle_stage == "deleted" else dict(logged.data.tags)

@@ -10,7 +10,7 @@ import polars as pl
 from slipway import problem
 from slipway.contract import data_check
 from slipway.core import config, files
-from slipway.errors import ConfigError, DataError
+from slipway.errors import ConfigError, DataError, SlipwayError
 from slipway.pipeline import ingest
 
 if TYPE_CHECKING:  # evaluate and judge need `window` and no scikit-learn
@@ -48,13 +48,14 @@ def fit(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> Pi
     settings = params.train
     categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     try:
-        pipeline = spec.estimator(
-            settings.estimator,
-            settings.estimators[settings.estimator],
-            categories=categories,
-            numbers=numbers,
-            seed=params.seed,
-        )
+        with problem.calling(spec.name, "estimator", passing=(KeyError, TypeError)):
+            pipeline = spec.estimator(
+                settings.estimator,
+                settings.estimators[settings.estimator],
+                categories=categories,
+                numbers=numbers,
+                seed=params.seed,
+            )
     except KeyError:
         raise ConfigError(
             f"train.estimator is {settings.estimator!r}, which the problem {spec.name} does not have",
@@ -68,7 +69,9 @@ def fit(frame: pl.DataFrame, params: config.Params, spec: problem.Problem) -> Pi
     rows = rows_of_window(frame, params.data, "train")
     try:
         return pipeline.fit(model_inputs(rows, spec), rows[spec.target].to_numpy())
-    except ValueError as error:
+    except (SlipwayError, OSError, MemoryError):
+        raise
+    except Exception as error:  # scikit-learn and the steps of others raise ValueError, TypeError, AttributeError …
         raise ConfigError(
             f"train.estimators.{settings.estimator} does not fit the estimator: {error}",
             hint=f"correct the options train.estimators.{settings.estimator} in params.yaml",
@@ -80,7 +83,7 @@ def run(params: config.Params) -> str:
     import joblib
 
     spec = problem.load(params.problem)
-    frame = ingest.read_parquet(Path("data/features.parquet"))
+    frame = ingest.read_parquet(Path("data/features.parquet"), "day", spec.target)
     pipeline = fit(frame, params, spec)
     with files.atomic_write(MODEL) as partial:
         joblib.dump(pipeline, partial)

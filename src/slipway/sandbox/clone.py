@@ -20,7 +20,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from slipway.core import dvc, environment, files, git
+from slipway.core import dvc, environment, files, git, process
 from slipway.core.console import LiteralConsole, running, stderr
 from slipway.errors import ConfigError, Inconclusive, SlipwayError
 from slipway.serving import local_server
@@ -275,7 +275,8 @@ def step_error(sandbox: Sandbox, verb: Sequence[str], code: int, expected: int, 
     if code == Inconclusive.code:
         hint = "too little could be measured, often because the machine is busy: run `make loop` again"
     return ConfigError(
-        f"loop: `{command}` ended with exit code {code}, expected {expected}. Its last lines:\n    {end}", hint=hint
+        f"loop: `{command}` ended with {process.describe_exit(code)}, expected {expected}. Its last lines:\n    {end}",
+        hint=hint,
     )
 
 

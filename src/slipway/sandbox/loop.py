@@ -27,7 +27,7 @@ from slipway.sandbox.clone import (
 )
 from slipway.sandbox.demo_output import DemoOutput
 from slipway.sandbox.demo_results import Result
-from slipway.serving import local_server
+from slipway.serving import golden, local_server
 
 COMMITTED = ("dvc.lock", "params.yaml", "reports")
 
@@ -39,11 +39,11 @@ def run_parts(sandbox: Sandbox, params: config.Params, output: DemoOutput) -> No
     open_change(sandbox, params.loop.good, 1)
     run_commands(sandbox, ["track"], ["review"])
     keep_report(sandbox, "good")
-    golden = files.read_json(sandbox.work / "models/golden.json")
+    requests = golden.read(sandbox.work / "models/golden.json")
     started = time.monotonic()
     merge_change(sandbox, params.loop.good, 1)
     deploy.deliver(sandbox)
-    check_production_answers(sandbox, golden, params.package.tolerance)
+    check_production_answers(sandbox, requests, params.package.tolerance)
     output.print_result(
         Result(True, "merged, load-tested, promoted: production answers with the new model"), time.monotonic() - started
     )
@@ -52,7 +52,7 @@ def run_parts(sandbox: Sandbox, params: config.Params, output: DemoOutput) -> No
     open_change(sandbox, params.loop.bad, 2)
     require_blocked(sandbox, params.loop.bad)
     keep_report(sandbox, "bad")
-    check_production_answers(sandbox, golden, params.package.tolerance)
+    check_production_answers(sandbox, requests, params.package.tolerance)
     output.print_result(Result(True, "blocked: production still serves the model of part 2"))
 
 

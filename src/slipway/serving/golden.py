@@ -8,11 +8,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from slipway.core import files
 from slipway.core.verdict import Check
-from slipway.errors import SlipwayError
+from slipway.errors import CheckFailed, SlipwayError
 from slipway.serving.http_client import fetch
+
+
+def read(path: Path, *, hint: str = "") -> list[dict[str, Any]]:
+    """The golden requests in a file, a list of {"row", "prediction"}; DataError for a file of another form."""
+    requests = files.read_json(path, kind=list, hint=hint)
+    with files.parsing(path, hint=hint):
+        return [{"row": dict(each["row"]), "prediction": float(each["prediction"])} for each in requests]
 
 
 def replay(host: str, golden: Sequence[dict[str, Any]], *, tolerance: float) -> Check:
@@ -43,18 +52,18 @@ def replay(host: str, golden: Sequence[dict[str, Any]], *, tolerance: float) -> 
 def predictions(host: str, rows: Any) -> list[float | None]:
     """POST a list of rows, or one row, to /predict of `host` and return its predictions.
 
-    SlipwayError when there is no answer, an error status, or a body of another shape.
+    ConfigError when there is no answer, CheckFailed for an error status or a body of another shape.
     """
     status, body = fetch(host, "/predict", json.dumps(rows).encode())
     try:
         answer = json.loads(body)
         if status != 200:
-            raise SlipwayError(f"POST /predict returned {status}: {answer['errors'][0]['message']}")
+            raise CheckFailed(f"POST /predict returned {status}: {answer['errors'][0]['message']}")
         values = answer["predictions"] if isinstance(rows, list) else [answer["prediction"]]
         if len(values) != (len(rows) if isinstance(rows, list) else 1):
-            raise SlipwayError(f"POST /predict returned {len(values)} predictions for {len(rows)} rows")
+            raise CheckFailed(f"POST /predict returned {len(values)} predictions for {len(rows)} rows")
     except (ValueError, KeyError, TypeError, IndexError):
-        raise SlipwayError(f"POST /predict returned {status} with a body that is not of this service") from None
+        raise CheckFailed(f"POST /predict returned {status} with a body that is not of this service") from None
     return list(values)
 
 

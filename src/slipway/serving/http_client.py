@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from slipway.errors import SlipwayError
+from slipway.errors import ConfigError, SlipwayError
 
 HEADERS = {"Content-Type": "application/json"}
 
@@ -33,7 +33,7 @@ class HttpClient:
         self._connection: http.client.HTTPConnection | None = None
 
     def request(self, method: str, path: str, body: bytes | None = None) -> Response:
-        """Send one request; SlipwayError when no response arrives.
+        """Send one request; ConfigError when no response arrives.
 
         A request is sent a second time only when a connection that has already worked turns out to be closed.
         """
@@ -50,7 +50,7 @@ class HttpClient:
                 return self.request(method, path, body)
             reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()
             hint = "check that the service is running and the address is right"
-            raise SlipwayError(f"no response from {self._url}: {reason}", hint=hint) from None
+            raise ConfigError(f"no response from {self._url}: {reason}", hint=hint) from None
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
@@ -66,7 +66,7 @@ def _connection(url: str, timeout_seconds: float) -> http.client.HTTPConnection:
 
 
 def fetch(url: str, path: str, body: bytes | None = None, *, timeout_seconds: float = 30.0) -> Response:
-    """Send one request on a connection of its own: POST with a body, else GET. SlipwayError when no response arrives."""
+    """Send one request on a connection of its own: POST with a body, else GET. ConfigError when no response arrives."""
     with closing(HttpClient(url, timeout_seconds=timeout_seconds)) as client:
         return client.request("POST" if body else "GET", path, body)
 

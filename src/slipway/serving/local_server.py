@@ -16,7 +16,8 @@ from types import TracebackType
 import psutil  # type: ignore[import-untyped]
 
 from slipway.core import environment
-from slipway.errors import ConfigError, SlipwayError
+from slipway.core.process import describe_exit
+from slipway.errors import ConfigError
 from slipway.serving.http_client import is_ready
 
 HOST = "127.0.0.1"
@@ -92,11 +93,11 @@ def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Serve
 
 
 def wait_ready(server: Server, seconds: float = 60.0) -> float:
-    """Wait until the server is ready and return the seconds it took; SlipwayError with the end of its log if it is not."""
+    """Wait until the server is ready and return the seconds it took; ConfigError with the end of its log if it is not."""
     started = time.monotonic()
     while time.monotonic() - started < seconds:
         if server.process.poll() is not None:
-            raise _failed(server, f"stopped with exit code {server.process.returncode} before it was ready")
+            raise _failed(server, f"stopped with {describe_exit(server.process.returncode)} before it was ready")
         if is_ready(server.url, timeout_seconds=2):
             return time.monotonic() - started
         time.sleep(0.05)
@@ -160,11 +161,11 @@ def require_free_port(port: int) -> None:
             raise ConfigError(f"port {port} on {HOST} {reason}", hint=hint) from None
 
 
-def _failed(server: Server, reason: str) -> SlipwayError:
+def _failed(server: Server, reason: str) -> ConfigError:
     """Stop the server and return the error, with the end of its log."""
     tail = server.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
     stop(server)
-    return SlipwayError(
+    return ConfigError(
         f"the service on port {server.port} {reason}; the last lines of its log:\n" + "\n".join(tail),
         hint=f"the whole log is in {server.log}",
     )

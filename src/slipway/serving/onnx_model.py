@@ -40,11 +40,15 @@ class Model:
 
     def __init__(self, folder: Path = FOLDER, *, graph: Path | None = None) -> None:
         self.contract: dict[str, Any] = files.read_json(folder / "contract.json")
-        self.categories: list[str] = self.contract["categories"]
-        self.numbers: list[str] = self.contract["numbers"]
+        with files.parsing(folder / "contract.json"):
+            self.categories: list[str] = self.contract["categories"]
+            self.numbers: list[str] = self.contract["numbers"]
+            properties = self.contract["inputs"]["properties"]
+            self._optional = any("anyOf" in properties[name] for name in self.categories)
         path = graph or folder / "model.onnx"
         if not path.exists():
             raise DataError(f"{path} does not exist", hint="run `make repro`")
+        files.require_readable(path)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised, and reported once

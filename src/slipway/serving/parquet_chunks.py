@@ -9,6 +9,7 @@ import bisect
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from slipway.contract import polars_rules
 from slipway.contract.words import Rule, describe
+from slipway.core import files
 from slipway.errors import DataError
 from slipway.serving.onnx_model import Model
 from slipway.serving.validation import BadRequest, Reader
@@ -82,6 +84,11 @@ def open_source(path: Path) -> Source:
                 f"{each} has other columns or types than {names[0]}",
                 hint="score these files one at a time, or give them the same columns",
             )
+    if repeated := sorted(name for name, count in Counter(first.names).items() if count > 1):
+        raise DataError(
+            f"{names[0]} has {len(repeated)} columns more than once: {', '.join(repeated[:NAMED])}",
+            expected="a different name for each column", hint="rename or drop the other column of that name",
+        )  # fmt: skip
     _refuse_partitions(path, names, first)
     table = Source(files=[(each, rows) for each, _, rows in footers], schema=first)
     if not table.rows:
@@ -147,6 +154,8 @@ def _footer(path: Path) -> tuple[pa.Schema, int]:
             return file.schema_arrow, file.metadata.num_rows
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", hint="name a parquet file, or a folder of them") from None
+    except PermissionError as error:
+        raise files.cannot_read(path, error) from None
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as parquet: {error}", hint="name a parquet file") from None
 

@@ -17,8 +17,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def commit_params(folder: Path, text: str) -> str:
-    (folder / "params.yaml").write_text(text)
+def commit_params(folder: Path, text: str | None) -> str:
+    if text is not None:
+        (folder / "params.yaml").write_text(text)
     git.run("add", "-A", root=folder)
     git.run("commit", "-q", "-m", "Change", root=folder)
     return git.commit_hash(root=folder)
@@ -41,13 +42,46 @@ def test_base_without_params_has_no_limits(folder):
     assert base_limits.limits_at_base("HEAD", "prove", OWN, root=folder) == OWN
 
 
-@pytest.mark.parametrize(
-    ("text", "message"), [("prove: {golden: 0}", "does not fit this code"), ("a: [", "is not valid YAML")]
-)
-def test_unreadable_limits_of_the_base_are_an_error(folder, text, message):
-    base = commit_params(folder, text)
-    with pytest.raises(ConfigError, match=rf"params\.yaml (of|at) the base {base[:12]}.* {message}"):
+def test_limits_that_never_fitted_are_an_error(folder):
+    base = commit_params(folder, "prove: {golden: 0}")
+    with pytest.raises(ConfigError, match=rf"params\.yaml at the base {base[:12]} does not fit this code: golden is 0"):
         base_limits.limits_at_base(base, "prove", OWN, root=folder)
+
+
+BROKEN = [
+    "a: [",
+    "data: {until: 2013-02-30}",
+    "[" * 5000,
+    "prove: {golden: 0, metrics: 2, plots: 3}",
+    "- a list",
+    "\udcff",
+]
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
+def test_broken_params_of_the_base_leave_the_limits_before_them(folder, text):
+    """A change that mends the base's params.yaml must not be blocked by it, nor be judged by its own limits."""
+    commit_params(folder, "prove: {golden: 1, metrics: 2, plots: 3}\n")
+    (folder / "params.yaml").write_bytes(text.encode(errors="surrogateescape"))
+    base = commit_params(folder, None)
+    assert base_limits.limits_at_base(base, "prove", OWN, root=folder) == config.Prove(golden=1, metrics=2, plots=3)
+
+
+def test_own_limits_hold_where_no_params_could_ever_be_read(folder):
+    base = commit_params(folder, "data: {until: 2013-02-30}")
+    assert base_limits.limits_at_base(base, "prove", OWN, root=folder) == OWN
+    assert base_limits.params_at(base, root=folder) == {}
+
+
+def test_limits_before_a_broken_base_are_not_known_in_a_shallow_clone(folder, tmp_path_factory):
+    commit_params(folder, "prove: {golden: 1, metrics: 2, plots: 3}\n")
+    base = commit_params(folder, "a: [")
+    clone = tmp_path_factory.mktemp("shallow") / "c"
+    git.run("clone", "-q", "--depth", "1", folder.as_uri(), str(clone), root=folder)
+    with pytest.raises(
+        ConfigError, match=rf"params.yaml of the base {base[:12]} cannot be read, and this shallow clone"
+    ):
+        base_limits.limits_at_base(base, "prove", OWN, root=clone)
 
 
 def test_changed_params_are_named_by_dotted_key(folder):

@@ -52,6 +52,32 @@ def test_the_project_s_own_params_load() -> None:
         ),
         ("bikes.csv: ", "bikes.csv: x", "ingest.sources.bikes.csv is"),
         ("mode: direct", "mode: force", "release.mode is 'force'"),
+        ('until: "2021-06-14"', 'until: "2013-02-30"', "data.until is '2013-02-30'; expected: a date, such as"),
+        ('until: "2021-06-14"', "until: 2013-02-30", "line 6, column 10: 2013-02-30 is not a date"),
+        ("title: Train", "title: 2013-99-01 # Train", "2013-99-01 is not a date"),
+        ("seed: 7", "seed: -1", "seed is -1; allowed: at least 0"),
+        ("seed: 7", "seed: 4294967296", "seed is 4294967296; allowed: less than 4.29497e+09"),
+        ("seed: 7", f"seed: {'9' * 5000}", "is not a whole number: Exceeds the limit"),
+        (
+            "resamples: 50",
+            "resamples: 99999999999",
+            "evaluate.resamples is 99999999999; allowed: less than 2.14748e+09",
+        ),
+        (
+            "timeout_seconds: 20",
+            "timeout_seconds: 1.0e+12",
+            "comment.timeout_seconds is 1000000000000.0; allowed: at most 86400",
+        ),
+        (
+            "max_evidence_age_days: 7",
+            "max_evidence_age_days: 9999999999",
+            "release.max_evidence_age_days is 9999999999; allowed: ",
+        ),
+        (
+            "max_clock_skew_minutes: 5",
+            "max_clock_skew_minutes: 99999",
+            "release.max_clock_skew_minutes is 99999; allowed: ",
+        ),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import time
 from pathlib import Path
 
@@ -88,3 +89,21 @@ def test_name_with_colons_is_no_emoji(cli, bare_copy: Path) -> None:  # type: ig
     text = (bare_copy / "params.yaml").read_text().replace("seed: 7", "seed: 'flights:abc:'")
     (bare_copy / "params.yaml").write_text(text)
     assert "flights:abc:" in cli(bare_copy, "train").stderr
+
+
+@pytest.mark.parametrize(("encoding", "text", "printed"), [
+    ("ascii", "größer … \udcff", "gr\\u00f6\\u00dfer \\u2026 \\udcff"),
+    ("latin-1", "größer …", "größer \\u2026"),
+    ("utf-8", "größer … \udcff", "größer … \\udcff"),
+])  # fmt: skip
+def test_stream_prints_every_character(encoding: str, text: str, printed: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console.make_encodable(stream)
+    stream.write(json.dumps(text, ensure_ascii=False))
+    stream.seek(0)
+    assert stream.read() == f'"{printed}"'
+    assert json.loads(f'"{printed}"') == text
+
+
+def test_stream_that_is_closed_is_left_alone() -> None:
+    console.make_encodable(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import operator
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -264,3 +266,39 @@ def test_folder_is_made_readable_for_all(tmp_path: Path) -> None:
     files.make_readable(tmp_path / "a")
     modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/file", "a/run")]
     assert modes == [0o755, 0o755, 0o644, 0o755]
+
+
+@pytest.mark.parametrize(("text", "keys", "kind", "message"), [
+    ("[" * 1200, (), object, "is not valid JSON"),
+    (f"[{'9' * 5000}]", (), object, "is not valid JSON: Exceeds the limit"),
+    ("[]", (), dict, "x.json is of type list; expected: dict"),
+    ('{"a": 1}', ("notes",), dict, "x.json has no notes"),
+    ('{"notes": 3}', ("notes", "path"), str, "x.json: notes has no path"),
+    ('{"notes": {"path": 3}}', ("notes", "path"), str, "x.json: path is of type int; expected: str"),
+])  # fmt: skip
+def test_record_of_another_form_is_named(
+    tmp_path: Path, text: str, keys: tuple[str, ...], kind: type, message: str
+) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        files.read_json(tmp_path / "x.json", *keys, kind=kind)
+    assert caught.value.hint == "run `make repro`"
+
+
+def test_value_under_nested_keys_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"notes": {"path": "a"}}')
+    assert files.read_json(tmp_path / "x.json", "notes", "path", kind=str) == "a"
+
+
+@pytest.mark.parametrize(("work", "reason"), [
+    (lambda: {}["row"], "the key 'row' is missing"),
+    (lambda: [][0], "list index out of range"),
+    (lambda: float("x"), "could not convert"),
+    (lambda: operator.getitem(3, "row"), "not subscriptable"),
+])  # fmt: skip
+def test_content_of_another_form_is_named(work: Any, reason: str) -> None:
+    with (
+        pytest.raises(DataError, match=f"a.json is not of the form that Slipway writes: .*{reason}"),
+        files.parsing(Path("a.json")),
+    ):
+        work()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from slipway.core import process
+from slipway.errors import ProgramKilled
 
 
 def python(code: str) -> list[str]:
@@ -105,3 +107,30 @@ def test_poll_gives_up_after_its_time():
 
 def test_poll_tries_once_without_time():
     assert process.poll_until(lambda: True, seconds=0, every=60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_program_is_no_answer(number):
+    with pytest.raises(ProgramKilled, match=rf"`python.*` was killed by signal {number.name}$") as caught:
+        process.run(python(f"import os; os.kill(os.getpid(), {int(number)})"))
+    assert caught.value.code == 2
+    assert "memory" in caught.value.hint
+
+
+def test_crash_of_a_program_is_its_own_failure():
+    finished = process.run(python("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"))
+    assert (finished.code, finished.last_lines()) == (-signal.SIGSEGV, "signal SIGSEGV")
+
+
+def test_killed_probe_finds_nothing():
+    assert process.probe(["sh", "-c", "kill -9 $$"], dict(os.environ), timeout=9) is None
+
+
+@pytest.mark.parametrize(("command", "name"), [
+    (["/x/bin/python", "-m", "dvc", "repro", "-q"], "dvc repro"),
+    (["git", "-c", "core.quotePath=false", "-c", "a=b", "status", "-z"], "git status"),
+    (["/usr/bin/kubectl", "get", "pods"], "kubectl get"),
+    (["sh"], "sh"),
+])  # fmt: skip
+def test_program_is_called_by_its_name_and_verb(command, name):
+    assert process.short_name(command) == name

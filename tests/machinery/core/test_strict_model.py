@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 from pydantic import ValidationError, field_validator, model_validator
+from ruamel.yaml.error import YAMLError
 
-from slipway.core.strict_model import StrictModel, describe_errors
+from slipway.core.strict_model import StrictModel, describe_errors, describe_syntax_error, parse_yaml
 
 
 class Inner(StrictModel):
@@ -61,3 +63,25 @@ def test_top_level_is_called_by_its_name(whole: str, message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(3)
     assert describe_errors(caught.value, top_level=whole).startswith(message)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("a: 1\nuntil: 2013-02-30\n", "line 2, column 8: 2013-02-30 is not a date, such as 2013-10-31: day is out of range"),
+    ("a: {b: [1, 2013-13-01]}", "line 1, column 12: 2013-13-01 is not a date, such as 2013-10-31: month must be in 1..12"),
+    ("at: 2013-02-01T25:00:00Z", "line 1, column 5: 2013-02-01T25:00:00Z is not a date, such as 2013-10-31: hour must be"),
+    ("!!int many", "line 1, column 1: many is not a whole number: "),
+    ("on: !!bool maybe", "line 1, column 5: maybe is not true or false: "),
+    (f"seed: {'9' * 5000}", f"line 1, column 7: {'9' * 40} is not a whole number: Exceeds the limit"),
+    ("[" * 1200, "nested too deeply"),
+    ("a: [", "line 1"),
+    ("a: *b", "line 1, column 4: found undefined alias"),
+])  # fmt: skip
+def test_text_that_has_no_value_is_an_error_of_yaml(text: str, message: str) -> None:
+    with pytest.raises(YAMLError) as caught:
+        parse_yaml(text)
+    assert message in describe_syntax_error(caught.value)
+
+
+def test_text_that_has_a_value_is_read() -> None:
+    assert parse_yaml("a: 1\nb: 2013-02-28") == {"a": 1, "b": date(2013, 2, 28)}
+    assert parse_yaml("") is None

@@ -53,7 +53,7 @@ def test_a_read_without_an_answer_is_asked_again(github: GitHub, api: GitHubClie
 
 def test_silence_is_called_by_its_name(github: GitHub, api: GitHubClient):
     github.slow("GET", 0.7, times=3)
-    with pytest.raises(GitHubUnavailable, match="GET /pulls/7: no response in time"):
+    with pytest.raises(GitHubUnavailable, match=r"GET /pulls/7 at 127\.0\.0\.1: no response in time"):
         api.get("/pulls/7")
 
 

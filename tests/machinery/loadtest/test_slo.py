@@ -34,6 +34,9 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
         ),
         (("POST /predict", "predict"), "endpoints has the key 'predict'; expected: GET or POST and a path"),
         (("rate: 300", "rate: ["), "is not valid YAML"),
+        (("rate: 300", "rate: 2013-02-30"), "2013-02-30 is not a date"),
+        (("rate: 300", "rate: 1.0e+300"), "schedules.machine.rate is 1e+300; allowed: at most 1e+06"),
+        (("users: 16", "users: 100000000"), "schedules.machine.users is 100000000; allowed: at most 100000"),
     ],
 )
 def test_a_wrong_objective_is_a_wrong_setting(tmp_path: Path, change: tuple[str, str], says: str) -> None:

@@ -136,6 +136,28 @@ def test_a_table_without_what_the_seam_demands_is_refused(params: config.Params,
         ingest.build_table(spec, params)
 
 
+@pytest.mark.parametrize(("change", "message"), [
+    ({"day": pl.col("day").cast(pl.String)}, "has day as String; expected: Date, a date"),
+    ({"day": pl.col("day").cast(pl.Datetime)}, r"has day as Datetime\(.*\); expected: Date"),
+    ({"row_id": pl.int_range(pl.len())}, "has row_id as Int64; expected: String, a different text in every row"),
+])  # fmt: skip
+def test_key_of_another_type_is_refused(params: config.Params, change: dict[str, pl.Expr], message: str) -> None:
+    spec = replace(PROBLEM, ingest=lambda _: (_table().with_columns(**change), []))
+    with pytest.raises(DataError, match=message):
+        ingest.build_table(spec, params)
+
+
+@pytest.mark.parametrize(("result", "message"), [
+    ((3, []), "the table that `ingest` returns is of type builtins.int; expected: polars.DataFrame"),
+    ((pl.LazyFrame({"row_id": ["a"]}), []), "is of type polars.LazyFrame; expected: polars.DataFrame"),
+    (None, "its `ingest` raised TypeError: cannot unpack"),
+])  # fmt: skip
+def test_what_is_no_table_is_refused(params: config.Params, result: object, message: str) -> None:
+    spec = replace(PROBLEM, ingest=lambda _: result)  # type: ignore[arg-type, return-value]
+    with pytest.raises(DataError, match=message):
+        ingest.build_table(spec, params)
+
+
 def _table() -> pl.DataFrame:
     return PROBLEM.ingest(BIKES)[0]
 

@@ -107,7 +107,7 @@ def test_an_unknown_option_ends_in_exit_code_2(project_copy: Path, cli: Cli) -> 
 
 def test_a_bug_in_a_problem_is_not_called_a_setting(frame: pl.DataFrame, params: config.Params) -> None:
     spec = replace(PROBLEM, estimator=lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(DataError, match="problem bikes: its `estimator` raised ZeroDivisionError: division by zero"):
         train.fit(frame, params, spec)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.core import files
-from slipway.errors import SlipwayError
+from slipway.errors import DataError, SlipwayError
 from slipway.packaging.package import GOLDEN
 from slipway.serving import golden
 from support.golden_server import ROWS, Echo, handler, host  # noqa: F401
@@ -70,3 +70,12 @@ def test_large_answers_are_compared_relatively(handler: type[Echo], host: str) -
     handler.together, handler.alone = b'{"predictions":[30000002]}', b'{"prediction":30000002}'
     assert golden.replay(host, rows, tolerance=1e-6).ok is True
     assert golden.replay(host, rows, tolerance=1e-8).ok is False
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[1]", '["a"]', '[{"row": {}}]', '[{"row": 3, "prediction": 1}]', '[{"row": {}, "prediction": "x"}]']
+)
+def test_golden_file_of_another_form_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "golden.json").write_text(text)
+    with pytest.raises(DataError, match=r"golden\.json"):
+        golden.read(tmp_path / "golden.json")

@@ -329,3 +329,10 @@ def test_a_chunk_is_answered_as_its_rows_are(gate: ChunkValidator, model: Model,
     frame = pl.read_parquet(project / "data/features.parquet")
     given = gate.frame(frame.to_arrow())
     assert np.array_equal(model.predict(*gate.arrays(given)), model.rows(given.to_dicts()))
+
+
+def test_column_that_stands_twice_is_named(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], names=["hour", "x", "hour"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet has 1 columns more than once: hour; expected: a different name"):
+        parquet_chunks.open_source(tmp_path / "a.parquet")

@@ -53,7 +53,11 @@ class Module:
 
     def __init__(self, name: str, file: Path, sources: Sources) -> None:
         self.name, self.file, self._sources = name, file, sources
-        self.tree = ast.parse(file.read_bytes(), filename=str(file))
+        try:
+            self.tree = ast.parse(file.read_bytes(), filename=str(file))
+        except SyntaxError as error:
+            error.filename = error.filename or str(file)  # Python leaves it out for a file with zero bytes
+            raise
 
     @cached_property
     def statements(self) -> list[ast.stmt]:

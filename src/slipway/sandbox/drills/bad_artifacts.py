@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from ruamel.yaml import YAML
 
 from slipway.core import files
+from slipway.core.strict_model import parse_yaml
 from slipway.errors import ConfigError
 from slipway.packaging import image_builder
 from slipway.serving import onnx_model
@@ -30,7 +30,7 @@ OTHER = "LABEL slipway.drill=other"
 
 def delay_ms(slo: str) -> float:
     """Milliseconds by which answers must be late to break the objective in slo.yaml's text."""
-    endpoints = YAML(typ="safe").load(slo)["endpoints"].values()
+    endpoints = parse_yaml(slo)["endpoints"].values()
     return DELAY_FACTOR * max(float(endpoint["p95_ms_at_most"]) for endpoint in endpoints)
 
 
