@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from slipway.commands import demo, pipeline, pull_request, shipping, use
 from slipway.commands.command import Program
-from slipway.core import environment
+from slipway.core import environment, files
 from slipway.core.console import escape_error, stderr
 from slipway.errors import SlipwayError
 
@@ -42,17 +45,45 @@ def options(
 
 
 def main() -> None:
-    """Run a command. A SlipwayError prints its text and hint and exits with its code, Ctrl-C exits with 130."""
+    """Run a command. A SlipwayError prints its text and hint and exits with its code, Ctrl-C exits with 130.
+
+    So does a full disk, whichever library met it, and whichever file it wrote.
+    """
     environment.forget_hook()
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            _flush_output()
     except SlipwayError as error:
-        from slipway.github import step_summary
-
-        step_summary.write_error(error)
-        stderr.write_line(("error", "red"), f" {escape_error(error)}")
-        if error.hint:
-            stderr.write_line(("next:", "dim"), f" {error.hint}")
-        sys.exit(error.code)
+        _fail(error)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if (failure := files.write_failure(error, Path.cwd())) is None:
+            raise
+        _fail(failure)
+
+
+def _flush_output() -> None:
+    """Write what is left of stdout; what cannot be written is dropped, or Python would try again when it exits."""
+    try:
+        with files.writing(Path("standard output")):
+            sys.stdout.flush()
+    except (BrokenPipeError, SlipwayError) as error:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        if isinstance(error, SlipwayError):
+            raise
+
+
+def _fail(error: SlipwayError) -> None:
+    """Print an error with its hint, also on the page of a workflow's run, and exit with its code."""
+    from slipway.github import step_summary
+
+    with contextlib.suppress(files.CannotWrite):
+        step_summary.write_error(error)
+    stderr.write_line(("error", "red"), f" {escape_error(error)}")
+    if error.hint:
+        stderr.write_line(("next:", "dim"), f" {error.hint}")
+    sys.exit(error.code)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from slipway.core import environment, process
+from slipway.core import environment, files, process
 from slipway.errors import ConfigError
 
 PINNED = {
@@ -79,7 +79,7 @@ def run(*args: str, root: Path = Path(), strip: bool = True, env: Mapping[str, s
 
 def _finish(args: Sequence[str], *, root: Path, env: Mapping[str, str] | None = None) -> process.ProcessResult:
     try:
-        return process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors="strict")
+        finished = process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors="strict")
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"git {args[0]} printed bytes that are not UTF-8 ({error.object[error.start : error.start + 20]!r})",
@@ -89,6 +89,8 @@ def _finish(args: Sequence[str], *, root: Path, env: Mapping[str, str] | None = 
         if root.exists():
             raise ConfigError("Git is not installed", hint="install git 2.30 or newer") from None
         raise ConfigError(f"the folder {root} does not exist", hint="name one that does") from None
+    files.require_written(finished, f"git {args[0]}", root.resolve())
+    return finished
 
 
 def _error(args: Sequence[str], finished: process.ProcessResult, root: Path) -> ConfigError:
@@ -359,8 +361,8 @@ def worktree(revision: str, folder: Path, *, root: Path = Path()) -> Iterator[Pa
     No other worktree is touched, also none that is out of sight at the moment.
     """
     _remove_worktree(folder, root)
-    run("worktree", "add", "--detach", "--force", str(folder), revision, root=root)
     try:
+        run("worktree", "add", "--detach", "--force", str(folder), revision, root=root)
         yield folder
     finally:
         _remove_worktree(folder, root)

@@ -10,7 +10,6 @@ import math
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from slipway.core import environment
+from slipway.core import environment, files
+from slipway.core.process import ProcessResult
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, Inconclusive
 from slipway.loadtest.generator_health import Generator, percent, percentile
@@ -142,8 +142,8 @@ def measure(
     shares = {name: each.share for name, each in slo.endpoints.items()}
     plan = {**schedule.model_dump(), "seed": seed, "retries": retries, "shares": shares}
     users = str(schedule.users)
-    with tempfile.TemporaryDirectory(prefix="slipway-load-") as scratch:
-        results, log = Path(scratch) / "samples.json", Path(scratch) / "log"
+    with files.scratch_folder("slipway-load-") as scratch:
+        results, log = scratch / "samples.json", scratch / "log"
         command = [
             sys.executable, "-m", "locust", "--locustfile", str(root / LOCUSTFILE), "--headless", "--only-summary",
             "--host", host, "--users", users, "--spawn-rate", users, "--stop-timeout", "0",
@@ -167,6 +167,8 @@ def measure(
                 process.wait()
         if not results.exists():
             tail = log.read_text(encoding="utf-8", errors="replace").strip()[-1500:]
+            code = process.returncode
+            files.require_written(ProcessResult(code=code, out=tail, err=""), "locust", scratch)
             raise Inconclusive(
                 f"load: Locust stopped without a result; the end of its output:\n{tail}",
                 hint="correct what Locust reports; `make setup` installs it, `make repro` makes the requests' rows",

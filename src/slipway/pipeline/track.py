@@ -60,6 +60,8 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
         import mlflow
         from sqlalchemy.exc import SQLAlchemyError
 
+        if database:
+            _require_writable(database)
         mlflow.set_tracking_uri(uri)
         try:
             client = mlflow.MlflowClient()
@@ -73,6 +75,8 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
             client.set_registered_model_alias(params.track.model, "challenger", version)
             champion = _set_champion(client, params.track.model, experiment, root)
         except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+            if database and (failure := files.write_failure(error, database)):
+                raise failure from None
             hint = "start the tracking server, or unset MLFLOW_TRACKING_URI to use the SQLite file mlflow.db"
             if database:
                 hint = (
@@ -85,6 +89,12 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     shown = f", champion is version {champion}" if champion else ""
     logged = f"logged run {run_id[:8]}" if fresh else f"run {run_id[:8]} exists already"
     return f"{logged}, {params.track.model} version {version} is challenger{shown}"
+
+
+def _require_writable(database: Path) -> None:
+    """CannotWrite if the SQLite file cannot be written: MLflow would try again for two minutes before it says so."""
+    with files.writing(database), contextlib.closing(sqlite3.connect(database, timeout=60)) as store:
+        store.execute("BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager
