@@ -71,7 +71,7 @@ def _flush_output() -> None:
         with files.writing(Path("standard output")):
             sys.stdout.flush()
     except (BrokenPipeError, SlipwayError) as error:
-        with open(os.devnull, "wb") as nothing:
+        with Path(os.devnull).open("wb") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
         if isinstance(error, SlipwayError):
             raise

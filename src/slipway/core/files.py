@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import signal
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slipway.core.process import ProcessResult
 from slipway.errors import ConfigError, DataError, SlipwayError
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR,
@@ -73,21 +71,11 @@ def cannot_write(path: Path, number: int, *, by: str = "") -> CannotWrite:
         hint = f"there is no space left for {path}: free disk space, or raise the quota, and run the command again"
     elif number == errno.EROFS:
         hint = f"the file system of {path} is read-only: mount it for writing, or work in a copy on another disk"
+    elif number == errno.EIO:
+        hint = f"check the disk of {path}, its space and its log (df, dmesg), and run the command again"
     else:
         hint = f"allow writing to {path.parent} (ls -ld {path.parent}), or remove what stands at {path}"
     return CannotWrite(f"{path} cannot be written{by and f' by `{by}`'}: {os.strerror(number)}", hint=hint)
-
-
-def require_written(finished: ProcessResult, program: str, folder: Path) -> None:
-    """CannotWrite if a program that works in `folder` failed because the disk is full or protected."""
-    if finished.ok:
-        return
-    if finished.code == -signal.SIGXFSZ:
-        raise cannot_write(folder, errno.EFBIG, by=program)
-    lines = [line for line in (finished.out + finished.err).splitlines() if not line.startswith("remote:")]
-    for text, number in ({os.strerror(number): number for number in DISK} | TEXTS).items():
-        if any(text in line for line in lines):
-            raise cannot_write(folder, number, by=program)
 
 
 def _system_error(error: BaseException) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from slipway.core import environment, files, process
+from slipway.core import environment, process
 from slipway.errors import ConfigError
 
 PINNED = {
@@ -39,6 +39,8 @@ PINNED = {
 Hooks do not run: they are for people's commits, and a scratch checkout lacks the environment that they need.
 """
 COMMAND = ("git", *(word for key, value in PINNED.items() for word in ("-c", f"{key}={value}")))
+UNWRITTEN = re.compile(r"(could not|couldn't|unable to|cannot|failed to) (write|create|append|close)", re.IGNORECASE)
+"""Git's words for a file that it cannot write; the reason is not always among them."""
 UNSHALLOW = "git fetch --unshallow (in a workflow: actions/checkout with fetch-depth: 0)"
 
 
@@ -89,7 +91,7 @@ def _finish(args: Sequence[str], *, root: Path, env: Mapping[str, str] | None = 
         if root.exists():
             raise ConfigError("Git is not installed", hint="install git 2.30 or newer") from None
         raise ConfigError(f"the folder {root} does not exist", hint="name one that does") from None
-    files.require_written(finished, f"git {args[0]}", root.resolve())
+    process.require_written(finished, f"git {args[0]}", root.resolve())
     return finished
 
 
@@ -103,8 +105,9 @@ def _error(args: Sequence[str], finished: process.ProcessResult, root: Path) -> 
         )
     if "not a git repository" in words:
         return NoRepository(f"{root.resolve()} is not in a Git repository", hint="git init; git add -A; git commit")
+    hint = "free disk space, or allow writing to the repository" if UNWRITTEN.search(words) else "git status"
     return GitError(f"`git {args[0]}` failed: {_main_lines(words) or f'exit code {finished.code}'}",
-                    exit_code=finished.code, hint="git status")  # fmt: skip
+                    exit_code=finished.code, hint=hint)  # fmt: skip
 
 
 def _main_lines(words: str) -> str:

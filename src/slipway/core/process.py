@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from slipway.core import files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,18 @@ def run(
         errors=errors, timeout=timeout, check=False,
     )  # fmt: skip
     return ProcessResult(code=completed.returncode, out=completed.stdout, err=completed.stderr)
+
+
+def require_written(finished: ProcessResult, program: str, folder: Path) -> None:
+    """CannotWrite if a program that works in `folder` failed because the disk is full or protected."""
+    if finished.ok:
+        return
+    if finished.code == -signal.SIGXFSZ:
+        raise files.cannot_write(folder, errno.EFBIG, by=program)
+    lines = [line for line in (finished.out + finished.err).splitlines() if not line.startswith("remote:")]
+    for text, number in ({os.strerror(number): number for number in files.DISK} | files.TEXTS).items():
+        if any(text in line for line in lines):
+            raise files.cannot_write(folder, number, by=program)
 
 
 def probe(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slipway.core import environment, files, git, process
+from slipway.core import environment, git, process
 from slipway.core.dvc import cache_folder, cached_file, output_hashes, read_lock, share_cache
 from slipway.errors import Inconclusive
 
@@ -55,8 +55,8 @@ def python_for_lock(tree: Path, root: Path, locks: Sequence[str] = LOCKS) -> Pat
         env = environment.for_programs(root)
         failure = "the Python environment of the commit to compare with cannot be installed"
         run_or_unsure([*uv, "venv", "-q", "--clear", "--python", sys.executable, str(home)], root, env, failure)
-        wanted = [part for lock in locks for part in ("-r", str(tree / lock))]
-        run_or_unsure([*uv, "pip", "install", "-q", "--python", str(python), *wanted], root, env, failure)
+        files = [part for lock in locks for part in ("-r", str(tree / lock))]
+        run_or_unsure([*uv, "pip", "install", "-q", "--python", str(python), *files], root, env, failure)
         (home / "complete").touch()
     return python
 
@@ -73,6 +73,6 @@ def _bytes(path: Path) -> bytes:
 def run_or_unsure(command: list[str], tree: Path, env: dict[str, str], failure: str) -> None:
     """Run a program in a worktree; Inconclusive with `failure` and the program's last lines when it fails."""
     result = process.run(command, folder=tree, env=env)
-    files.require_written(result, Path(command[0]).name, tree)
+    process.require_written(result, Path(command[0]).name, tree)
     if not result.ok:
         raise Inconclusive(f"{failure}: {result.last_lines(3)}", hint="see docs/fix/judge.md")

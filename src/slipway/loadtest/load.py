@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from slipway.core import environment, files
-from slipway.core.process import ProcessResult
+from slipway.core import environment, files, process
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, Inconclusive
 from slipway.loadtest.generator_health import Generator, percent, percentile
@@ -152,7 +151,7 @@ def measure(
             "--plan", json.dumps(plan), "--samples", str(results),
         ]  # fmt: skip
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            locust = subprocess.Popen(
                 command,
                 cwd=scratch,
                 env=environment.for_programs(root),
@@ -161,14 +160,14 @@ def measure(
                 stderr=output,
             )
             try:
-                process.wait()
+                locust.wait()
             finally:
-                process.kill()
-                process.wait()
+                locust.kill()
+                locust.wait()
         if not results.exists():
             tail = log.read_text(encoding="utf-8", errors="replace").strip()[-1500:]
-            code = process.returncode
-            files.require_written(ProcessResult(code=code, out=tail, err=""), "locust", scratch)
+            ended = process.ProcessResult(code=locust.returncode, out=tail, err="")
+            process.require_written(ended, "locust", scratch)
             raise Inconclusive(
                 f"load: Locust stopped without a result; the end of its output:\n{tail}",
                 hint="correct what Locust reports; `make setup` installs it, `make repro` makes the requests' rows",

@@ -100,7 +100,7 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
             shutil.copy2(root / file, context / file)
         env = environment.for_programs(context, BENTOML_HOME=str(home))
         finished = process.run(command, folder=context, env=env)
-    files.require_written(finished, "bentoml build", home)
+    process.require_written(finished, "bentoml build", home)
     bento = home / "bentos" / name / "new"
     if not finished.ok or not bento.is_dir():
         output = (finished.out + finished.err).strip()[-2000:]
@@ -156,12 +156,11 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     root, started = root.resolve(), time.monotonic()
     requests = files.read_json(root / GOLDEN)
     bento = build(root, name=params.track.model, readme=cards.write(params, report_data.read(root), root=root))
-    with files.scratch_folder("serve-", where=environment.cache_home(root)) as home:
-        with local_server.start(
-            bento.path, port=local_server.find_free_port(), home=home, root=root, log=home / "log"
-        ) as running:
-            ready = local_server.wait_ready(running)
-            check = golden.replay(running.url, requests, tolerance=params.package.tolerance)
+    with files.scratch_folder("serve-", where=environment.cache_home(root)) as home, local_server.start(
+        bento.path, port=local_server.find_free_port(), home=home, root=root, log=home / "log"
+    ) as running:
+        ready = local_server.wait_ready(running)
+        check = golden.replay(running.url, requests, tolerance=params.package.tolerance)
     notes = {"bento": bento.tag, "path": bento.path.relative_to(root).as_posix(), "bento_sha256": bento.sha256,
              "model_sha256": bento.model_sha256, "ready_seconds": round(ready, 2)}  # fmt: skip
     verdict = Verdict(chapter="package", checks=[check], rows=len(requests), seconds=time.monotonic() - started,

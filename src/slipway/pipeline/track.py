@@ -31,9 +31,11 @@ ABANDONED_HOURS = 24
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence MLflow's warnings about its own parts."""
+    """Silence MLflow's messages about its own parts, and the tracebacks that it logs of errors which it also raises."""
+    import mlflow  # noqa: F401 - sets the levels of its loggers
+
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

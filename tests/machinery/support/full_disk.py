@@ -65,16 +65,20 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         if not isinstance(name, int) and flags & FOR_WRITING:
             name = os.fsdecode(name)
             # `atomic_write` makes the folder just before, so that a native library's file is counted too
-            if not name.startswith("/dev/") and "__pycache__" not in name and not (disk.inside and name.endswith(".part")):
+            if (
+                not name.startswith("/dev/")
+                and "__pycache__" not in name
+                and not (disk.inside and name.endswith(".part"))
+            ):
                 disk.notice(name)
     elif event == "os.mkdir":
-        if disk.inside or not os.path.isdir(args[0]):
+        if disk.inside or not Path(os.fsdecode(args[0])).is_dir():
             disk.notice(os.fsdecode(args[0]))
     elif event == "os.rename" and not disk.inside:
         source, target = map(os.fsdecode, args[:2])
         if source not in disk.writes:
             disk.notice(target)
-    elif event == "sqlite3.connect" and (disk.inside or not os.path.exists(args[0])):
+    elif event == "sqlite3.connect" and (disk.inside or not Path(os.fsdecode(args[0])).exists()):
         disk.notice(os.fsdecode(args[0]))
 
 
@@ -93,16 +97,18 @@ def mounted(disk: Disk) -> Iterator[None]:
 
 def run_verb(folder: Path, *words: str, disk: Disk) -> tuple[int, str]:
     """`slipway WORDS` in `folder`, in this process, on `disk`: its exit code and what it printed. A bug is raised."""
-    output = io.StringIO()
-    argv = sys.argv
-    try:
-        sys.argv = ["slipway", *words]
-        with contextlib.chdir(folder), contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
-            with mounted(disk):
-                try:
-                    cli.main()
-                except SystemExit as end:
-                    code = end.code
-    finally:
-        sys.argv = argv
-    return int(code or 0), output.getvalue()
+    output, argv = io.StringIO(), sys.argv
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stderr(output),
+        contextlib.redirect_stdout(output),
+        mounted(disk),
+    ):
+        try:
+            sys.argv = ["slipway", *words]
+            cli.main()
+        except SystemExit as end:
+            return int(end.code or 0), output.getvalue()
+        finally:
+            sys.argv = argv
+    raise AssertionError("a command ends with SystemExit")
