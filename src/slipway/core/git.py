@@ -268,6 +268,11 @@ def changed_since(commit: str, *paths: str, root: Path = Path()) -> list[str]:
     return _items(run(*args, root=root, strip=False))
 
 
+def refresh_index(root: Path = Path()) -> None:
+    """Compare the index with the working tree anew; otherwise files that were only touched count as changed."""
+    _finish(("update-index", "-q", "--refresh"), root=root)
+
+
 def literal(path: str) -> str:
     """A pathspec that matches `path` and what is below it, whatever characters it has; a magic one stays as it is."""
     return path if path == "." or path.startswith(":") else f":(literal){path}"
@@ -320,23 +325,6 @@ def commit(revision: str = "HEAD", *, root: Path = Path()) -> Commit:
     """The commit that `revision` names; ConfigError if there is none."""
     (only,) = commits(commit_hash(revision, root=root), root=root, at_most=1)
     return only
-
-
-def advance(branch: str, old: str, new: str, *, root: Path = Path()) -> None:
-    """Move the branch that HEAD is on from `old` forward to `new`, with index and working tree.
-
-    When a part fails, the others are put back: `git merge --ff-only` leaves new files when it cannot write the branch.
-    """
-    _finish(("update-index", "-q", "--refresh"), root=root)  # else files that were only touched count as changed
-    run("read-tree", "-m", "-u", "--dry-run", old, new, root=root)
-    run("update-ref", f"refs/heads/{branch}", new, old, root=root)
-    try:
-        run("read-tree", "-m", "-u", old, new, root=root)
-    except ConfigError:
-        run("update-ref", f"refs/heads/{branch}", old, new, root=root)
-        names = changed_files(old, new, root=root)
-        _finish(("restore", "--source", old, "--staged", "--worktree", "--", *map(literal, names)), root=root)
-        raise
 
 
 def fetch(branch: str, *, root: Path = Path()) -> str:

@@ -156,9 +156,12 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     root, started = root.resolve(), time.monotonic()
     requests = files.read_json(root / GOLDEN)
     bento = build(root, name=params.track.model, readme=cards.write(params, report_data.read(root), root=root))
-    with files.scratch_folder("serve-", where=environment.cache_home(root)) as home, local_server.start(
-        bento.path, port=local_server.find_free_port(), home=home, root=root, log=home / "log"
-    ) as running:
+    with (
+        files.scratch_folder("serve-", where=environment.cache_home(root)) as home,
+        local_server.start(
+            bento.path, port=local_server.find_free_port(), home=home, root=root, log=home / "log"
+        ) as running,
+    ):
         ready = local_server.wait_ready(running)
         check = golden.replay(running.url, requests, tolerance=params.package.tolerance)
     notes = {"bento": bento.tag, "path": bento.path.relative_to(root).as_posix(), "bento_sha256": bento.sha256,

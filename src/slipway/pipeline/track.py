@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import sqlite3
 import time
 import warnings
@@ -25,6 +26,7 @@ ARTIFACTS = "mlartifacts"
 PLACES = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location",
           "model_versions": "storage_location"}  # fmt: skip
 """The columns in which MLflow's database holds absolute addresses of artifacts, by table."""
+AGAIN = "`slipway track` makes another"
 ABANDONED_HOURS = 24
 """A run of MLflow that has not ended after this time is of a killed process; a younger one may be of another machine."""
 
@@ -57,7 +59,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
         raise ConfigError("dvc.lock does not exist: the pipeline has not run yet", hint="run `make repro`")
     lock = files.sha256(root / LOCK)
     uri = environment.tracking_uri(root)
-    database = Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
+    database = _database_file(uri)
     with _quiet(), _lock_folder(database.parent if database else root), _own_environment(embedded=bool(database)):
         import mlflow
         from sqlalchemy.exc import SQLAlchemyError
@@ -81,9 +83,7 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
                 raise failure from None
             hint = "start the tracking server, or unset MLFLOW_TRACKING_URI to use the SQLite file mlflow.db"
             if database:
-                hint = (
-                    f"if {database.name} is damaged or of a newer MLflow, move it away; `slipway track` makes another"
-                )
+                hint = f"if {database.name} is damaged or of a newer MLflow, move it away; {AGAIN}"
             raise ConfigError(f"MLflow at {uri} failed: {str(error).splitlines()[0]}", hint=hint) from None
     files.write_json(
         root / RECORD, {"run": run_id, "lock_sha256": lock, "model": params.track.model, "version": version}
@@ -93,10 +93,25 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     return f"{logged}, {params.track.model} version {version} is challenger{shown}"
 
 
+def _database_file(uri: str) -> Path | None:
+    """The file of an address of SQLite; None for another store."""
+    from sqlalchemy.engine import make_url
+
+    database = make_url(uri).database if re.match(r"sqlite(\+\w+)?:///", uri) else None
+    return Path(database).resolve() if database else None
+
+
 def _require_writable(database: Path) -> None:
     """CannotWrite if the SQLite file cannot be written: MLflow would try again for two minutes before it says so."""
-    with files.writing(database), contextlib.closing(sqlite3.connect(database, timeout=60)) as store:
-        store.execute("BEGIN IMMEDIATE")
+    try:
+        with files.writing(database), contextlib.closing(sqlite3.connect(database, timeout=60)) as store:
+            store.execute("BEGIN IMMEDIATE")
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise ConfigError(
+            f"{database} is not a database: {error}", hint=f"move {database.name} away; {AGAIN}"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -272,7 +287,7 @@ def _set_champion(client: Any, model: str, experiment: str, root: Path) -> str |
 def run_tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
     """The tags of a run; None when the store has no such run or it was deleted. ConfigError without a reachable store."""
     uri = environment.tracking_uri(root)
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if (database := _database_file(uri)) and not database.exists():
         raise ConfigError("this machine has no MLflow store", hint="run `slipway track`, or set MLFLOW_TRACKING_URI")
     with _quiet():
         import mlflow
