@@ -106,12 +106,9 @@ def _require_writable(database: Path) -> None:
     try:
         with files.writing(database), contextlib.closing(sqlite3.connect(database, timeout=60)) as store:
             store.execute("BEGIN IMMEDIATE")
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        raise ConfigError(
-            f"{database} is not a database: {error}", hint=f"move {database.name} away; {AGAIN}"
-        ) from None
+    except sqlite3.Error as error:
+        hint = f"end the program that uses it; if it is damaged, move {database.name} away: {AGAIN}"
+        raise ConfigError(f"MLflow's database {database} cannot be used: {error}", hint=hint) from None
 
 
 @contextlib.contextmanager

@@ -233,7 +233,7 @@ def test_tracking_without_a_lock_is_refused(project_copy, cli):
 def test_unreachable_store_is_named(tracked, params, tmp_path):
     folder = shutil.copytree(tracked, tmp_path / "p")
     (folder / "mlflow.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(ConfigError, match=r"mlflow\.db is not a database") as caught:
+    with pytest.raises(ConfigError, match=r"mlflow\.db cannot be used: file is not a database") as caught:
         track.run(params, root=folder)
     assert "move mlflow.db away" in caught.value.hint
 

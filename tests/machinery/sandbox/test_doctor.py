@@ -73,7 +73,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("patient")
 def test_loop_needs_nothing_beyond_setup() -> None:
     needed = {one.name for one in doctor.examine({}, **LINUX) if one.needed}
-    assert needed == {"python", "git", "uv", "dvc", "disk", "loopback ports"}
+    assert needed == {"python", "git", "uv", "dvc", "disk", "loopback ports", "checkout"}
     seen = doctor.inspect_machine(Path(), environment.for_programs(Path().resolve()))
     assert not [name for name in needed if not seen[name]]
 
