@@ -60,7 +60,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if (failure := files.write_failure(error, Path.cwd())) is None:
+        if (failure := files.write_failure(error, Path(f"standard output or a file in {Path.cwd()}"))) is None:
             raise
         _fail(failure)
 
