@@ -269,7 +269,7 @@ def changed_since(commit: str, *paths: str, root: Path = Path()) -> list[str]:
 
 
 def refresh_index(root: Path = Path()) -> None:
-    """Compare the index with the working tree anew; otherwise files that were only touched count as changed."""
+    """Compare the index with the working tree again; otherwise files that were only touched count as changed."""
     _finish(("update-index", "-q", "--refresh"), root=root)
 
 
