@@ -78,6 +78,12 @@ def cannot_write(path: Path, number: int, *, by: str = "") -> CannotWrite:
     return CannotWrite(f"{path} cannot be written{by and f' by `{by}`'}: {os.strerror(number)}", hint=hint)
 
 
+def disk_error_in(output: str) -> int:
+    """The number of the first error of a full or protected disk in a program's output; 0 if there is none."""
+    texts = {os.strerror(number): number for number in DISK} | TEXTS
+    return next((number for text, number in texts.items() if text in output), 0)
+
+
 def _system_error(error: BaseException) -> int:
     """The number of the system's error behind a library's; 0 if there is none. Polars and SQLite have it in their text."""
     if isinstance(error, OSError) and error.errno:

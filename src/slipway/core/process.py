@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import shutil
 import signal
@@ -60,9 +59,8 @@ def require_written(finished: ProcessResult, program: str, folder: Path) -> None
     if finished.code == -signal.SIGXFSZ:
         raise files.cannot_write(folder, errno.EFBIG, by=program)
     lines = [line for line in (finished.out + finished.err).splitlines() if not line.startswith("remote:")]
-    for text, number in ({os.strerror(number): number for number in files.DISK} | files.TEXTS).items():
-        if any(text in line for line in lines):
-            raise files.cannot_write(folder, number, by=program)
+    if number := files.disk_error_in("\n".join(lines)):
+        raise files.cannot_write(folder, number, by=program)
 
 
 def probe(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from slipway.core import environment, files, process
+from slipway.core import environment, files
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, Inconclusive
 from slipway.loadtest.generator_health import Generator, percent, percentile
@@ -151,7 +151,7 @@ def measure(
             "--plan", json.dumps(plan), "--samples", str(results),
         ]  # fmt: skip
         with log.open("wb") as output:
-            locust = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 cwd=scratch,
                 env=environment.for_programs(root),
@@ -160,14 +160,14 @@ def measure(
                 stderr=output,
             )
             try:
-                locust.wait()
+                process.wait()
             finally:
-                locust.kill()
-                locust.wait()
+                process.kill()
+                process.wait()
         if not results.exists():
             tail = log.read_text(encoding="utf-8", errors="replace").strip()[-1500:]
-            ended = process.ProcessResult(code=locust.returncode, out=tail, err="")
-            process.require_written(ended, "locust", scratch)
+            if number := files.disk_error_in(tail):
+                raise files.cannot_write(scratch, number, by="locust")
             raise Inconclusive(
                 f"load: Locust stopped without a result; the end of its output:\n{tail}",
                 hint="correct what Locust reports; `make setup` installs it, `make repro` makes the requests' rows",

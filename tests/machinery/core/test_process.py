@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from slipway.core import process
+from slipway.core import files, process
 
 
 def python(code: str) -> list[str]:
@@ -105,3 +106,24 @@ def test_poll_gives_up_after_its_time():
 
 def test_poll_tries_once_without_time():
     assert process.poll_until(lambda: True, seconds=0, every=60)
+
+
+@pytest.mark.parametrize(
+    "text", ["x: No space left on device", "OSError: [Errno 122] Disk quota exceeded", "database or disk is full"]
+)
+def test_full_disk_of_a_program_is_named(text: str, tmp_path: Path) -> None:
+    finished = process.run([sys.executable, "-c", f"import sys; print({text!r}, file=sys.stderr); sys.exit(3)"])
+    with pytest.raises(files.CannotWrite, match=f"{tmp_path} cannot be written by `tool`: "):
+        process.require_written(finished, "tool", tmp_path)
+
+
+def test_killed_at_the_limit_of_a_file_is_a_full_disk(tmp_path: Path) -> None:
+    finished = process.run(["sh", "-c", "ulimit -f 0; echo x > file"], folder=tmp_path)
+    with pytest.raises(files.CannotWrite, match="File too large"):
+        process.require_written(finished, "sh", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["remote: fatal: No space left on device", "fatal: bad object"])
+def test_other_failure_of_a_program_is_not_the_disks(text: str, tmp_path: Path) -> None:
+    process.require_written(process.ProcessResult(code=128, out="", err=text), "git push", tmp_path)
+    process.require_written(process.ProcessResult(code=0, out="No space left on device", err=""), "tool", tmp_path)
