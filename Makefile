@@ -12,7 +12,6 @@ unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_COMMON_DIR GIT_OBJE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export BENTOML_HOME := $(CURDIR)/.slipway/bentoml
 export DVC_SITE_CACHE_DIR := $(CURDIR)/.slipway/dvc
-export DVC_GLOBAL_CONFIG_DIR := $(CURDIR)/.slipway/dvc
 export MPLCONFIGDIR := $(CURDIR)/.slipway/matplotlib
 export DVC_NO_ANALYTICS := 1
 export PYTHONUTF8 := 1

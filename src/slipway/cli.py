@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from slipway.commands import demo, pipeline, pull_request, shipping, system_errors, use
 from slipway.commands.command import Program
-from slipway.core import environment
+from slipway.core import environment, files
 from slipway.core.console import escape_error, make_encodable, stderr
 from slipway.errors import SlipwayError
 
@@ -45,18 +47,23 @@ def options(
 def main() -> None:
     """Run a command. A SlipwayError prints its text and hint and exits with its code, Ctrl-C exits with 130.
 
-    So does an error of the system, which may come from any line. Any other error is a bug, with its traceback.
+    So does an error of the system, such as a full disk, which may come from any line and any library. Any other error is a
+    bug, with its traceback.
     """
     environment.forget_hook()
     make_encodable(sys.stdout)
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            _flush_output()
     except SlipwayError as error:
         end(error)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if explained := system_errors.explain(error):
+        place = Path(f"standard output or a file in {Path.cwd()}")
+        if explained := files.write_failure(error, place) or system_errors.explain(error):
             end(explained)
         traceback.print_exc()
         bug = f"{type(error).__name__} in Slipway's own code, or in the code of the problem: this is a bug"
@@ -65,13 +72,25 @@ def main() -> None:
         sys.exit(SlipwayError.code)
 
 
+def _flush_output() -> None:
+    """Write what is left of stdout; what cannot be written is dropped, or Python would try again when it exits."""
+    try:
+        with files.writing(Path("standard output")):
+            sys.stdout.flush()
+    except (BrokenPipeError, SlipwayError) as error:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        if isinstance(error, SlipwayError):
+            raise
+
+
 def end(error: SlipwayError) -> NoReturn:
     """Print an error's text and hint, also in the summary of a workflow's run, and exit with its code."""
     from slipway.github import step_summary
 
     try:
         step_summary.write_error(error)
-    except OSError as failure:
+    except (OSError, files.CannotWrite) as failure:
         stderr.write_line(f"the summary of the run cannot be written: {failure}")
     stderr.write_line(("error", "red"), f" {escape_error(error)}")
     if error.hint:

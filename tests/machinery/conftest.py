@@ -34,6 +34,7 @@ def pytest_configure() -> None:
     environment.forget_hook()
     folders = [str(ROOT / "src"), str(PROBLEMS), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    os.environ["DVC_GLOBAL_CONFIG_DIR"] = str(ROOT / ".slipway/dvc")  # who runs the tests may have remotes of their own
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores: more threads only wait
 
 

@@ -113,6 +113,18 @@ def test_output_that_cannot_be_written_is_a_sentence(bare: Path) -> None:
     assert done.returncode in (2, 120)
 
 
+@pytest.mark.parametrize("words", [["--version"], ["judge", "--help"]])
+def test_full_disk_behind_a_redirection_is_named(words: list[str], bare: Path) -> None:
+    command = [sys.executable, "-m", "slipway", *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=bare, env=environment.for_programs(bare), stdout=full, stderr=subprocess.PIPE, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "error standard output or a file in" in done.stderr
+
+
 def test_help_needs_no_terminal_and_no_home(bare: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name not in ("HOME", "TERM")}
     done = subprocess.run(

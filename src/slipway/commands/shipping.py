@@ -64,7 +64,7 @@ def release_due() -> None:
 
     Prints due=true or due=false; the reason for due=false is on stderr.
     """
-    from slipway.core import environment
+    from slipway.core import environment, files
     from slipway.delivery import release
     from slipway.github import step_summary
 
@@ -72,7 +72,7 @@ def release_due() -> None:
     output = f"due={'false' if reason else 'true'}"
     print(output)  # noqa: T201
     if file := environment.step_output():
-        with file.open("a", encoding="utf-8") as out:
+        with files.writing(file), file.open("a", encoding="utf-8") as out:
             out.write(f"{output}\n")
     if reason:
         print_result("release", step_summary.write(reason))

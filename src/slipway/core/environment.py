@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from base64 import b64encode
 from collections.abc import Mapping
@@ -33,7 +34,8 @@ def for_programs(root: Path, **extra: str) -> dict[str, str]:
     """The environment for programs started from `root`, with `extra` variables.
 
     This Python is first on PATH and `root`'s code first on PYTHONPATH. Telemetry is off.
-    Each tool's home is inside the project, since a home folder may be read-only.
+    Each tool's home is inside the project, since a home folder may be read-only; but DVC reads the user's configuration,
+    which may hold the remote's login or a shared cache.
     """
     home = cache_home(root)
     path = [str(root / "src"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -48,7 +50,6 @@ def for_programs(root: Path, **extra: str) -> dict[str, str]:
         "BENTOML_DO_NOT_TRACK": "True",
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(home / "dvc"),
-        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
         "PYTHONUTF8": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -60,8 +61,15 @@ def for_programs(root: Path, **extra: str) -> dict[str, str]:
 
 
 def tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, else the address of the SQLite file in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
+    """MLFLOW_TRACKING_URI, else the address of the SQLite file in the project's root.
+
+    SQLAlchemy ends the path of an address at `?`, and decodes `%41`. MLflow makes the folder that `sqlite:///` names,
+    without decoding it; the driver's name keeps it from that.
+    """
+    path = (root / "mlflow.db").as_posix()
+    quoted = re.sub("[%?#]", lambda sign: f"%{ord(sign[0]):X}", path)
+    local = f"sqlite:///{path}" if quoted == path else f"sqlite+pysqlite:///{quoted}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or local
 
 
 def registry_host() -> str | None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,13 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
               errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)  # fmt: skip
 """Errors of the system that mean: this file cannot be written here. Others are faults of the program."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK = (*FULL, errno.EROFS)
+"""Errors that only a write can have; the others of UNWRITABLE may be those of a file that is read."""
+TEXTS = {"disk is full": errno.ENOSPC, "disk I/O error": errno.EIO, "readonly database": errno.EROFS,
+         "unable to open database": errno.EACCES}  # fmt: skip
+"""SQLite's words, which reach us without a number."""
+NO_SCRATCH = "No usable temporary directory"
+"""The beginning of what `tempfile` raises, without a number either."""
 
 
 class CannotWrite(ConfigError):
@@ -26,23 +34,54 @@ class CannotWrite(ConfigError):
 
 
 @contextmanager
-def writing(path: Path, *, hint: str = "") -> Iterator[None]:
-    """Raise CannotWrite, which names `path`, in place of any library's error about a full or protected disk."""
+def writing(path: Path) -> Iterator[None]:
+    """Raise CannotWrite, which names the file, in place of any library's error about a full or protected disk.
+
+    The file is the one in the error, else `path`. The block may also read files.
+    """
     try:
         yield
     except SlipwayError:
         raise
     except Exception as error:
-        number = _system_error(error)
-        other = getattr(error, "filename", None)  # the block may also read files
-        if number not in UNWRITABLE or (other and Path(os.fsdecode(other)).parent not in (path, *path.parents)):
+        if (failure := write_failure(error, path)) is None:
             raise
-        advice = (
-            f"there is no space left for {path}: free disk space, or raise the quota, and run the command again"
-            if number in FULL
-            else f"allow writing to {path.parent} (ls -ld {path.parent}), or remove what stands at {path}"
-        )
-        raise CannotWrite(f"{path} cannot be written: {os.strerror(number)}", hint=hint or advice) from error
+        raise failure from error
+
+
+def write_failure(error: Exception, path: Path) -> CannotWrite | None:
+    """The error of a full or protected disk behind a library's; None if it is another error.
+
+    It names `path` if the error names no file, or one in a folder on the way to `path`.
+    """
+    if NO_SCRATCH in str(error):
+        hint = "free disk space there, or set TMPDIR to a folder that can be written"
+        return CannotWrite(f"the folder for temporary files cannot be written: {_text(error)}", hint=hint)
+    number, name = _system_error(error), getattr(error, "filename2", None) or getattr(error, "filename", None)
+    other = Path(os.fsdecode(name)) if name and not isinstance(name, int) else None
+    nearby = other is None or other.parent in (path, *path.parents)
+    if number not in DISK and not (number in UNWRITABLE and nearby):
+        return None
+    return cannot_write(path if nearby or other is None else other, number)
+
+
+def cannot_write(path: Path, number: int, *, by: str = "") -> CannotWrite:
+    """The error for a file, or a folder and the program that writes `by` name, and the number of the system's error."""
+    if number in FULL:
+        hint = f"there is no space left for {path}: free disk space, or raise the quota, and run the command again"
+    elif number == errno.EROFS:
+        hint = f"the file system of {path} is read-only: mount it for writing, or work in a copy on another disk"
+    elif number == errno.EIO:
+        hint = f"check the disk of {path}, its space and its log (df, dmesg), and run the command again"
+    else:
+        hint = f"allow writing to {path.parent} (ls -ld {path.parent}), or remove what stands at {path}"
+    return CannotWrite(f"{path} cannot be written{by and f' by `{by}`'}: {os.strerror(number)}", hint=hint)
+
+
+def disk_error_in(output: str) -> int:
+    """The number of the first error of a full or protected disk in a program's output; 0 if there is none."""
+    texts = {os.strerror(number): number for number in DISK} | TEXTS
+    return next((number for text, number in texts.items() if text in output), 0)
 
 
 def _system_error(error: BaseException) -> int:
@@ -51,7 +90,23 @@ def _system_error(error: BaseException) -> int:
         return error.errno
     if text := re.search(r"os error (\d+)", str(error)):
         return int(text[1])
-    return errno.ENOSPC if "disk is full" in str(error) else 0
+    return next((number for text, number in TEXTS.items() if text in str(error)), 0)
+
+
+def _text(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+@contextmanager
+def scratch_folder(prefix: str, *, where: Path | None = None) -> Iterator[Path]:
+    """Give a new folder in `where`, else where temporary files go; it is removed after the block.
+
+    CannotWrite if it, or a file in it, cannot be written.
+    """
+    with writing(where or Path(prefix)):
+        scratch = tempfile.TemporaryDirectory(dir=where, prefix=prefix)
+    with scratch as folder, writing(Path(folder)):
+        yield Path(folder).resolve()
 
 
 @contextmanager
@@ -85,6 +140,8 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in DISK:
+            raise cannot_write(path, error.errno) from None
         message = f"the folder {path} cannot be created: {error.strerror}"
         raise ConfigError(message, hint=f"remove or rename what stands at {path}, or choose another place") from None
     return path

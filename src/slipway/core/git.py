@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from slipway.core import environment, process
-from slipway.errors import ConfigError, ProgramKilled, SlipwayError
+from slipway.errors import ConfigError, ProgramKilled
 
 PINNED = {
     "core.quotePath": "false",
@@ -37,6 +37,8 @@ PINNED = {
 """Settings that would change what Git prints or does; a user's own values do not reach the commands run here.
 Hooks do not run: they are for people's commits, and a scratch checkout lacks the environment that they need."""
 COMMAND = ("git", *(word for key, value in PINNED.items() for word in ("-c", f"{key}={value}")))
+UNWRITTEN = re.compile(r"(could not|couldn't|unable to|cannot|failed to) (write|create|append|close)", re.IGNORECASE)
+"""Git's words for a file that it cannot write; the reason is not always among them."""
 UNSHALLOW = "git fetch --unshallow (in a workflow: actions/checkout with fetch-depth: 0)"
 
 
@@ -79,7 +81,7 @@ def _finish(
     args: Sequence[str], *, root: Path, env: Mapping[str, str] | None = None, errors: process.Errors = "strict"
 ) -> process.ProcessResult:
     try:
-        return process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors=errors)
+        finished = process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors=errors)
     except UnicodeDecodeError as error:
         raise process.UndecodableOutput(
             f"git {args[0]} printed bytes that are not UTF-8 ({error.object[error.start : error.start + 20]!r})",
@@ -89,6 +91,8 @@ def _finish(
         if root.exists():
             raise ConfigError("Git is not installed", hint="install git 2.30 or newer") from None
         raise ConfigError(f"the folder {root} does not exist", hint="name one that does") from None
+    process.require_written(finished, f"git {args[0]}", root.resolve())
+    return finished
 
 
 def _error(args: Sequence[str], finished: process.ProcessResult, root: Path) -> ConfigError:
@@ -101,8 +105,9 @@ def _error(args: Sequence[str], finished: process.ProcessResult, root: Path) -> 
         )
     if "not a git repository" in words:
         return NoRepository(f"{root.resolve()} is not in a Git repository", hint="git init; git add -A; git commit")
+    hint = "free disk space, or allow writing to the repository" if UNWRITTEN.search(words) else "git status"
     return GitError(f"`git {args[0]}` failed: {_main_lines(words) or f'exit code {finished.code}'}",
-                    exit_code=finished.code, hint="git status")  # fmt: skip
+                    exit_code=finished.code, hint=hint)  # fmt: skip
 
 
 def _main_lines(words: str) -> str:
@@ -260,6 +265,11 @@ def changed_since(commit: str, *paths: str, root: Path = Path()) -> list[str]:
     return _items(run(*args, root=root, strip=False))
 
 
+def refresh_index(root: Path = Path()) -> None:
+    """Compare the index with the working tree again; otherwise files that were only touched count as changed."""
+    _finish(("update-index", "-q", "--refresh"), root=root)
+
+
 def literal(path: str) -> str:
     """A pathspec that matches `path` and what is below it, whatever characters it has; a magic one stays as it is."""
     return path if path == "." or path.startswith(":") else f":(literal){path}"
@@ -315,23 +325,6 @@ def commit(revision: str = "HEAD", *, root: Path = Path()) -> Commit:
     return only
 
 
-def advance(branch: str, old: str, new: str, *, root: Path = Path()) -> None:
-    """Move the branch that HEAD is on from `old` forward to `new`, with index and working tree.
-
-    When a part fails, the others are put back: `git merge --ff-only` leaves new files when it cannot write the branch.
-    """
-    _finish(("update-index", "-q", "--refresh"), root=root)  # else files that were only touched count as changed
-    run("read-tree", "-m", "-u", "--dry-run", old, new, root=root)
-    run("update-ref", f"refs/heads/{branch}", new, old, root=root)
-    try:
-        run("read-tree", "-m", "-u", old, new, root=root)
-    except SlipwayError:
-        run("update-ref", f"refs/heads/{branch}", old, new, root=root)
-        names = map(literal, changed_files(old, new, root=root))
-        _finish(("restore", "--source", old, "--staged", "--worktree", "--", *names), root=root)
-        raise
-
-
 def fetch(branch: str, *, root: Path = Path()) -> str:
     """Fetch origin's branch as `origin/BRANCH`; return Git's message if that failed, else an empty text."""
     return _remote("fetch", "-q", "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}", root=root)
@@ -360,8 +353,8 @@ def worktree(revision: str, folder: Path, *, root: Path = Path()) -> Iterator[Pa
     No other worktree is touched, also none that is out of sight at the moment.
     """
     _remove_worktree(folder, root)
-    run("worktree", "add", "--detach", "--force", str(folder), revision, root=root)
     try:
+        run("worktree", "add", "--detach", "--force", str(folder), revision, root=root)
         yield folder
     finally:
         _remove_worktree(folder, root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from slipway.core import files
 from slipway.errors import ConfigError, ProgramKilled
 
 Errors = Literal["replace", "strict"]
@@ -83,6 +85,17 @@ def run(
     )  # fmt: skip
     require_alive(short_name(command), completed.returncode)
     return ProcessResult(code=completed.returncode, out=completed.stdout, err=completed.stderr)
+
+
+def require_written(finished: ProcessResult, program: str, folder: Path) -> None:
+    """CannotWrite if a program that works in `folder` failed because the disk is full or protected."""
+    if finished.ok:
+        return
+    if finished.code == -signal.SIGXFSZ:
+        raise files.cannot_write(folder, errno.EFBIG, by=program)
+    lines = [line for line in (finished.out + finished.err).splitlines() if not line.startswith("remote:")]
+    if number := files.disk_error_in("\n".join(lines)):
+        raise files.cannot_write(folder, number, by=program)
 
 
 def probe(command: Sequence[str], env: Mapping[str, str], *, timeout: float) -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from slipway.cluster import kustomization
 from slipway.core import config, environment, git, ledger
 from slipway.delivery import gitops_pull_request
+from slipway.delivery.fast_forward import fast_forward
 from slipway.errors import CheckFailed, ConfigError, Inconclusive
 from slipway.github.client import GitHubClient
 
@@ -126,7 +127,7 @@ def commit_here(name: str, make_plan: MakePlan, *, title: str, body: str, root: 
         return CommitResult()
     with scratch_checkout(name, tip, root) as work:
         sha = commit_files(plan.write_files(work), title=title, body=body, root=work)
-    git.advance(branch, tip, sha, root=root)
+        fast_forward(branch, tip, sha, tree=work, root=root)
     return CommitResult(commit=sha, branch=branch, message="committed on this branch")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.core import environment
+from slipway.core import environment, files
 from slipway.errors import SlipwayError
 from slipway.reporting.markdown import escape
 
@@ -13,7 +13,7 @@ MAX_CHARACTERS = 1000
 def append(markdown: str) -> None:
     """Append Markdown to the run's page."""
     if summary := environment.step_summary():
-        with summary.open("a", encoding="utf-8") as file:
+        with files.writing(summary), summary.open("a", encoding="utf-8") as file:
             file.write(markdown)
 
 

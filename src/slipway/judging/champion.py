@@ -158,12 +158,12 @@ def _restore_model(tree: Path, root: Path, python: Path, env: dict[str, str]) ->
         )
     dvc = [str(python), "-m", "dvc"]
     share_cache(tree, cache_folder(root))
-    checkout = [*dvc, "checkout", "-q", *(str(FOLDER / name) for name in OUTPUTS)]
+    checkout = [*dvc, "checkout", *(str(FOLDER / name) for name in OUTPUTS)]
     if not process.run(checkout, folder=tree, env=env).ok or not all(
         (tree / FOLDER / name).exists() for name in OUTPUTS
     ):
         run_or_unsure(
-            [*dvc, "repro", "-q", "export"],
+            [*dvc, "repro", "export"],
             tree,
             env,
             "the champion's model is not in DVC's cache and cannot be rebuilt",

@@ -162,10 +162,10 @@ def start(side: Side, bento: Path, port: int, *, root: Path) -> Server:
     """Start the service of one side, without waiting for it; `local_server.wait_ready` and `stop` work with it."""
     home = environment.cache_home(root) / SCRATCH / f"serve-{side.name}"
     log = home / "log"
-    home.mkdir(parents=True, exist_ok=True)
+    files.make_folder(home)
     command = [str(side.python), "-c", LAUNCH, *map(str, (bento, port, home, root, log))]
     env = environment.for_programs(side.tree, BENTOML_HOME=str(home.resolve()))
-    with log.open("ab") as out:
+    with files.writing(log), log.open("ab") as out:
         process = subprocess.Popen(command, cwd=home, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     return Server(process, port, home, log)
 

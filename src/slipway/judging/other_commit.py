@@ -30,7 +30,7 @@ def fetch_outputs(tree: Path, names: Sequence[str], *, root: Path) -> None:
     failure = (
         f"{', '.join(names)} of commit {git.commit_hash(root=tree)[:12]}: not in DVC's cache, and cannot be rebuilt"
     )
-    run_or_unsure([str(python), "-m", "dvc", "repro", "-q", "export"], tree, env, failure)
+    run_or_unsure([str(python), "-m", "dvc", "repro", "export"], tree, env, failure)
 
 
 def _copy(source: Path | None, target: Path) -> bool:
@@ -74,5 +74,6 @@ def _bytes(path: Path) -> bytes:
 def run_or_unsure(command: list[str], tree: Path, env: dict[str, str], failure: str, hint: str = HINT) -> None:
     """Run a program in a worktree; Inconclusive with `failure` and the program's last lines when it fails."""
     result = process.run(command, folder=tree, env=env)
+    process.require_written(result, Path(command[0]).name, tree)
     if not result.ok:
         raise Inconclusive(f"{failure}: {result.last_lines(3)}", hint=hint)

@@ -102,6 +102,7 @@ def check_golden(model: str, answers: tuple[NDArray[Any], NDArray[Any]] | None, 
 
 def _dvc(tree: Path, *args: str) -> str:
     result = process.run([sys.executable, "-m", "dvc", *args], folder=tree, env=environment.for_programs(tree))
+    process.require_written(result, f"dvc {args[0]}", tree)
     if not result.ok:
         raise Inconclusive(f"`dvc {' '.join(args)}` failed: {result.last_lines(3)}")
     return result.out

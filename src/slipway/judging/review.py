@@ -36,6 +36,7 @@ def repro(root: Path) -> str:
     check = Check(name="dvc repro", value=message, limit="every stage succeeds", ok=result.ok, text=text)
     inputs = {"lock": files.sha256(root / LOCK) if (root / LOCK).exists() else None}
     Verdict(chapter="repro", checks=[check], seconds=time.monotonic() - started, inputs=inputs).write(root / REPRO)
+    process.require_written(result, "dvc repro", root)
     if not result.ok:
         code = re.search(r"exited with (-?\d+)", result.err)
         if code:

@@ -10,7 +10,6 @@ import math
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from slipway.core import environment
+from slipway.core import environment, files
 from slipway.core.process import require_alive
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, Inconclusive
@@ -143,10 +142,10 @@ def measure(
     shares = {name: each.share for name, each in slo.endpoints.items()}
     plan = {**schedule.model_dump(), "seed": seed, "retries": retries, "shares": shares}
     users = str(schedule.users)
-    with tempfile.TemporaryDirectory(prefix="slipway-load-") as scratch:
-        results, log = Path(scratch) / "samples.json", Path(scratch) / "log"
+    with files.scratch_folder("slipway-load-") as scratch:
+        results, log = scratch / "samples.json", scratch / "log"
         # Locust splits the option at commas, which a folder's name may have.
-        Path(scratch, LOCUSTFILE.parent).symlink_to((root / LOCUSTFILE).parent.absolute())
+        (scratch / LOCUSTFILE.parent).symlink_to((root / LOCUSTFILE).parent.absolute())
         command = [
             sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless", "--only-summary",
             "--host", host, "--users", users, "--spawn-rate", users, "--stop-timeout", "0",
@@ -171,6 +170,8 @@ def measure(
         if not results.exists():
             require_alive("locust", process.returncode)
             tail = log.read_text(encoding="utf-8", errors="replace").strip()[-1500:]
+            if number := files.disk_error_in(tail):
+                raise files.cannot_write(scratch, number, by="locust")
             raise Inconclusive(
                 f"load: Locust stopped without a result; the end of its output:\n{tail}",
                 hint="correct what Locust reports; `make setup` installs it, `make repro` makes the requests' rows",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from pathlib import Path
 
@@ -62,10 +61,10 @@ def _build_gate(root: Path) -> str:
         return f"the gate's image is up to date: its files are those of {since[:12]}, and {pinned.image} is pinned"
     git.require_clean(root, exclude=[GATE_KUSTOMIZATION.as_posix()])
     commit = git.commit_hash(root=root)
-    with tempfile.TemporaryDirectory(prefix="slipway-gate-") as scratch:
-        copy_gate_files(root, Path(scratch))
+    with files.scratch_folder("slipway-gate-") as scratch:
+        copy_gate_files(root, scratch)
         labels = {REVISION: commit}
-        image = build_image("gate", Path(scratch), f"{pinned.new_name}:{commit[:12]}", labels, root=root)
+        image = build_image("gate", scratch, f"{pinned.new_name}:{commit[:12]}", labels, root=root)
     kustomization.write_digest(root / GATE_KUSTOMIZATION, "gate", image.partition("@")[2])
     return f"{image}, pinned in {GATE_KUSTOMIZATION}; commit this file"
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from slipway.core import environment, process
+from slipway.core import environment, files, process
 from slipway.errors import ConfigError
 from slipway.packaging.registry import DIGEST
 
@@ -107,9 +106,9 @@ def _push(tool: str, tag: str, host: str, env: Mapping[str, str]) -> str:
             raise ConfigError(f"`docker push {tag}` printed no line `digest: sha256:…`", hint="docker version")
         return match[1]
     insecure = ["--tls-verify=false"] if host.partition(":")[0] in PLAIN_HTTP_HOSTS else []
-    with tempfile.TemporaryDirectory(prefix="slipway-push-") as scratch:
+    with files.scratch_folder("slipway-push-") as scratch:
         _call([tool, "push", *insecure, "--digestfile", f"{scratch}/digest", tag], env, host)
-        return Path(scratch, "digest").read_text(encoding="utf-8").strip()
+        return (scratch / "digest").read_text(encoding="utf-8").strip()
 
 
 def _call(command: list[str], env: Mapping[str, str], host: str, *, stdin: str | None = None) -> str:

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,8 +64,8 @@ def build(root: Path, *, name: str, readme: str) -> Bento:
 
 def _build_in(store: Path, root: Path, *, name: str, readme: str) -> Bento:
     store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="build-") as scratch:
-        built = _bentoml_build(root, name=name, home=Path(scratch))
+    with files.scratch_folder("build-", where=environment.cache_home(root)) as scratch:
+        built = _bentoml_build(root, name=name, home=scratch)
         check_contents(built, [name.removeprefix("src/") for name in included_files(root)])
         content = sha256(built)
         version = content[:12]
@@ -91,8 +90,7 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
     BentoML refuses a path with a hidden folder anywhere in it, and would walk the whole project.
     """
     command = [sys.executable, "-m", "bentoml", "build", "--name", name, "--version", "new", "--output", "tag"]
-    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
-        context = Path(scratch).resolve()
+    with files.scratch_folder("slipway-") as context:
         for file in (BENTOFILE, *included_files(root)):
             if not (root / file).is_file():
                 hint = f"run `make repro` if it is a file of the model, else correct `include` in {BENTOFILE}"
@@ -101,6 +99,7 @@ def _bentoml_build(root: Path, *, name: str, home: Path) -> Path:
             shutil.copy2(root / file, context / file)
         env = environment.for_programs(context, BENTOML_HOME=str(home))
         finished = process.run(command, folder=context, env=env)
+    process.require_written(finished, "bentoml build", home)
     bento = home / "bentos" / name / "new"
     if not finished.ok or not bento.is_dir():
         output = (finished.out + finished.err).strip()[-2000:]
@@ -156,13 +155,14 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
     root, started = root.resolve(), time.monotonic()
     requests = golden.read(root / GOLDEN)
     bento = build(root, name=params.track.model, readme=cards.write(params, report_data.read(root), root=root))
-    with tempfile.TemporaryDirectory(dir=environment.cache_home(root), prefix="serve-") as scratch:
-        home = Path(scratch)
-        with local_server.start(
+    with (
+        files.scratch_folder("serve-", where=environment.cache_home(root)) as home,
+        local_server.start(
             bento.path, port=local_server.find_free_port(), home=home, root=root, log=home / "log"
-        ) as running:
-            ready = local_server.wait_ready(running)
-            check = golden.replay(running.url, requests, tolerance=params.package.tolerance)
+        ) as running,
+    ):
+        ready = local_server.wait_ready(running)
+        check = golden.replay(running.url, requests, tolerance=params.package.tolerance)
     notes = {"bento": bento.tag, "path": bento.path.relative_to(root).as_posix(), "bento_sha256": bento.sha256,
              "model_sha256": bento.model_sha256, "ready_seconds": round(ready, 2)}  # fmt: skip
     verdict = Verdict(chapter="package", checks=[check], rows=len(requests), seconds=time.monotonic() - started,

@@ -26,15 +26,18 @@ ARTIFACTS = "mlartifacts"
 PLACES = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location",
           "model_versions": "storage_location"}  # fmt: skip
 """The columns in which MLflow's database holds absolute addresses of artifacts, by table."""
+AGAIN = "`slipway track` makes another"
 ABANDONED_HOURS = 24
 """A run of MLflow that has not ended after this time is of a killed process; a younger one may be of another machine."""
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence MLflow's warnings about its own parts."""
+    """Silence MLflow's messages about its own parts, and the tracebacks that it logs of errors which it also raises."""
+    import mlflow  # noqa: F401 - sets the levels of its loggers
+
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -56,10 +59,12 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
         raise ConfigError("dvc.lock does not exist: the pipeline has not run yet", hint="run `make repro`")
     lock = files.sha256(root / LOCK)
     uri = environment.tracking_uri(root)
-    database = Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
+    database = _database_file(uri)
     with _quiet(), _lock_folder(database.parent if database else root), _own_environment(embedded=bool(database)):
         import mlflow
 
+        if database:
+            _require_writable(database)
         mlflow.set_tracking_uri(uri)
         try:
             client = mlflow.MlflowClient()
@@ -76,11 +81,11 @@ def run(params: config.Params, *, root: Path = Path()) -> str:
             hint = f"install {error.name} in this environment, or correct MLFLOW_TRACKING_URI"
             raise ConfigError(f"MLflow at {_without_login(uri)} needs the package {error.name}", hint=hint) from None
         except _store_errors() as error:
+            if database and (failure := files.write_failure(error, database)):
+                raise failure from None
             hint = "start the tracking server, or unset MLFLOW_TRACKING_URI to use the SQLite file mlflow.db"
             if database:
-                hint = (
-                    f"if {database.name} is damaged or of a newer MLflow, move it away; `slipway track` makes another"
-                )
+                hint = f"if {database.name} is damaged or of a newer MLflow, move it away; {AGAIN}"
             raise ConfigError(f"MLflow at {_without_login(uri)} failed: {_first_line(error)}", hint=hint) from None
     files.write_json(
         root / RECORD, {"run": run_id, "lock_sha256": lock, "model": params.track.model, "version": version}
@@ -107,6 +112,24 @@ def _without_login(uri: str) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _database_file(uri: str) -> Path | None:
+    """The file of an address of SQLite; None for another store."""
+    from sqlalchemy.engine import make_url
+
+    database = make_url(uri).database if re.match(r"sqlite(\+\w+)?:///", uri) else None
+    return Path(database).resolve() if database else None
+
+
+def _require_writable(database: Path) -> None:
+    """CannotWrite if the SQLite file cannot be written: MLflow would try again for two minutes before it says so."""
+    try:
+        with files.writing(database), contextlib.closing(sqlite3.connect(database, timeout=60)) as store:
+            store.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        hint = f"end the program that uses it; if it is damaged, move {database.name} away: {AGAIN}"
+        raise ConfigError(f"MLflow's database {database} cannot be used: {error}", hint=hint) from None
 
 
 @contextlib.contextmanager
@@ -282,7 +305,7 @@ def _set_champion(client: Any, model: str, experiment: str, root: Path) -> str |
 def run_tags(run: str, *, root: Path = Path()) -> dict[str, str] | None:
     """The tags of a run; None when the store has no such run or it was deleted. ConfigError without a reachable store."""
     uri = environment.tracking_uri(root)
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if (database := _database_file(uri)) and not database.exists():
         raise ConfigError("this machine has no MLflow store", hint="run `slipway track`, or set MLFLOW_TRACKING_URI")
     with _quiet():
         import mlflow

@@ -121,9 +121,12 @@ class Sandbox:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of programs in the clone; MLflow is the project's own."""
+        """The environment of programs in the clone; MLflow is the project's own, and a user's remotes for DVC are unknown."""
         return environment.for_programs(
-            self.work, MLFLOW_TRACKING_URI=environment.tracking_uri(self.root), COLUMNS="1000"
+            self.work,
+            MLFLOW_TRACKING_URI=environment.tracking_uri(self.root),
+            COLUMNS="1000",
+            DVC_GLOBAL_CONFIG_DIR=str(environment.cache_home(self.work) / "dvc"),
         )
 
     def start_part(self, title: str) -> None:

@@ -21,10 +21,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from slipway.cluster import kubectl
-from slipway.core import environment, process
+from slipway.core import environment, git, process
 from slipway.core.console import LiteralConsole, running, stderr, stdout, styled
 from slipway.errors import ConfigError
 from slipway.packaging.image_builder import find_builder
+from slipway.pipeline import checkout
 
 TIMEOUT_SECONDS = 5.0
 """Longest for one check; all run at the same time."""
@@ -76,6 +77,7 @@ def list_tools(system: str, machine: str) -> list[tuple[str, bool, str, str]]:
         ("dvc", True, "the pipeline", "make clean setup"),
         ("disk", True, f"data, models, clones: {FREE_GB:g} GB", ".venv/bin/dvc gc --workspace; make clean"),
         ("loopback ports", True, "staging and production on this machine", "allow programs to listen on 127.0.0.1"),
+        ("checkout", True, "hashes that others have too", "slipway prove  # it names what to do"),
         ("git identity", False, "your own commits and releases", IDENTITY),
         *(
             (
@@ -125,6 +127,7 @@ def inspect_machine(root: Path, env: Mapping[str, str]) -> dict[str, str | None]
         "dvc": lambda: needed(["dvc", "--version"]),
         "disk": lambda: _disk(root),
         "loopback ports": lambda: _free(0),
+        "checkout": lambda: _checkout(root),
         "git identity": lambda: _identity(root, ask),
         "image builder": lambda: find_builder(env),
         "registry": lambda: _registry(env.get("REGISTRY", "")),
@@ -166,6 +169,17 @@ def _user(port: int) -> str:
             if connection.laddr and connection.laddr.port == port and connection.pid and connection.status == "LISTEN":
                 return f"{IN_USE} by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     return IN_USE
+
+
+def _checkout(root: Path) -> str | None:
+    """`plain` for a checkout that Slipway supports, also where Git cannot tell; None for one that it refuses."""
+    try:
+        checkout.require_plain(root)
+    except (git.GitError, git.NoRepository):
+        pass
+    except ConfigError:
+        return None
+    return "plain"
 
 
 def _identity(root: Path, ask: Ask) -> str | None:

@@ -15,7 +15,7 @@ from types import TracebackType
 
 import psutil  # type: ignore[import-untyped]
 
-from slipway.core import environment
+from slipway.core import environment, files
 from slipway.core.process import describe_exit
 from slipway.errors import ConfigError
 from slipway.serving.http_client import is_ready
@@ -82,9 +82,9 @@ def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Serve
     require_free_port(port)
     if not (bento / "src").is_dir():
         raise ConfigError(f"{bento} is not a bento: it has no folder src", hint="run `slipway package`")
-    home.mkdir(parents=True, exist_ok=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    files.make_folder(home)
+    files.make_folder(log.parent)
+    with files.writing(log), log.open("ab") as output:
         process = subprocess.Popen(
             command(bento, port=port), cwd=bento / "src", env=server_environment(home, root), stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT, start_new_session=True,

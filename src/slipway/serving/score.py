@@ -154,7 +154,9 @@ def _check_output(input_path: Path, out: Path, *, overwrite: bool) -> None:
 def _lock_output(out: Path) -> Iterator[Path]:
     """Yield the folder of the parts of `out`, locked for this process; the kernel releases the lock when it ends."""
     home = files.make_folder(out.with_name(f".{out.name}.parts"))
-    with (home / "lock").open("w") as file:
+    with files.writing(home / "lock"):
+        file = (home / "lock").open("w")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -172,10 +174,10 @@ def _keep_parts(out: Path, home: Path) -> Iterator[None]:
         shutil.rmtree(home)
         raise
     except (OSError, files.CannotWrite) as error:
-        raise ConfigError(
-            f"{out} cannot be written: {error}",
-            hint="free disk space and repeat the command; it continues where this run stopped",
-        ) from None
+        failure = error if isinstance(error, files.CannotWrite) else files.write_failure(error, out)
+        message = failure.message if failure else f"{out} cannot be written: {error}"
+        hint = failure.hint if failure else "correct that, and run the command again"
+        raise ConfigError(message, hint=f"{hint}; it continues where this run stopped") from None
 
 
 def _prepare_parts(home: Path, manifest: dict[str, Any]) -> None:

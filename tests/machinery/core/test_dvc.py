@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from slipway.core import dvc
+from slipway.core import dvc, environment, process
 from slipway.errors import ConfigError
 
 EMPTY = "d41d8cd98f00b204e9800998ecf8427e"
@@ -140,6 +141,16 @@ def test_every_level_of_configuration_counts(checkout, level):
     configure(checkout, level, dir="/srv/shared")
     assert (checkout / LEVELS[level]).exists()
     assert dvc.cache_folder(checkout) == dvcs_own(checkout) == Path("/srv/shared")
+
+
+def test_configuration_of_the_user_is_read_here_and_by_programs(checkout, monkeypatch, tmp_path):
+    monkeypatch.delenv("DVC_GLOBAL_CONFIG_DIR")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
+    (tmp_path / "own/dvc").mkdir(parents=True)
+    (tmp_path / "own/dvc/config").write_text("[cache]\n    dir = /srv/own\n[core]\n    remote = lab\n")
+    assert dvc.cache_folder(checkout) == Path("/srv/own")
+    command = [sys.executable, "-m", "dvc", "config", "--global", "core.remote"]
+    assert process.run(command, folder=checkout, env=environment.for_programs(checkout)).out == "lab\n"
 
 
 def test_nearer_configuration_overrules(checkout):

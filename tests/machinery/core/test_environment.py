@@ -24,6 +24,7 @@ def test_programs_keep_their_homes_inside_the_project(tmp_path: Path) -> None:
 def test_tracking_is_a_file_in_the_project_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert environment.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert environment.tracking_uri(Path("/x/c?d #%41")) == "sqlite+pysqlite:////x/c%3Fd %23%2541/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert environment.tracking_uri(tmp_path) == "http://127.0.0.1:5000"
 

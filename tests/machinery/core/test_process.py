@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from slipway.core import process
+from slipway.core import files, process
 from slipway.errors import ProgramKilled
 
 
@@ -134,3 +135,24 @@ def test_killed_probe_finds_nothing():
 ])  # fmt: skip
 def test_program_is_called_by_its_name_and_verb(command, name):
     assert process.short_name(command) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["x: No space left on device", "OSError: [Errno 122] Disk quota exceeded", "database or disk is full"]
+)
+def test_full_disk_of_a_program_is_named(text: str, tmp_path: Path) -> None:
+    finished = process.run([sys.executable, "-c", f"import sys; print({text!r}, file=sys.stderr); sys.exit(3)"])
+    with pytest.raises(files.CannotWrite, match=f"{tmp_path} cannot be written by `tool`: "):
+        process.require_written(finished, "tool", tmp_path)
+
+
+def test_killed_at_the_limit_of_a_file_is_a_full_disk(tmp_path: Path) -> None:
+    finished = process.run(["sh", "-c", "ulimit -f 0; echo x > file"], folder=tmp_path)
+    with pytest.raises(files.CannotWrite, match="File too large"):
+        process.require_written(finished, "sh", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["remote: fatal: No space left on device", "fatal: bad object"])
+def test_other_failure_of_a_program_is_not_the_disks(text: str, tmp_path: Path) -> None:
+    process.require_written(process.ProcessResult(code=128, out="", err=text), "git push", tmp_path)
+    process.require_written(process.ProcessResult(code=0, out="No space left on device", err=""), "tool", tmp_path)

@@ -189,6 +189,18 @@ def test_moved_project_finds_its_old_artifacts(moved, params):
     assert not moved.exists()
 
 
+@pytest.mark.parametrize("name", ["c?d", "%41", "a;b é,#1 %3F"])
+def test_store_and_artifacts_are_in_a_folder_of_any_name(moved, params, name):
+    folder = moved.rename(moved.with_name(name))
+    begin_again(folder)
+    assert track.run(params, root=folder).startswith("logged run")
+    assert [path.name for path in folder.parent.iterdir()] == [name]
+    logged = files.read_json(folder / track.RECORD)["run"]
+    assert {each.path for each in client(folder).list_artifacts(logged)} >= {"dvc.lock", "plots"}
+    assert (folder / f"mlartifacts/{logged}/artifacts/dvc.lock").read_text() == "another"
+    assert track.run_tags(logged, root=folder)["lock_sha256"] == files.sha256(folder / "dvc.lock")
+
+
 def test_relative_address_of_the_store_is_enough(moved, params, monkeypatch):
     monkeypatch.chdir(moved)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
@@ -218,12 +230,12 @@ def test_tracking_without_a_lock_is_refused(project_copy, cli):
     assert "dvc.lock does not exist" in done.stderr
 
 
-def test_unreachable_store_is_named(tracked, cli, tmp_path):
+def test_unreachable_store_is_named(tracked, params, tmp_path):
     folder = shutil.copytree(tracked, tmp_path / "p")
     (folder / "mlflow.db").write_bytes(b"this is no database" * 100)
-    done = cli(folder, "track")
-    assert done.returncode == 2
-    assert "MLflow at sqlite:///" in done.stderr
+    with pytest.raises(ConfigError, match=r"mlflow\.db cannot be used: file is not a database") as caught:
+        track.run(params, root=folder)
+    assert "move mlflow.db away" in caught.value.hint
 
 
 def test_nested_values_get_dotted_names():

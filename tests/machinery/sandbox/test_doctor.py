@@ -16,6 +16,7 @@ from slipway.core import environment
 from slipway.core.console import LiteralConsole
 from slipway.errors import ConfigError
 from slipway.sandbox import doctor
+from support.committed_project import begin, save
 
 LINUX = {"system": "Linux", "machine": "x86_64"}
 
@@ -73,7 +74,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("patient")
 def test_loop_needs_nothing_beyond_setup() -> None:
     needed = {one.name for one in doctor.examine({}, **LINUX) if one.needed}
-    assert needed == {"python", "git", "uv", "dvc", "disk", "loopback ports"}
+    assert needed == {"python", "git", "uv", "dvc", "disk", "loopback ports", "checkout"}
     seen = doctor.inspect_machine(Path(), environment.for_programs(Path().resolve()))
     assert not [name for name in needed if not seen[name]]
 
@@ -203,3 +204,15 @@ def test_objects_of_a_cluster_are_asked_by_name(tmp_path: Path) -> None:
 
 def test_project_without_manifests_has_no_namespaces(tmp_path: Path) -> None:
     assert state("namespaces", program(tmp_path / "bin", "kubectl", "echo one"), tmp_path) is None
+
+
+def test_checkout_that_is_not_plain_is_named(tmp_path: Path) -> None:
+    begin(tmp_path)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/file").touch()
+    save(tmp_path)
+    assert doctor.inspect_machine(tmp_path, {"PATH": ""})["checkout"] == "plain"
+    findings = {
+        one.name: one for one in doctor.examine(doctor.inspect_machine(tmp_path / "inner", {"PATH": ""}), **LINUX)
+    }
+    assert (findings["checkout"].ready, findings["checkout"].needed) == (False, True)

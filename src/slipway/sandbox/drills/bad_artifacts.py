@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +90,8 @@ def dockerfile(good: str, line: str) -> str:
 
 def build_derived(good: str, name: str, *, line: str, models: Path | None = None) -> str:
     """Build and push the good image with one more line, as `registry/name@sha256:…`; `models` are added as wrong ones."""
-    with tempfile.TemporaryDirectory(prefix="slipway-drill-") as scratch:
-        root, context = Path(scratch), Path(scratch) / "context"
+    with files.scratch_folder("slipway-drill-") as root:
+        context = root / "context"
         context.mkdir()
         files.write_text(root / image_builder.DOCKERFILE, dockerfile(good, line))
         if models is not None:
