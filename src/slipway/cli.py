@@ -63,7 +63,7 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         place = Path(f"standard output or a file in {Path.cwd()}")
-        if explained := files.write_failure(error, place) or system_errors.explain(error):
+        if explained := files.write_failure(error, place, nearby_too=False) or system_errors.explain(error):
             end(explained)
         traceback.print_exc()
         bug = f"{type(error).__name__} in Slipway's own code, or in the code of the problem: this is a bug"

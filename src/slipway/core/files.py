@@ -49,10 +49,11 @@ def writing(path: Path) -> Iterator[None]:
         raise failure from error
 
 
-def write_failure(error: Exception, path: Path) -> CannotWrite | None:
-    """The error of a full or protected disk behind a library's; None if it is another error.
+def write_failure(error: Exception, path: Path, *, nearby_too: bool = True) -> CannotWrite | None:
+    """The error of a full or read-only disk behind a library's; None if it is another error.
 
-    It names `path` if the error names no file, or one in a folder on the way to `path`.
+    It names `path` if the error names no file, or one in a folder on the way to `path`. With `nearby_too`, that file may
+    also be impossible to write for another reason, such as its mode.
     """
     if NO_SCRATCH in str(error):
         hint = "free disk space there, or set TMPDIR to a folder that can be written"
@@ -60,7 +61,7 @@ def write_failure(error: Exception, path: Path) -> CannotWrite | None:
     number, name = _system_error(error), getattr(error, "filename2", None) or getattr(error, "filename", None)
     other = Path(os.fsdecode(name)) if name and not isinstance(name, int) else None
     nearby = other is None or other.parent in (path, *path.parents)
-    if number not in DISK and not (number in UNWRITABLE and nearby):
+    if number not in DISK and not (nearby_too and nearby and number in UNWRITABLE):
         return None
     return cannot_write(path if nearby or other is None else other, number)
 

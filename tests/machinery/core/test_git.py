@@ -2,18 +2,16 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from slipway.core import environment, git
-from slipway.errors import ConfigError, ProgramKilled
+from slipway.errors import ConfigError
 from support.committed_project import begin
-from support.executables import write_script
+from support.executables import kill_git
 from support.paths import ROOT
 
 
@@ -143,30 +141,9 @@ def test_push_and_fetch_say_nothing_when_they_work(cloned: Path):
     assert git.commit_hash("origin/main", root=cloned) == git.commit_hash(root=cloned)
 
 
-def kill_git(folder: Path, condition: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a Git first on PATH that is killed when the shell's `condition` holds for its arguments "$*"."""
-    folder.mkdir()
-    real = shutil.which("git")
-    write_script(folder / "git", f'{condition} && kill -9 $$; exec {real} "$@"')
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-
 def test_killed_push_may_have_arrived_and_is_looked_at(cloned: Path, tmp_path_factory, monkeypatch) -> None:
     kill_git(tmp_path_factory.mktemp("bin") / "b", 'echo "$*" | grep -q " push "', monkeypatch)
     assert git.push("HEAD:refs/heads/main", root=cloned) == "`git push` was killed by signal SIGKILL"
-
-
-def test_branch_is_put_back_when_git_is_killed(repository: Path, tmp_path_factory, monkeypatch) -> None:
-    old = git.commit_hash(root=repository)
-    (repository / "file").write_text("two\n")
-    git.run("commit", "-q", "-a", "-m", "Two", root=repository)
-    new = git.commit_hash(root=repository)
-    git.run("reset", "-q", "--hard", old, root=repository)
-    condition = 'echo "$*" | grep -q "read-tree -m -u [0-9a-f]"'
-    kill_git(tmp_path_factory.mktemp("bin") / "b", condition, monkeypatch)
-    with pytest.raises(ProgramKilled, match="`git read-tree` was killed"):
-        git.advance("main", old, new, root=repository)
-    assert (git.commit_hash(root=repository), git.uncommitted_files(repository)) == (old, [])
 
 
 def test_push_that_is_not_taken_says_why_without_hints(cloned: Path):

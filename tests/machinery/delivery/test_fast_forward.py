@@ -7,8 +7,9 @@ import pytest
 
 from slipway.core import git
 from slipway.delivery.fast_forward import fast_forward
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, ProgramKilled
 from support.committed_project import begin, save
+from support.executables import kill_git
 
 
 @pytest.fixture
@@ -53,6 +54,15 @@ def test_file_in_the_way_changes_nothing(repository: Path, way: str) -> None:
     assert git.commit_hash("main", root=repository) == git.commit_hash("old", root=repository)
     assert (repository / way).read_text() == "mine"
     assert (repository / "removed").exists()
+
+
+@pytest.mark.parametrize("words", ["read-tree -m [0-9a-f]", "update-ref refs/heads/main"])
+def test_branch_is_put_back_when_git_is_killed(repository: Path, tmp_path: Path, monkeypatch, words: str) -> None:
+    kill_git(tmp_path / "bin", f'echo "$*" | grep -q "{words}"', monkeypatch)
+    with pytest.raises(ProgramKilled, match=r"`git .*` was killed"):
+        forward(repository)
+    assert git.commit_hash("main", root=repository) == git.commit_hash("old", root=repository)
+    assert git.uncommitted_files(repository) == []
 
 
 def test_branch_that_moved_meanwhile_puts_the_index_back(repository: Path) -> None:

@@ -673,7 +673,7 @@ def test_every_place_that_says_no_is_found(mutants: ModuleType) -> None:
     _, found = mutants.switched({"src/slipway/errors.py": errors, "src/slipway/gates.py": GATES})
     assert [(each.gate, each.kind) for each in found] == [
         ("errors.DataError", "exit"), ("errors.CheckFailed", "exit"), ("errors.Inconclusive", "exit"),
-        ("gates.measured", "check"), ("gates.several", "checks"), ("gates.several", "checks"),
+        ("errors.ProgramKilled", "exit"), ("gates.measured", "check"), ("gates.several", "checks"), ("gates.several", "checks"),
         ("gates.enforced", "checks"), ("gates.enforced", "enforce"), ("gates.refused", "raise"), ("gates.valid", "raise"),
         ("gates.excused", "raise"),
     ]  # fmt: skip

@@ -110,7 +110,7 @@ def test_library_changes_what_reaches_it_also_through_others(copy, library, stal
         ("slipway/core/verdict.py", "NAMED_CHECKS = 3", "NAMED_CHECKS = 4", ["export", "evaluate"]),
         ("slipway/core/config.py", "class Loop(StrictModel):", "class Loop(StrictModel):\n    more: int = 1", []),
         ("slipway/core/config.py", "    leak_moments: Count", "    leak_moments: int", ["features"]),
-        ("slipway/pipeline/evaluate.py", "def score_other_table(", "def again(", []),
+        ("slipway/pipeline/evaluate.py", "def score_for_comparison(", "def again(", []),
         ("slipway/judging/judge.py", "def ", "X = 1\n\n\ndef ", []),
     ],
 )

@@ -97,7 +97,9 @@ def stand_in(
     code.write_text(starter, "utf-8")
     (code.parent / "stand_in.py").write_text(SERVICE, "utf-8")
     (side.folder / "settings.json").write_text(json.dumps(SETTINGS | settings), "utf-8")
-    (side.folder / "models/golden.json").write_text(json.dumps([{"row": row} for row in rows]), "utf-8")
+    (side.folder / "models/golden.json").write_text(
+        json.dumps([{"row": row, "prediction": 0.5} for row in rows]), "utf-8"
+    )
     contract = {"inputs": {"x": {"maximum": settings.get("x_at_most", SETTINGS["x_at_most"])}}}
     (side.folder / "models/contract.json").write_text(json.dumps(contract), "utf-8")
     return side
