@@ -98,6 +98,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(root / ".slipway/dvc"))
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(root)  # DVC takes a relative cache as one of the working directory
     return root
 
 
