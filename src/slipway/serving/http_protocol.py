@@ -50,14 +50,13 @@ class LastWords:
 
 
 class OneWrite:
-    """A transport that sends at once what is written in one turn of the event loop.
+    """A transport that sends the head of an answer together with the first part of its body.
 
-    uvicorn writes the head and the body of an answer separately: two system calls and two packets.
+    uvicorn writes them separately: two system calls and two packets.
     """
 
-    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._call_soon = transport, loop.call_soon
-        self._pieces: list[bytes] = []
+    def __init__(self, transport: Any) -> None:
+        self._transport, self._head = transport, b""
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
@@ -65,16 +64,18 @@ class OneWrite:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send in this turn."""
-        if not self._pieces:
-            self._call_soon(self.flush)
-        self._pieces.append(data)
+        """Send, unless it is the head of an answer."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
+            self._head = data
+            return
+        self._transport.write(data)
 
     def flush(self) -> None:
-        """Send what is still held."""
-        if self._pieces:
-            data, self._pieces = b"".join(self._pieces), []
-            self._transport.write(data)
+        """Send a head that has no body."""
+        if self._head:
+            self.write(b"")
 
     def write_eof(self) -> None:
         """Send, and close this half."""
@@ -97,7 +98,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin; a client that connects and sends nothing is closed as one that is idle between two requests."""
         super().connection_made(transport)
-        self.transport: Any = OneWrite(transport, self.loop)
+        self.transport: Any = OneWrite(transport)
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -151,6 +152,11 @@ class Protocol(HttpToolsProtocol):
             cycle.message_event.set()
         elif self.timeout_keep_alive_task is None:
             self._await_request()
+
+    def on_response_complete(self) -> None:
+        """Send an answer without a body, and go on with the next request."""
+        self.transport.flush()
+        super().on_response_complete()
 
     def _should_upgrade(self) -> bool:
         return False
