@@ -58,10 +58,12 @@ def said(machine: Record) -> str:
     return f"Machine: {cpu}{machine['cores']} cores, {machine['system']}, {python}."
 
 
-def held(checked: Sequence[Record]) -> str:
+def held(checked: Sequence[Record], runs: Sequence[Record] = ()) -> str:
+    """The table of figures with their limits; of several whole runs, the median with the least and the greatest."""
     rows = [
-        (each["name"], f"{each['value']:.3g}", each["limit"], "yes" if each["ok"] else "**no**") for each in checked
-    ]
+        (each["name"], spread([run[each["name"]] for run in runs]) if runs else f"{each['value']:.3g}", each["limit"],
+         "yes" if each["ok"] else "**no**") for each in checked
+    ]  # fmt: skip
     return table(["figure", "measured", "limit", "held"], rows)
 
 
@@ -81,7 +83,7 @@ def _short(value: float) -> str:
 def serving(record: Record) -> str:
     """The tables of the servers."""
     by = {rival["name"]: rival for rival in record["rivals"]}
-    text = [said(record["machine"]), held([asdict(each) for each in limits(record)])]
+    text = [said(record["machine"]), held([asdict(each) for each in limits(record["runs"])], record["runs"])]
     for rows, told in ((1, "One row a request"), (100, "Batches of 100 rows")):
         for name, against in (("fastapi", "FastAPI + ONNX Runtime, tuned"), ("empty", "the empty endpoint")):
             text += [f"**{told}: requests/s ÷ {against}**", _ratios(record["rivals"], by[name], rows)]

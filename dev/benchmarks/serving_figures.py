@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +121,22 @@ def at_least(name: str, value: float, limit: float) -> Check:
     return Check(name=name, value=round(value, 4), limit=f"≥ {limit:g}", ok=value >= limit)
 
 
-def limits(record: Record) -> list[Check]:
-    """The limits of the service's figures."""
+LIMITS: dict[str, Callable[[str, float], Check]] = {
+    "requests/s at 8 connections ÷ FastAPI + ONNX Runtime": lambda name, value: at_least(name, value, 2),
+    "requests/s at 8 connections ÷ FastAPI + scikit-learn": lambda name, value: at_least(name, value, 40),
+    "p99 at 8 connections ÷ empty endpoint": lambda name, value: at_most(name, value, 3),
+    "start to ready ÷ FastAPI + ONNX Runtime": lambda name, value: at_most(name, value, 1.6),
+    "rows/s in batches of 100 ÷ JSON, arrays and ONNX Runtime in a loop": lambda name, value: at_least(
+        name, value, 0.8
+    ),
+    "memory over FastAPI + ONNX Runtime": lambda name, value: at_most(name, value, 60, " MB"),
+    "errors of ours": lambda name, value: at_most(name, value, 0),
+}
+"""The service's figures, each with its limit."""
+
+
+def figures(record: Record) -> dict[str, float]:
+    """The service's figures in one run, by name."""
     by = {rival["name"]: rival for rival in record["rivals"]}
     ours, fast = by["slipway"], by["fastapi"]
 
@@ -130,13 +144,14 @@ def limits(record: Record) -> list[Check]:
         return statistics.median(ratios(ours, by[name], what, 1, 8))
 
     start = statistics.median(ours["ready"]) / statistics.median(fast["ready"])
-    batch = record["raw"]["whole"] * middle(ours, "rps", 100, 8) / 1e6
-    return [
-        at_least("requests/s at 8 connections ÷ FastAPI + ONNX Runtime", against("fastapi"), 2),
-        at_least("requests/s at 8 connections ÷ FastAPI + scikit-learn", against("sklearn"), 40),
-        at_most("p99 at 8 connections ÷ empty endpoint", against("empty", "p99"), 3),
-        at_most("start to ready ÷ FastAPI + ONNX Runtime", start, 1.6),
-        at_least("rows/s in batches of 100 ÷ JSON, arrays and ONNX Runtime in a loop", batch, 0.8),
-        at_most("memory over FastAPI + ONNX Runtime", ours["memory"] - fast["memory"], 60, " MB"),
-        at_most("errors of ours", sum(cell["errors"] for cell in ours["visits"]), 0),
-    ]  # fmt: skip
+    values = (
+        against("fastapi"), against("sklearn"), against("empty", "p99"), start,
+        record["raw"]["whole"] * middle(ours, "rps", 100, 8) / 1e6, ours["memory"] - fast["memory"],
+        sum(cell["errors"] for cell in ours["visits"]),
+    )  # fmt: skip
+    return dict(zip(LIMITS, values, strict=True))
+
+
+def limits(runs: Sequence[Mapping[str, float]]) -> list[Check]:
+    """The checks of the figures' medians over whole runs."""
+    return [check(name, statistics.median(run[name] for run in runs)) for name, check in LIMITS.items()]

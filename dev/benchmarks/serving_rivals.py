@@ -142,10 +142,11 @@ def fastapi_sklearn() -> Any:
 
 def _fields(contract: dict[str, Any]) -> dict[str, Any]:
     """The contract's inputs as annotations that Pydantic checks, with the ranges and lengths that the service checks."""
+    from slipway.contract.words import Rule
     from slipway.serving.validation import annotation
 
     properties = contract["inputs"]["properties"]
-    return {name: annotation(properties[name]) for name in [*contract["categories"], *contract["numbers"]]}
+    return {name: annotation(Rule.of(properties[name])) for name in [*contract["categories"], *contract["numbers"]]}
 
 
 class _Onnx:

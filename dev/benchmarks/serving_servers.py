@@ -82,11 +82,11 @@ def rivals(bento: Path, pyfunc: Path) -> list[Rival]:
     onnx = ["onnxruntime", "numpy", "orjson", "uvicorn", "uvloop", "httptools"]
 
     def app(name: str, *more: str) -> tuple[str, ...]:
-        folder = str(ROOT / "benchmarks")
+        folder = str(ROOT / "dev/benchmarks")
         return *python, "uvicorn", "--factory", f"serving_rivals:{name}", "--app-dir", folder, "--port", "{port}", *more
 
     tutorial = (*python, "bentoml", "serve", "serving_tutorial:Tutorial", "--host", "127.0.0.1", "--port", "{port}",
-                "--working-dir", str(ROOT / "benchmarks"))  # fmt: skip
+                "--working-dir", str(ROOT / "dev/benchmarks"))  # fmt: skip
     mlflow = (*python, "mlflow", "models", "serve", "-m", str(pyfunc), "--env-manager", "local", "--port", "{port}")
     two = ("/predict", "/batch")
     plain = ["httptools" if each == http_protocol.NAME else each for each in local_server.OPTIONS]

@@ -187,7 +187,7 @@ def test_figures_of_serving_are_those_of_their_page() -> None:
         "its p99": "p99 at 8 connections ÷ empty endpoint",
         "start → ready": "start to ready ÷ FastAPI + ONNX Runtime",
     }.items():
-        measured = float(re.findall(rf"^\| {re.escape(figure)} \| ([\d.]+) \|", page, re.M)[0])
+        measured = float(re.findall(rf"^\| {re.escape(figure)} \| ([\d.]+) \(", page, re.M)[0])
         shown = float(row(start).split("|")[2].split()[0])
         assert shown == pytest.approx(measured, rel=0.05), start
 
