@@ -5,6 +5,7 @@ Imports only what `requirements/load.lock` has: the load gate's image runs it.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -20,6 +21,17 @@ PATH = Path("loadtests/slo.yaml")
 
 Place = Literal["machine", "cluster"]
 """The place of a schedule: the short one runs on a single machine, the other in the cluster."""
+
+FASTEST_BURN = 14.4
+"""The burn rate of the fastest alert: 14.4 times the budget's even pace, which spends 2 % of 30 days' budget in an hour."""
+
+EXAMPLE = """\
+objectives:
+  window_days: 30
+  min_requests_per_hour: 60
+  availability: {at_least: 0.999}
+  latency: {at_least: 0.99, within_ms: 50}"""
+"""The section `objectives` for a slo.yaml that has none yet."""
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -56,6 +68,44 @@ def _require_route(name: str) -> str:
     return name
 
 
+def _require_alert(at_least: float) -> float:
+    """Refuse an objective whose fastest alert would need more failed requests than there are requests."""
+    budget = 1 - at_least
+    if FASTEST_BURN * budget >= 1:
+        lowest = math.ceil((1 - 1 / FASTEST_BURN) * 1000) / 1000
+        raise ValueError(
+            f"{at_least:g} can never alert: at {FASTEST_BURN:g}× the budget of {budget * 100:.4g} % would need "
+            f"{FASTEST_BURN * budget * 100:.4g} % of requests to fail; allowed: at least {lowest:g}"
+        )
+    return at_least
+
+
+Share = Annotated[float, Field(gt=0, lt=1), AfterValidator(_require_alert)]
+"""A share of the requests that an objective requires; the rest is its budget."""
+
+
+class Availability(StrictModel):
+    """At least this share of the requests is answered without a server error (status below 500)."""
+
+    at_least: Share
+
+
+class FastEnough(StrictModel):
+    """At least this share of the requests is answered within `within_ms` milliseconds."""
+
+    at_least: Share
+    within_ms: Positive
+
+
+class Objectives(StrictModel):
+    """The promises to callers over `window_days`; with fewer requests an hour no alert about them fires."""
+
+    window_days: Annotated[int, Field(ge=7, le=90)]
+    min_requests_per_hour: Annotated[int, Field(gt=0)]
+    availability: Availability
+    latency: FastEnough
+
+
 class Slo(StrictModel):
     """All of slo.yaml. Endpoints are named "METHOD /path"; other modules check the sections `canary` and `latency`."""
 
@@ -65,6 +115,7 @@ class Slo(StrictModel):
     golden_difference_at_most: Annotated[float, Field(ge=0)]
     canary: Any = None
     latency: Any = None
+    objectives: Objectives | None = None
     endpoints: Annotated[dict[Annotated[str, AfterValidator(_require_route)], Endpoint], Field(min_length=1)]
 
 
@@ -82,3 +133,10 @@ def read(path: Path = PATH) -> Slo:
         raise ConfigError(f"{name} is not valid YAML: {describe_syntax_error(error)}", hint=f"edit {name}") from None
     except ValidationError as error:
         raise ConfigError(f"{name}: {describe_errors(error)}", hint=f"edit {name}") from None
+
+
+def require_objectives(slo: Slo, path: Path = PATH) -> Objectives:
+    """Return the section `objectives`; ConfigError with the lines to add if slo.yaml has none."""
+    if slo.objectives is None:
+        raise ConfigError(f"{path} has no section objectives", hint=f"add to {path}:\n{EXAMPLE}")
+    return slo.objectives
