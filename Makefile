@@ -1,7 +1,7 @@
 # The commands of the project: people, hooks and CI run the same ones. `make` alone lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup loop test test-long check repro prove act lock bench pictures cluster test-cluster clean
+.PHONY: help status setup loop test test-long check repro prove act lock bench pictures cluster test-cluster clean
 .PHONY: review comment changes ok due package image gate release promote rollback policy
 
 # Every step is a process of its own: without cached bytecode each would compile its libraries again.
@@ -95,6 +95,9 @@ lock: setup ## regenerate the locks (ARGS=--upgrade for the newest), docs/comman
 
 bench: setup ## measure the figures of the docs (only one: NAME=judge, latency, gates, images, delivery …)
 	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
+
+status: setup ## write the status page, reports/status/index.html, from Git alone
+	@$(PY) -m slipway status $(ARGS)
 
 pictures: setup ## draw docs/img from the loop's own report; needs Chromium, and `make loop` before
 	@$(PY) dev/pictures/comment.py

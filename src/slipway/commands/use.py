@@ -101,3 +101,18 @@ def verify(
         chains = verify.run(pod=pod, namespace=namespace, env=env, image=image)
     verify.show(chains, as_json=as_json)
     print_result("verify", verify.enforce(chains))
+
+
+@command(app, example="slipway status --folder public")
+def status(
+    folder: Annotated[Path, typer.Option(help="Folder that index.html is written to.", metavar="FOLDER")] = Path(
+        "reports/status"
+    ),
+) -> None:
+    """Write the status page: releases, verdicts, budget and drift.
+
+    It is one HTML file, made from Git alone: the ledgers at HEAD, and the branch slipway-records as last fetched.
+    """
+    from slipway.reporting.status_page import status
+
+    run_command("status", lambda params: status.run(params.problem, folder=folder))
