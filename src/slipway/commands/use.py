@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from slipway.commands.command import command, print_result
+from slipway.commands.command import command, print_result, run_command
 from slipway.commands.options import Env, Environment
 from slipway.commands.shipping import release_app
 from slipway.core.console import running
