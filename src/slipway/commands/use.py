@@ -116,3 +116,21 @@ def status(
     from slipway.reporting.status_page import status
 
     run_command("status", lambda params: status.run(params.problem, folder=folder))
+
+
+@command(app, example="slipway incident --from 2026-03-04T11:00Z --to 2026-03-04T14:00Z")
+def incident(
+    start: Annotated[str, typer.Option("--from", help="First moment, with a time zone.", metavar="TIME")],
+    end: Annotated[str, typer.Option("--to", help="Last moment, with a time zone.", metavar="TIME")],
+    log: Annotated[
+        list[Path] | None, typer.Option("--log", help="JSON log of the service; may be repeated.", metavar="FILE")
+    ] = None,
+    alertmanager: Annotated[str | None, typer.Option(help="Address of a running Alertmanager.", metavar="URL")] = None,
+) -> None:
+    """Write one page about a window: releases, verdicts, alerts, logs.
+
+    The result is reports/incident/index.html, and the same in Markdown.
+    """
+    from slipway.reporting.incident import incident
+
+    run_command("incident", lambda _: incident.run(start, end, logs=log or (), alertmanager=alertmanager))
