@@ -64,7 +64,9 @@ def _record_text(each: Record) -> str:
     bad = [str(check.get("text") or check.get("name")) for check in each.checks if check.get("ok") is not True]
     word = f": {each.verdict}" if each.verdict else ""
     reason = str(each.notes.get("reason") or each.notes.get("summary") or "")
-    return f"{each.chapter}{word}{f' ({each.env})' if each.env else ''} {'; '.join([*bad[:5], *([reason] if reason else [])])}".strip()
+    where = f" ({each.env})" if each.env else ""
+    details = "; ".join([*bad[:5], *([reason] if reason else [])])
+    return f"{each.chapter}{word}{where} {details}".strip()
 
 
 def _alert_page(each: Record) -> str:
