@@ -96,9 +96,6 @@ lock: setup ## regenerate the locks (ARGS=--upgrade for the newest), docs/comman
 bench: setup ## measure the figures of the docs (only one: NAME=judge, latency, gates, images, delivery …)
 	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
 
-status: setup ## write the status page, reports/status/index.html, from Git alone
-	@$(PY) -m slipway status $(ARGS)
-
 pictures: setup ## draw docs/img from the loop's own report; needs Chromium, and `make loop` before
 	@$(PY) dev/pictures/comment.py
 
@@ -146,6 +143,10 @@ promote: setup
 rollback: setup
 	@$(PY) -m slipway rollback $${PUSH:+--push} "--reason=$$REASON" $${ENVIRONMENT:+"--env=$$ENVIRONMENT"} \
 	$${ABORTED:+"--aborted=$$ABORTED"} $${OF:+"--of=$$OF"}
+
+# Writes reports/status/index.html from Git alone.
+status: setup
+	@$(PY) -m slipway status $(ARGS)
 
 # Appends its verdicts to the branch slipway-records, also those that fail.
 monitor: setup

@@ -30,7 +30,7 @@ def collecting(make: gitops_commit.MakeLine, made: list[ledger.Line]) -> gitops_
 
 def from_line(line: ledger.Line, root: Path) -> list[Record]:
     """A record for each verdict of a ledger line, its load test too, and for a rollback the decision."""
-    about = {"at": line.at, "env": line.env, "commit": line.commit, "model_sha256": line.model_sha256}
+    about: dict[str, Any] = {"at": line.at, "env": line.env, "commit": line.commit, "model_sha256": line.model_sha256}
     notes: dict[str, Any] = {"action": line.action, "release": line.identity}
     if line.action == "rollback":
         decision = {**about, "kind": "decision", "chapter": "rollback", "notes": {**notes, **(line.evidence or {})}}

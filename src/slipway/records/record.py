@@ -20,7 +20,7 @@ MAX_CHECKS = 200
 
 
 class Record(StrictModel):
-    """What happened at a moment: `kind` is verdict, decision or alert, `chapter` the gate, question or alert.
+    """One thing that happened at a moment: `kind` is verdict, decision or alert, `chapter` the gate, question or alert.
 
     `commit` is the source commit that it is about. Fields of a newer version are kept as they are.
     """
