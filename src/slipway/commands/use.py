@@ -127,7 +127,7 @@ def incident(
     ] = None,
     alertmanager: Annotated[str | None, typer.Option(help="Address of a running Alertmanager.", metavar="URL")] = None,
 ) -> None:
-    """Write one page about a window: releases, verdicts, alerts, logs.
+    """Write one page about a window: releases, alerts, logs.
 
     The result is reports/incident/index.html, and the same in Markdown.
     """

@@ -18,7 +18,7 @@ CHAPTERS = {
     "ingest", "features", "train", "export", "evaluate", "track", "prove", "judge",
     "report", "package", "serve", "load", "release", "verify", "monitor", "retrain",
 }  # fmt: skip
-BESIDE = {"status", "incident", 
+BESIDE = {"status", "incident",
     "loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment", "score",
     "latency", "stages",
 }  # fmt: skip

@@ -128,6 +128,8 @@ def test_a_newer_run_cancels_pull_requests_never_main(path: Path) -> None:
     elif path.stem == "promote":  # a waiting run is replaced by a later one of its group: a status has its own
         assert cancel is False
         assert group == "promote-${{ github.event_name == 'status' && github.event.id || inputs.environment }}"
+    elif path.stem == "retrain":  # both runs would append verdicts about the same days
+        assert cancel is False
     else:  # a group of one commit: not even a waiting run of main is replaced
         assert cancel == f"${{{{ {PULL_REQUEST} }}}}"
         assert group.endswith(f"{PULL_REQUEST} && github.ref || github.sha }}}}")
