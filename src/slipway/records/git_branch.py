@@ -38,8 +38,7 @@ def has_origin(root: Path) -> bool:
 
 def blob(commit: str, *, root: Path) -> str | None:
     """The object of the file at a commit; None if the commit lacks it."""
-    row = git.run("ls-tree", commit, "--", FILE, root=root)
-    return row.split()[2] if row else None
+    return git.run("rev-parse", f"{commit}:{FILE}", root=root) if git.files_at(commit, FILE, root=root) else None
 
 
 def text_at(commit: str | None, *, root: Path) -> str:
