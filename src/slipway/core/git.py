@@ -165,7 +165,7 @@ def default_branch(root: Path = Path()) -> str:
         return name
     if event := environment.event_default_branch():
         return event
-    branches = local_branches(root)
+    branches = [name for name in local_branches(root) if name != "slipway-records"]  # it holds no code
     configured = run("config", "--default", "", "--get", "init.defaultBranch", root=root)
     if configured and (configured in branches or find_commit(f"origin/{configured}", root=root)):
         return configured

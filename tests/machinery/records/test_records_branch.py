@@ -158,3 +158,12 @@ def test_checked_out_branch_is_not_moved(project: tuple[Path, Path]) -> None:
     git.run("switch", "-q", git_branch.NAME, root=work)
     with pytest.raises(ConfigError, match="is checked out"):
         records_branch.append([one(2)], root=work, push=True)
+
+
+def test_only_branch_of_code_stays_the_default(tmp_path: Path) -> None:
+    begin(tmp_path)
+    (tmp_path / "x").write_text("x")
+    remote_repository.save(tmp_path, "A project")
+    git.run("config", "init.defaultBranch", "", root=tmp_path)
+    records_branch.append([one(1)], root=tmp_path)
+    assert git.default_branch(tmp_path) == "main"
