@@ -1,8 +1,8 @@
 # The commands of the project: people, hooks and CI run the same ones. `make` alone lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup loop test test-long check repro prove act lock bench pictures cluster test-cluster clean
-.PHONY: review comment changes ok due package image gate release promote rollback policy
+.PHONY: help status setup loop test test-long check repro prove act lock bench pictures cluster test-cluster clean
+.PHONY: review comment changes ok due package image gate release promote rollback policy monitor
 
 # Every step is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -143,6 +143,14 @@ promote: setup
 rollback: setup
 	@$(PY) -m slipway rollback $${PUSH:+--push} "--reason=$$REASON" $${ENVIRONMENT:+"--env=$$ENVIRONMENT"} \
 	$${ABORTED:+"--aborted=$$ABORTED"} $${OF:+"--of=$$OF"}
+
+# Writes reports/status/index.html from Git alone.
+status: setup
+	@$(PY) -m slipway status $(ARGS)
+
+# Appends its verdicts to the branch slipway-records, also those that fail.
+monitor: setup
+	@$(PY) -m slipway monitor --record $${LOG:+"--log=$$LOG"} $${PUSH:+--push}
 
 policy: setup
 	@$(PY) -m slipway policy $${BASE:+"--base=$$BASE"} $${SOURCE:+"--source=$$SOURCE"}

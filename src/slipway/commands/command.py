@@ -18,7 +18,7 @@ GROUPS = {
     "Check a pull request": ("review", "prove", "judge", "latency", "report", "policy", "comment"),
     "Ship": ("package", "image", "release", "load", "promote", "release due", "release gate"),
     "Use the model": ("serve", "score"),
-    "Look back": ("verify", "release log"),
+    "Look back": ("verify", "release log", "status", "incident"),
     "Repair and rehearse": ("rollback", "drill"),
 }
 """The commands by what a person wants to do, in the order of `slipway --help`."""

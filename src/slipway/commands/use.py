@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from slipway.commands.command import command, print_result
+from slipway.commands.command import command, print_result, run_command
 from slipway.commands.options import Env, Environment
 from slipway.commands.shipping import release_app
 from slipway.core.console import running
@@ -101,3 +101,36 @@ def verify(
         chains = verify.run(pod=pod, namespace=namespace, env=env, image=image)
     verify.show(chains, as_json=as_json)
     print_result("verify", verify.enforce(chains))
+
+
+@command(app, example="slipway status --folder public")
+def status(
+    folder: Annotated[Path, typer.Option(help="Folder that index.html is written to.", metavar="FOLDER")] = Path(
+        "reports/status"
+    ),
+) -> None:
+    """Write the status page: releases, verdicts, budget and drift.
+
+    It is one HTML file, made from Git alone: the ledgers at HEAD, and the branch slipway-records as last fetched.
+    """
+    from slipway.reporting.status_page import status
+
+    run_command("status", lambda params: status.run(params.problem, folder=folder))
+
+
+@command(app, example="slipway incident --from 2026-03-04T11:00Z --to 2026-03-04T14:00Z")
+def incident(
+    start: Annotated[str, typer.Option("--from", help="First moment, with a time zone.", metavar="TIME")],
+    end: Annotated[str, typer.Option("--to", help="Last moment, with a time zone.", metavar="TIME")],
+    log: Annotated[
+        list[Path] | None, typer.Option("--log", help="JSON log of the service; may be repeated.", metavar="FILE")
+    ] = None,
+    alertmanager: Annotated[str | None, typer.Option(help="Address of a running Alertmanager.", metavar="URL")] = None,
+) -> None:
+    """Write one page about a window: releases, alerts, logs.
+
+    The result is reports/incident/index.html, and the same in Markdown.
+    """
+    from slipway.reporting.incident import incident
+
+    run_command("incident", lambda _: incident.run(start, end, logs=log or (), alertmanager=alertmanager))

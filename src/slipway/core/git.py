@@ -66,22 +66,25 @@ class Commit:
     at: datetime
 
 
-def run(*args: str, root: Path = Path(), strip: bool = True, errors: process.Errors = "strict") -> str:
+def run(
+    *args: str, root: Path = Path(), strip: bool = True, errors: process.Errors = "strict", stdin: str | None = None
+) -> str:  # fmt: skip
     """Run `git ARGS` in `root` and return its stdout; ConfigError with Git's own words if it fails.
 
     ConfigError for output that is not UTF-8 too: a replaced byte would hide that a record was changed.
     """
-    finished = _finish(args, root=root, errors=errors)
+    finished = _finish(args, root=root, errors=errors, stdin=stdin)
     if not finished.ok:
         raise _error(args, finished, root)
     return finished.out.strip() if strip else finished.out
 
 
 def _finish(
-    args: Sequence[str], *, root: Path, env: Mapping[str, str] | None = None, errors: process.Errors = "strict"
-) -> process.ProcessResult:
+    args: Sequence[str], *, root: Path, env: Mapping[str, str] | None = None, errors: process.Errors = "strict",
+    stdin: str | None = None,
+) -> process.ProcessResult:  # fmt: skip
     try:
-        finished = process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors=errors)
+        finished = process.run([*COMMAND, *args], folder=root, env=environment.for_git(env), errors=errors, stdin=stdin)
     except UnicodeDecodeError as error:
         raise process.UndecodableOutput(
             f"git {args[0]} printed bytes that are not UTF-8 ({error.object[error.start : error.start + 20]!r})",
@@ -162,7 +165,7 @@ def default_branch(root: Path = Path()) -> str:
         return name
     if event := environment.event_default_branch():
         return event
-    branches = local_branches(root)
+    branches = [name for name in local_branches(root) if name != "slipway-records"]  # it holds no code
     configured = run("config", "--default", "", "--get", "init.defaultBranch", root=root)
     if configured and (configured in branches or find_commit(f"origin/{configured}", root=root)):
         return configured

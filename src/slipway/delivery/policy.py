@@ -22,6 +22,7 @@ from slipway.delivery.policy_rules import LineContext, as_check
 from slipway.errors import CheckFailed, ConfigError
 from slipway.github import step_summary
 from slipway.github.client import GitHubClient
+from slipway.records import append_only, records_branch
 from slipway.reporting.markdown import escape
 
 VERDICT = Path("reports/policy.json")
@@ -108,6 +109,8 @@ def run(
     base_params, rows = params.model_copy(update={"release": limits}), 0
     checks = [as_check(f"{env}: untouched", "no change", lambda: "as in the base")  # no gate: nothing was touched
               for env in ledger.ENVIRONMENTS if env not in envs]  # fmt: skip
+    if records_branch.newest_commit(root):
+        checks.append(as_check("records", "only new lines at the end", partial(append_only.check, root)))
     with ExitStack() as stack:
         clients: list[GitHubClient | None] = []
 

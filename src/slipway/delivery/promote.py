@@ -11,7 +11,7 @@ from typing import Any
 from slipway.cluster import manifests
 from slipway.core import config, ledger
 from slipway.core.environment import Actions
-from slipway.delivery import evidence, gitops_commit, policy_rules
+from slipway.delivery import evidence, gate_records, gitops_commit, policy_rules
 from slipway.errors import CheckFailed, ConfigError
 from slipway.github import step_summary
 from slipway.reporting import sections
@@ -142,11 +142,13 @@ def run(
     if tip and gitops_commit.release_mode("production", params) == "pull-request":
         preview = manifest_changes(proposed, tip, root)
         text = pull_request_body(proposed, before, manifests=preview, card=model_card(new, root))
-    make = line_factory(new, at=at, quoted=quoted, root=root)
+    made: list[ledger.Line] = []
+    make = gate_records.collecting(line_factory(new, at=at, quoted=quoted, root=root), made)
     result = gitops_commit.commit_line("production", make, title=f"Promote {new.bento} to production", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
     if result.commit is None:
         return step_summary.write(f"production has {new.bento} by now: nothing to promote")
+    gate_records.append(made, push=push, root=root)
     verdict = f"load test: {quoted['load']}" if "load" in quoted else "WAIVED without evidence"
     sentence = f"{new.bento} to production ({verdict}): {result.message}"
     step_summary.write(f"promotion of {sentence}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from slipway.cluster import kustomization
 from slipway.core import config, files, git, ledger
-from slipway.delivery import gitops_commit
+from slipway.delivery import gate_records, gitops_commit
 from slipway.delivery.policy_rules import REQUIRED_VERDICTS, require_newer_commit
 from slipway.errors import CheckFailed, DataError
 from slipway.github import step_summary
@@ -198,6 +198,7 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
     lock = files.sha256(root / "dvc.lock")
     hashes = {"lock_sha256": lock, "data_sha256": files.sha256(root / "data/table.parquet")}
     reasons: list[str] = []
+    made: list[ledger.Line] = []
 
     def make(tip: str, lines: list[ledger.Line]) -> ledger.Line | None:
         before = ledger.newest_line(lines)
@@ -219,10 +220,16 @@ def run(params: config.Params, *, push: bool = False, root: Path = Path()) -> st
         return new
 
     result = gitops_commit.commit_line(
-        "staging", make, title=f"Release {bento['bento']} to staging", push=push, params=params, root=root
+        "staging",
+        gate_records.collecting(make, made),
+        title=f"Release {bento['bento']} to staging",
+        push=push,
+        params=params,
+        root=root,
     )
     if result.commit is None:
         return step_summary.write(reasons[0])
+    gate_records.append(made, push=push, root=root)
     sentence = f"{bento['bento']} to staging: {result.message}"
     step_summary.write(f"release of {sentence}")
     return sentence

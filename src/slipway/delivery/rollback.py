@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from slipway.core import config, ledger
-from slipway.delivery import evidence, gitops_commit
+from slipway.delivery import evidence, gate_records, gitops_commit
 from slipway.delivery.gitops_commit import MAX_REASON, ledger_at, starting_tip
 from slipway.delivery.policy_rules import line_to_restore
 from slipway.errors import CheckFailed, ConfigError
@@ -87,9 +87,11 @@ def run(
 
     proposed = push and gitops_commit.release_mode(env, params) == "pull-request"
     text = pull_request_body(lines, reason=sentence, aborted=message) if proposed else sentence
-    make = line_factory(lines, at=at, reason=sentence, aborted=message)
+    made: list[ledger.Line] = []
+    make = gate_records.collecting(line_factory(lines, at=at, reason=sentence, aborted=message), made)
     result = gitops_commit.commit_line(env, make, title=f"Roll {env} back to {restored.bento}", body=text, push=push,
                                  params=params, root=root)  # fmt: skip
+    gate_records.append(made, push=push, root=root)
     sentence = f"{env} to {restored.bento}: {result.message}"
     step_summary.write(f"rollback of {sentence}")
     return sentence

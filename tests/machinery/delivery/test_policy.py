@@ -13,6 +13,7 @@ from slipway.cluster import kustomization
 from slipway.core import config, environment, git, ledger
 from slipway.delivery import policy, rollback
 from slipway.errors import CheckFailed, ConfigError, Inconclusive
+from slipway.records import git_branch
 from support import release_repository
 from support.committed_project import edit
 from support.fake_github import GitHub
@@ -255,3 +256,12 @@ def test_a_line_that_hides_or_invents_a_restart_is_refused(root, params, in_forc
     release_repository.released(root, 3, restart_at=None if in_force else told)
     with pytest.raises(CheckFailed, match=r"RESTARTED without a comparison.*the line has restart_at"):
         policy.run(params, root=root)
+
+
+def test_changed_records_are_refused(judge: Judge, root: Path) -> None:
+    row = '{"v":1,"at":"2026-03-04T12:00:00Z","kind":"verdict","chapter":"judge","verdict":"fail"}\n'
+    first = git_branch.write(row, None, title="x", root=root)
+    last = git_branch.write(row.replace("fail", "pass"), first, title="x", root=root)
+    git_branch.move(git_branch.LOCAL, last, None, root=root)
+    with pytest.raises(CheckFailed, match="changed or removed lines"):
+        judge()

@@ -18,12 +18,14 @@ CHAPTERS = {
     "ingest", "features", "train", "export", "evaluate", "track", "prove", "judge",
     "report", "package", "serve", "load", "release", "verify", "monitor", "retrain",
 }  # fmt: skip
-BESIDE = {
+BESIDE = {"status", "incident",
     "loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment", "score",
     "latency", "stages",
 }  # fmt: skip
 """Verbs that are no chapter."""
 CI_VERBS = {
+    "monitor",
+    "status",
     "review",
     "comment",
     "changes",

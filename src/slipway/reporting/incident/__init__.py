@@ -1,0 +1,1 @@
+"""One page about a window of time; may import `records`, `core` and the rooms below them."""
