@@ -14,6 +14,7 @@ import importlib
 import logging
 import math
 import multiprocessing
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -31,6 +32,8 @@ from slipway.serving.api_docs import openapi, service_page
 from slipway.serving.asgi import Front, Scope, Send
 from slipway.serving.concurrency import Receive
 from slipway.serving.onnx_model import CONTRACT_HINT, FOLDER, Model
+from slipway.serving.prediction_log import settings
+from slipway.serving.prediction_log.writer import PredictionLog
 from slipway.serving.prometheus import ServiceMetrics
 from slipway.serving.validation import BadRequest, Reader, Row, explain, refusal
 
@@ -63,6 +66,12 @@ class Engine:
             (name, positions[name], frozenset([*values, None])) for name, values in self.contract["known"].items()
         ]
         self._lookup: Any = importlib.import_module(self.contract["lookup"]) if self.has_ask else None
+        log_settings = settings.read(os.environ)
+        self.log = (
+            PredictionLog(log_settings, self.contract, sha[:12], self._metrics.prediction_log())
+            if log_settings
+            else None
+        )
 
     def warm(self) -> None:
         """Predict the example once, so that the first request finds everything loaded."""
