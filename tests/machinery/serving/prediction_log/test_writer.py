@@ -70,7 +70,7 @@ def test_an_idle_log_begins_no_file(tmp_path: Path) -> None:
 def test_a_line_is_written_within_a_flush(tmp_path: Path) -> None:
     log, _ = begun(tmp_path)
     log.add(one(1))
-    assert poll_until(lambda: len(records(tmp_path)) == 2, seconds=5)
+    assert poll_until(lambda: len(records(tmp_path)) == 2, seconds=5, every=0.02)
     log.close()
 
 
@@ -110,10 +110,10 @@ def test_a_full_disk_costs_lines_and_recovers(tmp_path: Path, caplog: pytest.Log
     caplog.set_level(logging.WARNING, "bentoml.slipway")
     log, counts = begun(tmp_path)
     log.add(one(1))
-    poll_until(lambda: counts.lines == 1, seconds=5)
+    poll_until(lambda: counts.lines == 1, seconds=5, every=0.02)
     with largest_file(next((tmp_path / "predictions").iterdir()).stat().st_size + 20):
         log.add(one(2))
-        assert poll_until(lambda: counts.losses == 1, seconds=5)
+        assert poll_until(lambda: counts.losses == 1, seconds=5, every=0.02)
     log.add(one(3))
     log.close()
     assert [each.get("lost", each.get("id")) for each in records(tmp_path)[1:]] == ["id-1", 1, "id-3"]
@@ -123,7 +123,7 @@ def test_a_full_disk_costs_lines_and_recovers(tmp_path: Path, caplog: pytest.Log
 def test_a_removed_folder_is_made_again(tmp_path: Path) -> None:
     log, counts = begun(tmp_path)
     log.add(one(1))
-    poll_until(lambda: counts.lines == 1, seconds=5)
+    poll_until(lambda: counts.lines == 1, seconds=5, every=0.02)
     shutil.rmtree(tmp_path / "predictions")
     log.add(one(2))
     log.close()
