@@ -14,7 +14,6 @@ import importlib
 import logging
 import math
 import multiprocessing
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,7 +24,7 @@ import orjson
 from bentoml.exceptions import InvalidArgument
 from pydantic import ValidationError
 
-from slipway.core import files
+from slipway.core import environment, files
 from slipway.errors import ConfigError, DataError
 from slipway.serving import http_protocol
 from slipway.serving.api_docs import openapi, service_page
@@ -66,7 +65,7 @@ class Engine:
             (name, positions[name], frozenset([*values, None])) for name, values in self.contract["known"].items()
         ]
         self._lookup: Any = importlib.import_module(self.contract["lookup"]) if self.has_ask else None
-        log_settings = settings.read(os.environ)
+        log_settings = settings.read(environment.service_settings())
         self.log = (
             PredictionLog(log_settings, self.contract, sha[:12], self._metrics.prediction_log())
             if log_settings

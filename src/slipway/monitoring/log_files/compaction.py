@@ -14,7 +14,7 @@ from slipway.errors import ConfigError
 from slipway.serving.prediction_log import log_file
 from slipway.serving.prediction_log.lines import VERSION
 
-OWN = {"id": pl.String, "at": pl.Datetime("us", "UTC"), "model": pl.String, "ms": pl.Float64,
+OWN: dict[str, Any] = {"id": pl.String, "at": pl.Datetime("us", "UTC"), "model": pl.String, "ms": pl.Float64,
        "prediction": pl.Float64, "status": pl.Int64}  # fmt: skip
 """Columns of every file; the inputs follow."""
 HEAD = "slipway"

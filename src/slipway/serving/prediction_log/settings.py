@@ -15,7 +15,7 @@ HINT = "docs/how-to/keep-a-prediction-log.md lists the settings"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where the log is written, how much of it, and when a file ends."""
+    """Folder, sample and sizes of the log."""
 
     folder: Path
     per_mille: int = 1000

@@ -1,6 +1,6 @@
 """The prediction log of a process: the request path appends bytes, and a thread writes them.
 
-The buffer has a bound, and what does not fit is counted as lost: no request waits, and none fails, because of the log.
+The buffer has a bound, and requests that do not fit are counted as lost: no request waits, and none fails, because of the log.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slipway.serving.prediction_log.log_file import LogFile
 from slipway.serving.prediction_log.settings import HINT, Settings
 
 FLUSH_SECONDS = 0.25
-"""What a killed process loses at most."""
+"""Seconds between two writes; a killed process loses at most what came since the last one."""
 BUFFER_BYTES = 32 << 20
 CHUNK_BYTES = 256 << 10
 """Bytes of one write; between two of them requests get their turn."""
