@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help status setup loop test test-long check repro prove act lock bench pictures cluster test-cluster clean
-.PHONY: review comment changes ok due package image gate release promote rollback policy monitor
+.PHONY: review comment changes ok due package image gate release promote rollback policy
 
 # Every step is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -147,10 +147,6 @@ rollback: setup
 # Writes reports/status/index.html from Git alone.
 status: setup
 	@$(PY) -m slipway status $(ARGS)
-
-# Appends its verdicts to the branch slipway-records, also those that fail.
-monitor: setup
-	@$(PY) -m slipway monitor --record $${LOG:+"--log=$$LOG"} $${PUSH:+--push}
 
 policy: setup
 	@$(PY) -m slipway policy $${BASE:+"--base=$$BASE"} $${SOURCE:+"--source=$$SOURCE"}

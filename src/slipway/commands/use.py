@@ -18,14 +18,17 @@ app = typer.Typer()
 
 
 @command(app, example="slipway serve --port 3000")
-def serve(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=0, max=65535)] = 3000) -> None:
+def serve(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=0, max=65535)] = 3000,
+    with_log: Annotated[bool, typer.Option("--log/--no-log", help="Keep a prediction log in .slipway/log.")] = True,
+) -> None:
     """Serve the packaged model on this machine.
 
     It serves the bento of `slipway package` until you press Ctrl-C.
     """
     from slipway.packaging import package
 
-    package.serve(port=port)
+    package.serve(port=port, with_log=with_log)
 
 
 @command(app, example="slipway score data/new predictions.parquet")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Union
 
-from slipway.contract.words import FLOAT32_MAX, INT64_EXACT, WORDS, Rule
+from slipway.contract.words import FLOAT32_MAX, INT64_EXACT, LOG_WORDS, WORDS, Rule
 from slipway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -206,8 +206,10 @@ def _unit(place: _Place, info: FieldInfo) -> str:
     extra = {} if info.json_schema_extra is None else info.json_schema_extra
     if not isinstance(extra, dict):
         _refuse(place, "a function as `json_schema_extra`", '`json_schema_extra={"unit": "…"}`, or none')
-    for word in extra.keys() - {"unit"}:
-        _refuse(place, f"`{word}` in `json_schema_extra`", f"only `unit` there; {WORD}")
+    for word in extra.keys() - {"unit", "log"}:
+        _refuse(place, f"`{word}` in `json_schema_extra`", f"only `unit` and `log` there; {WORD}")
+    if "log" in extra and extra["log"] not in LOG_WORDS:
+        _refuse(place, f"`log: {extra['log']!r}` in `json_schema_extra`", f"one of {', '.join(LOG_WORDS)}")
     return str(extra.get("unit", ""))
 
 

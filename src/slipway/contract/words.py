@@ -35,8 +35,22 @@ WORDS = {
     "pattern": "pattern",
 }
 """Pydantic's words with their keywords in JSON schema."""
-KEYWORDS = {*WORDS.values(), "type", "enum", "const", "format", "title", "description", "examples", "unit", "anyOf"}
+KEYWORDS = {
+    *WORDS.values(),
+    "type",
+    "enum",
+    "const",
+    "format",
+    "title",
+    "description",
+    "examples",
+    "unit",
+    "anyOf",
+    "log",
+}
 """Every keyword that a node may have."""
+LOG_WORDS = ("drop", "hash")
+"""Values of `log`: the prediction log leaves the field out, or holds a keyed hash of it."""
 TYPES = {
     "string": "text", "number": "number", "integer": "whole number", "boolean": "true or false",
     "date": "date", "date-time": "moment",

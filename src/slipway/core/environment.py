@@ -72,6 +72,11 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or local
 
 
+def service_settings() -> dict[str, str]:
+    """Every variable whose name begins with SLIPWAY_: the settings of the service."""
+    return {name: value for name, value in os.environ.items() if name.startswith("SLIPWAY_")}
+
+
 def registry_host() -> str | None:
     """REGISTRY: `host:port` of the registry that the loop's cluster pulls from; None if not set."""
     return os.environ.get("REGISTRY") or None

@@ -185,12 +185,15 @@ def packaged_bento(root: Path) -> tuple[Path, dict[str, Any]]:
     return path, notes
 
 
-def serve(*, port: int, root: Path = Path()) -> str:
-    """Serve the packaged bento in the foreground until interrupted."""
+def serve(*, port: int, with_log: bool = False, root: Path = Path()) -> str:
+    """Serve the packaged bento in the foreground until interrupted; `with_log` keeps a prediction log in .slipway/log."""
     root = root.resolve()
     path, notes = packaged_bento(root)
     home = environment.cache_home(root) / f"serve-{port}"
-    with local_server.start(path, port=port, home=home, root=root, log=home / "log") as running:
+    prediction_log = environment.cache_home(root) / "log" if with_log else None
+    with local_server.start(
+        path, port=port, home=home, root=root, log=home / "log", prediction_log=prediction_log
+    ) as running:
         local_server.wait_ready(running)
         print(f"{notes['bento']} answers on {running.url} (press Ctrl-C to stop)", file=sys.stderr)  # noqa: T201
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

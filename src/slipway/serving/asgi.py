@@ -12,6 +12,7 @@ import re
 import time
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
@@ -19,6 +20,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from slipway.serving.api_docs import service_page
 from slipway.serving.concurrency import BodyDeadline, Message, MicroBatcher, Receive, too_large
+from slipway.serving.prediction_log.lines import Request
+from slipway.serving.prediction_log.writer import PredictionLog
+from slipway.serving.telemetry.request_id import RequestIds
 from slipway.serving.validation import BODY, BadRequest, Row, refusal
 
 Scope = MutableMapping[str, Any]
@@ -51,6 +55,7 @@ class Engine(Protocol):
     has_ask: bool
     max_body_bytes: int
     openapi: bytes
+    log: PredictionLog | None
 
     def read(self, body: bytes) -> tuple[list[Row], bool]:
         """Parse a body into rows; the flag is True for a single object."""
@@ -84,12 +89,15 @@ class Front:
         self._app = app
         self._engine = engine
         self._deadline = BodyDeadline(BODY_SECONDS)
+        self._ids = RequestIds()
         self._batcher = MicroBatcher(lambda rows: self._engine().predict_each(rows))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         path = scope.get("path", "")
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
+            await self._app(scope, partial(self._flush_at_end, receive), send)
+        elif scope["type"] != "http":
             await self._app(scope, receive, send)
         elif path == "/predict" or (path == "/ask" and self._engine().has_ask):
             await self._post(path, scope, receive, send)
@@ -98,8 +106,16 @@ class Front:
         else:
             await self._app(scope, receive, send)
 
+    async def _flush_at_end(self, receive: Receive) -> Message:
+        """Return the server's next message; before the last one, when no request runs any more, the log is written."""
+        message = await receive()
+        if message["type"] == "lifespan.shutdown" and (prediction_log := self._engine().log):
+            await asyncio.to_thread(prediction_log.close)
+        return message
+
     async def _post(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        started, engine, status, headers = time.perf_counter(), self._engine(), 200, {}
+        started, at_ns, engine, status, body = time.perf_counter(), time.time_ns(), self._engine(), 200, b""
+        headers = {"x-request-id": (request_id := self._ids.of(scope["headers"]))}
         try:
             compressed = _check_headers(scope, engine.max_body_bytes)
             body = await self._deadline.body(receive, engine.max_body_bytes)
@@ -110,7 +126,7 @@ class Front:
                 raise refusal(400, f"the body is empty; expected {BODY}", limit=BODY)
             answer = await self._predict(engine, body) if path == "/predict" else engine.ask(body)
         except BadRequest as error:
-            status, answer, headers = error.status, orjson.dumps(error.document()), error.headers
+            status, answer, headers = error.status, orjson.dumps(error.document()), headers | error.headers
         except ConnectionResetError:
             return
         except Exception:
@@ -119,6 +135,9 @@ class Front:
                 500,
                 orjson.dumps(refusal(500, "internal error; the cause is in the service's log").document()),
             )
+        if engine.log is not None and (status == 200 or status >= 500):
+            ms = (time.perf_counter() - started) * 1000
+            engine.log.add(Request(request_id, at_ns, ms, path, body, answer, status))
         await _respond(send, status, answer, JSON, headers)
         engine.count(path, status, time.perf_counter() - started)
 

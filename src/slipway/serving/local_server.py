@@ -67,17 +67,22 @@ def command(bento: Path, *, port: object, host: str = HOST) -> list[str]:
             "--host", host, "--port", str(port)]  # fmt: skip
 
 
-def server_environment(home: Path, root: Path) -> dict[str, str]:
-    """Return the environment of a server: no PYTHONPATH, so that only the bento's code runs, and its own BENTOML_HOME."""
+def server_environment(home: Path, root: Path, prediction_log: Path | None = None) -> dict[str, str]:
+    """Return the environment of a server: no PYTHONPATH, so that only the bento's code runs, and its own BENTOML_HOME.
+
+    It logs predictions only to the folder `prediction_log`: a gate's server does not fill the log of a served model.
+    """
     variables = environment.for_programs(root, BENTOML_HOME=str(home.resolve()))
     del variables["PYTHONPATH"]
-    return variables
+    variables.pop("SLIPWAY_LOG", None)
+    return variables if prediction_log is None else {**variables, "SLIPWAY_LOG": str(prediction_log.resolve())}
 
 
-def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Server:
+def start(bento: Path, *, port: int, home: Path, root: Path, log: Path, prediction_log: Path | None = None) -> Server:
     """Serve the folder `bento` in the background; ConfigError when it is not a bento or the port is in use.
 
-    `home` is the server's scratch folder, `root` the project's folder, `log` the file for its output.
+    `home` is the server's scratch folder, `root` the project's folder, `log` the file for its output, and
+    `prediction_log` the folder of the prediction log; None for no such log.
     """
     require_free_port(port)
     if not (bento / "src").is_dir():
@@ -86,8 +91,8 @@ def start(bento: Path, *, port: int, home: Path, root: Path, log: Path) -> Serve
     files.make_folder(log.parent)
     with files.writing(log), log.open("ab") as output:
         process = subprocess.Popen(
-            command(bento, port=port), cwd=bento / "src", env=server_environment(home, root), stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            command(bento, port=port), cwd=bento / "src", env=server_environment(home, root, prediction_log),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     return Server(process, port, home, log)
 

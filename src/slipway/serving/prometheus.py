@@ -73,6 +73,27 @@ class HistogramCollector(Collector):
         yield histogram
 
 
+class PredictionLogMetrics:
+    """Counters of the prediction log; they exist when the log does."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lines = Counter("slipway_prediction_log_lines", "Lines written", registry=registry)
+        self._lost = Counter("slipway_prediction_log_lost", "Lines that could not be written", registry=registry)
+        self._files = Counter("slipway_prediction_log_files", "Files begun", registry=registry)
+
+    def written(self, lines: int) -> None:
+        """Add lines that stand in a file."""
+        self._lines.inc(lines)
+
+    def lost(self, lines: int) -> None:
+        """Add lines that stand in none."""
+        self._lost.inc(lines)
+
+    def begun(self) -> None:
+        """Add a file."""
+        self._files.inc()
+
+
 class ServiceMetrics:
     """The metrics of one service, in a registry of their own. Every label has a small set of values."""
 
@@ -92,6 +113,10 @@ class ServiceMetrics:
         info.labels(contract["problem"], contract["data"]["until"], model_sha256).set(1)
         for column in contract["categories"]:
             self.unknown.labels(column)
+
+    def prediction_log(self) -> PredictionLogMetrics:
+        """Add the metrics of the prediction log, which is on."""
+        return PredictionLogMetrics(self._registry)
 
     def count(self, route: str, status: int, seconds: float) -> None:
         """Record one request. The children are cached, because looking one up by its labels costs more than counting."""

@@ -24,13 +24,15 @@ import orjson
 from bentoml.exceptions import InvalidArgument
 from pydantic import ValidationError
 
-from slipway.core import files
+from slipway.core import environment, files
 from slipway.errors import ConfigError, DataError
 from slipway.serving import http_protocol
 from slipway.serving.api_docs import openapi, service_page
 from slipway.serving.asgi import Front, Scope, Send
 from slipway.serving.concurrency import Receive
 from slipway.serving.onnx_model import CONTRACT_HINT, FOLDER, Model
+from slipway.serving.prediction_log import settings
+from slipway.serving.prediction_log.writer import PredictionLog
 from slipway.serving.prometheus import ServiceMetrics
 from slipway.serving.validation import BadRequest, Reader, Row, explain, refusal
 
@@ -63,6 +65,12 @@ class Engine:
             (name, positions[name], frozenset([*values, None])) for name, values in self.contract["known"].items()
         ]
         self._lookup: Any = importlib.import_module(self.contract["lookup"]) if self.has_ask else None
+        log_settings = settings.read(environment.service_settings())
+        self.log = (
+            PredictionLog(log_settings, self.contract, sha[:12], self._metrics.prediction_log())
+            if log_settings
+            else None
+        )
 
     def warm(self) -> None:
         """Predict the example once, so that the first request finds everything loaded."""

@@ -22,6 +22,7 @@ class Echo:
     has_ask = False
     max_body_bytes = 200_000
     openapi = b"{}"
+    log = None
 
     def __init__(self) -> None:
         self.counted: list[tuple[str, int]] = []

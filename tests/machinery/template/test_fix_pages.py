@@ -15,7 +15,7 @@ PAGES = fix_pages.read_all()
 TEMPLATES = fix_pages.templates()
 SHARED = {"status": "records", "incident": "records", "serve": "package"}
 """Commands that another command's page explains."""
-NEVER_RED = {"doctor"}
+NEVER_RED = {"doctor", "log"}
 """Commands that end in no other exit code than 0, 1 and 2."""
 NAMED = re.compile(r"docs/fix/([\w…-]*)(?:\.md)?(?:#([\w-]+))?")
 

@@ -1,0 +1,1 @@
+"""Questions about the running service, answered from its logs; may import `core` and `serving`."""
