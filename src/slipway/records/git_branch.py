@@ -128,13 +128,17 @@ def mend_hint(commit: str, *, root: Path) -> str:
 
 def last_readable(commit: str, *, root: Path) -> str | None:
     """The newest commit before `commit` whose file can be read; None if there is none."""
+    commits = git.commits(f"{commit}^@", root=root, first_parent=True)
+    return next((before.sha for before in commits if is_readable(before.sha, root=root)), None)
+
+
+def is_readable(commit: str, *, root: Path) -> bool:
+    """True if every line of the file at `commit` is a record."""
     from slipway.records import record
 
-    for before in git.commits(f"{commit}^@", root=root, first_parent=True):
-        try:
-            name = blob(before.sha, root=root)
-            record.parse(git.run("cat-file", "blob", name or "", root=root, strip=False), where=FILE)
-        except (DataError, ConfigError):
-            continue
-        return before.sha
-    return None
+    try:
+        name = blob(commit, root=root)
+        record.parse(git.run("cat-file", "blob", name or "", root=root, strip=False), where=FILE)
+    except (DataError, ConfigError):
+        return False
+    return True

@@ -136,7 +136,10 @@ def test_bad_change_is_refused_and_not_merged(played):
     verdict = json.loads((work(folder) / "reports/judge.json").read_text())
     assert verdict["verdict"] == "fail"
     assert next(check["name"] for check in verdict["checks"] if check["ok"] is False) == "squared_error vs champion"
-    assert git.run("branch", "--no-merged", "main", "--format=%(refname:short)", root=work(folder)) == "change-2"
+    assert (
+        git.run("branch", "--no-merged", "main", "--list", "change-*", "--format=%(refname:short)", root=work(folder))
+        == "change-2"
+    )
 
 
 def test_both_reports_are_kept(played):

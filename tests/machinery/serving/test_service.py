@@ -233,6 +233,9 @@ def test_several_workers_add_up_their_metrics(bento: Path, tmp_path: Path) -> No
         local_server.wait_ready(running)
         assert all(send(running.port, ROW)[0] == 200 for _ in range(12))
         line = 'slipway_requests_total{route="/predict",status="200"}'
+        assert poll_until(
+            lambda: metric(running.port, line) == 12.0, seconds=10, every=0.05
+        )  # counted after the answer
         assert {metric(running.port, line) for _ in range(6)} == {12.0}
 
 

@@ -23,7 +23,10 @@ from slipway.commands.command import walk
 from slipway.core import git
 from support.opened_files import watch
 
-VALUES = {"source": "data/new.parquet", "out": "predictions.parquet", "names": "all", "reason": "too slow"}
+VALUES = {
+    "source": "data/new.parquet", "out": "predictions.parquet", "names": "all", "reason": "too slow",
+    "start": "2026-03-04T00:00Z", "end": "2026-03-05T00:00Z",
+}  # fmt: skip
 """A value for each parameter that a command requires; a new one needs a line here."""
 OPTIONS = {"serve": ["--port", "0"], "load": ["--host", "http://127.0.0.1:9"]}
 """Options that keep a command off the ports that a user's services have."""
@@ -39,6 +42,8 @@ def command_lines() -> dict[str, list[str]]:
     """The words of every command of the app, with a value for each parameter that it requires."""
     lines = {}
     for name, command in walk(typer.main.get_command(cli.app)):  # type: ignore[arg-type]
+        if hasattr(command, "commands") and command.no_args_is_help:  # it does nothing of its own
+            continue
         lines[name] = [*name.split(), *OPTIONS.get(name, ())]
         for parameter in command.params:
             if parameter.required:

@@ -28,7 +28,10 @@ def run(folder: Path) -> str:
     """
     predictions = folder / "predictions"
     if not predictions.is_dir():
-        raise ConfigError(f"{predictions} does not exist", expected="the folder of a prediction log", value=str(folder))
+        raise ConfigError(
+            f"{predictions} does not exist", expected="the folder of a prediction log", value=str(folder),
+            hint="ask a service that logs (slipway serve), or name the folder: slipway log compact FOLDER",
+        )  # fmt: skip
     counts: Counter[str] = Counter()
     for path in sorted(predictions.glob("*.jsonl")):
         if log_file.is_closed(path):
