@@ -20,7 +20,7 @@ CHAPTERS = {
 }  # fmt: skip
 BESIDE = {
     "loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment", "score",
-    "latency", "stages",
+    "latency", "stages", "slo", "observe",
 }  # fmt: skip
 """Verbs that are no chapter."""
 CI_VERBS = {
