@@ -18,7 +18,7 @@ GROUPS = {
     "Check a pull request": ("review", "prove", "judge", "latency", "report", "policy", "comment"),
     "Ship": ("package", "image", "release", "load", "promote", "release due", "release gate"),
     "Use the model": ("serve", "score"),
-    "Watch": ("slo",),
+    "Watch": ("observe", "slo"),
     "Look back": ("verify", "release log"),
     "Repair and rehearse": ("rollback", "drill"),
 }

@@ -1,4 +1,4 @@
-"""`slo`: the alerts that follow from the objectives."""
+"""`slo`, `observe`: the alerts that follow from the objectives, and Prometheus on this machine."""
 
 from __future__ import annotations
 
@@ -20,3 +20,18 @@ def slo(write: Annotated[bool, typer.Option("--write", help="Write the files ins
     from slipway.observability import generate
 
     print_result("slo", generate.run(write=write))
+
+
+@command(app, example="slipway observe --port 3000")
+def observe(
+    port: Annotated[int, typer.Option(help="Port of the running service.", min=1, max=65535)] = 3000,
+    prometheus: Annotated[int, typer.Option(help="Port for Prometheus.", min=1, max=65535)] = 9090,
+    alertmanager: Annotated[int, typer.Option(help="Port for Alertmanager.", min=1, max=65535)] = 9093,
+) -> None:
+    """Run Prometheus and Alertmanager for a local service.
+
+    They use the alerts in k8s/observability, print their addresses, and end with Ctrl-C.
+    """
+    from slipway.observability import observe
+
+    observe.run(observe.Setting(port, prometheus, alertmanager))
