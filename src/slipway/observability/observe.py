@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -125,7 +126,7 @@ def _answers(url: str) -> bool:
 
 
 def run(setting: Setting, *, root: Path = Path()) -> None:
-    """Run both programs with the generated rules until Ctrl-C, and print their addresses."""
+    """Run both programs with the generated rules until Ctrl-C or SIGTERM, and print their addresses."""
     host = local_server.HOST
     texts = generate.contents(root)
     if not texts:
@@ -134,6 +135,7 @@ def run(setting: Setting, *, root: Path = Path()) -> None:
         hint = "start one with `make loop ARGS=--keep` or `slipway serve`, and name its port with --port"
         raise ConfigError(f"no service answers on port {setting.service}", hint=hint)
     folder = environment.cache_home(root) / "observe"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # both programs end too, through every `finally`
     with running(setting, rules=texts[generate.RULES], routes=alertmanager.build(), folder=folder, root=root):
         stdout.write_line(f"Prometheus    http://{host}:{setting.prometheus}/alerts")
         stdout.write_line(f"Alertmanager  http://{host}:{setting.alertmanager}")
