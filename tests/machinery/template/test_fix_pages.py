@@ -13,7 +13,7 @@ from support import fix_pages
 
 PAGES = fix_pages.read_all()
 TEMPLATES = fix_pages.templates()
-SHARED = {"serve": "package"}
+SHARED = {"observe": "slo", "serve": "package"}
 """Commands that another command's page explains."""
 NEVER_RED = {"doctor"}
 """Commands that end in no other exit code than 0, 1 and 2."""
