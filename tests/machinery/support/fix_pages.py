@@ -20,7 +20,7 @@ MARK = "<!-- The list below is written from the pages by `make lock`. -->\n"
 NOTES = "Good to know"
 """The one heading that is no message."""
 PAGES = (
-    "ingest", "features", "train", "export", "evaluate", "track", "stages", "prove", "judge", "manifests", "latency",
+    "ingest", "features", "train", "export", "evaluate", "track", "stages", "slo", "prove", "judge", "manifests", "latency",
     "report", "review", "comment", "package", "load", "load-gate", "score", "image", "release", "deploy-commit",
     "ledger", "overlays", "policy", "promote", "rollback", "canary", "verify", "records", "cluster", "loop", "drill", "settings",
 )  # fmt: skip

@@ -21,7 +21,7 @@ CHAPTERS = {
 BESIDE = {
     "status", "incident", "log",
     "loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment", "score",
-    "latency", "stages",
+    "latency", "stages", "slo", "observe",
 }  # fmt: skip
 """Verbs that are no chapter."""
 CI_VERBS = {
