@@ -38,7 +38,8 @@ COPY --from=code /app/bento /app/bento
 # BentoML writes only below BENTOML_HOME and TMPDIR: /tmp may be the one writable mount.
 ENV BENTOML_HOME=/tmp/bentoml \
     BENTOML_DO_NOT_TRACK=True \
-    ORT_DISABLE_TELEMETRY=1
+    ORT_DISABLE_TELEMETRY=1 \
+    SLIPWAY_LOG_FORMAT=json
 WORKDIR /app/bento/src
 EXPOSE 3000
 # The exec form: SIGTERM reaches uvicorn, which lets requests finish.

@@ -73,8 +73,8 @@ def tracking_uri(root: Path) -> str:
 
 
 def service_settings() -> dict[str, str]:
-    """Every variable whose name begins with SLIPWAY_: the settings of the service."""
-    return {name: value for name, value in os.environ.items() if name.startswith("SLIPWAY_")}
+    """The settings of the service: every variable whose name begins with SLIPWAY_ or OTEL_."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("SLIPWAY_", "OTEL_"))}
 
 
 def registry_host() -> str | None:

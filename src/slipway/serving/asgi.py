@@ -20,9 +20,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from slipway.serving.api_docs import service_page
 from slipway.serving.concurrency import BodyDeadline, Message, MicroBatcher, Receive, too_large
-from slipway.serving.prediction_log.lines import Request
+from slipway.serving.prediction_log.lines import Request, count_rows
 from slipway.serving.prediction_log.writer import PredictionLog
 from slipway.serving.telemetry.request_id import RequestIds
+from slipway.serving.telemetry.tracing import Tracer, trace_id
 from slipway.serving.validation import BODY, BadRequest, Row, refusal
 
 Scope = MutableMapping[str, Any]
@@ -56,6 +57,7 @@ class Engine(Protocol):
     max_body_bytes: int
     openapi: bytes
     log: PredictionLog | None
+    tracer: Tracer | None
 
     def read(self, body: bytes) -> tuple[list[Row], bool]:
         """Parse a body into rows; the flag is True for a single object."""
@@ -109,13 +111,16 @@ class Front:
     async def _flush_at_end(self, receive: Receive) -> Message:
         """Return the server's next message; before the last one, when no request runs any more, the log is written."""
         message = await receive()
-        if message["type"] == "lifespan.shutdown" and (prediction_log := self._engine().log):
-            await asyncio.to_thread(prediction_log.close)
+        if message["type"] == "lifespan.shutdown":
+            for each in (self._engine().log, self._engine().tracer):
+                if each is not None:
+                    await asyncio.to_thread(each.close)
         return message
 
     async def _post(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         started, at_ns, engine, status, body = time.perf_counter(), time.time_ns(), self._engine(), 200, b""
         headers = {"x-request-id": (request_id := self._ids.of(scope["headers"]))}
+        span = engine.tracer.start(path, scope["headers"], at_ns) if engine.tracer else None
         try:
             compressed = _check_headers(scope, engine.max_body_bytes)
             body = await self._deadline.body(receive, engine.max_body_bytes)
@@ -127,10 +132,12 @@ class Front:
             answer = await self._predict(engine, body) if path == "/predict" else engine.ask(body)
         except BadRequest as error:
             status, answer, headers = error.status, orjson.dumps(error.document()), headers | error.headers
+            if status >= 500:
+                log.error("%s failed: %s", path, error.errors[0]["message"], extra=_ids(request_id, span))
         except ConnectionResetError:
             return
         except Exception:
-            log.exception("%s failed", path)
+            log.exception("%s failed", path, extra=_ids(request_id, span))
             status, answer = (
                 500,
                 orjson.dumps(refusal(500, "internal error; the cause is in the service's log").document()),
@@ -140,6 +147,8 @@ class Front:
             engine.log.add(Request(request_id, at_ns, ms, path, body, answer, status))
         await _respond(send, status, answer, JSON, headers)
         engine.count(path, status, time.perf_counter() - started)
+        if engine.tracer and span:
+            engine.tracer.end(span, request_id=request_id, status=status, rows=count_rows(answer, status))
 
     async def _predict(self, engine: Engine, body: bytes) -> bytes:
         if len(body) > LARGE_BODY_BYTES:
@@ -162,6 +171,11 @@ class Front:
             await _respond(send, 200, page, HTML, PAGE_HEADERS)
         else:
             await _respond(send, 200, b"\n", TEXT)
+
+
+def _ids(request_id: str, span: Any) -> dict[str, str]:
+    """Return what a log line about a request has besides its message."""
+    return {"request_id": request_id, **({"trace_id": trace_id(span)} if span else {})}
 
 
 def base_url(scope: Scope) -> str:

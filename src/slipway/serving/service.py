@@ -11,7 +11,6 @@ import copy
 import functools
 import gc
 import importlib
-import logging
 import math
 import multiprocessing
 from collections.abc import Sequence
@@ -34,9 +33,8 @@ from slipway.serving.onnx_model import CONTRACT_HINT, FOLDER, Model
 from slipway.serving.prediction_log import settings
 from slipway.serving.prediction_log.writer import PredictionLog
 from slipway.serving.prometheus import ServiceMetrics
+from slipway.serving.telemetry import json_logs, tracing
 from slipway.serving.validation import BadRequest, Reader, Row, explain, refusal
-
-log = logging.getLogger("bentoml.slipway")
 
 
 class Engine:
@@ -65,7 +63,10 @@ class Engine:
             (name, positions[name], frozenset([*values, None])) for name, values in self.contract["known"].items()
         ]
         self._lookup: Any = importlib.import_module(self.contract["lookup"]) if self.has_ask else None
-        log_settings = settings.read(environment.service_settings())
+        variables = environment.service_settings()
+        json_logs.install(variables, sha[:12])
+        self.tracer = tracing.from_variables(variables, problem=self.contract["problem"], model=sha[:12])
+        log_settings = settings.read(variables)
         self.log = (
             PredictionLog(log_settings, self.contract, sha[:12], self._metrics.prediction_log())
             if log_settings
@@ -150,8 +151,7 @@ class Engine:
 
 
 def not_finite(value: float, row: int) -> BadRequest:
-    """Return the answer to a request whose row `row` got NaN or infinity from the model, and log it."""
-    log.error("the model predicted %s for a valid row; `export` of this version refuses such a model", value)
+    """Return the answer to a request whose row `row` got NaN or infinity; `export` of this version refuses such a model."""
     return BadRequest(
         500,
         [

@@ -23,6 +23,7 @@ class Echo:
     max_body_bytes = 200_000
     openapi = b"{}"
     log = None
+    tracer = None
 
     def __init__(self) -> None:
         self.counted: list[tuple[str, int]] = []

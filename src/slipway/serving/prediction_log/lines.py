@@ -143,6 +143,12 @@ def one_line(body: bytes) -> bytes:
 
 
 def count(request: Request) -> int:
-    """Return how many lines a request has, without parsing it: an answer to a list has one comma between two numbers."""
-    is_list = request.status == 200 and request.answer.startswith(b'{"predictions":')
-    return 1 + request.answer.count(b",") if is_list else 1
+    """Return how many lines a request has, without parsing it."""
+    return count_rows(request.answer, request.status) or 1
+
+
+def count_rows(answer: bytes, status: int) -> int:
+    """Return how many rows an answer has, 0 for a refusal: in the answer to a list a comma stands between two numbers."""
+    if status != 200:
+        return 0
+    return 1 + answer.count(b",") if answer.startswith(b'{"predictions":') else 1
