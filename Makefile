@@ -51,6 +51,7 @@ loop: setup ## run the demo: three changes on their way to production (TARGET=cl
 	@$(if $(filter cluster,$(TARGET)),$(reach)) $(PY) -m slipway loop $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 test: setup ## run all tests except act's and the cluster's (ONLY=project: only yours, one minute)
+	@$(if $(filter project,$(ONLY)),,$(engines))
 	@$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not cluster and not act" $(part) $(ARGS)
 
 test-long: setup ## run the tests that are too slow for each push: branch coverage, and every gate disabled once
@@ -105,6 +106,7 @@ cluster: ## start a cluster for TARGET=cluster (the local one, or kind with dock
 	@.ci/cluster
 
 test-cluster: setup ## run the tests that need a cluster, a registry and an image builder
+	@$(engines)
 	@$(reach) if $(PY) -m pytest -m cluster $(ARGS); then echo "The loop and the drills passed on a cluster." | $(note); \
 	else code=$$?; echo "A test on the cluster failed; the log names it." | $(note) >&2; exit $$code; fi
 
@@ -171,6 +173,9 @@ ok:
 
 # Prints standard input, and appends it to the page of a workflow's run.
 note = tee -a "$${GITHUB_STEP_SUMMARY:-/dev/null}"
+
+# Installs the programs that tests run beside the service. In CI no test may be skipped for want of one.
+engines = $(if $(filter true,$(CI)),.ci/engines chromium prometheus alertmanager s3)
 
 # Starts the local cluster and exports its names, unless KUBECONFIG names one; CLUSTER=new makes one with docker.
 reach = exports=$$(.ci/cluster $${CLUSTER:-near}) && eval "$$exports" &&
