@@ -9,7 +9,7 @@ from slipway.core import files, git, ledger
 from slipway.core.git import run as run_git
 from slipway.records import git_branch, records_branch
 from slipway.reporting import jinja_environment
-from slipway.reporting.status_page import status_data
+from slipway.reporting.status_page import status_data, timeline
 from slipway.reporting.status_page.status_data import Panel, Status
 
 FOLDER = Path("reports/status")
@@ -32,7 +32,8 @@ def page(status: Status, *, title: str, head: str, records_commit: str | None, w
     pictures = [(panel, polyline(panel)) for panel in status.panels]
     records = f"{web}/blob/{records_commit}/{git_branch.FILE}" if web and records_commit else ""
     return jinja_environment.render("status.html.j2", status=status, title=title, head=head, pictures=pictures, web=web,
-                                    records_commit=records_commit, records=records, width=WIDTH, height=HEIGHT)  # fmt: skip
+                                    records_commit=records_commit, records=records, width=WIDTH, height=HEIGHT,
+                                    lanes=timeline.make_lanes(status), lane=timeline)  # fmt: skip
 
 
 def polyline(panel: Panel) -> str:
