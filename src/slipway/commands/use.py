@@ -114,7 +114,8 @@ def status(
 ) -> None:
     """Write the status page: releases, verdicts, budget and drift.
 
-    It is one HTML file, made from Git alone: the ledgers at HEAD, and the branch slipway-records as last fetched.
+    It is one HTML file, made from Git alone: the ledgers of the main branch and the branch slipway-records,
+    both as last fetched.
     """
     from slipway.reporting.status_page import status
 

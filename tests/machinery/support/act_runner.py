@@ -202,9 +202,13 @@ class Project:
         job: str = "",
         inline: bool = False,
         token: str = READING,
+        variables: Mapping[str, str] | None = None,
         **env: str,
     ) -> Ran:
-        """A workflow of `event` (or one `job` of it), as it is at the commit `at`, on that commit; `inline` as in `inlined`."""
+        """A workflow of `event` (or one `job` of it), as it is at the commit `at`, on that commit; `inline` as in `inlined`.
+
+        `variables` are those of the repository's settings.
+        """
         self.runs += 1
         here = self.folder / f"run-{self.runs}"
         checkout = self._clone(here, at)
@@ -223,6 +227,7 @@ class Project:
             "-P", "ubuntu-latest=-self-hosted", "--json", "--no-skip-checkout", "--no-cache-server",
             "--action-offline-mode", "--action-cache-path", str(here / "act"), "--pull=false", "-s", f"GITHUB_TOKEN={token}",
             *(word for name, value in given.items() for word in ("--env", f"{name}={value}")), *stubs(checkout),
+            *(word for name, value in (variables or {}).items() for word in ("--var", f"{name}={value}")),
         ]  # fmt: skip
         started = time.monotonic()
         done = subprocess.run(command, cwd=here, env=environment(home=here), capture_output=True, text=True, check=False,

@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -22,6 +22,7 @@ from support.fake_github import GitHub
 
 pytestmark = pytest.mark.act
 WHOLE = {"due": "success", "release": "success"}
+PUBLISHED = {**WHOLE, "pages": "success"}
 SKIPPED = {"due": "success", "release": "skipped"}
 GATE = "k8s/components/gate/kustomization.yaml"
 PIN = "k8s/overlays/staging/kustomization.yaml"
@@ -49,15 +50,17 @@ class Stage:
         self.project.git("checkout", "-q", "-f", "main")
         self.project.git("pull", "-q", "--ff-only", "origin", "main")
 
-    def run(self, **env: str) -> Ran:
-        """Run the workflow that GitHub starts for the push of main's tip."""
+    def run(self, variables: Mapping[str, str] | None = None, **env: str) -> Ran:
+        """Run the workflow that GitHub starts for the push of main's tip, with the repository's variables."""
         owner, name = REPOSITORY.split("/")
         about = {"full_name": REPOSITORY, "name": name, "owner": {"login": owner}, "default_branch": "main",
                  "is_template": False, "visibility": "public"}  # fmt: skip
         payload = {"ref": "refs/heads/main", "before": "0" * 40, "after": self.tip, "repository": about}
         given = {"GITHUB_API_URL": self.github.url, "BUILD_IMAGE": str(self.project.folder / "builder"),
                  "GIT_CONFIG_GLOBAL": "/dev/null", **env}  # fmt: skip
-        return self.project.run("push", payload, at="main", token=self.github.token, workflow="release", **given)
+        return self.project.run(
+            "push", payload, at="main", token=self.github.token, workflow="release", variables=variables, **given
+        )
 
     def open(self, prefix: str) -> tuple[int, str]:
         """The one open pull request whose branch begins so: its number and its branch."""
@@ -97,13 +100,13 @@ def stage(acted: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def first(stage: Stage) -> tuple[str, Ran]:
     """The source commit, and its run."""
     source = stage.tip
-    return source, stage.run()
+    return source, stage.run({"PAGES": "true"})
 
 
 @pytest.fixture(scope="module")
 def again(stage: Stage, first: tuple[str, Ran]) -> tuple[str, Ran]:
     """The tip that the first run pushed, and the run that this push starts."""
-    assert first[1].results == WHOLE
+    assert first[1].results == PUBLISHED
     return stage.tip, stage.run()
 
 
@@ -113,7 +116,7 @@ def lines(ran: Ran, *words: str) -> list[str]:
 
 def test_push_to_main_is_built_and_bumped(stage: Stage, first: tuple[str, Ran], again: tuple[str, Ran]) -> None:
     source, ran = first
-    assert ran.results == WHOLE, ran.said[-4000:]
+    assert ran.results == PUBLISHED, ran.said[-4000:]
     bump, _ = again
     assert git.commit_hash(f"{bump}~2", root=stage.project.remote) == source
     rows = git.run("diff", "--numstat", f"{bump}^", bump, root=stage.project.remote).splitlines()
@@ -151,6 +154,17 @@ def test_bill_of_materials_is_kept_and_the_digest_attested(stage: Stage, first: 
         assert json.loads(zipped.read("image.json"))["image"] == stage.lines()[0].image
     name, _, digest = str(stage.lines()[0].image).partition("@sha256:")
     assert lines(ran, "release attest") == [f"release attest {digest}  {name}"]
+
+
+def test_the_status_page_is_published_where_enabled(
+    stage: Stage, first: tuple[str, Ran], again: tuple[str, Ran]
+) -> None:
+    _, ran = first
+    page = (ran.folder / "artifacts/site/index.html").read_text("utf-8")
+    assert f"From commit <code>{again[0][:12]}</code>" in page, "the release's own commit is on the page"
+    assert stage.lines()[0].bento in page
+    assert lines(ran, "pages")[-2:] == ["pages artifact github-pages", "pages published"]
+    assert not lines(again[1], "pages"), "the variable is not set"
 
 
 def test_the_bumps_own_push_builds_nothing(stage: Stage, again: tuple[str, Ran]) -> None:

@@ -46,9 +46,15 @@ def polyline(panel: Panel) -> str:
     )
 
 
+def newest_main(root: Path) -> str:
+    """The newest commit of the main branch as last fetched from origin; HEAD if it contains that, or there is none."""
+    fetched = git.find_commit(f"refs/remotes/origin/{git.default_branch(root)}", root=root)
+    return fetched if fetched and not git.is_ancestor(fetched, "HEAD", root=root) else git.commit_hash(root=root)
+
+
 def run(title: str, *, folder: Path = FOLDER, root: Path = Path()) -> str:
     """Write `index.html` into `folder`; return a sentence. DataError if a ledger or the records branch is damaged."""
-    head = git.commit_hash(root=root)
+    head = newest_main(root)
     ledgers: dict[str, Sequence[ledger.Line]] = {env: ledger.read_at(env, head, root) for env in ledger.ENVIRONMENTS}
     records = records_branch.read(root)
     status = status_data.gather(ledgers, records)

@@ -59,3 +59,19 @@ def test_links_lead_only_to_github(tmp_path: Path, url: str, web: str) -> None:
     _, work = remote_repository.remote(tmp_path)
     git.run("remote", "set-url", "origin", url, root=work)
     assert status.web_address(work) == web
+
+
+def test_page_shows_main_as_fetched(tmp_path: Path) -> None:
+    _, work = remote_repository.remote(tmp_path)
+    before = git.commit_hash(root=work)
+    git.run("commit", "-q", "--allow-empty", "-m", "Released by a workflow", root=work)
+    released = git.commit_hash(root=work)
+    git.run("push", "-q", "origin", "HEAD", root=work)
+    git.run("checkout", "-q", "-b", "change", before, root=work)
+    assert status.newest_main(work) == released
+
+
+def test_page_shows_commits_not_pushed(tmp_path: Path) -> None:
+    _, work = remote_repository.remote(tmp_path)
+    git.run("commit", "-q", "--allow-empty", "-m", "Released on this machine", root=work)
+    assert status.newest_main(work) == git.commit_hash(root=work)
