@@ -16,6 +16,7 @@ import pytest
 from slipway.core import process
 from slipway.errors import ConfigError
 from slipway.observability import alertmanager, generate, observe
+from slipway.reporting.incident import incident, timeline
 from slipway.serving import local_server
 from slipway.serving.prometheus import ServiceMetrics
 from support import engines
@@ -105,6 +106,9 @@ def test_fault_pages_and_repair_ends_it(tmp_path: Path) -> None:
                 fires, ends = (("/page", f"SlipwayErrorsPage {state}") for state in ("firing", "resolved"))
                 assert process.poll_until(lambda: fires in calls, seconds=30, every=0.05), calls
                 assert time.monotonic() - started < WAIT + 5
+                address = f"http://{local_server.HOST}:{ports.alertmanager}"
+                events = timeline.from_alerts(incident.fetch_alerts(address), where=address)
+                assert ("alert", "docs/alerts/SlipwayErrorsPage.md") in [(event.kind, event.page) for event in events]
                 service.status = 200
                 assert process.poll_until(lambda: ends in calls, seconds=60, every=0.1), calls
         finally:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from slipway.core import files, ledger
+from slipway.core import files, git, ledger
 from slipway.core.text import printable
 from slipway.errors import ConfigError, Inconclusive
 from slipway.records import records_branch
@@ -18,6 +18,7 @@ from slipway.reporting import jinja_environment
 from slipway.reporting.incident import timeline
 from slipway.reporting.incident.timeline import Event
 from slipway.reporting.markdown import escape, table
+from slipway.reporting.status_page.status import web_address
 
 FOLDER = Path("reports/incident")
 TIMEOUT_SECONDS = 10
@@ -46,6 +47,12 @@ def as_markdown(events: Sequence[Event], start: datetime, end: datetime, left_ou
     return f"{head}\n\n{table(['time (UTC)', 'what', 'text', 'see'], rows)}\n{more}"
 
 
+def as_html(events: Sequence[Event], start: datetime, end: datetime, left_out: int, *, root: Path) -> str:
+    """The page as one HTML file; a page in docs/alerts is a link where origin is on GitHub."""
+    return jinja_environment.render("incident.html.j2", events=events, start=start, end=end, left_out=left_out,
+                                    web=web_address(root), head=git.commit_hash(root=root))  # fmt: skip
+
+
 def run(
     start: str, end: str, *, logs: Sequence[Path] = (), alertmanager: str | None = None, root: Path = Path()
 ) -> str:  # fmt: skip
@@ -60,6 +67,5 @@ def run(
     events = timeline.in_window([*events, *log_events], first, last)
     folder = files.make_folder(root / FOLDER)
     files.write_text(folder / "incident.md", as_markdown(events, first, last, left_out))
-    page = jinja_environment.render("incident.html.j2", events=events, start=first, end=last, left_out=left_out)
-    files.write_text(folder / "index.html", page)
+    files.write_text(folder / "index.html", as_html(events, first, last, left_out, root=root))
     return f"{len(events) or 'no'} events from {printable(start, 40)} to {printable(end, 40)}: {FOLDER}/index.html, incident.md"
