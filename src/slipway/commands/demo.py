@@ -25,18 +25,22 @@ def loop(
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print every step with its numbers.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Print a table of all steps at the end.")] = False,
+    operate: Annotated[
+        bool, typer.Option("--operate", help="Then ask production for some weeks, break an input, and run monitor.")
+    ] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Only stop what an earlier `--keep` left running.")] = False,
 ) -> None:
     """Run the demo: a good change ships, a bad change is blocked.
 
     It runs in a scratch clone, .slipway/loop; your branch is not touched. `make loop ARGS=--keep` is the same command.
+    With `--operate` a demo that already ended well is not run again: production is started once more, and asked.
     """
     from slipway.sandbox import loop
 
     if stop:
         count = loop.remove_everything(Path().resolve())
         return stdout.write_line(f"Stopped {count} {'process' if count == 1 else 'processes'} of the demo.")
-    loop.run(config.load(), keep=keep, target=target, port=port, verbose=verbose, table=table)
+    loop.run(config.load(), keep=keep, target=target, port=port, verbose=verbose, table=table, operating=operate)
 
 
 @command(app, example="slipway doctor")

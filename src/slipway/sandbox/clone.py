@@ -297,8 +297,11 @@ def reported_seconds(word: str, lines: list[str]) -> float:
     return float(matches[-1][1]) if matches and matches[-1] else 0.0
 
 
-def serve(sandbox: Sandbox, env: str) -> None:
-    """Replace an environment's process by one that serves the packaged bento, and wait until it is ready."""
+def serve(sandbox: Sandbox, env: str, *, prediction_log: Path | None = None) -> None:
+    """Replace an environment's process by one that serves the packaged bento, and wait until it is ready.
+
+    It logs its predictions to the folder `prediction_log`, if there is one.
+    """
     started, bento = time.monotonic(), package_notes(sandbox)
     if env in sandbox.running:
         local_server.stop(sandbox.running.pop(env))
@@ -310,6 +313,7 @@ def serve(sandbox: Sandbox, env: str) -> None:
             home=home,
             root=sandbox.work,
             log=home / "server.log",
+            prediction_log=prediction_log,
         )
         local_server.wait_ready(sandbox.running[env])
     sandbox.record_step(

@@ -18,8 +18,8 @@ from slipway.sandbox import demo_results
 from slipway.sandbox.clone import COLOURS, Sandbox, Step, StepOutput
 from slipway.sandbox.demo_results import Result
 
-MAIN, GOOD, BAD = 1, 2, 3
-"""Numbers of the parts."""
+MAIN, GOOD, BAD, ORDINARY, BROKEN = 1, 2, 3, 4, 5
+"""Numbers of the parts; the last two are shown with `--operate`."""
 MARKS = {True: ("✔", "green"), False: ("✘", "red"), None: ("?", "yellow")}
 WIDTH = 100
 """Columns of a line at most."""
@@ -30,15 +30,26 @@ SHOWN_SECONDS = 0.95
 class DemoOutput(StepOutput):
     """Prints the demo on stdout, in one order; `verbose` adds each step with its numbers."""
 
-    def __init__(self, root: Path, params: config.Params, *, verbose: bool = False) -> None:
+    def __init__(
+        self, root: Path, params: config.Params, *, verbose: bool = False, operating: bool = False
+    ) -> None:  # fmt: skip
+        self.first, self.parts = MAIN, BROKEN if operating else BAD
         self.console: LiteralConsole = stdout
         self.work, self.params, self.verbose = environment.cache_home(root) / "loop/work", params, verbose
         self.number, self.training = 0, ""
 
-    def print_start(self, target: str) -> None:
-        """Print what the demo is, how long it takes, and where it happens."""
+    def print_start(self, target: str, *, resumed: bool = False) -> None:
+        """Print what the demo is, how long it takes, and where it happens; `resumed` if the changes were shown before."""
+        if resumed:
+            self.number, self.first = BAD, ORDINARY
+            self.console.write_line(
+                ("Slipway demo goes on: production is asked for some weeks", "bold"), ", on this machine"
+            )
+            return self.console.write_line(
+                ("Takes about 1 minute, in .slipway/loop. Your branch is not touched.", "dim")
+            )
         place = "on this machine" if target == "machine" else "on a Kubernetes cluster"
-        minutes = "2 minutes" if target == "machine" else "10 minutes"
+        minutes = "10 minutes" if target == "cluster" else "3 minutes" if self.parts > BAD else "2 minutes"
         self.console.write_line(("Slipway demo: three changes on their way to production", "bold"), f", {place}")
         self.console.write_line((f"Takes about {minutes}, in .slipway/loop. Your branch is not touched.", "dim"))
 
@@ -46,7 +57,7 @@ class DemoOutput(StepOutput):
         """Print the heading of the next part."""
         self.number, self.training = self.number + 1, ""
         self.console.write_line("")
-        self.console.write_line((f"{self.number}/3  {title}", "bold"), *EXPECTATIONS.get(self.number, ()))
+        self.console.write_line((f"{self.number}/{self.parts}  {title}", "bold"), *EXPECTATIONS.get(self.number, ()))
 
     def print_note(self, text: str) -> None:
         """Print a remark."""
@@ -85,6 +96,10 @@ class DemoOutput(StepOutput):
                 line = lines[-1]
                 before = [demo_results.load_evidence(line.evidence)] if line.image else []
                 return [*before, Result(True, "promoted to production")]
+            case "ask":
+                return [Result(True, step.summary)]
+            case "monitor service" | "monitor inputs" | "monitor predictions" | "monitor performance":
+                return [demo_results.monitored(step.chapter.removeprefix("monitor "), step.verdict, step.summary)]
             case _:
                 return []
         return failures(results) if self.number == BAD else results
@@ -111,13 +126,31 @@ class DemoOutput(StepOutput):
         """Print what was shown, and where to look and what to do next."""
         self.console.write_line(
             "\n", ("The demo worked", "bold green"),
-            (f": 1 good change shipped, 1 bad change blocked, in {seconds:.0f} s.", "bold"), "\n",
+            (f": {', '.join(self.shown())}, in {seconds:.0f} s.", "bold"), "\n",
         )  # fmt: skip
-        for title, text, why in next_steps(sandbox, keep=keep):
+        pages = [(path, why) for part, path, why in PAGES if self.first <= part <= self.parts]
+        rows = [("" if n else "Open", path, why) for n, (path, why) in enumerate(pages)]
+        if sandbox.target == "machine" and self.parts == BAD:
+            rows.append(("Go on", "make loop ARGS=--operate", "asks production for weeks, until an input breaks"))
+        for title, text, why in [*rows, *next_steps(sandbox, keep=keep)]:
             self.console.write_line((f"{title:<9}", "bold"), f"{text:<42}" if why else text, (f" {why}", "dim"))
 
+    def shown(self) -> list[str]:
+        """The results of the parts that were run."""
+        changes = ["1 good change shipped", "1 bad change blocked"] if self.first == MAIN else []
+        return [*changes, *(["1 broken input named"] if self.parts == BROKEN else [])]
 
-EXPECTATIONS: dict[int, tuple[Part, ...]] = {BAD: (("   ← this one should be blocked", "yellow"),)}
+
+PAGES = (
+    (MAIN, ".slipway/loop/report-bad/report.html", "why the bad change was blocked"),
+    (MAIN, ".slipway/loop/report-good/report.html", "why the good change passed"),
+    (ORDINARY, ".slipway/loop/work/reports/monitor/report.html", "what moved, and which input broke"),
+)
+"""Pages to look at: the part that makes them, the path, and why."""
+EXPECTATIONS: dict[int, tuple[Part, ...]] = {
+    BAD: (("   ← this one should be blocked", "yellow"),),
+    BROKEN: (("   ← monitor should name the input", "yellow"),),
+}
 """The headings of the parts."""
 
 
@@ -127,11 +160,8 @@ def failures(results: Sequence[Result]) -> list[Result]:
 
 
 def next_steps(sandbox: Sandbox, *, keep: bool) -> list[tuple[str, str, str]]:
-    """Places to look at and things to do next: title, path or command, and why."""
-    rows = [
-        ("Open", ".slipway/loop/report-bad/report.html", "why the bad change was blocked"),
-        ("", ".slipway/loop/report-good/report.html", "why the good change passed"),
-    ]
+    """Things to do next: title, path or command, and why."""
+    rows = list[tuple[str, str, str]]()
     target = " TARGET=cluster" if sandbox.target == "cluster" else ""
     if not keep:
         rows.append(("Run", f"make loop{target} ARGS=--keep", "leaves production running, to send it requests"))

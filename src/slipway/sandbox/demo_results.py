@@ -107,6 +107,11 @@ def load_evidence(evidence: Record | None) -> Result:
     return Result(True, f"staging: load test in the cluster: {requests}{p95}")
 
 
+def monitored(question: str, verdict: str, sentence: str) -> Result:
+    """The answer to one question about what production answers."""
+    return Result({"pass": True, "fail": False}.get(verdict), f"{question}: {sentence.rstrip('.')}")
+
+
 def failing_checks(record: Record) -> list[Record]:
     """The checks that failed; without any, those that could not decide."""
     failed = [check for check in record["checks"] if check["ok"] is False]

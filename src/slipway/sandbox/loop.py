@@ -14,7 +14,7 @@ from typing import Any
 from slipway.core import config, environment, files, git
 from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.packaging import package
-from slipway.sandbox import demo_output, deploy
+from slipway.sandbox import demo_output, deploy, operate
 from slipway.sandbox.clone import (
     ENVIRONMENTS,
     Sandbox,
@@ -29,6 +29,8 @@ from slipway.sandbox.demo_output import DemoOutput
 from slipway.sandbox.demo_results import Result
 from slipway.serving import golden, local_server
 
+FINISHED = "finished"
+"""File in the loop's folder with the commit of which the three changes were shown."""
 COMMITTED = ("dvc.lock", "params.yaml", "reports")
 
 
@@ -54,6 +56,15 @@ def run_parts(sandbox: Sandbox, params: config.Params, output: DemoOutput) -> No
     keep_report(sandbox, "bad")
     check_production_answers(sandbox, requests, params.package.tolerance)
     output.print_result(Result(True, "blocked: production still serves the model of part 2"))
+
+
+def operate_production(sandbox: Sandbox, output: DemoOutput) -> None:
+    """Ask production for some weeks, the last one with a broken input, and print what `monitor` finds."""
+    sandbox.start_part("Operate: ordinary weeks of requests")
+    operate.ordinary_weeks(sandbox)
+    sandbox.start_part("Operate: an input breaks")
+    name = operate.broken_week(sandbox)
+    output.print_result(Result(True, f"the broken input was named: {name}"))
 
 
 def deliver_main(sandbox: Sandbox) -> None:
@@ -180,28 +191,44 @@ def choose_ports(first: int | None) -> dict[str, int]:
     return {env: next(free) for env in ENVIRONMENTS}
 
 
+def reopen(root: Path, name: str, ports: dict[str, int], output: DemoOutput) -> Sandbox | None:
+    """The sandbox of an earlier loop that ended well on this machine, at the commit that is HEAD now; else None."""
+    sandbox = Sandbox(root=root, name=name, ports=ports, output=output)
+    mark = sandbox.home / FINISHED
+    return sandbox if mark.exists() and mark.read_text("utf-8") == git.commit_hash(root=root) else None
+
+
 def run(
     params: config.Params, *, keep: bool, target: str, port: int | None, verbose: bool = False, table: bool = False,
-    root: Path = Path(),
+    operating: bool = False, root: Path = Path(),
 ) -> None:  # fmt: skip
     """Run the loop; however it ends, also by an interrupt, only `keep` leaves something running.
 
-    `verbose` prints every step with its numbers, `table` all of them again at the end.
+    `verbose` prints every step with its numbers, `table` all of them again at the end. With `operating` production is
+    then asked for some weeks; a loop that already ended well is not run again for that.
     """
     root, started = root.resolve(), time.monotonic()
+    if operating and target == "cluster":
+        hint = "leave out TARGET=cluster, or --operate"
+        raise ConfigError("loop: --operate works on this machine only", value=target, hint=hint)
     with single_instance(environment.cache_home(root)), interruptible():
         if target == "cluster":
             deploy.require_cluster_tools(root)
         remove_everything(root)
         if target == "cluster":
             deploy.require_no_applications(params.track.model)
-        leave, output = False, DemoOutput(root, params, verbose=verbose)
-        output.print_start(target)
+        leave, output = False, DemoOutput(root, params, verbose=verbose, operating=operating)
         try:
             ports = {} if target == "cluster" else choose_ports(port)
-            sandbox = prepare(root, params.track.model, ports, target, output)
+            earlier = reopen(root, params.track.model, ports, output) if operating else None
+            output.print_start(target, resumed=earlier is not None)
+            sandbox = earlier or prepare(root, params.track.model, ports, target, output)
             with explained(sandbox, output):
-                run_parts(sandbox, params, output)
+                if not earlier:
+                    run_parts(sandbox, params, output)
+                    files.write_text(sandbox.home / FINISHED, git.commit_hash(root=root) if target == "machine" else "")
+                if operating:
+                    operate_production(sandbox, output)
             leave = keep
         finally:
             if not leave:

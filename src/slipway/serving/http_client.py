@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from collections.abc import Mapping
 from contextlib import closing
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -32,8 +33,10 @@ class HttpClient:
         self._timeout_seconds = timeout_seconds
         self._connection: http.client.HTTPConnection | None = None
 
-    def request(self, method: str, path: str, body: bytes | None = None) -> Response:
-        """Send one request; ConfigError when no response arrives.
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Send one request, with `headers` besides the type of its content; ConfigError when no response arrives.
 
         A request is sent a second time only when a connection that has already worked turns out to be closed.
         """
@@ -41,13 +44,13 @@ class HttpClient:
         try:
             if self._connection is None:
                 self._connection = _connection(self._url, self._timeout_seconds)
-            self._connection.request(method, path, body, HEADERS)
+            self._connection.request(method, path, body, HEADERS | dict(headers or {}))
             response = self._connection.getresponse()
             return Response(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if reused and isinstance(error, ConnectionError):
-                return self.request(method, path, body)
+                return self.request(method, path, body, headers)
             reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()
             hint = "check that the service is running and the address is right"
             raise ConfigError(f"no response from {self._url}: {reason}", hint=hint) from None
