@@ -16,14 +16,21 @@ app = typer.Typer()
 
 
 @command(app, example="slipway ingest")
-def ingest() -> None:
+def ingest(
+    new: Annotated[list[str] | None, typer.Argument(help="With --pin: new source files.", metavar="FILE…")] = None,
+    pin: Annotated[
+        bool, typer.Option("--pin", help="Only write the sources' SHA-256 as they are now into params.yaml.")
+    ] = False,
+) -> None:
     """Read the sources, check them, and write data/table.parquet.
 
     Exit code 3 when a source or the table breaks its contract.
     """
     from slipway.pipeline import ingest
 
-    run_command("ingest", ingest.run)
+    if new and not pin:
+        raise ConfigError("a FILE is only for --pin", expected="slipway ingest --pin FILE", value=new[0])
+    run_command("ingest", (lambda params: ingest.pin(params, new or ())) if pin else ingest.run)
 
 
 @command(app, example="slipway features")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
+from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from slipway.core import files
 from slipway.core.strict_model import FieldError, StrictModel, describe_errors, describe_syntax_error, parse_yaml
 from slipway.errors import ConfigError
 
@@ -213,3 +216,24 @@ def load(path: Path = Path("params.yaml")) -> Params:
         return Params.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe_errors(error)}", hint=f"edit {path}") from None
+
+
+def set_values(path: Path, values: Mapping[str | tuple[str, ...], Any], *, hint: str) -> None:
+    """Set values in a YAML file and leave the rest as it was written; ConfigError for a key that it does not have.
+
+    A key is dotted, or the names from the top level down if a name has a dot. Below `ingest.sources`, whose names are
+    those of files, a new name is added.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 4096
+    document = yaml.load(path.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        *parents, last = key.split(".") if isinstance(key, str) else key
+        section = document
+        for parent in parents:
+            section = section.get(parent) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or (last not in section and parents != ["ingest", "sources"]):
+            raise ConfigError(f"{path.name} has no key {'.'.join((*parents, last))}", hint=hint)
+        section[last] = value
+    with files.atomic_write(path) as partial, partial.open("w", encoding="utf-8") as file:
+        yaml.dump(document, file)

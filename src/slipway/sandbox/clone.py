@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from slipway.core import dvc, environment, files, git, process
 from slipway.core.console import LiteralConsole, running, stderr
 from slipway.errors import ConfigError, Inconclusive, SlipwayError
@@ -330,22 +328,3 @@ def package_notes(sandbox: Sandbox) -> dict[str, Any]:
 def stop_processes(root: Path) -> int:
     """Stop every process of the loop's folder, also those that `--keep` or a killed loop left; the number of processes."""
     return local_server.kill_all(environment.cache_home(root) / "loop")
-
-
-def set_yaml_values(path: Path, values: dict[str, Any]) -> None:
-    """Set dotted keys in a YAML file and leave the rest as it was written; ConfigError for a key that it does not have."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    document = yaml.load(path.read_text(encoding="utf-8"))
-    for key, value in values.items():
-        *parents, last = key.split(".")
-        section = document
-        for parent in parents:
-            section = section.get(parent) if isinstance(section, dict) else None
-        if not isinstance(section, dict) or last not in section:
-            raise ConfigError(
-                f"{path.name} has no key {key}, which section `loop` sets", hint="edit `loop` in params.yaml"
-            )
-        section[last] = value
-    with files.atomic_write(path) as partial, partial.open("w", encoding="utf-8") as file:
-        yaml.dump(document, file)

@@ -22,7 +22,6 @@ from slipway.sandbox.clone import (
     repro,
     run_commands,
     run_verb,
-    set_yaml_values,
     stop_processes,
 )
 from slipway.sandbox.demo_output import DemoOutput
@@ -97,7 +96,7 @@ def open_change(sandbox: Sandbox, change: config.Change, number: int) -> None:
     sandbox.start_part(f'Pull request: "{change.title}"')
     started = time.monotonic()
     git.run("checkout", "-q", "-b", f"change-{number}", sandbox.branch, root=sandbox.work)
-    set_yaml_values(sandbox.work / "params.yaml", change.set)
+    config.set_values(sandbox.work / "params.yaml", change.set, hint="edit `loop` in params.yaml")
     config.load(sandbox.work / "params.yaml")
     commit(sandbox, change.title)
     summary = ", ".join(f"{key} = {value}" for key, value in change.set.items())

@@ -126,3 +126,26 @@ def test_a_wrong_key_ends_in_exit_code_2(bare_copy: Path, cli: Cli) -> None:
 def test_params_cannot_be_changed(params: config.Params) -> None:
     with pytest.raises(ValueError, match="frozen"):
         params.data.until = date(2022, 1, 1)  # type: ignore[misc]
+
+
+def test_a_set_value_changes_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text('# top\na:\n  b: "1" # why\n  c: [1, 2]\nd: 0.10\n')
+    config.set_values(file, {"a.b": "2"}, hint="edit it")
+    assert file.read_text() == '# top\na:\n  b: "2" # why\n  c: [1, 2]\nd: 0.10\n'
+
+
+def test_a_source_may_have_a_new_name(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("ingest:\n  sources: # by name\n    a.csv.zip: old # January\n")
+    config.set_values(file, {("ingest", "sources", name): "new" for name in ("a.csv.zip", "b.csv.zip")}, hint="edit it")
+    assert file.read_text() == ("ingest:\n  sources: # by name\n    a.csv.zip: new # January\n    b.csv.zip: new\n")
+
+
+@pytest.mark.parametrize("key", ["a.x", "x.b", "a.b.c"])
+def test_an_unknown_key_is_not_set(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("a:\n  b: 1\n")
+    with pytest.raises(ConfigError, match=f"no key {key}"):
+        config.set_values(file, {key: 2}, hint="edit it")
+    assert file.read_text() == "a:\n  b: 1\n"

@@ -6,25 +6,9 @@ import time
 import psutil
 import pytest
 
-from slipway.errors import ConfigError, SlipwayError
+from slipway.errors import SlipwayError
 from slipway.sandbox import clone
 from support.committed_project import repository
-
-
-def test_patch_changes_one_value_and_nothing_else(tmp_path):
-    file = tmp_path / "params.yaml"
-    file.write_text('# top\na:\n  b: "1" # why\n  c: [1, 2]\nd: 0.10\n')
-    clone.set_yaml_values(file, {"a.b": "2"})
-    assert file.read_text() == '# top\na:\n  b: "2" # why\n  c: [1, 2]\nd: 0.10\n'
-
-
-@pytest.mark.parametrize("key", ["a.x", "x.b", "a.b.c"])
-def test_patch_of_an_unknown_key_is_refused(tmp_path, key):
-    file = tmp_path / "params.yaml"
-    file.write_text("a:\n  b: 1\n")
-    with pytest.raises(ConfigError, match=f"no key {key}"):
-        clone.set_yaml_values(file, {key: 2})
-    assert file.read_text() == "a:\n  b: 1\n"
 
 
 @pytest.mark.parametrize(("lines", "said"), [
