@@ -218,7 +218,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
         raise ConfigError(f"{path}: {describe_errors(error)}", hint=f"edit {path}") from None
 
 
-def set_values(path: Path, values: Mapping[str | tuple[str, ...], Any], *, hint: str) -> None:
+def set_values(path: Path, values: Mapping[str, Any] | Mapping[tuple[str, ...], Any], *, hint: str) -> None:
     """Set values in a YAML file and leave the rest as it was written; ConfigError for a key that it does not have.
 
     A key is dotted, or the names from the top level down if a name has a dot. Below `ingest.sources`, whose names are
