@@ -21,7 +21,15 @@ PIECE_BYTES = 1 << 25
 """Bytes of JSON lines that are parsed at once."""
 CLOCK_SKEW = timedelta(minutes=5)
 TIME = pl.Datetime("us", "UTC")
-HEAD = {"id": pl.String, "at": TIME, "model": pl.String, "ms": pl.Float32, "status": pl.Int16, "prediction": pl.Float64}
+Types = dict[str, pl.DataType | type[pl.DataType]]
+HEAD: Types = {
+    "id": pl.String,
+    "at": TIME,
+    "model": pl.String,
+    "ms": pl.Float32,
+    "status": pl.Int16,
+    "prediction": pl.Float64,
+}
 
 
 @dataclass
@@ -37,7 +45,7 @@ class Log:
     lost: int = 0
 
 
-def input_types(spec: problem.Problem) -> dict[str, pl.DataType | type[pl.DataType]]:
+def input_types(spec: problem.Problem) -> Types:
     """The type in which each input is read: text for a category, a float for a number."""
     categories, numbers = problem.names(spec.inputs, "category"), problem.names(spec.inputs, "number")
     return {**dict.fromkeys(categories, pl.String), **dict.fromkeys(numbers, pl.Float32)}

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
 from bikes.problem import PROBLEM
+
 from slipway.errors import DataError
 from slipway.monitoring import prediction_log
 
