@@ -1,1 +1,1 @@
-"""Questions about the running service, answered from its logs; may import `core` and `serving`."""
+"""Watch a released model by its prediction log and labels; may import `serving` and the rooms below `judging`."""
