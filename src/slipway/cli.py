@@ -11,7 +11,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from slipway.commands import demo, pipeline, prediction_log, pull_request, shipping, system_errors, use, watch
+from slipway.commands import (
+    demo,
+    monitoring,
+    pipeline,
+    prediction_log,
+    pull_request,
+    shipping,
+    system_errors,
+    use,
+    watch,
+)
 from slipway.commands.command import Program
 from slipway.core import environment, files
 from slipway.core.console import escape_error, make_encodable, stderr
@@ -24,7 +34,7 @@ app = typer.Typer(
     cls=Program, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=HELP, epilog=EPILOG,
     context_settings={"max_content_width": 110},
 )  # fmt: skip
-for module in (demo, pipeline, pull_request, shipping, use, prediction_log, watch):
+for module in (demo, pipeline, pull_request, shipping, use, monitoring, prediction_log, watch):
     app.add_typer(module.app)
 
 

@@ -175,6 +175,22 @@ class Loop(StrictModel):
     bad: Change
 
 
+class Monitor(StrictModel):
+    """What `monitor` reads, and its limits. docs/concepts/monitoring.md explains each of them.
+
+    A window is the `window_days` before a moment; up to `history_windows` windows before it are read as well. A label is
+    due `label_delay_days` after its row.
+    """
+
+    log: Annotated[str, Field(min_length=1)] = ".slipway/log"
+    prometheus: str | None = None
+    window_days: Days = 7
+    history_windows: Annotated[int, Field(ge=0, le=104)] = 13
+    label_delay_days: Annotated[int, Field(ge=0, le=36_500)] = 28
+    min_rows: Count = 200
+    confidence: Share = 0.95
+
+
 class Params(StrictModel):
     """All of params.yaml."""
 
@@ -192,6 +208,7 @@ class Params(StrictModel):
     track: Track
     package: Package
     release: Release
+    monitor: Monitor = Monitor()
     loop: Loop
 
 
