@@ -22,6 +22,7 @@ Days = Annotated[int, Field(gt=0, le=36_500)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 """The system counts a longer timeout as an overflow."""
 Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -189,6 +190,33 @@ class Monitor(StrictModel):
     label_delay_days: Annotated[int, Field(ge=0, le=36_500)] = 28
     min_rows: Count = 200
     confidence: Share = 0.95
+    sample_rows: Count = 30_000
+    chance: Share = 0.01
+    reference_floor: Positive = 0.25
+    jump_windows: Count = 1
+    jump_floor: Positive = 0.5
+    jump_early: Positive = 1.0
+    jump_floor_category: Share = 0.15
+    jump_early_category: Share = 0.3
+    jump_factor: Positive = 1.5
+    least_moves: Count = 3
+    prediction_floor: Positive = 0.5
+    prediction_early: Positive = 1.0
+    sensor_days: Days = 2
+    sensor_rows: Count = 100
+    missing_jump: Share = 0.2
+    stopped_share: Share = 0.99
+    stuck_share: Share = 0.98
+    stuck_exempt_share: Share = 0.3
+    unit_distance: Positive = 1.0
+    unit_floor: Positive = 1.0
+    unit_fit: Share = 0.5
+    new_value_share: Share = 0.02
+    gone_share: Share = 0.2
+    min_label_share: Share = 0.5
+    baseline_windows: Count = 4
+    min_baseline_windows: Count = 2
+    skill_drops: dict[Annotated[int, Field(gt=0)], Positive] = {1: 0.1, 4: 0.05}  # noqa: RUF012 - pydantic copies it
 
 
 class Params(StrictModel):
@@ -235,7 +263,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
         raise ConfigError(f"{path}: {describe_errors(error)}", hint=f"edit {path}") from None
 
 
-def set_values(path: Path, values: Mapping[str, Any] | Mapping[tuple[str, ...], Any], *, hint: str) -> None:
+def set_values(path: Path, values: Mapping[str, Any] | Mapping[tuple[str, str, str], Any], *, hint: str) -> None:
     """Set values in a YAML file and leave the rest as it was written; ConfigError for a key that it does not have.
 
     A key is dotted, or the names from the top level down if a name has a dot. Below `ingest.sources`, whose names are

@@ -20,7 +20,7 @@ from slipway.errors import ConfigError, DataError
 from slipway.monitoring import prediction_log
 
 TIME = prediction_log.TIME
-SCHEMA = {"id": pl.String, "label": pl.Float64, "known_at": TIME}
+SCHEMA: prediction_log.Types = {"id": pl.String, "label": pl.Float64, "known_at": TIME}
 EXAMPLES = 3
 """The number of ids that a sentence names."""
 REASONS = {
@@ -59,7 +59,7 @@ def read(folder: Path, *, until: datetime | None) -> pl.DataFrame:
     frames = [pl.DataFrame(schema=SCHEMA)]
     for path in sorted((folder / "labels").glob("*.parquet")):
         try:
-            frames.append(pl.read_parquet(path).select(*SCHEMA).cast(SCHEMA))  # type: ignore[arg-type]
+            frames.append(pl.read_parquet(path).select(*SCHEMA).cast(SCHEMA))
         except (pl.exceptions.PolarsError, OSError) as error:
             hint = f"remove {path}, and add its labels again: slipway labels add FILE"
             raise DataError(f"{path} cannot be read as labels: {error}", hint=hint) from None

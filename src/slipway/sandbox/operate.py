@@ -71,7 +71,7 @@ def ordinary_weeks(sandbox: Sandbox) -> None:
     params = open_production(sandbox)
     spec, weeks = problem.load(params.problem), request_weeks(sandbox, params.data)
     for week in weeks[:-1]:
-        ask(sandbox, spec, week, params.monitor.log)
+        ask(sandbox, spec, week, Path(params.monitor.log))
     hand_in_labels(sandbox, spec, weeks[:-1])
     monitor(sandbox, weeks[-1].start)
 
@@ -84,7 +84,7 @@ def broken_week(sandbox: Sandbox) -> str:
     params = config.load(sandbox.work / "params.yaml")
     spec, weeks = problem.load(params.problem), request_weeks(sandbox, params.data)
     name = choose_input(drift_reference(sandbox))
-    ask(sandbox, spec, repeat_one_value(weeks[-1], name), params.monitor.log)
+    ask(sandbox, spec, repeat_one_value(weeks[-1], name), Path(params.monitor.log))
     hand_in_labels(sandbox, spec, weeks)
     monitor(sandbox, weeks[-1].end)
     checks = files.read_json(sandbox.work / "reports/monitor/inputs.json")["checks"]

@@ -52,7 +52,7 @@ def ask(counts: Counts, objectives: Objectives, *, confidence: float, lost: int 
     checks = [_check(*part, confidence=confidence) for part in parts]
     budget = [_budget(*part[:4]) for part in parts]
     notes: dict[str, Any] = {"budget": budget, "requests": counts.requests, "lost": lost}
-    return Answer(sentence=_sentence(checks, counts, lost), checks=checks, rows=counts.requests, notes=notes)
+    return Answer(sentence=_sentence(checks, lost), checks=checks, rows=counts.requests, notes=notes)
 
 
 def _check(name: str, bad: int, total: int, at_least: float, words: str, *, confidence: float) -> Check:
@@ -90,7 +90,7 @@ def _budget(name: str, bad: int, total: int, at_least: float) -> dict[str, Any]:
     }
 
 
-def _sentence(checks: list[Check], counts: Counts, lost: int) -> str:
+def _sentence(checks: list[Check], lost: int) -> str:
     more = f" The log lost {lost:,} lines." if lost else ""
     failed, unsure = ([check.text for check in checks if check.ok is word] for word in (False, None))
     if failed:

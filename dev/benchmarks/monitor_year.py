@@ -1,0 +1,263 @@
+"""Ask the questions of `monitor` about a real year of flights, healthy and with faults put in: false alarms and detection.
+
+    make bench NAME=monitor_year                     both starts, about ten minutes
+    make bench NAME=monitor_year ARGS=2013-04-01     one start
+
+A model is trained by the project's own stages on what is known at the start. From then on every week is a window: a
+request is logged two hours before the scheduled departure, its label comes four weeks later. Each fault is put into one
+week at a time, with the weeks before it sound. The record is dev/figures/monitor_year.json.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipeline import ROOT
+from slipway import problem
+from slipway.core import config, files
+from slipway.monitoring.questions import inputs, performance, predictions
+from slipway.monitoring.window import Answer, Reference, Window
+from slipway.pipeline import drift, evaluate, export, features, ingest, train
+from slipway.serving.onnx_model import Model
+
+RECORD = ROOT / "dev/figures/monitor_year.json"
+STARTS = (date(2013, 4, 1), date(2013, 7, 1))
+END = datetime(2014, 1, 1, tzinfo=UTC)
+SEED = 2013
+QUESTIONS = {"inputs": inputs.ask, "predictions": predictions.ask, "performance": performance.ask}
+Change = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Year:
+    """The released model's answers of every week, oldest first, their labels, and its reference."""
+
+    params: config.Params
+    spec: problem.Problem
+    reference: Reference
+    weeks: Sequence[pl.DataFrame]
+    first: datetime
+    labels: pl.DataFrame
+    shown: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build_year(params: config.Params, start: date, folder: Path) -> Year:
+    """Train on what is known at `start`, and answer every later flight; works in `folder`."""
+    whole = params.model_copy(update={"data": params.data.model_copy(update={"until": END.date()})})
+    params = params.model_copy(update={"data": params.data.model_copy(update={"until": start})})
+    with contextlib.chdir(folder):
+        if not features.FRAME.exists():
+            ingest.run(whole)
+            features.run(whole)
+        for stage in (train, export, evaluate):
+            stage.run(params)
+        spec, frame = problem.load(params.problem), pl.read_parquet(features.FRAME).filter(pl.col("day") >= start)
+        answers = pl.Series(Model().frame(frame)).cast(pl.Float64)
+        reference = Reference(
+            inputs=files.read_json(drift.PATH),
+            predictions=files.read_json(evaluate.PLOTS / "predictions.json"),
+            metrics=files.read_json(evaluate.METRICS),
+        )
+    hours = pl.duration(hours=spec.horizon_hours)
+    rows = frame.with_columns(prediction=answers, at=pl.col(spec.time) - hours, id=pl.col("row_id"), ms=pl.lit(1.5))
+    labels = rows.select("id", label=spec.target, known_at=pl.col(spec.time) + pl.duration(days=28) - hours)
+    length, first, weeks = (
+        timedelta(days=params.monitor.window_days),
+        datetime.combine(start, datetime.min.time(), UTC),
+        [],
+    )
+    while first + (len(weeks) + 1) * length <= END:
+        begin = first + len(weeks) * length
+        weeks.append(rows.filter(pl.col("at").is_between(begin, begin + length, closed="left")))
+    return Year(params=params, spec=spec, reference=reference, weeks=weeks, first=first, labels=labels)
+
+
+def window_of(year: Year, week: int) -> Window:
+    """The window of a week, with those before it and the labels that are known at its end."""
+    settings = year.params.monitor
+    length = timedelta(days=settings.window_days)
+    start = year.first + week * length
+    earlier = list(reversed(year.weeks[max(0, week - settings.history_windows) : week]))
+    labels = year.labels.filter(pl.col("known_at") <= start + length)
+    return Window(spec=year.spec, settings=settings, start=start, end=start + length, rows=year.weeks[week],
+                  earlier=earlier, labels=labels, reference=year.reference)  # fmt: skip
+
+
+def word(answer: Answer) -> str:
+    """The verdict that the checks of an answer make."""
+    words = [check.ok for check in answer.checks]
+    return "fail" if False in words else "unsure" if None in words else "pass"
+
+
+def healthy(year: Year) -> Iterator[dict[str, Any]]:
+    """The word of every question in every week as it was, with the texts of the failed checks."""
+    for week in range(len(year.weeks)):
+        answers = {name: ask(window_of(year, week)) for name, ask in QUESTIONS.items()}
+        failed = [check.text for answer in answers.values() for check in answer.checks if check.ok is False]
+        yield {"week": week, **{name: word(answer) for name, answer in answers.items()}, "failed": failed}
+
+
+def convert(column: str, slope: float, offset: float = 0.0) -> Change:
+    """The column in another unit."""
+    return lambda rows: rows.with_columns(pl.col(column) * slope + offset)
+
+
+def stick(column: str, days: int) -> Change:
+    """The column at the value that it has at the beginning, in the last `days` days."""
+
+    def change(rows: pl.DataFrame) -> pl.DataFrame:
+        begin = rows["at"].max() - timedelta(days=days)  # type: ignore[operator]
+        value = rows.filter(pl.col("at") > begin)[column].drop_nulls()[0]
+        return rows.with_columns(pl.when(pl.col("at") > begin).then(pl.lit(value)).otherwise(column).alias(column))
+
+    return change
+
+
+def stop(column: str, days: int) -> Change:
+    """The column missing in the last `days` days."""
+
+    def change(rows: pl.DataFrame) -> pl.DataFrame:
+        begin = rows["at"].max() - timedelta(days=days)  # type: ignore[operator]
+        return rows.with_columns(pl.when(pl.col("at") <= begin).then(column).alias(column))
+
+    return change
+
+
+def rename(column: str, old: str, new: str) -> Change:
+    """One value of a category spelled in another way."""
+    return lambda rows: rows.with_columns(pl.col(column).replace(old, new))
+
+
+FAULTS: Mapping[str, tuple[str, Change]] = {
+    "`temp` in °C": ("inputs", convert("temp", 5 / 9, -160 / 9)),
+    "`dewp` in °C": ("inputs", convert("dewp", 5 / 9, -160 / 9)),
+    "`wind_speed` in m/s": ("inputs", convert("wind_speed", 0.44704)),
+    "`distance` in km": ("inputs", convert("distance", 1.609344)),
+    "`precip` in mm": ("inputs", convert("precip", 25.4)),
+    "`temp` stuck, whole week": ("inputs", stick("temp", 7)),
+    "`temp` stuck, last 3 days": ("inputs", stick("temp", 3)),
+    "`wind_speed` stuck, whole week": ("inputs", stick("wind_speed", 7)),
+    "`visib` stuck, whole week": ("inputs", stick("visib", 7)),
+    "`delay` stuck, last 3 days": ("inputs", stick("delay", 3)),
+    "carrier UA renamed (17 %)": ("inputs", rename("carrier", "UA", "UAL")),
+    "carrier WN renamed (4 %)": ("inputs", rename("carrier", "WN", "SW")),
+    "destination ATL renamed (5 %)": ("inputs", rename("dest", "ATL", "KATL")),
+    "`temp` stopped, whole week": ("inputs", stop("temp", 7)),
+    "`pressure` stopped, last 3 days": ("inputs", stop("pressure", 3)),
+    "`seats` stopped, whole week": ("inputs", stop("seats", 7)),
+    "`wind_gust` stopped, whole week": ("inputs", stop("wind_gust", 7)),
+    "`humid` 40 points too high": ("inputs", convert("humid", 1, 40)),
+    "`delay` five times": ("inputs", convert("delay", 5)),
+    "predictions constant": ("predictions", lambda rows: rows.with_columns(prediction=pl.lit(0.23))),
+    "predictions NaN in 1 %": ("predictions", lambda rows: rows.with_columns(
+        prediction=pl.when(pl.int_range(pl.len()) % 100 == 0).then(float("nan")).otherwise("prediction"))),
+    "predictions halved": ("predictions", convert("prediction", 0.5)),
+    "predictions upside down": ("predictions", convert("prediction", -1, 1)),
+}  # fmt: skip
+"""Faults of one week: the question that has to see it, and the change of the week's rows."""
+LOST = (0.3, 0.5, 0.7, 1.0)
+"""Sudden concept drifts: the share of the labels that are drawn from the other rows of the same day."""
+
+
+def detect(year: Year, question: str, change: Change) -> dict[str, Any]:
+    """In how many weeks the question fails when that week has the fault; the first week has no windows before it."""
+    words, texts = [], []
+    for week in range(len(year.weeks)):
+        window = window_of(year, week)
+        answer = QUESTIONS[question](replace(window, rows=change(window.rows)))
+        words.append(word(answer) == "fail")
+        texts += [check.text for check in answer.checks if check.ok is False][:1]
+    return {"seen": sum(words), "of": len(words), "missed": [n for n, each in enumerate(words) if not each],
+            "example": texts[-1] if texts else None}  # fmt: skip
+
+
+def forget(year: Year, week: int, share: float) -> pl.DataFrame:
+    """The labels when from `week` on that share of the rows' labels is shuffled within their day."""
+    rng, parts = np.random.default_rng([SEED, week, int(share * 100)]), []
+    rows = pl.concat([each.select("id", day=pl.col("at").dt.date()) for each in year.weeks[week : week + 4]])
+    for part in year.labels.join(rows, on="id").partition_by("day"):
+        label = part["label"].to_numpy().copy()
+        chosen = np.flatnonzero(rng.random(len(label)) < share)
+        label[chosen] = rng.permutation(label[chosen])
+        parts.append(part.select("id", "known_at").with_columns(label=pl.Series(label)))
+    changed = pl.concat(parts).select(year.labels.columns)
+    return pl.concat([year.labels.join(changed, on="id", how="anti"), changed])
+
+
+def concept_drift(year: Year, share: float) -> dict[str, Any]:
+    """In how many weeks a sudden loss of the relation is seen, by the number of labelled weeks since it began."""
+    settings = year.params.monitor
+    late = -(-settings.label_delay_days // settings.window_days)
+    seen: dict[int, list[bool]] = {1: [], 2: [], 4: []}
+    drops = []
+    for week in range(settings.min_baseline_windows, len(year.weeks) - late - 3):
+        changed = replace(year, labels=forget(year, week, share))
+        failed = False
+        for count in range(1, 5):
+            answer = performance.ask(window_of(changed, week + count - 1 + late))
+            failed = failed or word(answer) == "fail"
+            if count in seen:
+                seen[count].append(failed)
+            if count == 1:
+                table = answer.notes["table"]
+                drops.append(table[0]["realised"])
+    before = [performance.ask(window_of(year, week + late)).notes["table"][0]["realised"]
+              for week in range(settings.min_baseline_windows, len(year.weeks) - late - 3)]  # fmt: skip
+    return {"of": len(drops), "auc_drop": round(float(np.mean(np.array(before) - drops)), 4),
+            **{f"seen_after_{count}": sum(each) for count, each in seen.items()}}  # fmt: skip
+
+
+def measure(start: date) -> dict[str, Any]:
+    """All figures of one start."""
+    with tempfile.TemporaryDirectory() as folder:
+        year = build_year(config.load(ROOT / "params.yaml"), start, Path(folder))
+    began = time.process_time()
+    weeks = list(healthy(year))
+    cpu = round((time.process_time() - began) / len(weeks), 2)
+    faults = {name: detect(year, question, change) for name, (question, change) in FAULTS.items()}
+    drifts = {str(share): concept_drift(year, share) for share in LOST}
+    return {"start": str(start), "cpu_seconds": cpu, "weeks": weeks, "faults": faults, "concept_drift": drifts}
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The result of one start as Markdown."""
+    weeks = result["weeks"]
+    lines = [f"## Model of {result['start']}, {len(weeks)} weekly checks", "", "| question | fail | unsure | pass |",
+             "|---|---|---|---|"]  # fmt: skip
+    for name in QUESTIONS:
+        words = [each[name] for each in weeks]
+        lines.append(f"| {name} | {words.count('fail')} | {words.count('unsure')} | {words.count('pass')} |")
+    failing = [each for each in weeks if each["failed"]]
+    lines += ["", f"{len(failing)} of {len(weeks)} healthy checks fail:", ""]
+    lines += [f"- week {each['week']}: {'; '.join(each['failed'])}" for each in failing]
+    lines += ["", "| fault | seen within one window | of | weeks missed |", "|---|---|---|---|"]
+    lines += [f"| {name} | {each['seen']} | {each['of']} | {', '.join(map(str, each['missed'])) or 'none'} |"
+              for name, each in result["faults"].items()]  # fmt: skip
+    lines += ["", "| share of labels shuffled | drop of AUC in a day | seen in 1 labelled week | 2 | 4 | of |",
+              "|---|---|---|---|---|---|"]  # fmt: skip
+    for share, each in result["concept_drift"].items():
+        seen = " | ".join(str(each[f"seen_after_{count}"]) for count in (1, 2, 4))
+        lines.append(f"| {float(share):.0%} | {each['auc_drop']:.3f} | {seen} | {each['of']} |")
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    starts = [date.fromisoformat(text) for text in sys.argv[1:]] or list(STARTS)
+    results = [measure(start) for start in starts]
+    files.write_json(RECORD, results)
+    print("\n".join(table(result) for result in results))
+
+
+if __name__ == "__main__":
+    main()
