@@ -59,7 +59,7 @@ def read(folder: Path, *, until: datetime | None) -> pl.DataFrame:
     frames = [pl.DataFrame(schema=SCHEMA)]
     for path in sorted((folder / "labels").glob("*.parquet")):
         try:
-            frames.append(pl.read_parquet(path).select(*SCHEMA).cast(SCHEMA))
+            frames.append(pl.read_parquet(path).select(*SCHEMA).cast(SCHEMA))  # type: ignore[arg-type]
         except (pl.exceptions.PolarsError, OSError) as error:
             hint = f"remove {path}, and add its labels again: slipway labels add FILE"
             raise DataError(f"{path} cannot be read as labels: {error}", hint=hint) from None
