@@ -21,6 +21,8 @@ from slipway.sandbox.demo_results import Result
 MAIN, GOOD, BAD, ORDINARY, BROKEN = 1, 2, 3, 4, 5
 """Numbers of the parts; the last two are shown with `--operate`."""
 MARKS = {True: ("✔", "green"), False: ("✘", "red"), None: ("?", "yellow")}
+PATH_WIDTH = 47
+"""Columns of a path or command at the end."""
 WIDTH = 100
 """Columns of a line at most."""
 SHOWN_SECONDS = 0.95
@@ -133,7 +135,9 @@ class DemoOutput(StepOutput):
         if sandbox.target == "machine" and self.parts == BAD:
             rows.append(("Go on", "make loop ARGS=--operate", "asks production for weeks, until an input breaks"))
         for title, text, why in [*rows, *next_steps(sandbox, keep=keep)]:
-            self.console.write_line((f"{title:<9}", "bold"), f"{text:<42}" if why else text, (f" {why}", "dim"))
+            self.console.write_line(
+                (f"{title:<9}", "bold"), f"{text:<{PATH_WIDTH}}" if why else text, (f" {why}", "dim")
+            )
 
     def shown(self) -> list[str]:
         """The results of the parts that were run."""

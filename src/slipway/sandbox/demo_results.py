@@ -108,8 +108,10 @@ def load_evidence(evidence: Record | None) -> Result:
 
 
 def monitored(question: str, verdict: str, sentence: str) -> Result:
-    """The answer to one question about what production answers."""
-    return Result({"pass": True, "fail": False}.get(verdict), f"{question}: {sentence.rstrip('.')}")
+    """The answer to one question about what production answers; a sentence that decides something names its subject."""
+    text = sentence.rstrip(".")
+    ok = {"pass": True, "fail": False}.get(verdict)
+    return Result(ok, f"{question}: {text[:1].lower()}{text[1:]}" if ok is None else text)
 
 
 def failing_checks(record: Record) -> list[Record]:
