@@ -68,7 +68,7 @@ def find_fault(
     unit: str,
     window: pl.DataFrame,
     history: Sequence[pl.DataFrame],
-    settings: config.Monitor,
+    settings: config.MonitorInputs,
 ) -> Fault | None:
     """The fault of the input of `groups`, None for a sound one.
 
@@ -93,7 +93,7 @@ def find_fault(
 
 
 def _missing(
-    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.Monitor, words: str
+    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs, words: str
 ) -> Fault | None:
     share = 1 - len(shifts.finite(part)) / len(part)
     if share < groups["missing"] + settings.missing_jump:
@@ -110,7 +110,7 @@ def _missing(
 
 
 def _stuck(
-    groups: drift.Record, part: pl.Series, history: Sequence[pl.DataFrame], settings: config.Monitor
+    groups: drift.Record, part: pl.Series, history: Sequence[pl.DataFrame], settings: config.MonitorInputs
 ) -> Fault | None:
     """One value in nearly all rows. An input that was as constant before, or often has this value, is not stuck."""
     name = groups["input"]
@@ -149,7 +149,7 @@ def _reference_share(groups: drift.Record, value: float | str | None) -> float:
 
 
 def _unit(
-    groups: drift.Record, unit: str, part: pl.Series, past: Sequence[pl.Series], settings: config.Monitor
+    groups: drift.Record, unit: str, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:
     """A conversion that takes the values back to where they were.
 
@@ -157,6 +157,7 @@ def _unit(
     sensor that gives whole degrees Fahrenheit gives no whole degrees in Celsius.
     """
     new = shifts.finite(part).to_numpy()
+    past = past if len(past) >= settings.min_windows else []
     levels, before, spread = _usual_quantiles(groups, past)
     if len(new) < settings.sensor_rows or len(levels) < 2 or not spread:
         return None
@@ -206,7 +207,7 @@ def _usual_quantiles(groups: drift.Record, past: Sequence[pl.Series]) -> tuple[F
 
 
 def _spelling(
-    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.Monitor
+    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:
     """A new value of about the share that a known value had which is gone."""
     now, names = shifts.value_shares(part), groups["values"][:-1]
@@ -221,8 +222,7 @@ def _spelling(
         likely = [old for old, usual in gone.items() if share / 2 <= usual <= share * 2]
         if share >= settings.new_value_share and likely:
             old = min(likely, key=lambda name: abs(gone[name] - share))
+            sentence = f"has a new value {value} in {share:.1%} of the rows, and {old} is gone ({gone[old]:.1%} before)"
             return Fault(column=groups["input"], kind="spelling", value=round(share, 4),
-                         limit=f"< {settings.new_value_share}",
-                         sentence=f"has a new value {value} in {share:.1%} of the rows, and {old} is gone ({gone[old]:.1%} before): "
-                         "spelled in another way?")  # fmt: skip
+                         limit=f"< {settings.new_value_share}", sentence=sentence)  # fmt: skip
     return None

@@ -34,8 +34,9 @@ class Labelled:
 def ask(window: Window) -> Answer:
     """Whether the newest labelled windows show less skill than those before, and the label-free estimate next to it."""
     settings, task = window.settings, skill.TASKS[window.spec.task]
+    limits = settings.performance
     windows = labelled_windows(window, task)
-    usable = [each for each in windows if each.labels >= max(settings.min_rows, settings.min_label_share * each.rows)]
+    usable = [each for each in windows if each.labels >= max(settings.min_rows, limits.min_label_share * each.rows)]
     notes: dict[str, Any] = {
         "estimate": estimate.describe(window, task, [each.sums for each in usable]),
         "table": [_table_row(task, each) for each in windows],
@@ -44,12 +45,12 @@ def ask(window: Window) -> Answer:
     if not check.ok:
         return Answer(sentence=f"Unsure: {check.text}.", checks=[check], rows=0, notes=notes)
     checks = [check, _check_guess(task, usable[0], settings.confidence)]
-    for count, allowed in sorted(settings.skill_drops.items()):
-        newest, before = usable[:count], usable[count : count + settings.baseline_windows]
-        if len(before) >= settings.min_baseline_windows:
+    for count, allowed in sorted(limits.skill_drops.items()):
+        newest, before = usable[:count], usable[count : count + limits.baseline_windows]
+        if len(before) >= limits.min_baseline_windows:
             checks.append(_check_drop(task, newest, before, allowed, settings.confidence))
     if len(checks) == 2:
-        checks.append(_too_few_windows(usable, settings))
+        checks.append(_too_few_windows(usable, limits))
     return Answer(sentence=_sentence(checks, task, usable), checks=checks, rows=usable[0].labels, notes=notes)
 
 
@@ -63,15 +64,15 @@ def labelled_windows(window: Window, task: Skill) -> list[Labelled]:
         if start + length <= due and len(rows):
             joined = rows.select("id", "prediction", day=pl.col("at").dt.date().to_physical()).join(labels, on="id")
             joined = joined.filter(pl.col("prediction").is_finite())
-            columns = (joined[name].cast(pl.Float64).to_numpy() for name in ("label", "prediction"))
-            sums = skill.day_sums(task, *columns, joined["day"].cast(pl.Int64).to_numpy())
+            target, prediction = (joined[name].cast(pl.Float64).to_numpy() for name in ("label", "prediction"))
+            sums = skill.day_sums(task, target, prediction, joined["day"].cast(pl.Int64).to_numpy())
             windows.append(Labelled(start=start, sums=sums, rows=len(rows), labels=len(joined)))
     return windows
 
 
 def _check_labels(windows: Sequence[Labelled], settings: config.Monitor) -> Check:
     """Undecided when no window is old enough, or too few rows of the newest one that is have a label."""
-    needed = f"≥ {settings.min_label_share:.0%}"
+    needed = f"≥ {settings.performance.min_label_share:.0%}"
     if not windows:
         text = f"no window is older than the {settings.label_delay_days} days after which labels are due"
         return Check(name="labels", value=None, limit=needed, ok=None, text=text)
@@ -79,7 +80,7 @@ def _check_labels(windows: Sequence[Labelled], settings: config.Monitor) -> Chec
     share, when = newest.labels / newest.rows, f"{newest.start:%Y-%m-%d}"
     if newest.labels < settings.min_rows:
         needed = f"≥ {settings.min_rows:,} labels"
-    enough = share >= settings.min_label_share and newest.labels >= settings.min_rows
+    enough = share >= settings.performance.min_label_share and newest.labels >= settings.min_rows
     text = f"{newest.labels:,} of {newest.rows:,} rows of the window from {when} have a label"
     return Check(name="labels", value=round(share, 4), limit=needed, ok=True if enough else None, text=text)
 
@@ -112,8 +113,8 @@ def _check_drop(
                  limit=f"≥ {-allowed}", ok=ok, text=text)  # fmt: skip
 
 
-def _too_few_windows(usable: Sequence[Labelled], settings: config.Monitor) -> Check:
-    needed = settings.min_baseline_windows + min(settings.skill_drops)
+def _too_few_windows(usable: Sequence[Labelled], limits: config.MonitorPerformance) -> Check:
+    needed = limits.min_baseline_windows + min(limits.skill_drops)
     text = f"{len(usable)} labelled windows are too few to tell a drop from an ordinary week"
     return Check(name="labelled windows", value=len(usable), limit=f"≥ {needed}", ok=None, text=text)
 

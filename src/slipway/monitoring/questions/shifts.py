@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from slipway.core import config
 from slipway.pipeline import drift
 
 LEVELS = np.linspace(0.025, 0.975, 20)
@@ -20,16 +21,6 @@ GROUPS = 20
 """The number of groups of equally many rows in which whole days are permuted."""
 LEAST_VALUES = 50
 """Fewer values than this have no distance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The distances that are no jump: up to `floor`, up to `factor` times the usual one, up to `early` if that is not known."""
-
-    floor: float
-    early: float
-    factor: float
-    least_moves: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +42,28 @@ def thin(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
 
 
 def measure(
-    column: str, after: pl.DataFrame, before: Sequence[pl.DataFrame], limits: Limits, *, seed: int
+    column: str,
+    after: pl.DataFrame,
+    before: Sequence[pl.DataFrame],
+    jump: config.Jump,
+    limits: config.MonitorInputs,
+    *,
+    seed: int,
 ) -> Shift | None:
     """The movement of `column` in the frame `after`, against the frames `before`, newest first; None with too few values.
 
     Each frame has `column` and `at`. The first POOLED frames are compared with, taken together. The usual distance is the
-    largest that a frame of `before` has from the POOLED ones before it; it is known from `least_moves` of them on.
+    largest that a frame of `before` has from the POOLED ones before it; it is known from `usual_windows` of them on.
     """
     pooled = pl.concat([frame.select("at", column) for frame in before[:POOLED]])
     length = distance(pooled[column], after[column])
     if length is None:
         return None
-    if length <= limits.floor:
-        return Shift(distance=length, allowed=limits.floor, chance=1.0)
+    if length <= jump.floor:
+        return Shift(distance=length, allowed=jump.floor, chance=1.0)
     moves = _moves(column, before)
-    allowed = max(limits.floor, limits.factor * max(moves)) if len(moves) >= limits.least_moves else limits.early
+    known = len(moves) >= limits.usual_windows
+    allowed = max(jump.floor, limits.jump_factor * max(moves)) if known else jump.early
     chance = chance_of_days(column, after, pooled, seed=seed) if length > allowed else 1.0
     return Shift(distance=length, allowed=allowed, chance=chance)
 
