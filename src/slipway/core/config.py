@@ -176,14 +176,14 @@ class Loop(StrictModel):
     bad: Change
 
 
-Positive = Annotated[float, Field(gt=0)]
+Limit = Annotated[float, Field(gt=0)]
 
 
 class Jump(StrictModel):
     """Distances from the windows before that are no jump: up to `floor`; up to `early` while the usual ones are unknown."""
 
-    floor: Positive
-    early: Positive
+    floor: Limit
+    early: Limit
 
 
 class MonitorInputs(StrictModel):
@@ -192,10 +192,10 @@ class MonitorInputs(StrictModel):
     sample_rows: Count = 20_000
     min_windows: Count = 3
     usual_windows: Count = 8
-    jump_factor: Positive = 3.0
+    jump_factor: Limit = 3.0
     number: Jump = Jump(floor=0.3, early=3.0)
     category: Jump = Jump(floor=0.1, early=0.3)
-    reference_floor: Positive = 0.25
+    reference_floor: Limit = 0.25
     chance: Share = 0.05
     sensor_days: Days = 2
     sensor_rows: Count = 200
@@ -203,8 +203,8 @@ class MonitorInputs(StrictModel):
     stopped_share: Share = 0.99
     stuck_share: Share = 0.98
     stuck_exempt_share: Share = 0.5
-    unit_floor: Positive = 0.3
-    unit_distance: Positive = 2.5
+    unit_floor: Limit = 0.3
+    unit_distance: Limit = 2.5
     unit_fit: Share = 0.25
     new_value_share: Share = 0.02
     gone_share: Share = 0.1
@@ -225,7 +225,7 @@ class MonitorPerformance(StrictModel):
     """
 
     min_label_share: Share = 0.8
-    skill_drops: dict[Annotated[int, Field(ge=1)], Positive] = {1: 0.1, 2: 0.07, 4: 0.065}
+    skill_drops: dict[Annotated[int, Field(ge=1)], Limit] = Field(default={1: 0.1, 2: 0.07, 4: 0.065}, min_length=1)
     baseline_windows: Count = 8
     min_baseline_windows: Count = 4
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -78,22 +78,32 @@ def find_fault(
     name = groups["input"]
     newest = newest_days(window, settings.sensor_days)
     past = [each[name] for each in history if len(each)]
-    for part, words in ((window[name], ""), (newest[name], f" in the last {settings.sensor_days} days")):
-        if len(part) < settings.sensor_rows:
-            continue
-        fault = (
-            _missing(groups, part, past, settings, words)
-            or _stuck(groups, part, history, settings)
-            or (_unit(groups, unit, part, past, settings) if "edges" in groups else None)
-            or (_spelling(groups, part, past, settings) if "values" in groups else None)
-        )
-        if fault:
-            return fault
-    return None
+    whole, recent = (_fault_in(groups, unit, part, past, history, settings) for part in (window[name], newest[name]))
+    if recent and (not whole or whole.kind != recent.kind):
+        return replace(recent, sentence=f"{recent.sentence}, in the last {settings.sensor_days} days")
+    return whole
+
+
+def _fault_in(
+    groups: drift.Record,
+    unit: str,
+    part: pl.Series,
+    past: Sequence[pl.Series],
+    history: Sequence[pl.DataFrame],
+    settings: config.MonitorInputs,
+) -> Fault | None:
+    if len(part) < settings.sensor_rows:
+        return None
+    return (
+        _missing(groups, part, past, settings)
+        or _stuck(groups, part, history, settings)
+        or (_unit(groups, unit, part, past, settings) if "edges" in groups else None)
+        or (_spelling(groups, part, past, settings) if "values" in groups else None)
+    )
 
 
 def _missing(
-    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs, words: str
+    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:
     share = 1 - len(shifts.finite(part)) / len(part)
     if share < groups["missing"] + settings.missing_jump:
@@ -103,10 +113,10 @@ def _missing(
         return None
     if share >= settings.stopped_share:
         return Fault(column=groups["input"], kind="stopped", value=round(share, 4), limit=f"< {settings.stopped_share}",
-                     sentence=f"stopped: {share:.0%} of its values are missing{words}, {usual:.0%} before")  # fmt: skip
+                     sentence=f"stopped: {share:.0%} of its values are missing, {usual:.0%} before")  # fmt: skip
     limit = round(usual + settings.missing_jump, 4)
     return Fault(column=groups["input"], kind="missing", value=round(share, 4), limit=f"< {limit}",
-                 sentence=f"is missing in {share:.0%} of the rows{words}, {usual:.0%} before")  # fmt: skip
+                 sentence=f"is missing in {share:.0%} of the rows, {usual:.0%} before")  # fmt: skip
 
 
 def _stuck(

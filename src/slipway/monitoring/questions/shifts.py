@@ -117,17 +117,20 @@ def _day_counts(
     column: str, after: pl.DataFrame, before: pl.DataFrame
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """[days, groups] rows by day and group of a value, and which of the days are those of `after`."""
-    values = before[column]
-    if values.dtype.is_numeric():
-        edges = np.unique(np.quantile(finite(values).to_numpy(), np.linspace(0, 1, GROUPS + 1)[1:-1])).tolist()
-        group = pl.col(column).cut(edges, labels=[str(n) for n in range(len(edges) + 1)]).cast(pl.String)
+    both = pl.concat([before.select("at", column), after.select("at", column)])
+    later = np.arange(len(both)) >= len(before)
+    if both[column].dtype.is_numeric():
+        values = both[column].cast(pl.Float64).to_numpy()
+        edges = np.unique(np.quantile(finite(before[column]).to_numpy(), np.linspace(0, 1, GROUPS + 1)[1:-1]))
+        known, group = np.isfinite(values), np.searchsorted(edges, values, side="left")
     else:
-        group = pl.col(column).cast(pl.String)
-    both = pl.concat([part.select(day=pl.col("at").dt.date(), group=group, later=pl.lit(later))
-                      for part, later in ((before, False), (after, True))])  # fmt: skip
-    table = both.drop_nulls().pivot("group", index=["later", "day"], values="group", aggregate_function="len")
-    counts = table.drop("later", "day").fill_null(0).to_numpy().astype(np.float64)
-    return counts, table["later"].to_numpy()
+        known = both[column].is_not_null().to_numpy()
+        group = both[column].rank("dense").fill_null(1).to_numpy().astype(np.int64) - 1
+    day = both["at"].dt.date().to_physical().to_numpy()
+    days, number = np.unique(np.stack([day, later])[:, known], axis=1, return_inverse=True)
+    counts = np.zeros((days.shape[1], int(group[known].max()) + 1))
+    np.add.at(counts, (number.ravel(), group[known]), 1)
+    return counts, days[1].astype(bool)
 
 
 def holm(chances: Mapping[str, float]) -> dict[str, float]:

@@ -40,6 +40,8 @@ LOSS, EXPECTED_LOSS, ROWS = 4, 5, 6
 
 def day_sums(skill: Skill, target: Floats, prediction: Floats, day: NDArray[np.int64]) -> Floats:
     """[days, columns]: the sums of each day that has rows, in the order of the days."""
+    if not len(day):
+        return np.empty((0, len(skill.row_sums(np.zeros(1), np.zeros(1)))))
     order = np.argsort(day, kind="stable")
     starts = np.flatnonzero(np.diff(day[order], prepend=day[order][:1] - 1))[1:]
     parts = zip(np.split(target[order], starts), np.split(prediction[order], starts), strict=True)
