@@ -193,7 +193,7 @@ class MonitorInputs(StrictModel):
     min_windows: Count = 3
     usual_windows: Count = 8
     jump_factor: Limit = 3.0
-    number: Jump = Jump(floor=0.3, early=3.0)
+    number: Jump = Jump(floor=0.3, early=2.5)
     category: Jump = Jump(floor=0.1, early=0.3)
     reference_floor: Limit = 0.25
     chance: Share = 0.05
@@ -213,19 +213,21 @@ class MonitorInputs(StrictModel):
 class MonitorPredictions(StrictModel):
     """Limits of the question whether predictions moved, in standard deviations; the share that one value may have."""
 
-    jump: Jump = Jump(floor=0.5, early=1.2)
+    jump: Jump = Jump(floor=0.5, early=1.0)
     one_value_share: Share = 0.98
 
 
 class MonitorPerformance(StrictModel):
     """Limits of the question whether the model got worse.
 
-    `skill_drops` has the largest drop of skill that is allowed by the number of newest labelled windows taken together.
-    They are compared with up to `baseline_windows` before them, and with at least `min_baseline_windows`.
+    Both limits are by the number of newest labelled windows taken together: `skill_drops` for the skill, `loss_rises` for
+    the mean loss above the one that the predictions expect, in nats. These windows are compared with up to
+    `baseline_windows` before them, and with at least `min_baseline_windows`.
     """
 
     min_label_share: Share = 0.8
-    skill_drops: dict[Annotated[int, Field(ge=1)], Limit] = Field(default={1: 0.1, 2: 0.07, 4: 0.065}, min_length=1)
+    skill_drops: dict[Annotated[int, Field(ge=1)], Limit] = Field(default={1: 0.095, 2: 0.07, 4: 0.065}, min_length=1)
+    loss_rises: dict[Annotated[int, Field(ge=1)], Limit] = Field(default={2: 0.15, 4: 0.1}, min_length=1)
     baseline_windows: Count = 8
     min_baseline_windows: Count = 4
 

@@ -167,14 +167,13 @@ def _unit(
     sensor that gives whole degrees Fahrenheit gives no whole degrees in Celsius.
     """
     new = shifts.finite(part).to_numpy()
-    past = past if len(past) >= settings.min_windows else []
-    levels, before, spread = _usual_quantiles(groups, past)
+    levels, before, spread = _usual_quantiles(groups, past if len(past) >= settings.min_windows else [])
     if len(new) < settings.sensor_rows or len(levels) < 2 or not spread:
         return None
     distance = float(np.abs(np.quantile(new, levels) - before).mean()) / spread
     if distance < settings.unit_floor:
         return None
-    known = _digits(shifts.finite(pl.concat(past[: shifts.POOLED])).to_numpy()) if past else np.array([])
+    known = _digits(shifts.finite(pl.concat(past)).to_numpy()) if past else np.array([])
     for each in _conversions(unit):
         back = (new - each.offset) / each.slope
         fit = float(np.abs(np.quantile(back, levels) - before).mean()) / spread

@@ -38,14 +38,15 @@ def test_sound_model_passes():
     assert {check.ok for check in answer.checks} == {True}
     assert answer.sentence.startswith("Performance is as before: the AUC among the rows of a day is 0.7")
     assert [check.name for check in answer.checks] == [
-        "labels", "skill", "change in the newest window", "change in the newest 2 windows", "change in the newest 4 windows",
+        "labels", "skill", "skill in the newest window", "skill in the newest 2 windows", "skill in the newest 4 windows",
+        "loss in the newest 2 windows", "loss in the newest 4 windows",
     ]  # fmt: skip
 
 
 def test_lost_relation_fails_in_the_first_window():
     frames = sound()
     answer = performance.ask(window([shuffled(frames[0]), *frames[1:]]))
-    assert "change in the newest window" in samples.failed(answer.checks)
+    assert "skill in the newest window" in samples.failed(answer.checks)
     assert answer.sentence.startswith(
         "Performance got worse: In the newest window the AUC among the rows of a day fell by 0."
     )
@@ -55,14 +56,14 @@ def test_regression_is_judged_by_its_variance():
     frames = sound(task="regression")
     assert samples.failed(performance.ask(window(frames, task="regression")).checks) == []
     answer = performance.ask(window([shuffled(frames[0]), *frames[1:]], task="regression"))
-    assert {"skill", "change in the newest window"} <= set(samples.failed(answer.checks))
+    assert {"skill", "skill in the newest window"} <= set(samples.failed(answer.checks))
     assert "share of the variance of a day" in answer.sentence
 
 
 def test_base_rate_alone_is_no_worse_model():
     frames = sound()
-    # on three days nearly everything is late, whatever the model predicts for it
-    storm = frames[0].with_columns(label=pl.when(pl.int_range(pl.len()) < 300).then(1.0).otherwise("label"))
+    # on one day everything is late, whatever the model predicts for it
+    storm = frames[0].with_columns(label=pl.when(pl.int_range(pl.len()) < 100).then(1.0).otherwise("label"))
     assert samples.failed(performance.ask(window([storm, *frames[1:]])).checks) == []
 
 
@@ -118,3 +119,10 @@ def test_weeks_without_rows_are_skipped():
     frames = sound()
     windows = performance.labelled_windows(window([frames[0], frames[1].head(0), *frames[2:]]), skill.TASKS["binary"])
     assert [each.start.day for each in windows[:2]] == [24, 10]
+
+
+def test_wrong_probabilities_raise_the_loss():
+    frames = [*(frame.with_columns(pl.col("prediction") / 3) for frame in sound()[:2]), *sound()[2:]]
+    answer = performance.ask(window(frames))
+    assert samples.failed(answer.checks) == ["loss in the newest 2 windows", "loss in the newest 4 windows"]
+    assert "the mean loss rose by 0." in answer.sentence

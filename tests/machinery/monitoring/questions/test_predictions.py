@@ -33,7 +33,7 @@ def test_sound_predictions_pass():
 )  # fmt: skip
 def test_broken_predictions_fail(prediction: pl.Expr, names: list[str], words: str):
     answer = ask(prediction)
-    assert samples.failed(answer.checks) == names
+    assert samples.failed(answer.checks)[: len(names)] == names
     assert answer.sentence.startswith("Predictions moved: ")
     assert words in answer.sentence
 
