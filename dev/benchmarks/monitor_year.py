@@ -201,7 +201,7 @@ def concept_drift(year: Year, share: float) -> dict[str, Any]:
     late = -(-settings.label_delay_days // settings.window_days)
     seen: dict[int, list[bool]] = {1: [], 2: [], 4: []}
     drops = []
-    for week in range(settings.min_baseline_windows, len(year.weeks) - late - 3):
+    for week in range(settings.performance.min_baseline_windows, len(year.weeks) - late - 3):
         changed = replace(year, labels=forget(year, week, share))
         failed = False
         for count in range(1, 5):
@@ -213,7 +213,7 @@ def concept_drift(year: Year, share: float) -> dict[str, Any]:
                 table = answer.notes["table"]
                 drops.append(table[0]["realised"])
     before = [performance.ask(window_of(year, week + late)).notes["table"][0]["realised"]
-              for week in range(settings.min_baseline_windows, len(year.weeks) - late - 3)]  # fmt: skip
+              for week in range(settings.performance.min_baseline_windows, len(year.weeks) - late - 3)]  # fmt: skip
     return {"of": len(drops), "auc_drop": round(float(np.mean(np.array(before) - drops)), 4),
             **{f"seen_after_{count}": sum(each) for count, each in seen.items()}}  # fmt: skip
 

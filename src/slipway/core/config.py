@@ -176,6 +176,62 @@ class Loop(StrictModel):
     bad: Change
 
 
+Limit = Annotated[float, Field(gt=0)]
+
+
+class Jump(StrictModel):
+    """Distances from the windows before that are no jump: up to `floor`; up to `early` while the usual ones are unknown."""
+
+    floor: Limit
+    early: Limit
+
+
+class MonitorInputs(StrictModel):
+    """Limits of the question whether inputs moved. Distances are in standard deviations, of categories in shares of rows."""
+
+    sample_rows: Count = 20_000
+    min_windows: Count = 3
+    usual_windows: Count = 8
+    jump_factor: Limit = 3.0
+    number: Jump = Jump(floor=0.3, early=2.5)
+    category: Jump = Jump(floor=0.1, early=0.3)
+    reference_floor: Limit = 0.25
+    chance: Share = 0.05
+    sensor_days: Days = 2
+    sensor_rows: Count = 200
+    missing_jump: Share = 0.3
+    stopped_share: Share = 0.99
+    stuck_share: Share = 0.98
+    stuck_exempt_share: Share = 0.5
+    unit_floor: Limit = 0.3
+    unit_distance: Limit = 2.5
+    unit_fit: Share = 0.25
+    new_value_share: Share = 0.02
+    gone_share: Share = 0.1
+
+
+class MonitorPredictions(StrictModel):
+    """Limits of the question whether predictions moved, in standard deviations; the share that one value may have."""
+
+    jump: Jump = Jump(floor=0.5, early=1.0)
+    one_value_share: Share = 0.98
+
+
+class MonitorPerformance(StrictModel):
+    """Limits of the question whether the model got worse.
+
+    Both limits are by the number of newest labelled windows taken together: `skill_drops` for the skill, `loss_rises` for
+    the mean loss above the one that the predictions expect, in nats. These windows are compared with up to
+    `baseline_windows` before them, and with at least `min_baseline_windows`.
+    """
+
+    min_label_share: Share = 0.8
+    skill_drops: dict[Annotated[int, Field(ge=1)], Limit] = Field(default={1: 0.095, 2: 0.07, 4: 0.065}, min_length=1)
+    loss_rises: dict[Annotated[int, Field(ge=1)], Limit] = Field(default={2: 0.15, 4: 0.1}, min_length=1)
+    baseline_windows: Count = 8
+    min_baseline_windows: Count = 4
+
+
 class Monitor(StrictModel):
     """What `monitor` reads, and its limits. docs/concepts/monitoring.md explains each of them.
 
@@ -186,37 +242,13 @@ class Monitor(StrictModel):
     log: Annotated[str, Field(min_length=1)] = ".slipway/log"
     prometheus: str | None = None
     window_days: Days = 7
-    history_windows: Annotated[int, Field(ge=0, le=104)] = 13
+    history_windows: Annotated[int, Field(ge=0, le=104)] = 16
     label_delay_days: Annotated[int, Field(ge=0, le=36_500)] = 28
     min_rows: Count = 200
     confidence: Share = 0.95
-    sample_rows: Count = 30_000
-    chance: Share = 0.01
-    reference_floor: Positive = 0.25
-    jump_windows: Count = 1
-    jump_floor: Positive = 0.5
-    jump_early: Positive = 1.0
-    jump_floor_category: Share = 0.15
-    jump_early_category: Share = 0.3
-    jump_factor: Positive = 1.5
-    least_moves: Count = 3
-    prediction_floor: Positive = 0.5
-    prediction_early: Positive = 1.0
-    sensor_days: Days = 2
-    sensor_rows: Count = 100
-    missing_jump: Share = 0.2
-    stopped_share: Share = 0.99
-    stuck_share: Share = 0.98
-    stuck_exempt_share: Share = 0.3
-    unit_distance: Positive = 1.0
-    unit_floor: Positive = 1.0
-    unit_fit: Share = 0.5
-    new_value_share: Share = 0.02
-    gone_share: Share = 0.2
-    min_label_share: Share = 0.5
-    baseline_windows: Count = 4
-    min_baseline_windows: Count = 2
-    skill_drops: dict[Annotated[int, Field(gt=0)], Positive] = {1: 0.1, 4: 0.05}  # noqa: RUF012 - pydantic copies it
+    inputs: MonitorInputs = MonitorInputs()
+    predictions: MonitorPredictions = MonitorPredictions()
+    performance: MonitorPerformance = MonitorPerformance()
 
 
 class Params(StrictModel):

@@ -1,1 +1,1 @@
-"""Answer one question about a window of the prediction log per module; may import `monitoring.window` and the rooms below `judging`."""
+"""Answer the questions of `monitor`, one each module; may import `monitoring.window` and what `monitoring` may."""

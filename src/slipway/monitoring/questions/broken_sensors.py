@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -68,7 +68,7 @@ def find_fault(
     unit: str,
     window: pl.DataFrame,
     history: Sequence[pl.DataFrame],
-    settings: config.Monitor,
+    settings: config.MonitorInputs,
 ) -> Fault | None:
     """The fault of the input of `groups`, None for a sound one.
 
@@ -78,22 +78,32 @@ def find_fault(
     name = groups["input"]
     newest = newest_days(window, settings.sensor_days)
     past = [each[name] for each in history if len(each)]
-    for part, words in ((window[name], ""), (newest[name], f" in the last {settings.sensor_days} days")):
-        if len(part) < settings.sensor_rows:
-            continue
-        fault = (
-            _missing(groups, part, past, settings, words)
-            or _stuck(groups, part, history, settings)
-            or (_unit(groups, unit, part, past, settings) if "edges" in groups else None)
-            or (_spelling(groups, part, past, settings) if "values" in groups else None)
-        )
-        if fault:
-            return fault
-    return None
+    whole, recent = (_fault_in(groups, unit, part, past, history, settings) for part in (window[name], newest[name]))
+    if recent and (not whole or whole.kind != recent.kind):
+        return replace(recent, sentence=f"{recent.sentence}, in the last {settings.sensor_days} days")
+    return whole
+
+
+def _fault_in(
+    groups: drift.Record,
+    unit: str,
+    part: pl.Series,
+    past: Sequence[pl.Series],
+    history: Sequence[pl.DataFrame],
+    settings: config.MonitorInputs,
+) -> Fault | None:
+    if len(part) < settings.sensor_rows:
+        return None
+    return (
+        _missing(groups, part, past, settings)
+        or _stuck(groups, part, history, settings)
+        or (_unit(groups, unit, part, past, settings) if "edges" in groups else None)
+        or (_spelling(groups, part, past, settings) if "values" in groups else None)
+    )
 
 
 def _missing(
-    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.Monitor, words: str
+    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:
     share = 1 - len(shifts.finite(part)) / len(part)
     if share < groups["missing"] + settings.missing_jump:
@@ -103,14 +113,14 @@ def _missing(
         return None
     if share >= settings.stopped_share:
         return Fault(column=groups["input"], kind="stopped", value=round(share, 4), limit=f"< {settings.stopped_share}",
-                     sentence=f"stopped: {share:.0%} of its values are missing{words}, {usual:.0%} before")  # fmt: skip
+                     sentence=f"stopped: {share:.0%} of its values are missing, {usual:.0%} before")  # fmt: skip
     limit = round(usual + settings.missing_jump, 4)
     return Fault(column=groups["input"], kind="missing", value=round(share, 4), limit=f"< {limit}",
-                 sentence=f"is missing in {share:.0%} of the rows{words}, {usual:.0%} before")  # fmt: skip
+                 sentence=f"is missing in {share:.0%} of the rows, {usual:.0%} before")  # fmt: skip
 
 
 def _stuck(
-    groups: drift.Record, part: pl.Series, history: Sequence[pl.DataFrame], settings: config.Monitor
+    groups: drift.Record, part: pl.Series, history: Sequence[pl.DataFrame], settings: config.MonitorInputs
 ) -> Fault | None:
     """One value in nearly all rows. An input that was as constant before, or often has this value, is not stuck."""
     name = groups["input"]
@@ -149,7 +159,7 @@ def _reference_share(groups: drift.Record, value: float | str | None) -> float:
 
 
 def _unit(
-    groups: drift.Record, unit: str, part: pl.Series, past: Sequence[pl.Series], settings: config.Monitor
+    groups: drift.Record, unit: str, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:
     """A conversion that takes the values back to where they were.
 
@@ -157,13 +167,13 @@ def _unit(
     sensor that gives whole degrees Fahrenheit gives no whole degrees in Celsius.
     """
     new = shifts.finite(part).to_numpy()
-    levels, before, spread = _usual_quantiles(groups, past)
+    levels, before, spread = _usual_quantiles(groups, past if len(past) >= settings.min_windows else [])
     if len(new) < settings.sensor_rows or len(levels) < 2 or not spread:
         return None
     distance = float(np.abs(np.quantile(new, levels) - before).mean()) / spread
     if distance < settings.unit_floor:
         return None
-    known = _digits(shifts.finite(pl.concat(past[: shifts.POOLED])).to_numpy()) if past else np.array([])
+    known = _digits(shifts.finite(pl.concat(past)).to_numpy()) if past else np.array([])
     for each in _conversions(unit):
         back = (new - each.offset) / each.slope
         fit = float(np.abs(np.quantile(back, levels) - before).mean()) / spread
@@ -206,7 +216,7 @@ def _usual_quantiles(groups: drift.Record, past: Sequence[pl.Series]) -> tuple[F
 
 
 def _spelling(
-    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.Monitor
+    groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:
     """A new value of about the share that a known value had which is gone."""
     now, names = shifts.value_shares(part), groups["values"][:-1]
@@ -221,8 +231,7 @@ def _spelling(
         likely = [old for old, usual in gone.items() if share / 2 <= usual <= share * 2]
         if share >= settings.new_value_share and likely:
             old = min(likely, key=lambda name: abs(gone[name] - share))
+            sentence = f"has a new value {value} in {share:.1%} of the rows, and {old} is gone ({gone[old]:.1%} before)"
             return Fault(column=groups["input"], kind="spelling", value=round(share, 4),
-                         limit=f"< {settings.new_value_share}",
-                         sentence=f"has a new value {value} in {share:.1%} of the rows, and {old} is gone ({gone[old]:.1%} before): "
-                         "spelled in another way?")  # fmt: skip
+                         limit=f"< {settings.new_value_share}", sentence=sentence)  # fmt: skip
     return None

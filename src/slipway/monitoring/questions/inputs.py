@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from slipway import problem
-from slipway.core import config
 from slipway.core.verdict import Check
 from slipway.monitoring.questions import broken_sensors, shifts
 from slipway.monitoring.questions.broken_sensors import Fault
@@ -18,23 +17,23 @@ from slipway.monitoring.window import Answer, Window
 
 def ask(window: Window) -> Answer:
     """The broken inputs, those that jumped, and the distance of each from the training reference."""
-    settings = window.settings
+    settings, limits = window.settings, window.settings.inputs
     if len(window.rows) < settings.min_rows:
         return few_rows(window, "inputs")
-    rows = shifts.thin(window.rows, settings.sample_rows)
-    history = [shifts.thin(each, settings.sample_rows) for each in window.earlier if len(each) >= settings.min_rows]
+    rows = shifts.thin(window.rows, limits.sample_rows)
+    history = [shifts.thin(each, limits.sample_rows) for each in window.earlier if len(each) >= settings.min_rows]
     units = {column.name: column.unit for column in problem.columns(window.spec.inputs)}
     reference = {groups["input"]: groups for groups in window.reference.inputs if groups["input"] in rows.columns}
     faults, moves, psi = {}, {}, {}
     for number, (name, groups) in enumerate(reference.items()):
         psi[name] = shifts.from_reference(groups, rows)
         past = [each.select("at", name) for each in history]
-        fault = broken_sensors.find_fault(groups, units.get(name, ""), rows.select("at", name), past, settings)
+        fault = broken_sensors.find_fault(groups, units.get(name, ""), rows.select("at", name), past, limits)
         if fault:
             faults[name] = fault
-        elif len(history) >= settings.jump_windows:
-            limits = _limits(settings, number="edges" in groups)
-            shift = shifts.measure(name, rows, past, limits, seed=number)
+        elif len(history) >= limits.min_windows:
+            jump = limits.number if "edges" in groups else limits.category
+            shift = shifts.measure(name, rows, past, jump, limits, seed=number)
             if shift:
                 moves[name] = shift
     return _answer(window, faults, moves, psi)
@@ -47,22 +46,16 @@ def few_rows(window: Window, question: str) -> Answer:
     return Answer(sentence=f"Unsure: {text}.", checks=[check], rows=len(window.rows), notes={"table": []})
 
 
-def _limits(settings: config.Monitor, *, number: bool) -> shifts.Limits:
-    floor, early = (settings.jump_floor, settings.jump_early) if number else (
-        settings.jump_floor_category, settings.jump_early_category)  # fmt: skip
-    return shifts.Limits(floor=floor, early=early, factor=settings.jump_factor, least_moves=settings.least_moves)
-
-
 def _answer(
     window: Window, faults: Mapping[str, Fault], moves: Mapping[str, Shift], psi: Mapping[str, float | None]
 ) -> Answer:
-    settings = window.settings
+    limits = window.settings.inputs
     adjusted = shifts.holm({name: shift.chance for name, shift in moves.items()})
     checks, table = [], []
     for name, shift in moves.items():
         number = _is_number(window.rows[name])
-        away = (psi[name] or 0) >= settings.reference_floor
-        jumped = shift.distance > shift.allowed and away and adjusted[name] <= settings.chance
+        away = (psi[name] or 0) >= limits.reference_floor
+        jumped = shift.distance > shift.allowed and away and adjusted[name] <= limits.chance
         unit = "standard deviations" if number else "of the rows"
         amount = f"{shift.distance:.2f} {unit}" if number else f"{shift.distance:.0%} {unit}"
         checks.append(
@@ -97,7 +90,7 @@ def _sentence(checks: Sequence[Check], psi: Mapping[str, Any], window: Window) -
     failed = [check.text for check in checks if check.ok is False]
     if failed:
         return f"Inputs moved: {'; '.join(failed)}."
-    drifted = sum((value or 0) >= window.settings.reference_floor for value in psi.values())
+    drifted = sum((value or 0) >= window.settings.inputs.reference_floor for value in psi.values())
     return (
         f"Inputs are sound: none is broken, none jumped; {drifted} of {len(psi)} drifted from the training data, as seasons do."
         if drifted

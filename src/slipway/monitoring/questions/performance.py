@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,8 +34,9 @@ class Labelled:
 def ask(window: Window) -> Answer:
     """Whether the newest labelled windows show less skill than those before, and the label-free estimate next to it."""
     settings, task = window.settings, skill.TASKS[window.spec.task]
+    limits = settings.performance
     windows = labelled_windows(window, task)
-    usable = [each for each in windows if each.labels >= max(settings.min_rows, settings.min_label_share * each.rows)]
+    usable = [each for each in windows if each.labels >= max(settings.min_rows, limits.min_label_share * each.rows)]
     notes: dict[str, Any] = {
         "estimate": estimate.describe(window, task, [each.sums for each in usable]),
         "table": [_table_row(task, each) for each in windows],
@@ -44,12 +45,8 @@ def ask(window: Window) -> Answer:
     if not check.ok:
         return Answer(sentence=f"Unsure: {check.text}.", checks=[check], rows=0, notes=notes)
     checks = [check, _check_guess(task, usable[0], settings.confidence)]
-    for count, allowed in sorted(settings.skill_drops.items()):
-        newest, before = usable[:count], usable[count : count + settings.baseline_windows]
-        if len(before) >= settings.min_baseline_windows:
-            checks.append(_check_drop(task, newest, before, allowed, settings.confidence))
-    if len(checks) == 2:
-        checks.append(_too_few_windows(usable, settings))
+    comparisons = _compare(task, usable, limits, settings.confidence)
+    checks += comparisons or [_too_few_windows(usable, limits)]
     return Answer(sentence=_sentence(checks, task, usable), checks=checks, rows=usable[0].labels, notes=notes)
 
 
@@ -63,15 +60,15 @@ def labelled_windows(window: Window, task: Skill) -> list[Labelled]:
         if start + length <= due and len(rows):
             joined = rows.select("id", "prediction", day=pl.col("at").dt.date().to_physical()).join(labels, on="id")
             joined = joined.filter(pl.col("prediction").is_finite())
-            columns = (joined[name].cast(pl.Float64).to_numpy() for name in ("label", "prediction"))
-            sums = skill.day_sums(task, *columns, joined["day"].cast(pl.Int64).to_numpy())
+            target, prediction = (joined[name].cast(pl.Float64).to_numpy() for name in ("label", "prediction"))
+            sums = skill.day_sums(task, target, prediction, joined["day"].cast(pl.Int64).to_numpy())
             windows.append(Labelled(start=start, sums=sums, rows=len(rows), labels=len(joined)))
     return windows
 
 
 def _check_labels(windows: Sequence[Labelled], settings: config.Monitor) -> Check:
     """Undecided when no window is old enough, or too few rows of the newest one that is have a label."""
-    needed = f"≥ {settings.min_label_share:.0%}"
+    needed = f"≥ {settings.performance.min_label_share:.0%}"
     if not windows:
         text = f"no window is older than the {settings.label_delay_days} days after which labels are due"
         return Check(name="labels", value=None, limit=needed, ok=None, text=text)
@@ -79,7 +76,7 @@ def _check_labels(windows: Sequence[Labelled], settings: config.Monitor) -> Chec
     share, when = newest.labels / newest.rows, f"{newest.start:%Y-%m-%d}"
     if newest.labels < settings.min_rows:
         needed = f"≥ {settings.min_rows:,} labels"
-    enough = share >= settings.min_label_share and newest.labels >= settings.min_rows
+    enough = share >= settings.performance.min_label_share and newest.labels >= settings.min_rows
     text = f"{newest.labels:,} of {newest.rows:,} rows of the window from {when} have a label"
     return Check(name="labels", value=round(share, 4), limit=needed, ok=True if enough else None, text=text)
 
@@ -94,26 +91,78 @@ def _check_guess(task: Skill, newest: Labelled, confidence: float) -> Check:
                  text=text if ok is not None else "No day has rows that can be compared")  # fmt: skip
 
 
-def _check_drop(
-    task: Skill, newest: Sequence[Labelled], before: Sequence[Labelled], allowed: float, confidence: float
-) -> Check:
-    """Fails when the skill fell by more than is allowed, and the interval of the change lies below 0."""
+def _compare(
+    task: Skill, usable: Sequence[Labelled], limits: config.MonitorPerformance, confidence: float
+) -> list[Check]:
+    """The checks of the newest windows against those before, for each number of them that has enough before it."""
+
+    def compare(count: int, values: Callable[[Floats], Floats]) -> Change | None:
+        newest, before = usable[:count], usable[count : count + limits.baseline_windows]
+        return _change(values, newest, before, confidence) if len(before) >= limits.min_baseline_windows else None
+
+    checks = []
+    for count, allowed in sorted(limits.skill_drops.items()):
+        if change := compare(count, lambda sums: skill.gap(task, sums)):
+            checks.append(_check_drop(task, change, allowed))
+    if surprise := task.surprise:
+        for count, allowed in sorted(limits.loss_rises.items()):
+            if change := compare(count, lambda sums: -surprise(sums)):
+                checks.append(_check_rise(change, allowed))
+    return checks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Change of a value between the windows before and the newest ones, with the ends of its interval; a fall is worse."""
+
+    value: float
+    low: float
+    high: float
+    newest: int
+    before: int
+
+    @property
+    def name(self) -> str:
+        """The newest windows in words."""
+        return "newest window" if self.newest == 1 else f"newest {self.newest} windows"
+
+    def within(self, allowed: float) -> bool | None:
+        """False for a fall by more than is allowed whose whole interval is below 0; None if nothing was measured."""
+        if not np.isfinite([self.value, self.low, self.high]).all():
+            return None
+        return not (self.value < -allowed and self.high < 0)
+
+
+def _change(
+    values: Callable[[Floats], Floats], newest: Sequence[Labelled], before: Sequence[Labelled], confidence: float
+) -> Change:
     now, then = np.concatenate([each.sums for each in newest]), np.concatenate([each.sums for each in before])
-    change = float(skill.gap(task, now.sum(axis=0)) - skill.gap(task, then.sum(axis=0)))
-    drawn = skill.gap(task, _draw(now, seed=1)) - skill.gap(task, _draw(then, seed=2))
-    low, high = _interval(drawn, confidence)
-    ok = None if not np.isfinite([change, low, high]).all() else not (change < -allowed and high < 0)
-    name = "newest window" if len(newest) == 1 else f"newest {len(newest)} windows"
-    against = f"against the {len(before)} labelled windows before" + (
-        ", beyond what the predictions themselves expect" if task.expected else "")  # fmt: skip
-    verb = "fell" if change < 0 else "rose"
-    text = f"In the {name} the {task.words} {verb} by {abs(change):.3f} {against}"
-    return Check(name=f"change in the {name}", value=_rounded(change), low=_rounded(low), high=_rounded(high),
-                 limit=f"≥ {-allowed}", ok=ok, text=text)  # fmt: skip
+    low, high = _interval(values(_draw(now, seed=1)) - values(_draw(then, seed=2)), confidence)
+    value = float(values(now.sum(axis=0)) - values(then.sum(axis=0)))
+    return Change(value=value, low=low, high=high, newest=len(newest), before=len(before))
 
 
-def _too_few_windows(usable: Sequence[Labelled], settings: config.Monitor) -> Check:
-    needed = settings.min_baseline_windows + min(settings.skill_drops)
+def _check_drop(task: Skill, change: Change, allowed: float) -> Check:
+    beyond = ", beyond what the predictions themselves expect" if task.expected else ""
+    text = (
+        f"In the {change.name} the {task.words} {'fell' if change.value < 0 else 'rose'} by {abs(change.value):.3f} "
+        f"against the {change.before} labelled windows before{beyond}"
+    )
+    return Check(name=f"skill in the {change.name}", value=_rounded(change.value), low=_rounded(change.low),
+                 high=_rounded(change.high), limit=f"≥ {-allowed}", ok=change.within(allowed), text=text)  # fmt: skip
+
+
+def _check_rise(change: Change, allowed: float) -> Check:
+    text = (
+        f"In the {change.name} the mean loss {'rose' if change.value < 0 else 'fell'} by {abs(change.value):.3f} against what "
+        f"the predictions expect, compared with the {change.before} labelled windows before"
+    )
+    return Check(name=f"loss in the {change.name}", value=_rounded(-change.value), low=_rounded(-change.high),
+                 high=_rounded(-change.low), limit=f"≤ {allowed}", ok=change.within(allowed), text=text)  # fmt: skip
+
+
+def _too_few_windows(usable: Sequence[Labelled], limits: config.MonitorPerformance) -> Check:
+    needed = limits.min_baseline_windows + min(limits.skill_drops)
     text = f"{len(usable)} labelled windows are too few to tell a drop from an ordinary week"
     return Check(name="labelled windows", value=len(usable), limit=f"≥ {needed}", ok=None, text=text)
 

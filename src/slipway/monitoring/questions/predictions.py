@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from slipway.core import config
 from slipway.core.verdict import Check
 from slipway.monitoring.questions import shifts
 from slipway.monitoring.questions.inputs import few_rows
@@ -18,25 +17,18 @@ from slipway.pipeline import drift
 
 def ask(window: Window) -> Answer:
     """Whether the predictions are numbers, differ between rows, and are where they were in the windows before."""
-    settings = window.settings
+    settings, limits = window.settings, window.settings.inputs
     if len(window.rows) < settings.min_rows:
         return few_rows(window, "predictions")
-    rows = _predictions(window.rows, settings)
-    history = [_predictions(each, settings) for each in window.earlier if len(each) >= settings.min_rows]
+    rows = _predictions(window.rows, limits.sample_rows)
+    history = [_predictions(each, limits.sample_rows) for each in window.earlier if len(each) >= settings.min_rows]
     values = shifts.finite(rows["prediction"])
-    checks = [_check_numbers(window.rows["prediction"]), _check_variety(values, settings)]
-    limits = shifts.Limits(
-        floor=settings.prediction_floor,
-        early=settings.prediction_early,
-        factor=settings.jump_factor,
-        least_moves=settings.least_moves,
-    )
-    shift = (
-        shifts.measure("prediction", rows, history, limits, seed=0) if len(history) >= settings.jump_windows else None
-    )
+    checks = [_check_numbers(window.rows["prediction"]), _check_variety(values, settings.predictions.one_value_share)]
+    jump, enough = settings.predictions.jump, len(history) >= limits.min_windows
+    shift = shifts.measure("prediction", rows, history, jump, limits, seed=0) if enough else None
     psi = distance_to_reference(window.reference.predictions, values)
     if shift:
-        jumped = shift.distance > shift.allowed and shift.chance <= settings.chance
+        jumped = shift.distance > shift.allowed and shift.chance <= limits.chance
         text = f"The predictions {'jumped' if jumped else 'moved'} by {shift.distance:.2f} standard deviations"
         checks.append(
             Check(name="jump of the predictions", value=round(shift.distance, 4), limit=f"≤ {shift.allowed:.3g}",
@@ -62,8 +54,8 @@ def distance_to_reference(bins: Sequence[Mapping[str, Any]], values: pl.Series) 
     return round(drift.population_stability_index(before.tolist(), after.tolist()), 4)
 
 
-def _predictions(frame: pl.DataFrame, settings: config.Monitor) -> pl.DataFrame:
-    return shifts.thin(frame.select("at", "prediction"), settings.sample_rows)
+def _predictions(frame: pl.DataFrame, count: int) -> pl.DataFrame:
+    return shifts.thin(frame.select("at", "prediction"), count)
 
 
 def _mean(values: pl.Series) -> float | None:
@@ -78,11 +70,11 @@ def _check_numbers(values: pl.Series) -> Check:
                  text=f"{share:.2%} of the predictions are no number")  # fmt: skip
 
 
-def _check_variety(values: pl.Series, settings: config.Monitor) -> Check:
+def _check_variety(values: pl.Series, allowed: float) -> Check:
     """Fails when nearly all predictions are one value."""
     share = int(values.value_counts()["count"].max()) / len(values) if len(values) else 1.0  # type: ignore[arg-type]
-    return Check(name="most frequent prediction", value=round(share, 4), limit=f"< {settings.stuck_share}",
-                 ok=share < settings.stuck_share, text=f"{share:.1%} of the predictions are the same value")  # fmt: skip
+    return Check(name="most frequent prediction", value=round(share, 4), limit=f"< {allowed}",
+                 ok=share < allowed, text=f"{share:.1%} of the predictions are the same value")  # fmt: skip
 
 
 def _sentence(checks: Sequence[Check], means: Sequence[float | None]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from slipway.core import config
 from slipway.pipeline import drift
 
 LEVELS = np.linspace(0.025, 0.975, 20)
@@ -20,16 +21,6 @@ GROUPS = 20
 """The number of groups of equally many rows in which whole days are permuted."""
 LEAST_VALUES = 50
 """Fewer values than this have no distance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The distances that are no jump: up to `floor`, up to `factor` times the usual one, up to `early` if that is not known."""
-
-    floor: float
-    early: float
-    factor: float
-    least_moves: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +42,28 @@ def thin(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
 
 
 def measure(
-    column: str, after: pl.DataFrame, before: Sequence[pl.DataFrame], limits: Limits, *, seed: int
+    column: str,
+    after: pl.DataFrame,
+    before: Sequence[pl.DataFrame],
+    jump: config.Jump,
+    limits: config.MonitorInputs,
+    *,
+    seed: int,
 ) -> Shift | None:
     """The movement of `column` in the frame `after`, against the frames `before`, newest first; None with too few values.
 
     Each frame has `column` and `at`. The first POOLED frames are compared with, taken together. The usual distance is the
-    largest that a frame of `before` has from the POOLED ones before it; it is known from `least_moves` of them on.
+    largest that a frame of `before` has from the POOLED ones before it; it is known from `usual_windows` of them on.
     """
     pooled = pl.concat([frame.select("at", column) for frame in before[:POOLED]])
     length = distance(pooled[column], after[column])
     if length is None:
         return None
-    if length <= limits.floor:
-        return Shift(distance=length, allowed=limits.floor, chance=1.0)
+    if length <= jump.floor:
+        return Shift(distance=length, allowed=jump.floor, chance=1.0)
     moves = _moves(column, before)
-    allowed = max(limits.floor, limits.factor * max(moves)) if len(moves) >= limits.least_moves else limits.early
+    known = len(moves) >= limits.usual_windows
+    allowed = max(jump.floor, limits.jump_factor * max(moves)) if known else jump.early
     chance = chance_of_days(column, after, pooled, seed=seed) if length > allowed else 1.0
     return Shift(distance=length, allowed=allowed, chance=chance)
 
@@ -119,17 +117,20 @@ def _day_counts(
     column: str, after: pl.DataFrame, before: pl.DataFrame
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """[days, groups] rows by day and group of a value, and which of the days are those of `after`."""
-    values = before[column]
-    if values.dtype.is_numeric():
-        edges = np.unique(np.quantile(finite(values).to_numpy(), np.linspace(0, 1, GROUPS + 1)[1:-1])).tolist()
-        group = pl.col(column).cut(edges, labels=[str(n) for n in range(len(edges) + 1)]).cast(pl.String)
+    both = pl.concat([before.select("at", column), after.select("at", column)])
+    later = np.arange(len(both)) >= len(before)
+    if both[column].dtype.is_numeric():
+        values = both[column].cast(pl.Float64).to_numpy()
+        edges = np.unique(np.quantile(finite(before[column]).to_numpy(), np.linspace(0, 1, GROUPS + 1)[1:-1]))
+        known, group = np.isfinite(values), np.searchsorted(edges, values, side="left")
     else:
-        group = pl.col(column).cast(pl.String)
-    both = pl.concat([part.select(day=pl.col("at").dt.date(), group=group, later=pl.lit(later))
-                      for part, later in ((before, False), (after, True))])  # fmt: skip
-    table = both.drop_nulls().pivot("group", index=["later", "day"], values="group", aggregate_function="len")
-    counts = table.drop("later", "day").fill_null(0).to_numpy().astype(np.float64)
-    return counts, table["later"].to_numpy()
+        known = both[column].is_not_null().to_numpy()
+        group = both[column].rank("dense").fill_null(1).to_numpy().astype(np.int64) - 1
+    day = both["at"].dt.date().to_physical().to_numpy()
+    days, number = np.unique(np.stack([day, later])[:, known], axis=1, return_inverse=True)
+    counts = np.zeros((days.shape[1], int(group[known].max()) + 1))
+    np.add.at(counts, (number.ravel(), group[known]), 1)
+    return counts, days[1].astype(bool)
 
 
 def holm(chances: Mapping[str, float]) -> dict[str, float]:

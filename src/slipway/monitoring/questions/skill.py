@@ -24,7 +24,8 @@ class Skill:
     `row_sums` takes target and prediction of one day, each [rows], and returns that day's sums, [columns].
     `realised` and `expected` take sums, [..., columns], and return the skill that the labels show, and the one that the
     predictions promise; without labels in the sums only `expected` has a meaning. `expected` is None for a task whose
-    predictions promise nothing. `words` names the skill, `guess` is its value for a model that knows nothing.
+    predictions promise nothing. `surprise` is the mean loss minus the mean loss that the predictions expect, None where
+    nothing is expected. `words` names the skill, `guess` is its value for a model that knows nothing.
     """
 
     words: str
@@ -32,6 +33,7 @@ class Skill:
     row_sums: Callable[[Floats, Floats], Floats]
     realised: Callable[[Floats], Floats]
     expected: Callable[[Floats], Floats] | None
+    surprise: Callable[[Floats], Floats] | None
 
 
 LOSS, EXPECTED_LOSS, ROWS = 4, 5, 6
@@ -40,6 +42,8 @@ LOSS, EXPECTED_LOSS, ROWS = 4, 5, 6
 
 def day_sums(skill: Skill, target: Floats, prediction: Floats, day: NDArray[np.int64]) -> Floats:
     """[days, columns]: the sums of each day that has rows, in the order of the days."""
+    if not len(day):
+        return np.empty((0, len(skill.row_sums(np.zeros(1), np.zeros(1)))))
     order = np.argsort(day, kind="stable")
     starts = np.flatnonzero(np.diff(day[order], prepend=day[order][:1] - 1))[1:]
     parts = zip(np.split(target[order], starts), np.split(prediction[order], starts), strict=True)
@@ -86,6 +90,7 @@ TASKS: Mapping[str, Skill] = {
         row_sums=binary_sums,
         realised=lambda sums: _ratio(sums[..., 0], sums[..., 1]),
         expected=lambda sums: _ratio(sums[..., 2], sums[..., 3]),
+        surprise=lambda sums: _ratio(sums[..., LOSS] - sums[..., EXPECTED_LOSS], sums[..., ROWS]),
     ),
     "regression": Skill(
         words="share of the variance of a day that is explained",
@@ -93,6 +98,7 @@ TASKS: Mapping[str, Skill] = {
         row_sums=regression_sums,
         realised=lambda sums: 1 - _ratio(sums[..., 0], sums[..., 1]),
         expected=None,
+        surprise=None,
     ),
 }
 """The seam for other tasks: a new one needs an entry here and its loss in `pipeline.metrics`."""
