@@ -39,6 +39,8 @@ LOG = "production/prediction-log"
 FLUSH_SECONDS = 20.0
 """Longest wait for the last answers to be in the log."""
 IMPORTANCE = Path("reports/plots/importance.json")
+SHORTER = {"monitor.label_delay_days": 0, "monitor.performance.min_baseline_windows": 2}
+"""Parameters of the clone, by which labels may come at once, and two weeks are enough to compare with."""
 HINT = "see .slipway/loop/production/server.log"
 QUESTIONS = ("service", "inputs", "predictions", "performance")
 WORDS = (0, CheckFailed.code, Inconclusive.code)
@@ -102,8 +104,9 @@ def open_production(sandbox: Sandbox) -> config.Params:
     repro(sandbox)
     serve(sandbox, "production", prediction_log=sandbox.home / LOG)
     path = sandbox.work / "params.yaml"
-    if "  label_delay_days:" in path.read_text("utf-8"):  # the demo's labels come at once
-        config.set_values(path, {"monitor.label_delay_days": 0}, hint="edit params.yaml")
+    text = path.read_text("utf-8")
+    shorter = {key: value for key, value in SHORTER.items() if f" {key.rpartition('.')[2]}:" in text}
+    config.set_values(path, shorter, hint="edit `monitor` in params.yaml")
     return config.load(path)
 
 
