@@ -146,7 +146,7 @@ def ask(sandbox: Sandbox, spec: problem.Problem, week: Week, log: Path) -> None:
         head, lines = read_log(sandbox.home / LOG, week)
     write_dated(head, lines, week, sandbox.work / log / f"predictions/week-{week.number}.jsonl")
     sandbox.record_step(
-        "ask", f"{count:,} requests of week {week.number} answered and logged", time.monotonic() - started
+        "ask", f"{count:,} predictions of week {week.number} answered and logged", time.monotonic() - started
     )
 
 
@@ -191,9 +191,12 @@ def write_dated(head: dict[str, Any], lines: Mapping[str, dict[str, Any]], week:
 
 
 def hand_in_labels(sandbox: Sandbox, spec: problem.Problem, weeks: Sequence[Week]) -> None:
-    """Hand in the targets of all rows as labels, by the ids that production logged."""
-    labels = [pl.DataFrame({"id": [week.row_id(n) for n in range(len(week.rows))], spec.target: week.rows[spec.target]})
-              for week in weeks]  # fmt: skip
+    """Hand in the targets of all rows as labels, by the ids that production logged; known when the row was asked."""
+    labels = [
+        pl.DataFrame({"id": [week.row_id(n) for n in range(len(week.rows))], spec.target: week.rows[spec.target],
+                      "known_at": row_times(week.rows)})
+        for week in weeks
+    ]  # fmt: skip
     path = sandbox.home / "labels.parquet"
     with files.atomic_write(path) as partial:
         pl.concat(labels).write_parquet(partial)
@@ -213,7 +216,7 @@ def choose_input(reference: Sequence[Mapping[str, Any]]) -> str:
     ConfigError if the model has no such input.
     """
     for row in reference:
-        if len(row.get("edges", ())) >= 5 and max(row["shares"]) < 0.3 and row["missing"] < 0.1:
+        if len(row.get("edges", ())) >= 3 and max(row["shares"]) < 0.4 and row["missing"] < 0.1:
             return str(row["input"])
     raise ConfigError(
         "loop: no input is a number with spread values, so none can be broken in a way that shows",
