@@ -15,14 +15,13 @@ import pytest
 
 from slipway.core import process
 from slipway.errors import ConfigError
-from slipway.observability import alertmanager, generate, observe
+from slipway.observability import alertmanager, observe
 from slipway.serving import local_server
 from slipway.serving.prometheus import ServiceMetrics
 from support import engines
 from support.paths import ROOT
+from support.quick_alerts import WAIT, quick_rules
 
-WAIT = 2
-"""Seconds that the test's alerts must hold, instead of minutes."""
 CONTRACT = {
     "problem": "twins", "data": {"until": "2013-01-01"}, "categories": ["kind"], "reference": {"edges": [0.0, 0.5, 1.0]},
 }  # fmt: skip
@@ -69,14 +68,6 @@ def answering(get: Callable[[], bytes], post: Callable[[str, Any], None]) -> Ite
     finally:
         server.shutdown()
         server.server_close()
-
-
-def quick_rules() -> str:
-    """The committed rules, with seconds in place of the short windows and of the wait."""
-    text = (ROOT / generate.RULES).read_text(encoding="utf-8")
-    for old, new in (("[5m]", "[5s]"), ("[30m]", "[5s]"), ("for: 2m", f"for: {WAIT}s")):
-        text = text.replace(old, new)
-    return text
 
 
 def free_ports() -> observe.Setting:
