@@ -175,7 +175,7 @@ ok:
 note = tee -a "$${GITHUB_STEP_SUMMARY:-/dev/null}"
 
 # Installs the programs that tests run beside the service. In CI no test may be skipped for want of one.
-engines = $(if $(filter true,$(CI)),.ci/engines chromium prometheus alertmanager s3)
+engines = $(if $(filter true,$(CI)),.ci/engines chromium prometheus alertmanager s3 grafana-sdk)
 
 # Starts the local cluster and exports its names, unless KUBECONFIG names one; CLUSTER=new makes one with docker.
 reach = exports=$$(.ci/cluster $${CLUSTER:-near}) && eval "$$exports" &&

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from slipway.core import files
 from slipway.core.strict_model import parse_yaml
 from slipway.errors import ConfigError
 from slipway.loadtest import slo
-from slipway.observability import alertmanager, rule_tests, rules
+from slipway.observability import alertmanager, dashboard, rule_tests, rules
 
 K8S = Path("k8s")
 FOLDER, COMPONENTS = K8S / "observability", K8S / "components"
 RULES, TESTS, ALERTMANAGER = FOLDER / "rules.yaml", FOLDER / "rules-test.yaml", FOLDER / "alertmanager.yaml"
+DASHBOARD = FOLDER / "dashboard.json"
 COPY, OBJECT = COMPONENTS / "prometheus-annotations/rules.yaml", COMPONENTS / "prometheus-operator/prometheusrule.yaml"
 """The rules once more, for a ConfigMap and as an object of the Prometheus operator."""
 PROJECT = Path("argocd/project.yaml")
@@ -41,7 +43,9 @@ def contents(root: Path = Path()) -> dict[Path, str]:
                 rule_tests.build(whole.objectives, routes=routes, rules=RULES.name)),
         ALERTMANAGER: ("Alertmanager: where pages and tickets go.", alertmanager.build()),
     }  # fmt: skip
-    return {path: HEAD.format(purpose=purpose) + dump(value) for path, (purpose, value) in built.items()}
+    texts = {path: HEAD.format(purpose=purpose) + dump(value) for path, (purpose, value) in built.items()}
+    board = dashboard.build(whole.objectives, routes=routes)
+    return texts | {DASHBOARD: json.dumps(board, indent=1, ensure_ascii=False) + "\n"}
 
 
 def runbook_address(root: Path) -> str:

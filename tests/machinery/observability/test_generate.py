@@ -23,7 +23,7 @@ def project(folder: Path, slo: str | None = None) -> Path:
 
 def test_written_files_match_afterwards(tmp_path: Path) -> None:
     root = project(tmp_path)
-    assert generate.run(write=True, root=root) == "5 files written below k8s"
+    assert generate.run(write=True, root=root) == "6 files written below k8s"
     assert generate.run(write=False, root=root) == "the generated files below k8s match loadtests/slo.yaml"
 
 

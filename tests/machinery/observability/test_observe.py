@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from slipway.core import process
 from slipway.errors import ConfigError
 from slipway.observability import alertmanager, observe
-from slipway.serving import local_server
+from slipway.serving import http_client, local_server
 from slipway.serving.prometheus import ServiceMetrics
 from support import engines
 from support.paths import ROOT
-from support.quick_alerts import WAIT, quick_rules
+from support.quick_alerts import WAIT, expressions, quick_rules
 
 CONTRACT = {
     "problem": "twins", "data": {"until": "2013-01-01"}, "categories": ["kind"], "reference": {"edges": [0.0, 0.5, 1.0]},
@@ -74,6 +75,17 @@ def free_ports() -> observe.Setting:
     return observe.Setting(0, local_server.find_free_port(), local_server.find_free_port(), "500ms")
 
 
+def check_panels(port: int) -> None:
+    """Prometheus answers every expression of the dashboard; those about requests have a value."""
+    answers = {}
+    for each in expressions():
+        query = http_client.fetch(f"http://{local_server.HOST}:{port}", f"/api/v1/query?{urlencode({'query': each})}")
+        assert query.ok, query.body
+        answers[each] = json.loads(query.body)["data"]["result"]
+    assert [each for each, result in answers.items() if "slipway_request" in each and not result] == []
+    assert [each for each, result in answers.items() if each.startswith("ALERTS") and result]
+
+
 def test_fault_pages_and_repair_ends_it(tmp_path: Path) -> None:
     for name in observe.NAMES:
         engines.require(name)
@@ -96,6 +108,7 @@ def test_fault_pages_and_repair_ends_it(tmp_path: Path) -> None:
                 fires, ends = (("/page", f"SlipwayErrorsPage {state}") for state in ("firing", "resolved"))
                 assert process.poll_until(lambda: fires in calls, seconds=30, every=0.05), calls
                 assert time.monotonic() - started < WAIT + 5
+                check_panels(setting.prometheus)
                 service.status = 200
                 assert process.poll_until(lambda: ends in calls, seconds=60, every=0.1), calls
         finally:

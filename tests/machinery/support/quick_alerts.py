@@ -1,8 +1,10 @@
-"""The committed alerts with seconds in place of minutes, for tests that wait for them."""
+"""The committed alerts with seconds in place of minutes, for tests that wait for them, and the dashboard's expressions."""
 
 from __future__ import annotations
 
-from slipway.observability import generate
+import json
+
+from slipway.observability import dashboard, generate
 from support.paths import ROOT
 
 WAIT = 2
@@ -19,3 +21,12 @@ def quick_rules(window: str = "5s", *, runbooks: str = "") -> str:
         assert old in text, old
         text = text.replace(old, new)
     return text.replace(generate.runbook_address(ROOT), runbooks) if runbooks else text
+
+
+def expressions(namespace: str = "this-machine") -> list[str]:
+    """The expressions of the committed dashboard, with values for its variables."""
+    document = json.loads((ROOT / generate.DASHBOARD).read_text(encoding="utf-8"))
+    return [
+        each.replace("$namespace", namespace).replace("$__rate_interval", "1m")
+        for each in dashboard.expressions(document)
+    ]
