@@ -103,7 +103,7 @@ def _predictions() -> list[Panel]:
 
 
 def _drift() -> list[Panel]:
-    """What the service itself counts of drift."""
+    """Signs of drift that the service itself counts."""
     mean = "sum(rate(slipway_prediction_sum{{{here}}}[1d]{o})) / sum(rate(slipway_prediction_count{{{here}}}[1d]{o}))"
     now, before = mean.format(here=HERE, o=""), mean.format(here=HERE, o=" offset 7d")
     unknown = {f"slipway:unknown:ratio_rate1h{{{HERE}}}": "{{column}}"}
@@ -170,7 +170,7 @@ def _placed(rows: Sequence[tuple[str, list[Panel]]]) -> list[Panel]:
 
 
 def _variables() -> list[dict[str, Any]]:
-    """What a person chooses at the top: the data source and the namespace."""
+    """Choices at the top: the data source and the namespace."""
     namespaces = "label_values(slipway_model_info, namespace)"
     return [
         {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
