@@ -53,17 +53,14 @@ def test_an_input_that_hardly_varies_is_not_chosen(other: dict[str, Any]) -> Non
 def test_the_log_has_the_times_of_the_rows(tmp_path: Path) -> None:
     asked = week(2)
     lines = {asked.row_id(n): {"v": 1, "id": asked.row_id(n), "at": "now", "prediction": n} for n in range(15)}
-    path = tmp_path / "predictions/week-2.jsonl"
-    operate.write_dated({"v": 1, "at": "now", "problem": "bikes"}, lines, asked, path)
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    operate.write_dated({"v": 1, "at": "now", "problem": "bikes"}, lines, asked, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "predictions/week-2.jsonl").read_text("utf-8").splitlines()]
     assert (rows[0]["problem"], rows[0]["at"], rows[1]["at"]) == ("bikes", *["2026-03-02T00:00:00.000000Z"] * 2)
     assert [row["prediction"] for row in rows[1:]] == list(range(15))
 
 
-def test_a_row_that_was_not_logged_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operate, "FLUSH_SECONDS", 0.3)
-    (tmp_path / "predictions").mkdir()
-    line = {"v": 1, "id": week().row_id(0)}
-    (tmp_path / "predictions/a.jsonl").write_text(f'{{"v": 1}}\n{json.dumps(line)}\n{{"v": 1, "id": "week-1')
+def test_a_row_that_was_not_logged_is_an_error() -> None:
+    line = json.dumps({"v": 1, "id": week().row_id(0)})
+    content = f'{{"v": 1}}\n{line}\n{{"v": 1, "id": "week-1'.encode()
     with pytest.raises(CheckFailed, match="answered 15 rows and logged 1"):
-        operate.read_log(tmp_path, week())
+        operate.read_lines(lambda: [content, b""], week(), seconds=0.3)
