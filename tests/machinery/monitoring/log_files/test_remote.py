@@ -144,6 +144,7 @@ def wait(address: str) -> None:
 
 def ask(method: str, address: str, body: bytes | None = None) -> None:
     signed = {"authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, Signature=b"}
+    signed["content-type"] = "text/plain"
     urlopen(Request(address, body, signed, method=method)).close()
 
 
