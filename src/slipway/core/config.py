@@ -192,7 +192,7 @@ class MonitorInputs(StrictModel):
     sample_rows: Count = 20_000
     min_windows: Count = 3
     usual_windows: Count = 8
-    jump_factor: Limit = 3.0
+    jump_factor: Limit = 2.0
     number: Jump = Jump(floor=0.3, early=2.5)
     category: Jump = Jump(floor=0.1, early=0.3)
     reference_floor: Limit = 0.25

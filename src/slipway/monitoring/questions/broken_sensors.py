@@ -81,7 +81,24 @@ def find_fault(
     whole, recent = (_fault_in(groups, unit, part, past, history, settings) for part in (window[name], newest[name]))
     if recent and (not whole or whole.kind != recent.kind):
         return replace(recent, sentence=f"{recent.sentence}, in the last {settings.sensor_days} days")
-    return whole
+    return whole or _silent(groups, window[name], past, settings)
+
+
+def _silent(
+    groups: drift.Record, whole: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
+) -> Fault | None:
+    """No value in a whole window of an input that is mostly missing, though it had some in every window before."""
+    usual = max([groups["missing"], *(_missing_share(each) for each in past)])
+    if len(whole) < settings.sensor_rows or _missing_share(whole) < 1 or usual >= settings.stopped_share:
+        return None
+    if len(past) < settings.usual_windows:
+        return None
+    return Fault(column=groups["input"], kind="stopped", value=1.0, limit=f"< {settings.stopped_share}",
+                 sentence=f"stopped: all of its values are missing, at most {usual:.0%} before")  # fmt: skip
+
+
+def _missing_share(values: pl.Series) -> float:
+    return 1 - len(shifts.finite(values)) / len(values)
 
 
 def _fault_in(
@@ -105,10 +122,10 @@ def _fault_in(
 def _missing(
     groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:
-    share = 1 - len(shifts.finite(part)) / len(part)
+    share = _missing_share(part)
     if share < groups["missing"] + settings.missing_jump:
         return None
-    usual = max([groups["missing"], *(1 - len(shifts.finite(each)) / len(each) for each in past)])
+    usual = max([groups["missing"], *(_missing_share(each) for each in past)])
     if share < usual + settings.missing_jump:
         return None
     if share >= settings.stopped_share:

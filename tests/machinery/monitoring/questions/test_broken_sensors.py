@@ -103,3 +103,11 @@ def test_conversions_invert_each_other():
                 (slope, offset), (back, shift) = value(unit, other), value(other, unit)
                 assert np.isclose(slope * back, 1, rtol=1e-4)
                 assert np.isclose(back * offset + shift, 0, atol=0.1)
+
+
+def test_rare_input_without_a_value_has_stopped():
+    rare = [each.with_columns(heat=pl.when(pl.int_range(pl.len()) % 20 == 0).then("heat")) for each in HISTORY]
+    result = fault("heat", pl.lit(None, dtype=pl.Float64), rare)
+    assert result is not None
+    assert result.sentence == "stopped: all of its values are missing, at most 95% before"
+    assert fault("heat", pl.lit(None, dtype=pl.Float64), rare[:3]) is None
