@@ -1,4 +1,4 @@
-"""The prediction log outside the service: `log compact`."""
+"""The prediction log outside the service: `log compact`, `log upload`."""
 
 from __future__ import annotations
 
@@ -37,4 +37,32 @@ def compact(
     params = config.load()
     with running("log compact …"):
         result = compaction.run(folder or Path(params.monitor.log), problem.load(params.problem))
+    print_result("log", result)
+
+
+@command(log_app, example="slipway log upload s3://bucket/flights", name="upload")
+def upload(
+    url: Annotated[str, typer.Argument(help="Where the files go: s3://, file:// or a folder.", metavar="URL")],
+    log: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the prediction log. Default: monitor.log of params.yaml.", metavar="FOLDER"),
+    ] = None,
+    every: Annotated[
+        float | None, typer.Option(help="Repeat after so many seconds, until SIGTERM.", min=0.1, metavar="SECONDS")
+    ] = None,
+) -> None:
+    """Copy the closed files of a prediction log to a store.
+
+    A file is removed here after its copy was compared with it. An interrupted run goes on if you repeat the command.
+    """
+    from slipway.monitoring.log_files import remote
+
+    folder = log or Path(config.load().monitor.log)
+    if every is None:
+        with running("log upload …"):
+            result = remote.upload(folder, url)
+    else:
+        result = remote.upload_every(
+            folder, url, seconds=every, report=lambda text: print_result("log", text), ended=remote.end_at_sigterm()
+        )
     print_result("log", result)
