@@ -190,6 +190,23 @@ def detect(year: Year, question: str, change: Change) -> dict[str, Any]:
             "example": texts[-1] if texts else None}  # fmt: skip
 
 
+LASTING = ("`temp` in °C", "`temp` stuck, whole week", "carrier UA renamed (17 %)", "`temp` stopped, whole week")
+WEEKS_LATER, FIRST_LASTING = (1, 4, 5), 8
+"""The weeks since a fault began, and the first week that is looked at: it has enough windows before it."""
+
+
+def detect_again(year: Year, change: Change) -> dict[str, int]:
+    """In how many weeks a fault is reported that began so many weeks before and is still there."""
+    seen = dict.fromkeys(map(str, WEEKS_LATER), 0)
+    for later in WEEKS_LATER:
+        for week in range(FIRST_LASTING, len(year.weeks)):
+            window = window_of(year, week)
+            earlier = [*map(change, window.earlier[:later]), *window.earlier[later:]]
+            answer = inputs.ask(replace(window, rows=change(window.rows), earlier=earlier))
+            seen[str(later)] += word(answer) == "fail"
+    return seen | {"of": len(year.weeks) - FIRST_LASTING}
+
+
 def forget(share: float) -> Damage:
     """That share of the labels of four weeks is shuffled within their day: the relation is lost, the rate stays."""
 
@@ -255,8 +272,16 @@ def measure(start: date) -> dict[str, Any]:
     weeks = list(healthy(year))
     cpu = round((time.process_time() - began) / len(weeks), 2)
     faults = {name: detect(year, question, change) for name, (question, change) in FAULTS.items()}
+    again = {name: detect_again(year, FAULTS[name][1]) for name in LASTING}
     damages = {name: wait_for_labels(year, damage) for name, damage in DAMAGES.items()}
-    return {"start": str(start), "cpu_seconds": cpu, "weeks": weeks, "faults": faults, "damages": damages}
+    return {
+        "start": str(start),
+        "cpu_seconds": cpu,
+        "weeks": weeks,
+        "faults": faults,
+        "lasting": again,
+        "damages": damages,
+    }
 
 
 def tables(record: Mapping[str, Any]) -> str:
@@ -280,6 +305,15 @@ def tables(record: Mapping[str, Any]) -> str:
         faults = [each["faults"][name] for each in starts]
         cells = [f"{fault['seen']} of {fault['of']} | {ranges(fault['missed'])}" for fault in faults]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for each in starts:
+        lines += [
+            "",
+            f"| fault that stays, model of {each['start']} | reported 1 week later | 4 | 5 |",
+            "|---|---|---|---|",
+        ]
+        for name, seen in each["lasting"].items():
+            cells = " | ".join(f"{seen[str(later)]} of {seen['of']}" for later in WEEKS_LATER)
+            lines.append(f"| {name} | {cells} |")
     for each in starts:
         lines += ["", f"| damage to the model of {each['start']} | drop of AUC in a day | seen after 1 labelled week | 2 | 4 |",
                   "|---|---|---|---|---|"]  # fmt: skip

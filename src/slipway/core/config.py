@@ -199,6 +199,7 @@ class MonitorInputs(StrictModel):
     chance: Share = 0.05
     sensor_days: Days = 2
     sensor_rows: Count = 200
+    lasting_windows: Annotated[int, Field(ge=0)] = 4
     missing_jump: Share = 0.3
     stopped_share: Share = 0.99
     stuck_share: Share = 0.98

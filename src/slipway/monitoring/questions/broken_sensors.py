@@ -84,6 +84,27 @@ def find_fault(
     return whole or _silent(groups, window[name], past, settings)
 
 
+def find_lasting_fault(
+    groups: drift.Record,
+    unit: str,
+    window: pl.DataFrame,
+    history: Sequence[pl.DataFrame],
+    settings: config.MonitorInputs,
+) -> Fault | None:
+    """The fault that began in one of the last `lasting_windows` windows and is still there; arguments as in `find_fault`.
+
+    The windows before look like this one then. So it is compared with those that are older.
+    """
+    newer = history[: min(settings.lasting_windows, len(history) - settings.min_windows)]
+    older = history[len(newer) :]
+    fault = find_fault(groups, unit, window, older, settings) if newer else None
+    if not fault:
+        return None
+    before = (find_fault(groups, unit, each, older, settings) for each in newer)
+    began = any(each and each.kind == fault.kind for each in before)
+    return replace(fault, sentence=f"still {fault.sentence}") if began else None
+
+
 def _silent(
     groups: drift.Record, whole: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:
