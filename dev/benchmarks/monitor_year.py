@@ -190,19 +190,26 @@ def detect(year: Year, question: str, change: Change) -> dict[str, Any]:
             "example": texts[-1] if texts else None}  # fmt: skip
 
 
-LASTING = ("`temp` in °C", "`temp` stuck, whole week", "carrier UA renamed (17 %)", "`temp` stopped, whole week")
+LASTING = {
+    "`temp` in °C": "temp",
+    "`temp` stuck, whole week": "temp",
+    "carrier UA renamed (17 %)": "carrier",
+    "`temp` stopped, whole week": "temp",
+}
 WEEKS_LATER, FIRST_LASTING = (1, 4, 5), 8
 """The weeks since a fault began, and the first week that is looked at: it has enough windows before it."""
 
 
-def detect_again(year: Year, change: Change) -> dict[str, int]:
-    """In how many weeks a fault is reported that began so many weeks before and is still there."""
+def detect_again(year: Year, column: str, change: Change) -> dict[str, int]:
+    """In how many weeks a fault of `column` is reported that began so many weeks before; other inputs are left out."""
+    alone = [groups for groups in year.reference.inputs if groups["input"] == column]
     seen = dict.fromkeys(map(str, WEEKS_LATER), 0)
     for later in WEEKS_LATER:
         for week in range(FIRST_LASTING, len(year.weeks)):
             window = window_of(year, week)
             earlier = [*map(change, window.earlier[:later]), *window.earlier[later:]]
-            answer = inputs.ask(replace(window, rows=change(window.rows), earlier=earlier))
+            reference = replace(window.reference, inputs=alone)
+            answer = inputs.ask(replace(window, rows=change(window.rows), earlier=earlier, reference=reference))
             seen[str(later)] += word(answer) == "fail"
     return seen | {"of": len(year.weeks) - FIRST_LASTING}
 
@@ -272,7 +279,7 @@ def measure(start: date) -> dict[str, Any]:
     weeks = list(healthy(year))
     cpu = round((time.process_time() - began) / len(weeks), 2)
     faults = {name: detect(year, question, change) for name, (question, change) in FAULTS.items()}
-    again = {name: detect_again(year, FAULTS[name][1]) for name in LASTING}
+    again = {name: detect_again(year, column, FAULTS[name][1]) for name, column in LASTING.items()}
     damages = {name: wait_for_labels(year, damage) for name, damage in DAMAGES.items()}
     return {
         "start": str(start),
