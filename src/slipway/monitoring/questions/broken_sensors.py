@@ -93,16 +93,18 @@ def find_lasting_fault(
 ) -> Fault | None:
     """The fault that began in one of the last `lasting_windows` windows and is still there; arguments as in `find_fault`.
 
-    The windows before look like this one then. So it is compared with those that are older.
+    The windows before look like this one then. So it is compared with those that are older: than one window, which are of
+    the same season, and than all of these.
     """
-    newer = history[: min(settings.lasting_windows, len(history) - settings.min_windows)]
-    older = history[len(newer) :]
-    fault = find_fault(groups, unit, window, older, settings) if newer else None
-    if not fault:
-        return None
-    before = (find_fault(groups, unit, each, older, settings) for each in newer)
-    began = any(each and each.kind == fault.kind for each in before)
-    return replace(fault, sentence=f"still {fault.sentence}") if began else None
+    for count in sorted({min(1, settings.lasting_windows), settings.lasting_windows} - {0}):
+        newer, older = history[:count], history[count:]
+        if len(older) < settings.min_windows:
+            return None
+        fault = find_fault(groups, unit, window, older, settings)
+        before = (find_fault(groups, unit, each, older, settings) for each in newer) if fault else ()
+        if fault and any(each and each.kind == fault.kind for each in before):
+            return replace(fault, sentence=f"still {fault.sentence}")
+    return None
 
 
 def _silent(
