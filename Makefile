@@ -186,9 +186,9 @@ OWN = $(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
 commands = $(PY) -m typer slipway.cli utils docs --name slipway --title Commands --output
 
 # dev holds every group; the others are constrained by it, so that all four agree.
-compile = for group in dev pipeline serve load monitor extra-s3; do \
+compile = for group in dev pipeline serve load extra-s3 extra-evidently; do \
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) \
-	$$(test $$group = dev -o $$group = extra-s3 || echo "-c dev.lock") --group ../pyproject.toml:$$group -o $$group.lock || exit; done
+	$$(case $$group in dev | extra-*) ;; *) echo "-c dev.lock";; esac) --group ../pyproject.toml:$$group -o $$group.lock || exit; done
 
 .slipway/npm/ready: .ci/package-lock.json .ci/package.json
 	@rm -rf $(@D)/node_modules && mkdir -p $(@D) && cp $^ $(@D)

@@ -165,7 +165,8 @@ def bucket(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     return s3_address
 
 
-def test_a_bucket_takes_the_log_and_gives_it_back(log: Path, tmp_path: Path, bucket: str) -> None:
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_takes_the_log_and_gives_it_back(log: Path, tmp_path: Path) -> None:
     assert "5 of 5 files" in remote.upload(log, "s3://logs/flights", root=ROOT)
     assert names(log) == []
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)
@@ -173,30 +174,32 @@ def test_a_bucket_takes_the_log_and_gives_it_back(log: Path, tmp_path: Path, buc
     assert [(copy / f"predictions/{name}.jsonl").read_text() for name in NAMES] == NAMES
 
 
-def test_a_bucket_that_is_gone_loses_nothing(log: Path, bucket: str) -> None:
-    with pytest.raises(ConfigError, match="s3://gone/flights failed with FileNotFoundError.*0 of 5 files"):
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_gone_loses_nothing(log: Path) -> None:
+    with pytest.raises(ConfigError, match=r"s3://gone/flights failed with FileNotFoundError.*0 of 5 files"):
         remote.upload(log, "s3://gone/flights", root=ROOT)
     assert len(names(log)) == 5
 
 
-def test_a_server_that_is_gone_loses_nothing(log: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("bucket")
+def test_a_server_that_is_gone_loses_nothing(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{find_free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(ConfigError, match="failed with EndpointConnectionError.*0 of 5 files"):
+    with pytest.raises(ConfigError, match=r"failed with EndpointConnectionError.*0 of 5 files"):
         remote.upload(log, "s3://logs/flights", root=ROOT)
     assert len(names(log)) == 5
 
 
 def test_a_login_without_permission_loses_nothing(log: Path, bucket: str) -> None:
     allow(bucket, 0)
-    with pytest.raises(ConfigError, match="failed with PermissionError.*0 of 5 files"):
+    with pytest.raises(ConfigError, match=r"failed with PermissionError.*0 of 5 files"):
         remote.upload(log, "s3://logs/flights", root=ROOT)
     assert len(names(log)) == 5
 
 
 def test_a_store_that_refuses_in_the_middle_loses_nothing(log: Path, tmp_path: Path, bucket: str) -> None:
     allow(bucket, 7)
-    with pytest.raises(ConfigError, match="[1-4] of 5 files, .* the others are still in"):
+    with pytest.raises(ConfigError, match=r"[1-4] of 5 files, .* the others are still in"):
         remote.upload(log, "s3://logs/flights", root=ROOT)
     allow(bucket, 1_000_000)
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)
@@ -206,7 +209,8 @@ def test_a_store_that_refuses_in_the_middle_loses_nothing(log: Path, tmp_path: P
     assert len(names(remote.local_copy("s3://logs/flights", tmp_path / "copy", start, end, root=ROOT))) == 5
 
 
-def test_a_large_file_is_compared_whole(log: Path, tmp_path: Path, bucket: str) -> None:
+@pytest.mark.usefixtures("bucket")
+def test_a_large_file_is_compared_whole(log: Path, tmp_path: Path) -> None:
     name = f"{NAMES[0]}.jsonl"
     data = b"0123456789abcdef" * (60 << 16)  # above 50 MB a copy has parts, and no MD5
     (log / "predictions" / name).write_bytes(data)

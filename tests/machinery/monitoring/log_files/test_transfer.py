@@ -42,7 +42,7 @@ def test_half_a_copy_is_replaced(tmp_path: Path) -> None:
 
 def test_a_wrong_copy_keeps_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def put_other(store: fsspec.AbstractFileSystem, path: Path, target: str) -> None:
-        store.pipe(target, b"wrong")
+        store.pipe(target, path.read_bytes()[1:] + b"!")
 
     monkeypatch.setattr(transfer, "_put", put_other)
     (tmp_path / "a.jsonl").write_bytes(b"line\n")
