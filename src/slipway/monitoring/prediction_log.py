@@ -123,7 +123,7 @@ def _json_pieces(path: Path, spec: problem.Problem, log: Log) -> Iterator[pl.Dat
 
 def _line_schema(spec: problem.Problem) -> dict[str, Any]:
     texts = {"id": pl.String, "at": pl.String, "model": pl.String, "problem": pl.String}
-    numbers = {"v": pl.Int64, "ms": pl.Float32, "prediction": pl.Float64, "status": pl.Int16, "lost": pl.Int64}
+    numbers = {"v": pl.Int64, "ms": pl.Float32, "prediction": pl.Float64, "status": pl.Int64, "lost": pl.Int64}
     return texts | numbers | {"inputs": pl.Struct(dict(input_types(spec)))}
 
 
@@ -141,6 +141,7 @@ def _parsed_rows(lines: bytes, spec: problem.Problem, log: Log) -> pl.DataFrame:
     rows = piece.filter(pl.col("problem").is_null() & pl.col("lost").is_null())
     required = [column.name for column in problem.columns(spec.inputs) if not column.nullable]
     rows = rows.with_columns(pl.col("at").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
+    rows = rows.with_columns(pl.col("status").cast(pl.Int16, strict=False))  # read_ndjson panics at a column of Int16
     rows = rows.unnest("inputs").select(*HEAD, *input_types(spec))
     answered = rows["status"].is_null()
     broken = answered & rows.select(pl.any_horizontal(pl.col(required).is_null())).to_series()
