@@ -221,7 +221,7 @@ def test_compacted_log_gives_the_same_verdicts(place: Path, rows: list[Row]) -> 
         with pytest.raises(CheckFailed):
             ask(place)
         answers.append([_judged(place, name) for name in monitor.QUESTIONS])
-        compaction.run(place / LOG)
+        compaction.run(place / LOG, PROBLEM)
     assert list((place / LOG / "predictions").glob("*.parquet"))
     assert answers[0] == answers[1]
 

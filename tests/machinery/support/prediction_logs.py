@@ -43,13 +43,13 @@ def answers(
 
 
 def made_up(spec: problem.Problem, rows: int, *, seed: int = 0) -> list[Row]:
-    """Inputs that the contract allows: numbers from the whole of their range, three values for a text."""
+    """Inputs that the contract allows: numbers from the whole of their range, the contract's example for a text."""
     draw, example = np.random.default_rng(seed), problem.example_row(spec.inputs)
     table: dict[str, Sequence[Any]] = {}
     for column in problem.columns(spec.inputs):
         if column.kind == "number":
-            low, high = (float(value if value is not None else other) for value, other in ((column.ge, 0), (column.le, 1)))
-            table[column.name] = draw.uniform(low, high, rows).round(3).tolist()
+            low, high = (float(value if value is not None else other) for value, other in ((column.low, 0), (column.high, 1)))
+            table[column.name] = draw.uniform(low, high, rows).round(0 if column.type is int else 3).tolist()
         else:
             table[column.name] = [example[column.name]] * rows
     return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
