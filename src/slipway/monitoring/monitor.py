@@ -85,12 +85,13 @@ def judge(params: config.Params, request: Request, *, root: Path = Path()) -> di
     log = prediction_log.read(request.log, spec, start=earliest, end=request.until, inputs_from=earliest)
     known = labels.read(request.log, until=request.until)
     model, others = released_model(log.rows.filter(pl.col("at") >= request.start), root)
-    current = log.rows.filter(pl.col("at") >= request.start, pl.col("model") == model)
+    own = log.rows.filter(pl.col("model").eq_missing(pl.lit(model, dtype=pl.String)))
+    current = own.filter(pl.col("at") >= request.start)
     about = {"from": request.start.isoformat(), "to": request.until.isoformat(), "rows": len(current)}
     notes = {"window": about, "model": model, "other_models": others, "left_out": dict(log.counts), "lost": log.lost}
     window = Window(
         spec=spec, settings=settings, start=request.start, end=request.until, rows=answered(current),
-        earlier=earlier_windows(log.rows.filter(pl.col("model") == model), request, settings.history_windows),
+        earlier=earlier_windows(own, request, settings.history_windows),
         labels=known, reference=reference,
     )  # fmt: skip
     all_models = replace(window, earlier=earlier_windows(log.rows, request, settings.history_windows))

@@ -102,9 +102,10 @@ def write(folder: Path, spec: problem.Problem, frame: pl.DataFrame, *more: str, 
     for number, piece in enumerate(pieces):
         at = piece["at"][0]
         own = [head(spec, at, piece["model"][0]), *lines(piece, names)]
-        own += more if number == len(pieces) - 1 else ()
+        is_last = number == len(pieces) - 1
+        own += more if is_last else ()
         path = place / f"{at:%Y%m%dT%H%M%S%fZ}-{number:012x}.jsonl"
-        path.write_text("\n".join(own) + end, encoding="utf-8")
+        path.write_text("\n".join(own) + (end if is_last else "\n"), encoding="utf-8")
     return folder
 
 
