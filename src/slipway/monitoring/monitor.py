@@ -14,7 +14,7 @@ import polars as pl
 from slipway import problem
 from slipway.core import config, files, ledger
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import DataError, Inconclusive
+from slipway.errors import ConfigError, DataError, Inconclusive
 from slipway.loadtest import slo
 from slipway.monitoring import labels, prediction_log
 from slipway.monitoring import report as reports
@@ -58,11 +58,14 @@ def run(
     With `record` the verdicts are appended to the records branch first, which is checked before; with `push` they go to
     origin. CheckFailed if one of the questions fails, Inconclusive if one cannot be decided.
     """
+    if push and not record:
+        raise ConfigError("--push pushes the records, and none are made", hint="slipway monitor --record --push")
     request = Request(
         log=root / (log or params.monitor.log),
         until=until or datetime.now(UTC),
         days=days or params.monitor.window_days,
     )
+    require_calendar(request, params.monitor.history_windows)
     if record:
         append_only.check(root)
     verdicts = judge(params, request, root=root)
@@ -73,6 +76,17 @@ def run(
         records_branch.append([from_verdict_file(path, env="production") for path in paths], root=root, push=push)
     overall.enforce(hint=f"read {FOLDER}/report.md")
     return f"{overall.rows:,} rows of the {request.days} days before {request.until:%Y-%m-%d %H:%M %Z}: nothing moved"
+
+
+def require_calendar(request: Request, history_windows: int) -> None:
+    """ConfigError if the windows before `until`, or a day after it, are beyond the years 1 to 9999."""
+    try:
+        request.start - history_windows * request.length, request.until + timedelta(days=1)  # noqa: B018 - may overflow
+    except OverflowError:
+        raise ConfigError(
+            f"--until is {request.until:%Y-%m-%d}: the windows of {request.days} days around it leave the calendar",
+            expected="a later --until or fewer --days", hint="slipway monitor --until 2026-03-04T00:00Z",
+        ) from None  # fmt: skip
 
 
 def judge(params: config.Params, request: Request, *, root: Path = Path()) -> dict[str, Verdict]:

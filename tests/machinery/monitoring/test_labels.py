@@ -71,7 +71,10 @@ def test_same_file_twice_changes_nothing(log: Path, tmp_path: Path) -> None:
     [
         ({"id": ["r0", "x"], "hires": [1.0, 2.0]}, "1 have an id that the log does not have (x)"),
         ({"id": ["r1", "r0"], "hires": [1.0, 9.0]}, "1 contradict a label that is there (r0)"),
-        ({"id": ["r1", "r2", "r2"], "hires": [1.0, 2.0, 3.0]}, "2 have an id that stands twice in the file, with two values"),
+        (
+            {"id": ["r1", "r2", "r2"], "hires": [1.0, 2.0, 3.0]},
+            "2 have an id that stands twice in the file, with two values",
+        ),
         (
             {"id": ["r1", "r2"], "hires": [1.0, 2.0], "known_at": [NOW, NOW + timedelta(days=1)]},
             "1 are from after now, or from before their row (r2)",
@@ -90,7 +93,9 @@ def test_unfit_labels_are_apart(log: Path, tmp_path: Path, columns: dict[str, An
 
 
 def test_no_fitting_label_is_an_error(log: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none of the labels in .* fits: kept apart: 1 have an id that the log does not"):
+    with pytest.raises(
+        DataError, match="none of the labels in .* fits: kept apart: 1 have an id that the log does not"
+    ):
         add(log, file(tmp_path, id=["x"], hires=[1.0]))
 
 

@@ -183,7 +183,19 @@ def test_bad_lines_are_counted(monitored: Path) -> None:
     future = json.dumps(row | {"id": "later", "at": prediction_logs.stamp(END + timedelta(days=900))})
     early = json.dumps(row | {"id": "early", "at": "1970-01-01T00:00:00.000000Z"})
     lost = json.dumps({"v": 1, "at": row["at"], "model": row["model"], "lost": 7})
-    log(monitored, frame, line, json.dumps(row | {"v": 2}), "{", future, early, lost, '{"v":1,"id":"h', labelled=False, end="")
+    log(
+        monitored,
+        frame,
+        line,
+        json.dumps(row | {"v": 2}),
+        "{",
+        future,
+        early,
+        lost,
+        '{"v":1,"id":"h',
+        labelled=False,
+        end="",
+    )
     notes = judge(monitored)["inputs"].notes
     assert notes["left_out"] == {
         "lines of another version": 1, "broken lines": 1, "repeated ids (the first line counts)": 1,

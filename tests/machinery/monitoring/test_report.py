@@ -9,7 +9,7 @@ import pytest
 
 from slipway.core.verdict import Check, Verdict
 from slipway.monitoring import monitor, report
-from support.hostile_texts import TEXTS
+from support.hostile_texts import HOSTILE
 
 WINDOW = {"from": "2022-02-01", "to": "2022-02-08", "rows": 1200}
 
@@ -32,7 +32,7 @@ def write(folder: Path, **notes: Any) -> tuple[str, str]:
 
 def test_report_starts_with_answers(tmp_path: Path) -> None:
     markdown, page = write(tmp_path)
-    assert "- ❌ **inputs**: \\`temp\\` is in another unit" in markdown or "❌ **inputs**: `temp`" in markdown
+    assert "- ❌ **inputs**: &#96;temp&#96; is in another unit" in markdown
     assert markdown.index("❌ **inputs**") < markdown.index("## Service: is it within its objectives?")
     assert "<h1>What production answered</h1>" in page
 
@@ -47,12 +47,11 @@ def test_remarks_name_what_was_left_out(tmp_path: Path) -> None:
 
 def test_table_shows_numbers_shortly(tmp_path: Path) -> None:
     table = [{"input": "temp", "moved": 0.123456789, "fault": None}] * 300
-    markdown, page = write(tmp_path, table=table)
-    assert "0.123457" in markdown
+    _, page = write(tmp_path, table=table)
     assert page.count("0.123457") == 4 * report.MAX_ROWS
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", HOSTILE)
 def test_texts_of_others_stay_texts(tmp_path: Path, text: str) -> None:
     _, page = write(tmp_path, text=text, table=[{"input": text, "fault": text}], other_models={text: 1}, model=text)
     assert "<script>alert" not in page

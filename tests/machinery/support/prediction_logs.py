@@ -61,7 +61,9 @@ def _values(spec: problem.Problem, groups: Mapping[str, Any], count: int, rng: n
         bounds = next(column for column in problem.columns(spec.inputs) if column.name == groups["input"])
         values = _numbers(groups["edges"], shares / shares.sum(), count, rng).clip(bounds.low, bounds.high)
     missing = rng.random(count) < groups["missing"]
-    return pl.Series(groups["input"], [None if gone else value for gone, value in zip(missing, values.tolist(), strict=True)])
+    return pl.Series(
+        groups["input"], [None if gone else value for gone, value in zip(missing, values.tolist(), strict=True)]
+    )
 
 
 def _numbers(edges: list[float], shares: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[Any]:
@@ -89,11 +91,21 @@ def stamp(at: datetime) -> str:
 
 def head(spec: problem.Problem, at: datetime, model: str = MODEL) -> str:
     """Return the first line of a file."""
-    line = {"v": 1, "at": stamp(at), "model": model, "problem": spec.name, "per_mille": 1000, "dropped": [], "hashed": []}
+    line = {
+        "v": 1,
+        "at": stamp(at),
+        "model": model,
+        "problem": spec.name,
+        "per_mille": 1000,
+        "dropped": [],
+        "hashed": [],
+    }
     return json.dumps(line)
 
 
-def write(folder: Path, spec: problem.Problem, frame: pl.DataFrame, *more: str, files: int = 2, end: str = "\n") -> Path:
+def write(
+    folder: Path, spec: problem.Problem, frame: pl.DataFrame, *more: str, files: int = 2, end: str = "\n"
+) -> Path:
     """Write the rows into `files` files of a log in `folder`, and lines `more` at the end of the last one; return `folder`."""
     names = [column.name for column in problem.columns(spec.inputs)]
     place = folder / "predictions"
