@@ -81,7 +81,7 @@ def run(
 def require_calendar(request: Request, history_windows: int) -> None:
     """ConfigError if the windows before `until`, or a day after it, are beyond the years 1 to 9999."""
     try:
-        request.start - history_windows * request.length, request.until + timedelta(days=1)  # noqa: B018 - may overflow
+        request.start - history_windows * request.length, request.until + timedelta(days=1)
     except OverflowError:
         raise ConfigError(
             f"--until is {request.until:%Y-%m-%d}: the windows of {request.days} days around it leave the calendar",

@@ -94,7 +94,7 @@ def test_unfit_labels_are_apart(log: Path, tmp_path: Path, columns: dict[str, An
 
 def test_no_fitting_label_is_an_error(log: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match="none of the labels in .* fits: kept apart: 1 have an id that the log does not"
+        DataError, match=r"none of the labels in .* fits: kept apart: 1 have an id that the log does not"
     ):
         add(log, file(tmp_path, id=["x"], hires=[1.0]))
 
