@@ -27,7 +27,7 @@ HEAD: Types = {
     "at": TIME,
     "model": pl.String,
     "ms": pl.Float32,
-    "status": pl.Int16,
+    "status": pl.Int64,
     "prediction": pl.Float64,
 }
 

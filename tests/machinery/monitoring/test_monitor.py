@@ -1,4 +1,4 @@
-"""`monitor` on the bikes problem: each question's verdict, the exit codes, the records, and logs that are not whole."""
+"""`monitor` answers four questions about a log, of a regression too, and writes its verdicts before it fails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,239 +14,246 @@ import polars as pl
 import pytest
 from bikes.problem import PROBLEM
 
-from slipway.core import config, environment
-from slipway.errors import CheckFailed, DataError, Inconclusive
+from slipway.core import config, environment, git
+from slipway.core.verdict import Verdict
+from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive
 from slipway.monitoring import labels, monitor
 from slipway.monitoring.log_files import compaction
-from slipway.records import git_branch, records_branch
-from support import prediction_logs as logs
-from support.callables import Run
-from support.committed_project import commit
-from support.paths import ROOT
+from slipway.records import records_branch
+from support import prediction_logs
+from support.committed_project import begin
+from support.paths import BIKES
+from support.prediction_logs import END
 
-DAYS = 63
-PER_DAY = 150
-LOG = Path(".slipway/log")
-Row = dict[str, Any]
+QUESTIONS = ("service", "inputs", "predictions", "performance")
+WEEKS = 9
+"""Of a log: with labels due after a day, seven before the newest labelled one."""
 
 
-@pytest.fixture(scope="module")
-def described(project: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bikes project with its reports and objectives. Read only."""
-    folder = shutil.copytree(project, tmp_path_factory.mktemp("described") / "a b é")
-    (folder / "loadtests").mkdir()
-    shutil.copy(ROOT / "tests/machinery/support/slo.yaml", folder / "loadtests/slo.yaml")
-    run(folder, "evaluate")
+def settings(**changes: Any) -> config.Params:
+    """The parameters of bikes, with labels that are due after a day."""
+    params = config.load(BIKES / "params.yaml")
+    return params.model_copy(update={"monitor": params.monitor.model_copy(update={"label_delay_days": 1} | changes)})
+
+
+def sound(root: Path, *, weeks: int = WEEKS, seed: int = 1) -> pl.DataFrame:
+    return prediction_logs.rows(root, PROBLEM, count=weeks * 1200, days=weeks * 7, seed=seed)
+
+
+def log(root: Path, frame: pl.DataFrame | None = None, *more: str, labelled: bool = True, end: str = "\n") -> Path:
+    """Write a log into the project, and its labels; return its folder."""
+    frame = sound(root) if frame is None else frame
+    folder = prediction_logs.write(root / ".slipway/log", PROBLEM, frame, *more, end=end)
+    if labelled:
+        answers = prediction_logs.labels(frame, "hires", delay_days=1)
+        answers.filter(pl.col("known_at") <= END).write_parquet(root / "labels.parquet")
+        labels.add(PROBLEM, root / "labels.parquet", folder, now=END)
     return folder
 
 
-@pytest.fixture
-def place(described: Path, tmp_path: Path) -> Path:
-    """A folder of the test's own with what `monitor` reads."""
-    folder = tmp_path / "a b é"
-    for name in ("params.yaml", "loadtests", "reports"):
-        copy = shutil.copytree if (described / name).is_dir() else shutil.copy2
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(described / name, folder / name)
-    return folder
+def judge(root: Path, **changes: Any) -> dict[str, Verdict]:
+    request = monitor.Request(log=root / ".slipway/log", until=END, days=7)
+    return monitor.judge(settings(**changes), request, root=root)
 
 
-@pytest.fixture
-def rows(described: Path) -> list[Row]:
-    """Nine weeks of a healthy log."""
-    return logs.healthy(PROBLEM, pl.read_parquet(described / "data/features.parquet"), days=DAYS, per_day=PER_DAY)
+def words(verdicts: dict[str, Verdict]) -> dict[str, str]:
+    return {name: each.word for name, each in verdicts.items()}
 
 
-def put(place: Path, rows: list[Row], **options: str) -> None:
-    logs.write(place / LOG, PROBLEM, rows, **options)
+def newest(change: pl.Expr) -> pl.Expr:
+    """The value of an expression in the newest week, and the column as it is before."""
+    return pl.when(pl.col("at") >= END - timedelta(days=7)).then(change).otherwise(pl.col(change.meta.output_name()))
 
 
-def put_labels(place: Path, rows: list[Row], shift: float = 0.0) -> None:
-    labels.add(PROBLEM, logs.labels_of(rows, place, PROBLEM.target, shift=shift), place / LOG)
+def test_sound_log_passes_everywhere(monitored: Path) -> None:
+    log(monitored)
+    verdicts = judge(monitored)
+    assert words(verdicts) == dict.fromkeys(QUESTIONS, "pass"), [each.notes["sentence"] for each in verdicts.values()]
 
 
-def ask(place: Path, **options: Any) -> str:
-    return monitor.run(config.load(place / "params.yaml"), until=logs.END, root=place, **options)
+def test_run_writes_verdicts_and_report(monitored: Path) -> None:
+    log(monitored)
+    sentence = monitor.run(settings(), log=Path(".slipway/log"), until=END, root=monitored)
+    assert sentence.endswith("rows of the 7 days before 2022-03-01 00:00 UTC: nothing moved")
+    chapters = [json.loads((monitored / f"reports/monitor/{name}.json").read_text())["chapter"] for name in QUESTIONS]
+    assert chapters == [f"monitor-{name}" for name in QUESTIONS]
+    overall = json.loads((monitored / "reports/monitor.json").read_text())
+    assert (overall["verdict"], overall["notes"]["model"]) == ("pass", prediction_logs.MODEL)
 
 
-def words(place: Path) -> dict[str, str]:
-    overall = json.loads((place / "reports/monitor.json").read_text())
-    return {check["name"]: check["value"] for check in overall["checks"]}
+@pytest.mark.parametrize(
+    ("fault", "question"),
+    [
+        (pl.col("temp") * 1.8 + 32, "inputs"),
+        (pl.lit(17.5).alias("temp"), "inputs"),
+        (pl.lit(None, dtype=pl.Float64).alias("temp"), "inputs"),
+        (pl.col("station").replace("park", "parc"), "inputs"),
+        (pl.lit(20.0).alias("prediction"), "predictions"),
+        (pl.lit(1e3).alias("ms"), "service"),
+    ],
+)
+def test_fault_fails_its_question(monitored: Path, fault: pl.Expr, question: str) -> None:
+    log(monitored, sound(monitored).with_columns(newest(fault)), labelled=False)
+    verdict = judge(monitored)[question]
+    assert verdict.word == "fail", verdict.notes["sentence"]
 
 
-def sentence(place: Path, question: str) -> str:
-    return str(json.loads((place / f"reports/monitor/{question}.json").read_text())["notes"]["sentence"])
+def test_failed_requests_break_the_service(monitored: Path) -> None:
+    frame = sound(monitored)
+    status = pl.when(pl.int_range(pl.len()) % 50 == 0).then(500).alias("status")
+    log(monitored, frame.with_columns(status), labelled=False)
+    verdicts = judge(monitored)
+    assert (verdicts["service"].word, verdicts["inputs"].word) == ("fail", "pass")
 
 
-def everything_passes(place: Path) -> None:
-    assert words(place) == dict.fromkeys(monitor.QUESTIONS, "pass"), (place / "reports/monitor.json").read_text()
+def test_worse_model_fails_performance(monitored: Path) -> None:
+    late = pl.col("at") >= END - timedelta(days=15)
+    worse = pl.when(late).then(pl.col("label").shuffle(seed=1)).otherwise(pl.col("label")).alias("label")
+    log(monitored, sound(monitored).with_columns(worse))
+    assert judge(monitored)["performance"].word == "fail"
 
 
-def test_healthy_log_passes(place: Path, rows: list[Row]) -> None:
-    put(place, rows)
-    put_labels(place, rows)
-    assert ask(place) == "1,050 rows of the 7 days before 2026-03-04 00:00 UTC: nothing moved"
-    everything_passes(place)
-    assert (place / "reports/monitor/report.html").exists()
+def test_log_without_labels_is_unsure(monitored: Path) -> None:
+    log(monitored, labelled=False)
+    assert words(judge(monitored))["performance"] == "unsure"
 
 
-def test_failed_requests_fail_the_service(place: Path, rows: list[Row]) -> None:
-    put(place, rows + logs.failures(200))
-    put_labels(place, rows)
-    with pytest.raises(CheckFailed, match="200 of 1,250 requests"):
-        ask(place)
-    assert words(place)["service"] == "fail"
-    assert words(place)["inputs"] == "pass"
+def test_failure_is_an_exit_code(monitored: Path) -> None:
+    log(monitored, sound(monitored).with_columns(newest(pl.lit(20.0).alias("prediction"))))
+    with pytest.raises(CheckFailed, match="Predictions moved"):
+        monitor.run(settings(), until=END, root=monitored)
+    assert json.loads((monitored / "reports/monitor.json").read_text())["verdict"] == "fail"
+    assert "Predictions moved" in (monitored / "reports/monitor/report.html").read_text("utf-8")
 
 
-def test_broken_sensor_fails_the_inputs(place: Path, rows: list[Row]) -> None:
-    for row in logs.recent(rows, 7):
-        row["inputs"]["temp"] = 20.0
-    put(place, rows)
-    with pytest.raises(CheckFailed, match="temp"):
-        ask(place)
-    assert words(place)["inputs"] == "fail"
-    assert "`temp`" in sentence(place, "inputs")
+@pytest.mark.parametrize("frame_rows", [0, 30])
+def test_young_log_is_unsure(monitored: Path, frame_rows: int) -> None:
+    if frame_rows:
+        log(monitored, prediction_logs.rows(monitored, PROBLEM, count=frame_rows, days=1), labelled=False)
+    with pytest.raises(Inconclusive):
+        monitor.run(settings(), until=END, root=monitored)
+    assert json.loads((monitored / "reports/monitor/inputs.json").read_text())["verdict"] == "unsure"
 
 
-def test_one_answer_fails_the_predictions(place: Path, rows: list[Row]) -> None:
-    for row in logs.recent(rows, 7):
-        row["prediction"] = 30.0
-    put(place, rows)
-    with pytest.raises(CheckFailed, match="same value"):
-        ask(place)
-    assert words(place)["predictions"] == "fail"
+def test_empty_log_is_a_sentence(monitored: Path) -> None:
+    sentence = judge(monitored)["inputs"].notes["sentence"]
+    assert sentence.startswith("Unsure: the log in /")
+    assert sentence.endswith("/.slipway/log has no predictions of the 7 days before 2022-03-01 00:00 UTC.")
 
 
-def test_wrong_answers_fail_the_performance(place: Path, rows: list[Row]) -> None:
-    newest, before = logs.recent(rows, 14), rows[: -len(logs.recent(rows, 14))]
-    put(place, rows)
-    put_labels(place, before)
-    put_labels(place, newest, shift=60)
-    with pytest.raises(CheckFailed, match="Performance"):
-        ask(place)
-    assert words(place)["performance"] == "fail"
+def test_reference_of_another_contract(monitored: Path) -> None:
+    log(monitored, labelled=False)
+    path = monitored / "reports/plots/reference.json"
+    path.write_text(path.read_text("utf-8").replace('"temp"', '"wind"'), "utf-8")
+    with pytest.raises(DataError, match=r"describes other inputs than the contract of bikes: temp, wind"):
+        judge(monitored)
 
 
-def test_without_labels_performance_is_unsure(place: Path, rows: list[Row]) -> None:
-    put(place, rows)
-    with pytest.raises(Inconclusive, match="have a label"):
-        ask(place)
-    assert words(place) == {"service": "pass", "inputs": "pass", "predictions": "pass", "performance": "unsure"}
+@pytest.mark.parametrize("text", ["", "[{}]", "{}", "[1]", '[{"input": "temp"}]', "\x00"])
+def test_damaged_reference_is_an_error(monitored: Path, text: str) -> None:
+    (monitored / "reports/plots/reference.json").write_text(text)
+    with pytest.raises(DataError):
+        judge(monitored)
 
 
-@pytest.mark.parametrize("folder", [True, False])
-def test_first_day_is_unsure(place: Path, folder: bool) -> None:
-    if folder:
-        put(place, [])
-    with pytest.raises(Inconclusive, match="has no predictions of the 7 days before 2026-03-04 00:00 UTC"):
-        ask(place)
-    assert set(words(place).values()) == {"unsure"}
+def test_other_model_is_named(monitored: Path) -> None:
+    frame = sound(monitored, weeks=1)
+    other = pl.when(pl.int_range(pl.len()) % 10 == 0).then(pl.lit("f" * 12)).otherwise("model").alias("model")
+    log(monitored, frame.with_columns(other), labelled=False)
+    notes = judge(monitored)["inputs"].notes
+    assert (notes["model"], notes["other_models"]) == (prediction_logs.MODEL, {"f" * 12: 120})
+    assert notes["window"]["rows"] == 1080
 
 
-@pytest.mark.parametrize(("broken", "code"), [("nothing", 0), ("temp", 4), ("labels", 5)])
-def test_exit_code_is_the_verdict(place: Path, rows: list[Row], broken: str, code: int) -> None:
-    if broken == "temp":
-        for row in logs.recent(rows, 7):
-            row["inputs"]["temp"] = None
-    put(place, rows)
-    if broken != "labels":
-        put_labels(place, rows)
-    command = [sys.executable, "-m", "slipway", "monitor", "--until", "2026-03-04T00:00Z"]
-    done = subprocess.run(command, cwd=place, env=environment.for_programs(place), capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
+def test_compacted_log_gives_the_same(monitored: Path) -> None:
+    folder = log(monitored)
+    before = {name: each.record() for name, each in judge(monitored).items()}
+    compaction.run(folder)
+    assert not list(folder.rglob("*.jsonl"))
+    after = {name: each.record() for name, each in judge(monitored).items()}
+    for record in (*before.values(), *after.values()):
+        record.pop("seconds")
+    assert after == before
 
 
-def test_reference_of_another_contract_is_refused(place: Path, rows: list[Row]) -> None:
-    put(place, rows)
-    path = place / "reports/plots/reference.json"
-    path.write_text(path.read_text().replace('"temp"', '"humidity"'))
-    with pytest.raises(DataError, match="other inputs than the contract of bikes: humidity, temp"):
-        ask(place)
-
-
-def test_log_of_another_problem_is_refused(place: Path, rows: list[Row]) -> None:
-    path = logs.write(place / LOG, PROBLEM, rows)
-    path.write_text(path.read_text().replace('"problem":"bikes"', '"problem":"flights"', 1))
-    with pytest.raises(DataError, match="the log is of the problem flights"):
-        ask(place)
-
-
-def test_other_model_is_named_only(place: Path, rows: list[Row]) -> None:
-    put(place, rows)
-    put_labels(place, rows)
-    put(place, [row | {"id": f"o{row['id']}", "model": "ffffffffffff"} for row in logs.recent(rows, 1)], name="2")
-    ask(place)
-    everything_passes(place)
-    assert "150 rows are of another model, ffffffffffff" in (place / "reports/monitor/report.md").read_text()
-
-
-def test_two_monitors_at_once(place: Path, rows: list[Row]) -> None:
-    put(place, rows)
-    put_labels(place, rows)
-    with ThreadPoolExecutor(2) as pool:
-        assert len({each.result() for each in [pool.submit(ask, place) for _ in range(2)]}) == 1
-    everything_passes(place)
-
-
-def test_records_are_appended_before_it_fails(place: Path, rows: list[Row]) -> None:
-    commit(place)
-    put(place, rows + logs.failures(200))
-    with pytest.raises(CheckFailed):
-        ask(place, record=True)
-    written = {each.chapter: each.verdict for each in records_branch.read(place)}
-    assert written == {
-        "monitor-service": "fail", "monitor-inputs": "pass", "monitor-predictions": "pass", "monitor-performance": "unsure",
+def test_bad_lines_are_counted(monitored: Path) -> None:
+    frame = sound(monitored, weeks=1)
+    (line,) = prediction_logs.lines(frame.head(1), ["temp"])
+    row = json.loads(line)
+    future = json.dumps(row | {"id": "later", "at": prediction_logs.stamp(END + timedelta(days=900))})
+    early = json.dumps(row | {"id": "early", "at": "1970-01-01T00:00:00.000000Z"})
+    lost = json.dumps({"v": 1, "at": row["at"], "model": row["model"], "lost": 7})
+    log(
+        monitored,
+        frame,
+        line,
+        json.dumps(row | {"v": 2}),
+        "{",
+        future,
+        early,
+        lost,
+        '{"v":1,"id":"h',
+        labelled=False,
+        end="",
+    )
+    notes = judge(monitored)["inputs"].notes
+    assert notes["left_out"] == {
+        "lines of another version": 1, "broken lines": 1, "repeated ids (the first line counts)": 1,
+        "lines from after the window's end": 1, "half lines at the end of a file": 1, "lines that break the contract": 3,
     }  # fmt: skip
+    assert (notes["lost"], notes["window"]["rows"]) == (7, 1200)
 
 
-def test_damaged_records_are_refused_first(place: Path, rows: list[Row]) -> None:
-    commit(place)
-    put(place, rows)
-    tip = git_branch.write("no record\n", None, title="x", root=place)
-    assert git_branch.move(git_branch.LOCAL, tip, None, root=place)
-    with pytest.raises(DataError, match="slipway-records"):
-        ask(place, record=True)
-    assert not (place / "reports/monitor.json").exists()
+@pytest.mark.parametrize("value", [None, 3.0])
+def test_rows_of_one_value(monitored: Path, value: float | None) -> None:
+    columns = [pl.lit(value, dtype=pl.Float64).alias(name) for name in ("prediction", "temp", "recent", "yesterday")]
+    log(monitored, sound(monitored).with_columns(columns), labelled=value is not None)
+    verdicts = judge(monitored)
+    assert verdicts["predictions"].word == "fail"
+    monitor.write(verdicts, monitor.combine(verdicts), root=monitored)
 
 
-def test_compacted_log_gives_the_same_verdicts(place: Path, rows: list[Row]) -> None:
-    for row in logs.recent(rows, 7)[::2]:
-        row["inputs"]["station"] = "new"
-    put(place, rows + logs.failures(1))
-    put_labels(place, rows)
-    answers = []
-    for _ in range(2):
-        with pytest.raises(CheckFailed):
-            ask(place)
-        answers.append([_judged(place, name) for name in monitor.QUESTIONS])
-        compaction.run(place / LOG, PROBLEM)
-    assert list((place / LOG / "predictions").glob("*.parquet"))
-    assert answers[0] == answers[1]
+def test_two_at_once_both_end(monitored: Path) -> None:
+    log(monitored)
+    command = [sys.executable, "-m", "slipway", "monitor", "--until", END.isoformat()]
+    variables = environment.for_programs(monitored)
+    both = [subprocess.Popen(command, cwd=monitored, env=variables, stderr=subprocess.PIPE) for _ in range(2)]
+    texts = [each.communicate(timeout=120)[1].decode() for each in both]
+    assert [each.returncode for each in both] == [0, 0], texts
+    assert not list(monitored.rglob("*.part*"))
 
 
-def _judged(place: Path, question: str) -> Any:
-    record = json.loads((place / f"reports/monitor/{question}.json").read_text())
-    return record["checks"], {name: value for name, value in record["notes"].items() if name != "left_out"}
+@pytest.fixture
+def repository(monitored: Path) -> Path:
+    begin(monitored)
+    git.run("commit", "-q", "--allow-empty", "-m", "A project", root=monitored)
+    return monitored
 
 
-def test_broken_lines_change_no_verdict(place: Path, rows: list[Row]) -> None:
-    last = rows[-1]
-    foreign = [last | {"v": 2}, last, last | {"id": "n", "at": "2026-13-01"}, last | {"id": "late", "at": "2031-01-01T00:00:00.0Z"}]
-    put(place, rows + foreign, tail=json.dumps(last)[:50])
-    put_labels(place, rows)
-    ask(place)
-    everything_passes(place)
-    report = (place / "reports/monitor/report.md").read_text()
-    for line in ("1 lines of another version: left out", "1 repeated ids", "1 lines without id or time",
-                 "1 lines from after the window", "1 half lines"):  # fmt: skip
-        assert line in report
-
-
-def test_rows_of_one_value_are_a_fault(place: Path, rows: list[Row]) -> None:
-    one = rows[0]["inputs"]
-    put(place, [row | {"inputs": one, "prediction": 7.0} for row in rows])
+def test_verdicts_are_recorded_before_failing(repository: Path) -> None:
+    log(repository, sound(repository).with_columns(newest(pl.lit(20.0).alias("prediction"))))
     with pytest.raises(CheckFailed):
-        ask(place)
-    assert words(place)["predictions"] == "fail"
+        monitor.run(settings(), until=END, record=True, root=repository)
+    records = records_branch.read(repository)
+    assert {each.chapter: each.verdict for each in records} == {
+        "monitor-service": "pass", "monitor-inputs": "pass", "monitor-predictions": "fail", "monitor-performance": "pass",
+    }  # fmt: skip
+    assert {each.env for each in records} == {"production"}
+
+
+def test_damaged_records_are_refused(repository: Path) -> None:
+    log(repository, labelled=False)
+    with pytest.raises(Inconclusive):
+        monitor.run(settings(), until=END, record=True, root=repository)
+    tip = records_branch.newest_commit(repository)
+    tree = git.run("hash-object", "-w", "-t", "tree", "/dev/null", root=repository).strip()
+    emptied = git.run("commit-tree", tree, "-p", str(tip), "-m", "x", root=repository).strip()
+    git.run("branch", "-f", "slipway-records", emptied, root=repository)
+    with pytest.raises(DataError):
+        monitor.run(settings(), until=END, record=True, root=repository)
+
+
+def test_absent_objectives_are_an_error(monitored: Path) -> None:
+    shutil.rmtree(monitored / "loadtests")
+    with pytest.raises(ConfigError):
+        judge(monitored)
