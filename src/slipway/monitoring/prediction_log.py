@@ -141,7 +141,6 @@ def _parsed_rows(lines: bytes, spec: problem.Problem, log: Log) -> pl.DataFrame:
     rows = piece.filter(pl.col("problem").is_null() & pl.col("lost").is_null())
     required = [column.name for column in problem.columns(spec.inputs) if not column.nullable]
     rows = rows.with_columns(pl.col("at").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
-    rows = rows.with_columns(pl.col("status").cast(pl.Int16, strict=False))  # read_ndjson panics at a column of Int16
     rows = rows.unnest("inputs").select(*HEAD, *input_types(spec))
     answered = rows["status"].is_null()
     broken = answered & rows.select(pl.any_horizontal(pl.col(required).is_null())).to_series()

@@ -36,7 +36,6 @@ def test_anybody_can_read_the_report(tmp_path: Path, kind: str, size: str, schem
         page = browser.new_page(viewport={"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
         browsing.prepare(page, tmp_path / "report.html")
-        page.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
         assert browsing.accessibility_faults(page, contrast=True) == []
         for measure in ("headings", "texts", "headers", "overflow", "contrast", "pictures", "marks"):
             assert browsing.faults(page, measure) == [], measure

@@ -133,6 +133,3 @@ def _ask(address: str, query: str, at: datetime) -> float:
     except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
         hint = "start it, or remove monitor.prometheus from params.yaml: the log has the requests, too"
         raise Inconclusive(f"Prometheus at {address} did not answer: {error}", hint=hint) from None
-    if not math.isfinite(value):
-        raise Inconclusive(f"Prometheus at {address} answered {value}", hint=f"ask it for {query}")
-    return value
