@@ -27,7 +27,7 @@ HEAD: Types = {
     "at": TIME,
     "model": pl.String,
     "ms": pl.Float32,
-    "status": pl.Int16,
+    "status": pl.Int64,
     "prediction": pl.Float64,
 }
 
@@ -123,7 +123,7 @@ def _json_pieces(path: Path, spec: problem.Problem, log: Log) -> Iterator[pl.Dat
 
 def _line_schema(spec: problem.Problem) -> dict[str, Any]:
     texts = {"id": pl.String, "at": pl.String, "model": pl.String, "problem": pl.String}
-    numbers = {"v": pl.Int64, "ms": pl.Float32, "prediction": pl.Float64, "status": pl.Int16, "lost": pl.Int64}
+    numbers = {"v": pl.Int64, "ms": pl.Float32, "prediction": pl.Float64, "status": pl.Int64, "lost": pl.Int64}
     return texts | numbers | {"inputs": pl.Struct(dict(input_types(spec)))}
 
 

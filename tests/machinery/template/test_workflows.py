@@ -56,7 +56,7 @@ def runs(path: Path) -> list[str]:
 def test_workflows_are_few_and_known() -> None:
     names = {path.stem for path in FILES}
     assert {"check", "model", "comment"} <= names
-    assert names <= {"check", "model", "comment", "release", "promote", "e2e"}
+    assert names <= {"check", "model", "comment", "release", "promote", "retrain", "e2e"}
     assert ACTIONS == [GITHUB / "actions/setup/action.yml"]
 
 
@@ -127,6 +127,9 @@ def test_a_newer_run_cancels_pull_requests_never_main(path: Path) -> None:
     elif path.stem == "promote":  # a waiting run is replaced by a later one of its group: a status has its own
         assert cancel is False
         assert group == "promote-${{ github.event_name == 'status' && github.event.id || inputs.environment }}"
+    elif path.stem == "retrain":  # both runs would append verdicts about the same days
+        assert cancel is False
+        assert group == "retrain-${{ github.ref }}"
     else:  # a group of one commit: not even a waiting run of main is replaced
         assert cancel == f"${{{{ {PULL_REQUEST} }}}}"
         assert group.endswith(f"{PULL_REQUEST} && github.ref || github.sha }}}}")
