@@ -233,7 +233,7 @@ class MonitorPerformance(StrictModel):
 
 
 class Monitor(StrictModel):
-    """What `monitor` reads, and its limits. docs/concepts/monitoring.md explains each of them.
+    """The log that `monitor` reads, and its limits. docs/concepts/monitoring.md explains each of them.
 
     A window is the `window_days` before a moment; up to `history_windows` windows before it are read as well. A label is
     due `label_delay_days` after its row.
