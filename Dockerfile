@@ -1,5 +1,5 @@
-# Two images over one base, each from a folder that holds one lock and its code: `serve` from a bento, `gate` from what
-# `slipway image --gate` puts together. Dependabot moves a FROM and no ARG, so the base is named in one.
+# Three images over one base, each from a folder that holds one lock and its code: `serve` from a bento, `gate` and
+# `uploader` from what `slipway image --gate` and `--uploader` put together. Dependabot moves a FROM and no ARG, so the base is named in one.
 ARG BASE=slim
 FROM python:3.11-slim AS slim
 
@@ -56,5 +56,15 @@ COPY --from=code /app/bento /app/bento
 ENV PYTHONPATH=/app/bento/src
 WORKDIR /app/bento/src
 ENTRYPOINT ["python", "-m", "slipway.loadtest.in_cluster"]
+ARG REVISION
+RUN : "$REVISION"
+
+FROM bare AS uploader
+COPY --from=venv /app/venv /app/venv
+COPY --from=code /app/bento /app/bento
+ENV PYTHONPATH=/app/bento/src
+WORKDIR /app/bento/src
+# The exec form: SIGTERM reaches the program, which uploads what the service has closed.
+ENTRYPOINT ["python", "-m", "slipway.monitoring.log_files.uploader"]
 ARG REVISION
 RUN : "$REVISION"

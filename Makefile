@@ -1,7 +1,7 @@
 # The commands of the project: people, hooks and CI run the same ones. `make` alone lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help status setup loop test test-long check repro prove act lock bench pictures cluster test-cluster clean
+.PHONY: help status setup loop test test-long check repro prove act lock bench observe cluster test-cluster clean
 .PHONY: review comment changes ok due package image gate release promote rollback policy monitor
 
 # Every step is a process of its own: without cached bytecode each would compile its libraries again.
@@ -88,7 +88,7 @@ prove: setup ## check that the committed dvc.lock, metrics and plots are what th
 act: setup ## run each workflow of .github on this machine, against a local imitation of GitHub
 	@$(PY) -m pytest -n 2 --dist loadscope -m act $(ARGS)
 
-lock: setup ## regenerate the locks (ARGS=--upgrade for the newest), docs/commands.md, docs/fix/README.md, k8s/base/slo.yaml, k8s/observability
+lock: setup ## regenerate the locks (ARGS=--upgrade for the newest), docs/commands.md, docs/fix/README.md, k8s/base/slo.yaml, the alerts
 	@cp loadtests/slo.yaml k8s/base/slo.yaml
 	@$(PY) -m slipway slo --write
 	@cd requirements && $(compile)
@@ -96,11 +96,11 @@ lock: setup ## regenerate the locks (ARGS=--upgrade for the newest), docs/comman
 	@$(commands) docs/commands.md >/dev/null
 	@test ! -e tests/machinery/support/fix_pages.py || $(PY) tests/machinery/support/fix_pages.py
 
-bench: setup ## measure the figures of the docs (only one: NAME=judge, latency, gates, images, delivery …)
+bench: setup ## measure the figures of the docs (only one: NAME=judge, latency, gates, images, delivery …; NAME=comment draws docs/img)
 	@$(if $(filter images delivery,$(NAME)),$(reach)) for name in $(if $(filter command%,$(origin NAME)),$(NAME),serving score cost performance pipeline review); do $(PY) dev/*/$$name.py $(ARGS) || missed=1; done; test -z "$$missed"
 
-pictures: setup ## draw docs/img from the loop's own report; needs Chromium, and `make loop` before
-	@$(PY) dev/pictures/comment.py
+observe: setup ## run Prometheus and Alertmanager on a running service (ARGS='--port 3001')
+	@$(PY) -m slipway observe $(ARGS)
 
 cluster: ## start a cluster for TARGET=cluster (the local one, or kind with docker) and print its exports
 	@.ci/cluster
@@ -179,7 +179,7 @@ ok:
 note = tee -a "$${GITHUB_STEP_SUMMARY:-/dev/null}"
 
 # Installs the programs that tests run beside the service. In CI no test may be skipped for want of one.
-engines = $(if $(filter true,$(CI)),.ci/engines chromium prometheus alertmanager s3)
+engines = $(if $(filter true,$(CI)),.ci/engines chromium prometheus alertmanager s3 grafana-sdk)
 
 # Starts the local cluster and exports its names, unless KUBECONFIG names one; CLUSTER=new makes one with docker.
 reach = exports=$$(.ci/cluster $${CLUSTER:-near}) && eval "$$exports" &&
@@ -190,9 +190,9 @@ OWN = $(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
 commands = $(PY) -m typer slipway.cli utils docs --name slipway --title Commands --output
 
 # dev holds every group; the others are constrained by it, so that all four agree.
-compile = for group in dev pipeline serve load; do \
+compile = for group in dev pipeline serve load extra-s3 extra-evidently; do \
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) \
-	$$(test $$group = dev || echo "-c dev.lock") --group ../pyproject.toml:$$group -o $$group.lock || exit; done
+	$$(case $$group in dev | extra-*) ;; *) echo "-c dev.lock";; esac) --group ../pyproject.toml:$$group -o $$group.lock || exit; done
 
 .slipway/npm/ready: .ci/package-lock.json .ci/package.json
 	@rm -rf $(@D)/node_modules && mkdir -p $(@D) && cp $^ $(@D)

@@ -2,10 +2,12 @@
 
     make bench NAME=monitor_year                     both starts, about ten minutes
     make bench NAME=monitor_year ARGS=2013-04-01     one start
+    make bench NAME=monitor_year ARGS=--page         write the page from the record
 
 A model is trained by the project's own stages on what is known at the start. From then on every week is a window: a
 request is logged two hours before the scheduled departure, its label comes four weeks later. Each fault is put into one
-week at a time, with the weeks before it sound. The record is dev/figures/monitor_year.json.
+week at a time, with the weeks before it sound. The record is dev/figures/monitor_year.json, the
+page dev/docs/monitoring.md.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +35,17 @@ from slipway.monitoring.window import Answer, Reference, Window
 from slipway.pipeline import drift, evaluate, export, features, ingest, train
 from slipway.serving.onnx_model import Model
 
-RECORD = ROOT / "dev/figures/monitor_year.json"
+RECORD, PAGE = ROOT / "dev/figures/monitor_year.json", ROOT / "dev/docs/monitoring.md"
+BEGIN, END_MARK = (
+    "<!-- made by `make bench NAME=monitor_year` from monitor_year.json -->",
+    "<!-- end of what was made -->",
+)
 STARTS = (date(2013, 4, 1), date(2013, 7, 1))
 END = datetime(2014, 1, 1, tzinfo=UTC)
 SEED = 2013
 QUESTIONS = {"inputs": inputs.ask, "predictions": predictions.ask, "performance": performance.ask}
 Change = Callable[[pl.DataFrame], pl.DataFrame]
+Damage = Callable[["Year", int], "Year"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +58,18 @@ class Year:
     weeks: Sequence[pl.DataFrame]
     first: datetime
     labels: pl.DataFrame
-    shown: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_year(params: config.Params, start: date, folder: Path) -> Year:
     """Train on what is known at `start`, and answer every later flight; works in `folder`."""
     whole = params.model_copy(update={"data": params.data.model_copy(update={"until": END.date()})})
-    params = params.model_copy(update={"data": params.data.model_copy(update={"until": start})})
+    released = params.model_copy(update={"data": params.data.model_copy(update={"until": start})})
     with contextlib.chdir(folder):
         if not features.FRAME.exists():
             ingest.run(whole)
             features.run(whole)
         for stage in (train, export, evaluate):
-            stage.run(params)
+            stage.run(released)
         spec, frame = problem.load(params.problem), pl.read_parquet(features.FRAME).filter(pl.col("day") >= start)
         answers = pl.Series(Model().frame(frame)).cast(pl.Float64)
         reference = Reference(
@@ -158,16 +166,16 @@ FAULTS: Mapping[str, tuple[str, Change]] = {
     "`seats` stopped, whole week": ("inputs", stop("seats", 7)),
     "`wind_gust` stopped, whole week": ("inputs", stop("wind_gust", 7)),
     "`humid` 40 points too high": ("inputs", convert("humid", 1, 40)),
+    "`temp` 30 °F too high": ("inputs", convert("temp", 1, 30)),
+    "`wind_speed` 20 mph too high": ("inputs", convert("wind_speed", 1, 20)),
+    "`block_minutes` an hour too long": ("inputs", convert("block_minutes", 1, 60)),
     "`delay` five times": ("inputs", convert("delay", 5)),
     "predictions constant": ("predictions", lambda rows: rows.with_columns(prediction=pl.lit(0.23))),
     "predictions NaN in 1 %": ("predictions", lambda rows: rows.with_columns(
         prediction=pl.when(pl.int_range(pl.len()) % 100 == 0).then(float("nan")).otherwise("prediction"))),
-    "predictions halved": ("predictions", convert("prediction", 0.5)),
     "predictions upside down": ("predictions", convert("prediction", -1, 1)),
 }  # fmt: skip
 """Faults of one week: the question that has to see it, and the change of the week's rows."""
-LOST = (0.3, 0.5, 0.7, 1.0)
-"""Sudden concept drifts: the share of the labels that are drawn from the other rows of the same day."""
 
 
 def detect(year: Year, question: str, change: Change) -> dict[str, Any]:
@@ -182,40 +190,85 @@ def detect(year: Year, question: str, change: Change) -> dict[str, Any]:
             "example": texts[-1] if texts else None}  # fmt: skip
 
 
-def forget(year: Year, week: int, share: float) -> pl.DataFrame:
-    """The labels when from `week` on that share of the rows' labels is shuffled within their day."""
-    rng, parts = np.random.default_rng([SEED, week, int(share * 100)]), []
-    rows = pl.concat([each.select("id", day=pl.col("at").dt.date()) for each in year.weeks[week : week + 4]])
-    for part in year.labels.join(rows, on="id").partition_by("day"):
-        label = part["label"].to_numpy().copy()
-        chosen = np.flatnonzero(rng.random(len(label)) < share)
-        label[chosen] = rng.permutation(label[chosen])
-        parts.append(part.select("id", "known_at").with_columns(label=pl.Series(label)))
-    changed = pl.concat(parts).select(year.labels.columns)
-    return pl.concat([year.labels.join(changed, on="id", how="anti"), changed])
+LASTING = {
+    "`temp` in °C": "temp",
+    "`temp` stuck, whole week": "temp",
+    "carrier UA renamed (17 %)": "carrier",
+    "`temp` stopped, whole week": "temp",
+}
+WEEKS_LATER, FIRST_LASTING = (1, 4, 5), 8
+"""The weeks since a fault began, and the first week that is looked at: it has enough windows before it."""
 
 
-def concept_drift(year: Year, share: float) -> dict[str, Any]:
-    """In how many weeks a sudden loss of the relation is seen, by the number of labelled weeks since it began."""
+def detect_again(year: Year, column: str, change: Change) -> dict[str, int]:
+    """In how many weeks a fault of `column` is reported that began so many weeks before; other inputs are left out."""
+    alone = [groups for groups in year.reference.inputs if groups["input"] == column]
+    seen = dict.fromkeys(map(str, WEEKS_LATER), 0)
+    for later in WEEKS_LATER:
+        for week in range(FIRST_LASTING, len(year.weeks)):
+            window = window_of(year, week)
+            earlier = [*map(change, window.earlier[:later]), *window.earlier[later:]]
+            reference = replace(window.reference, inputs=alone)
+            answer = inputs.ask(replace(window, rows=change(window.rows), earlier=earlier, reference=reference))
+            seen[str(later)] += word(answer) == "fail"
+    return seen | {"of": len(year.weeks) - FIRST_LASTING}
+
+
+def forget(share: float) -> Damage:
+    """That share of the labels of four weeks is shuffled within their day: the relation is lost, the rate stays."""
+
+    def change(year: Year, week: int) -> Year:
+        rng, parts = np.random.default_rng([SEED, week, int(share * 100)]), []
+        rows = pl.concat([each.select("id", day=pl.col("at").dt.date()) for each in year.weeks[week : week + 4]])
+        for part in year.labels.join(rows, on="id").partition_by("day"):
+            label = part["label"].to_numpy().copy()
+            chosen = np.flatnonzero(rng.random(len(label)) < share)
+            label[chosen] = rng.permutation(label[chosen])
+            parts.append(part.select("id", "known_at").with_columns(label=pl.Series(label)))
+        changed = pl.concat(parts).select(year.labels.columns)
+        return replace(year, labels=pl.concat([year.labels.join(changed, on="id", how="anti"), changed]))
+
+    return change
+
+
+def multiply(factor: float) -> Damage:
+    """The predictions of four weeks times a factor: the order stays, the probabilities are wrong."""
+
+    def change(year: Year, week: int) -> Year:
+        wrong = [each.with_columns(pl.col("prediction") * factor) for each in year.weeks[week : week + 4]]
+        return replace(year, weeks=[*year.weeks[:week], *wrong, *year.weeks[week + 4 :]])
+
+    return change
+
+
+DAMAGES: Mapping[str, Damage] = {
+    "30 % of the labels shuffled": forget(0.3),
+    "50 % of the labels shuffled": forget(0.5),
+    "70 % of the labels shuffled": forget(0.7),
+    "all labels shuffled": forget(1.0),
+    "probabilities halved": multiply(0.5),
+    "probabilities times 0.7": multiply(0.7),
+}
+"""Sudden damages to what the model is worth: they begin in one week and last."""
+
+
+def wait_for_labels(year: Year, damage: Damage) -> dict[str, Any]:
+    """In how many weeks a damage is seen by the question about performance, by the labelled weeks since it began."""
     settings = year.params.monitor
     late = -(-settings.label_delay_days // settings.window_days)
-    seen: dict[int, list[bool]] = {1: [], 2: [], 4: []}
-    drops = []
-    for week in range(settings.performance.min_baseline_windows, len(year.weeks) - late - 3):
-        changed = replace(year, labels=forget(year, week, share))
-        failed = False
+    first, seen, drops = settings.performance.min_baseline_windows, dict.fromkeys((1, 2, 4), 0), []
+    for week in range(first, len(year.weeks) - late - 3):
+        changed, fails = damage(year, week), False
         for count in range(1, 5):
             answer = performance.ask(window_of(changed, week + count - 1 + late))
-            failed = failed or word(answer) == "fail"
+            fails = fails or word(answer) == "fail"
             if count in seen:
-                seen[count].append(failed)
+                seen[count] += fails
             if count == 1:
-                table = answer.notes["table"]
-                drops.append(table[0]["realised"])
-    before = [performance.ask(window_of(year, week + late)).notes["table"][0]["realised"]
-              for week in range(settings.performance.min_baseline_windows, len(year.weeks) - late - 3)]  # fmt: skip
-    return {"of": len(drops), "auc_drop": round(float(np.mean(np.array(before) - drops)), 4),
-            **{f"seen_after_{count}": sum(each) for count, each in seen.items()}}  # fmt: skip
+                before = performance.ask(window_of(year, week + late)).notes["table"][0]["realised"]
+                drops.append(before - answer.notes["table"][0]["realised"])
+    return {"of": len(drops), "auc_drop": round(float(np.mean(drops)), 4),
+            **{f"seen_after_{count}": number for count, number in seen.items()}}  # fmt: skip
 
 
 def measure(start: date) -> dict[str, Any]:
@@ -226,37 +279,87 @@ def measure(start: date) -> dict[str, Any]:
     weeks = list(healthy(year))
     cpu = round((time.process_time() - began) / len(weeks), 2)
     faults = {name: detect(year, question, change) for name, (question, change) in FAULTS.items()}
-    drifts = {str(share): concept_drift(year, share) for share in LOST}
-    return {"start": str(start), "cpu_seconds": cpu, "weeks": weeks, "faults": faults, "concept_drift": drifts}
+    again = {name: detect_again(year, column, FAULTS[name][1]) for name, column in LASTING.items()}
+    damages = {name: wait_for_labels(year, damage) for name, damage in DAMAGES.items()}
+    return {
+        "start": str(start),
+        "cpu_seconds": cpu,
+        "weeks": weeks,
+        "faults": faults,
+        "lasting": again,
+        "damages": damages,
+    }
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """The result of one start as Markdown."""
-    weeks = result["weeks"]
-    lines = [f"## Model of {result['start']}, {len(weeks)} weekly checks", "", "| question | fail | unsure | pass |",
-             "|---|---|---|---|"]  # fmt: skip
-    for name in QUESTIONS:
-        words = [each[name] for each in weeks]
-        lines.append(f"| {name} | {words.count('fail')} | {words.count('unsure')} | {words.count('pass')} |")
-    failing = [each for each in weeks if each["failed"]]
-    lines += ["", f"{len(failing)} of {len(weeks)} healthy checks fail:", ""]
-    lines += [f"- week {each['week']}: {'; '.join(each['failed'])}" for each in failing]
-    lines += ["", "| fault | seen within one window | of | weeks missed |", "|---|---|---|---|"]
-    lines += [f"| {name} | {each['seen']} | {each['of']} | {', '.join(map(str, each['missed'])) or 'none'} |"
-              for name, each in result["faults"].items()]  # fmt: skip
-    lines += ["", "| share of labels shuffled | drop of AUC in a day | seen in 1 labelled week | 2 | 4 | of |",
-              "|---|---|---|---|---|---|"]  # fmt: skip
-    for share, each in result["concept_drift"].items():
-        seen = " | ".join(str(each[f"seen_after_{count}"]) for count in (1, 2, 4))
-        lines.append(f"| {float(share):.0%} | {each['auc_drop']:.3f} | {seen} | {each['of']} |")
-    return "\n".join([*lines, ""])
+def tables(record: Mapping[str, Any]) -> str:
+    """The record as Markdown: healthy weeks, faults and damages, the starts next to each other."""
+    starts = record["starts"]
+    lines = ["| healthy weekly checks | " + " | ".join(f"model of {each['start']}" for each in starts) + " |",
+             "|---" * (len(starts) + 1) + "|"]  # fmt: skip
+    for question in QUESTIONS:
+        cells = []
+        for each in starts:
+            words = [week[question] for week in each["weeks"]]
+            cells.append(f"{words.count('fail')} fail, {words.count('unsure')} unsure, {words.count('pass')} pass")
+        lines.append(f"| {question} | " + " | ".join(cells) + " |")
+    failing = [f"{sum(bool(week['failed']) for week in each['weeks'])} of {len(each['weeks'])}" for each in starts]
+    lines += ["| **any fails** | " + " | ".join(f"**{each}**" for each in failing) + " |", ""]
+    lines += [f"- {each['start']}, week {week['week']}: {'; '.join(week['failed'])}"
+              for each in starts for week in each["weeks"] if week["failed"]]  # fmt: skip
+    lines += ["", "| fault in one week | " + " | ".join(f"seen, {each['start']} | weeks missed" for each in starts) + " |",
+              "|---" * (2 * len(starts) + 1) + "|"]  # fmt: skip
+    for name in starts[0]["faults"]:
+        faults = [each["faults"][name] for each in starts]
+        cells = [f"{fault['seen']} of {fault['of']} | {ranges(fault['missed'])}" for fault in faults]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for each in starts:
+        lines += [
+            "",
+            f"| fault that stays, model of {each['start']} | reported 1 week later | 4 | 5 |",
+            "|---|---|---|---|",
+        ]
+        for name, seen in each["lasting"].items():
+            cells = " | ".join(f"{seen[str(later)]} of {seen['of']}" for later in WEEKS_LATER)
+            lines.append(f"| {name} | {cells} |")
+    for each in starts:
+        lines += ["", f"| damage to the model of {each['start']} | drop of AUC in a day | seen after 1 labelled week | 2 | 4 |",
+                  "|---|---|---|---|---|"]  # fmt: skip
+        for name, damage in each["damages"].items():
+            seen = " | ".join(f"{damage[f'seen_after_{count}']} of {damage['of']}" for count in (1, 2, 4))
+            lines.append(f"| {name} | {damage['auc_drop']:.3f} | {seen} |")
+    return "\n".join(lines)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers as text, runs of them from first to last: 0–2, 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs) or "none"
+
+
+def filled(page: str, made: str) -> str:
+    """The page with `made` between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END_MARK)
+    assert end, "dev/docs/monitoring.md has lost its marks"
+    return f"{before}{BEGIN}\n\n{made}\n\n{END_MARK}{after}"
 
 
 def main() -> None:
-    starts = [date.fromisoformat(text) for text in sys.argv[1:]] or list(STARTS)
-    results = [measure(start) for start in starts]
-    files.write_json(RECORD, results)
-    print("\n".join(table(result) for result in results))
+    """Measure each start in a process of its own, write the record and the page; `--page` writes the page alone."""
+    if sys.argv[1:] != ["--page"]:
+        starts = [date.fromisoformat(text) for text in sys.argv[1:]] or list(STARTS)
+        with ProcessPoolExecutor(len(starts), mp_context=get_context("spawn")) as pool:
+            results = list(pool.map(measure, starts))
+        settings = config.load(ROOT / "params.yaml").monitor.model_dump(mode="json")
+        files.write_json(RECORD, {"settings": settings, "starts": results})
+    page = PAGE.read_text(encoding="utf-8")
+    files.write_text(PAGE, filled(page, tables(files.read_json(RECORD))))
+    print(f"{RECORD.relative_to(ROOT)} and {PAGE.relative_to(ROOT)} are written")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make dev/docs/performance.md and its picture from the records in dev/figures: serving, score, latency, cost.
+"""Make dev/docs/performance.md and its picture from the records in dev/figures: serving, score, latency, alerting, cost.
 
 make bench NAME=performance      only the page; the text around the tables is written by hand
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 PAGE = Path(__file__).resolve().parents[1] / "docs/performance.md"
 FIGURES = Path(__file__).resolve().parents[1] / "figures"
-NAMES = ("serving", "score", "latency", "cost")
+NAMES = ("serving", "score", "latency", "alerting", "cost")
 CONNECTIONS = (1, 8, 32, 64)
 COSTS = {
     "cold": "A cold `dvc repro`, seconds", "warm": "A warm one", "steps": "`make loop`, its steps",
@@ -47,7 +47,8 @@ def filled(page: str, made: dict[str, str]) -> str:
 
 def parts(figures: Path = FIGURES) -> dict[str, str]:
     """The generated parts, by the record that each is made from."""
-    made: dict[str, Callable[[Record], str]] = {"serving": serving, "score": checks, "latency": latency, "cost": cost}
+    made: dict[str, Callable[[Record], str]] = {"serving": serving, "score": checks, "latency": latency,
+                                                "alerting": alerting, "cost": cost}  # fmt: skip
     return {name: work(files.read_json(figures / f"{name}.json")) for name, work in made.items()}
 
 
@@ -164,6 +165,14 @@ def latency(record: Record) -> str:
         f"One row takes {record['p50_ms']:.2f} ms at the median; half a band is {band:.1%}, the tolerance {most:.0%}."
     )
     return "\n\n".join([said(record["machine"]), table(head, rows), told])
+
+
+def alerting(record: Record) -> str:
+    """The table of the delays of a page."""
+    rows = [[every, len(seconds), f"{statistics.median(seconds):.1f}", f"{min(seconds):.1f}", f"{max(seconds):.1f}"]
+            for every, seconds in record["seconds"].items()]  # fmt: skip
+    head = ["Prometheus asks and judges every", "runs", "median, s", "least", "greatest"]
+    return f"{said(record['machine'])}\n\n{table(head, rows)}"
 
 
 def cost(record: Record) -> str:

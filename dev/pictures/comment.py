@@ -3,7 +3,7 @@
     python dev/pictures/comment.py
 
 Reads .slipway/loop/report-bad/report.md, which `make loop` leaves, and writes docs/img/comment-refused.png and
-docs/img/comment-refused-dark.png with the machine's Chromium. `make pictures` runs it.
+docs/img/comment-refused-dark.png with the machine's Chromium. `make bench NAME=comment` runs it.
 """
 
 from __future__ import annotations

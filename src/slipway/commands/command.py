@@ -18,7 +18,7 @@ GROUPS = {
     "Check a pull request": ("review", "prove", "judge", "latency", "report", "policy", "comment"),
     "Ship": ("package", "image", "release", "load", "promote", "release due", "release gate"),
     "Use the model": ("serve", "score"),
-    "Watch": ("monitor", "labels add", "log compact", "observe", "slo"),
+    "Watch": ("monitor", "labels add", "log compact", "log upload", "observe", "slo"),
     "Look back": ("verify", "release log", "status", "incident"),
     "Repair and rehearse": ("rollback", "drill"),
 }

@@ -36,6 +36,9 @@ def monitor(
         bool, typer.Option("--record", help="Append the verdicts to the branch slipway-records.")
     ] = False,
     push: Annotated[bool, typer.Option("--push", help="With --record: push the branch to origin.")] = False,
+    evidently: Annotated[
+        bool, typer.Option("--evidently", help="Also write Evidently's page; installs Evidently when first used.")
+    ] = False,
 ) -> None:
     """Compare what production answered with the training data.
 
@@ -48,7 +51,9 @@ def monitor(
     moment = None if until is None else parse_moment(until, "--until")
     run_command(
         "monitor",
-        lambda params: monitor.run(params, log=log, until=moment, days=days, record=record, push=push),
+        lambda params: monitor.run(
+            params, log=log, until=moment, days=days, record=record, push=push, evidently=evidently
+        ),
     )
 
 

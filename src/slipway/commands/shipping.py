@@ -29,6 +29,9 @@ def package() -> None:
 @command(app, example="slipway image")
 def image(
     gate: Annotated[bool, typer.Option("--gate", help="Build the image of the load test instead, and pin it.")] = False,
+    uploader: Annotated[
+        bool, typer.Option("--uploader", help="Build the image that uploads the prediction log, and pin it.")
+    ] = False,
 ) -> None:
     """Build an image of the service, and push it to the registry.
 
@@ -36,7 +39,8 @@ def image(
     """
     from slipway.packaging import image
 
-    run_command("image", lambda params: image.run(params, gate=gate))
+    program = image.GATE if gate else image.UPLOADER if uploader else None
+    run_command("image", lambda params: image.run(params, program=program))
 
 
 release_app = typer.Typer(cls=CommandGroup, no_args_is_help=False)

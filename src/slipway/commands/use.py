@@ -11,6 +11,7 @@ import typer
 from slipway.commands.command import command, print_result, run_command
 from slipway.commands.options import Env, Environment
 from slipway.commands.shipping import release_app
+from slipway.core import config
 from slipway.core.console import running
 from slipway.errors import ConfigError
 
@@ -20,7 +21,9 @@ app = typer.Typer()
 @command(app, example="slipway serve --port 3000")
 def serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=0, max=65535)] = 3000,
-    with_log: Annotated[bool, typer.Option("--log/--no-log", help="Keep a prediction log in .slipway/log.")] = True,
+    with_log: Annotated[
+        bool, typer.Option("--log/--no-log", help="Keep a prediction log in the folder monitor.log of params.yaml.")
+    ] = True,
 ) -> None:
     """Serve the packaged model on this machine.
 
@@ -28,7 +31,7 @@ def serve(
     """
     from slipway.packaging import package
 
-    package.serve(port=port, with_log=with_log)
+    package.serve(port=port, prediction_log=Path(config.load().monitor.log) if with_log else None)
 
 
 @command(app, example="slipway score data/new predictions.parquet")

@@ -15,7 +15,7 @@ app = typer.Typer()
 def slo(write: Annotated[bool, typer.Option("--write", help="Write the files instead of comparing.")] = False) -> None:
     """Compare the alerts with the objectives in slo.yaml.
 
-    The alerts are in k8s/observability: rules of Prometheus, their unit tests, and Alertmanager's configuration.
+    The alerts are in k8s/observability: Prometheus rules, their unit tests, Alertmanager's configuration, a dashboard.
     """
     from slipway.observability import generate
 

@@ -244,7 +244,7 @@ def gate(params: config.Params, *, push: bool = False, root: Path = Path()) -> s
     git.require_clean(root)
     name = image.GATE_KUSTOMIZATION.as_posix()
     try:
-        message = image.run(params, gate=True, root=root)
+        message = image.run(params, program=image.GATE, root=root)
         digest = kustomization.read((root / name).read_text(encoding="utf-8"), "gate", where=name).digest
         if name not in git.uncommitted_files(root):
             return message

@@ -16,7 +16,7 @@ from slipway.core import config, files, ledger
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, DataError, Inconclusive
 from slipway.loadtest import slo
-from slipway.monitoring import labels, prediction_log
+from slipway.monitoring import evidently_page, labels, prediction_log
 from slipway.monitoring import report as reports
 from slipway.monitoring.questions import inputs, performance, predictions, service
 from slipway.monitoring.window import Answer, Reference, Window
@@ -51,12 +51,13 @@ class Request:
 
 def run(
     params: config.Params, *, log: Path | None = None, until: datetime | None = None, days: int | None = None,
-    record: bool = False, push: bool = False, root: Path = Path(),
+    record: bool = False, push: bool = False, evidently: bool = False, root: Path = Path(),
 ) -> str:  # fmt: skip
     """Judge a window of the log, write the verdicts and the report, and return a sentence.
 
-    With `record` the verdicts are appended to the records branch first, which is checked before; with `push` they go to
-    origin. CheckFailed if one of the questions fails, Inconclusive if one cannot be decided.
+    With `evidently` Evidently's own page is written, too. With `record` the verdicts are appended to the records branch
+    first, which is checked before; with `push` they go to origin. CheckFailed if one of the questions fails, Inconclusive
+    if one cannot be decided.
     """
     if push and not record:
         raise ConfigError("--push pushes the records, and none are made", hint="slipway monitor --record --push")
@@ -74,6 +75,8 @@ def run(
     if record:
         paths = [root / FOLDER / f"{name}.json" for name in QUESTIONS]
         records_branch.append([from_verdict_file(path, env="production") for path in paths], root=root, push=push)
+    if evidently:
+        evidently_page.write(params, request.log, request.start, request.until, root=root)
     overall.enforce(hint=f"read {FOLDER}/report.md")
     return f"{overall.rows:,} rows of the {request.days} days before {request.until:%Y-%m-%d %H:%M %Z}: nothing moved"
 

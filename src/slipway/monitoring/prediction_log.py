@@ -103,6 +103,8 @@ def _parquet_pieces(path: Path, spec: problem.Problem, log: Log) -> Iterator[pl.
             pl.col(name).cast(kind, strict=False) if name in schema else pl.lit(None, dtype=kind).alias(name)
             for name, kind in types.items()
         ]
+        lost = pl.read_parquet_metadata(path).get("slipway_lost", "")
+        log.lost += int(lost) if lost.isdecimal() else 0
         yield pl.scan_parquet(path).select(columns).collect(engine="streaming")
     except (pl.exceptions.PolarsError, ValueError):
         log.counts[f"unreadable files ({path.name})"] += 1

@@ -1,1 +1,1 @@
-"""Alerts from slo.yaml, their tests, and Prometheus next to the service; may import `loadtest`, `serving` and `core`."""
+"""Alerts and a dashboard from slo.yaml, and Prometheus next to the service; may import `loadtest`, `serving` and `core`."""

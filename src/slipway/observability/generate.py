@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ from slipway.core import files
 from slipway.core.strict_model import parse_yaml
 from slipway.errors import ConfigError
 from slipway.loadtest import slo
-from slipway.observability import alertmanager, rule_tests, rules
+from slipway.observability import alertmanager, dashboard, rule_tests, rules
 
-FOLDER = Path("k8s/observability")
+K8S = Path("k8s")
+FOLDER, COMPONENTS = K8S / "observability", K8S / "components"
 RULES, TESTS, ALERTMANAGER = FOLDER / "rules.yaml", FOLDER / "rules-test.yaml", FOLDER / "alertmanager.yaml"
+DASHBOARD = FOLDER / "dashboard.json"
+COPY, OBJECT = COMPONENTS / "prometheus-annotations/rules.yaml", COMPONENTS / "prometheus-operator/prometheusrule.yaml"
+"""The rules once more, for a ConfigMap and as an object of the Prometheus operator."""
 PROJECT = Path("argocd/project.yaml")
 """The one place of the repository's address."""
 PAGES = "docs/alerts"
+PURPOSE = "Prometheus rules: the shares of bad requests, and the alerts."
 HEAD = "# {purpose} Generated from loadtests/slo.yaml by `make lock`: do not edit.\n"
 
 
@@ -28,14 +34,18 @@ def contents(root: Path = Path()) -> dict[Path, str]:
     if whole.objectives is None:
         return {}
     routes = sorted({name.partition(" ")[2] for name in whole.endpoints})
+    alerts = rules.build(whole.objectives, routes=routes, runbooks=runbook_address(root))
     built = {
-        RULES: ("Prometheus rules: the shares of bad requests, and the alerts.",
-                rules.build(whole.objectives, routes=routes, runbooks=runbook_address(root))),
+        RULES: (PURPOSE, alerts),
+        COPY: (PURPOSE, alerts),
+        OBJECT: ("The same rules for the Prometheus operator.", rules.operator_object(alerts)),
         TESTS: ("Unit tests of the rules, for `promtool test rules`.",
                 rule_tests.build(whole.objectives, routes=routes, rules=RULES.name)),
         ALERTMANAGER: ("Alertmanager: where pages and tickets go.", alertmanager.build()),
     }  # fmt: skip
-    return {path: HEAD.format(purpose=purpose) + dump(value) for path, (purpose, value) in built.items()}
+    texts = {path: HEAD.format(purpose=purpose) + dump(value) for path, (purpose, value) in built.items()}
+    board = dashboard.build(whole.objectives, routes=routes)
+    return texts | {DASHBOARD: json.dumps(board, indent=1, ensure_ascii=False) + "\n"}
 
 
 def runbook_address(root: Path) -> str:
@@ -64,9 +74,9 @@ def run(*, write: bool, root: Path = Path()) -> str:
     if write:
         for path, text in texts.items():
             files.write_text(root / path, text)
-        return f"{len(texts)} files written to {FOLDER}"
+        return f"{len(texts)} files written below {K8S}"
     for path, text in texts.items():
         committed = root / path
         if not committed.is_file() or committed.read_text(encoding="utf-8") != text:
             raise ConfigError(f"{path} does not match {slo.PATH}", hint="make lock")
-    return f"{FOLDER} matches {slo.PATH}"
+    return f"the generated files below {K8S} match {slo.PATH}"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,26 +47,31 @@ def find_program(name: str, root: Path = Path()) -> str:
     raise ConfigError(f"{name} is not installed", hint=hint)
 
 
-def prometheus_config(setting: Setting) -> dict[str, Any]:
+def local_job(setting: Setting) -> dict[str, Any]:
+    """The scrape job of the service on this machine."""
+    targets = [f"{local_server.HOST}:{setting.service}"]
+    return {"job_name": "serve", "static_configs": [{"targets": targets, "labels": {"namespace": "this-machine"}}]}
+
+
+def prometheus_config(setting: Setting, job: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of Prometheus as a value; its rules are in rules.yaml in the same folder."""
     host = local_server.HOST
     return {
         "global": {"scrape_interval": setting.interval, "evaluation_interval": setting.interval},
         "rule_files": ["rules.yaml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"{host}:{setting.alertmanager}"]}]}]},
-        "scrape_configs": [
-            {"job_name": "serve", "static_configs": [
-                {"targets": [f"{host}:{setting.service}"], "labels": {"namespace": "this-machine"}}
-            ]}
-        ],
-    }  # fmt: skip
+        "scrape_configs": [dict(job)],
+    }
 
 
 @contextmanager
 def running(
-    setting: Setting, *, rules: str, routes: dict[str, Any], folder: Path, root: Path = Path()
-) -> Iterator[None]:
+    setting: Setting, *, rules: str, routes: dict[str, Any], folder: Path, job: Mapping[str, Any] | None = None,
+    root: Path = Path(),
+) -> Iterator[None]:  # fmt: skip
     """Run both programs with the text `rules` and Alertmanager's configuration `routes`; their data are below `folder`.
+
+    Prometheus scrapes the service of `setting`, or what `job` (an entry of its `scrape_configs`) says.
 
     ConfigError if a program is absent, a port is in use, or a program ends before it is ready.
     """
@@ -77,7 +82,7 @@ def running(
     home = files.make_folder(folder).resolve()
     files.write_text(home / "rules.yaml", rules)
     files.write_text(home / "alertmanager.yaml", generate.dump(routes))
-    files.write_text(home / "prometheus.yaml", generate.dump(prometheus_config(setting)))
+    files.write_text(home / "prometheus.yaml", generate.dump(prometheus_config(setting, job or local_job(setting))))
     options = {
         "alertmanager": ["--storage.path", str(home / "alertmanager"), "--cluster.listen-address="],
         "prometheus": ["--storage.tsdb.path", str(home / "prometheus"), "--storage.tsdb.retention.time=7d"],

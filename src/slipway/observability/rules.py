@@ -6,7 +6,7 @@ the objectives.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,6 +100,14 @@ def build(objectives: Objectives, *, routes: Sequence[str], runbooks: str) -> di
             {"name": "slipway-alerts", "rules": alerts},
         ]
     }
+
+
+def operator_object(built: Mapping[str, Any]) -> dict[str, Any]:
+    """The rules file `built` as the object PrometheusRule of the Prometheus operator."""
+    return {
+        "apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "slipway"},
+        "spec": {"groups": built["groups"]},
+    }  # fmt: skip
 
 
 def _records(window: str, bucket: str, routes: Sequence[str]) -> list[dict[str, Any]]:

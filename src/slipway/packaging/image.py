@@ -1,9 +1,13 @@
-"""`image`: build and push the image of the packaged bento or of the gate; labels list the hashes of its content."""
+"""`image`: build and push the image of the packaged bento, of the gate, or of the log's uploader.
+
+Labels list the hashes of its content.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.cluster import kustomization
@@ -14,19 +18,39 @@ from slipway.packaging.image_builder import DOCKERFILE, REVISION, build_image
 from slipway.pipeline.fingerprint.code_reach import imported_modules
 
 RECORD = Path("reports/image.json")
-GATE_KUSTOMIZATION = Path("k8s/components/gate/kustomization.yaml")
-ENTRY = "slipway.loadtest.in_cluster"
-GATE = (Path("loadtests/locustfile.py"), Path("requirements/load.lock"))
-"""Files in the gate's image next to its modules."""
 
 
-def run(_: config.Params, *, gate: bool = False, root: Path = Path()) -> str:
-    """Build and push the packaged bento's image → reports/image.json, or the gate's → its digest in k8s/components/gate.
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """An image that holds a program of Slipway: the modules that its entry imports, and a few files."""
+
+    target: str
+    """Target of the Dockerfile, and the image's name in `kustomization`."""
+    kustomization: Path
+    """Where the digest is pinned."""
+    entry: str
+    files: tuple[Path, ...]
+    """Files next to the modules; one of them is the lock."""
+
+
+GATE = Program(
+    target="gate", kustomization=Path("k8s/components/gate/kustomization.yaml"), entry="slipway.loadtest.in_cluster",
+    files=(Path("loadtests/locustfile.py"), Path("requirements/load.lock")),
+)  # fmt: skip
+UPLOADER = Program(
+    target="uploader", kustomization=Path("k8s/components/prediction-log/kustomization.yaml"),
+    entry="slipway.monitoring.log_files.uploader", files=(Path("requirements/extra-s3.lock"),),
+)  # fmt: skip
+GATE_KUSTOMIZATION = GATE.kustomization
+
+
+def run(_: config.Params, *, program: Program | None = None, root: Path = Path()) -> str:
+    """Build and push the packaged bento's image → reports/image.json, or a program's → its digest in its kustomization.
 
     ConfigError when it cannot be built or pushed; DataError when the bento has changed since `slipway package`.
     """
     root = root.resolve()
-    return _build_gate(root) if gate else _build_service(root)
+    return _build_program(program, root) if program else _build_service(root)
 
 
 def _build_service(root: Path) -> str:
@@ -53,38 +77,38 @@ def _build_service(root: Path) -> str:
     return f"{image}, {size / 1e6:.0f} MB to pull"
 
 
-def _build_gate(root: Path) -> str:
-    text = (root / GATE_KUSTOMIZATION).read_text(encoding="utf-8")
-    pinned = kustomization.read(text, "gate", where=GATE_KUSTOMIZATION.as_posix())
-    inputs = [DOCKERFILE, *gate_files(root)]
-    if (since := _source_commit(pinned, root)) and not _has_changed(since, inputs, root):
-        return f"the gate's image is up to date: its files are those of {since[:12]}, and {pinned.image} is pinned"
-    git.require_clean(root, exclude=[GATE_KUSTOMIZATION.as_posix()])
+def _build_program(program: Program, root: Path) -> str:
+    name, where = program.target, program.kustomization
+    pinned = kustomization.read((root / where).read_text(encoding="utf-8"), name, where=where.as_posix())
+    inputs = [DOCKERFILE, *program_files(root, program)]
+    if (since := _source_commit(pinned, program, root)) and not _has_changed(since, inputs, root):
+        return f"the {name}'s image is up to date: its files are those of {since[:12]}, and {pinned.image} is pinned"
+    git.require_clean(root, exclude=[where.as_posix()])
     commit = git.commit_hash(root=root)
-    with files.scratch_folder("slipway-gate-") as scratch:
-        copy_gate_files(root, scratch)
+    with files.scratch_folder(f"slipway-{name}-") as scratch:
+        copy_program_files(root, program, scratch)
         labels = {REVISION: commit}
-        image = build_image("gate", scratch, f"{pinned.new_name}:{commit[:12]}", labels, root=root)
-    kustomization.write_digest(root / GATE_KUSTOMIZATION, "gate", image.partition("@")[2])
-    return f"{image}, pinned in {GATE_KUSTOMIZATION}; commit this file"
+        image = build_image(name, scratch, f"{pinned.new_name}:{commit[:12]}", labels, root=root)
+    kustomization.write_digest(root / where, name, image.partition("@")[2])
+    return f"{image}, pinned in {where}; commit this file"
 
 
-def copy_gate_files(root: Path, folder: Path) -> None:
-    """Copy the contents of the gate's image into `folder`, laid out like a bento: everything below src."""
-    for path in gate_files(root):
+def copy_program_files(root: Path, program: Program, folder: Path) -> None:
+    """Copy the contents of a program's image into `folder`, laid out like a bento: everything below src."""
+    for path in program_files(root, program):
         target = folder / "src" / path.relative_to("src" if path.parts[0] == "src" else ".")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / path, target)
     files.make_readable(folder)
 
 
-def gate_files(root: Path) -> list[Path]:
-    """The files of the gate's image: its modules, found by following the imports of ENTRY, and GATE."""
-    modules = (path.relative_to(root) for path in imported_modules(root, ENTRY))
-    return [*sorted(modules), *GATE]
+def program_files(root: Path, program: Program) -> list[Path]:
+    """The files of a program's image: its modules, found by following the imports of its entry, and its few files."""
+    modules = (path.relative_to(root) for path in imported_modules(root, program.entry))
+    return [*sorted(modules), *program.files]
 
 
-def _source_commit(pinned: kustomization.PinnedImage, root: Path) -> str | None:
+def _source_commit(pinned: kustomization.PinnedImage, program: Program, root: Path) -> str | None:
     """The commit that the pinned image was built from; None without an image.
 
     It is in the image's label. When that commit was squashed away, the one that wrote the pin stands for it.
@@ -94,20 +118,20 @@ def _source_commit(pinned: kustomization.PinnedImage, root: Path) -> str | None:
     try:
         return git.commit_hash(registry.labels(pinned.image).get(REVISION, "none"), root=root)
     except ConfigError:
-        return _commit_of_pin(pinned, root)
+        return _commit_of_pin(pinned, program, root)
 
 
-def _commit_of_pin(pinned: kustomization.PinnedImage, root: Path) -> str | None:
-    """The commit since which the gate's kustomization pins this digest; None when no commit does."""
-    name, writer = GATE_KUSTOMIZATION.as_posix(), None
+def _commit_of_pin(pinned: kustomization.PinnedImage, program: Program, root: Path) -> str | None:
+    """The commit since which the program's kustomization pins this digest; None when no commit does."""
+    name, writer = program.kustomization.as_posix(), None
     for commit in git.commits("HEAD", name, root=root):
         text = git.file_at(commit.sha, name, root=root)
-        if text is None or kustomization.read(text, "gate", where=name).digest != pinned.digest:
+        if text is None or kustomization.read(text, program.target, where=name).digest != pinned.digest:
             break
         writer = commit.sha
     return writer
 
 
 def _has_changed(since: str, inputs: list[Path], root: Path) -> bool:
-    """Return whether an input of the gate's image differs from the commit `since`."""
+    """Return whether an input of an image differs from the commit `since`."""
     return bool(git.changed_since(since, *(path.as_posix() for path in inputs), root=root))

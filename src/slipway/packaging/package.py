@@ -185,12 +185,11 @@ def packaged_bento(root: Path) -> tuple[Path, dict[str, Any]]:
     return path, notes
 
 
-def serve(*, port: int, with_log: bool = False, root: Path = Path()) -> str:
-    """Serve the packaged bento in the foreground until interrupted; `with_log` keeps a prediction log in .slipway/log."""
+def serve(*, port: int, prediction_log: Path | None = None, root: Path = Path()) -> str:
+    """Serve the packaged bento in the foreground until interrupted; it logs its predictions to `prediction_log`, if set."""
     root = root.resolve()
     path, notes = packaged_bento(root)
     home = environment.cache_home(root) / f"serve-{port}"
-    prediction_log = environment.cache_home(root) / "log" if with_log else None
     with local_server.start(
         path, port=port, home=home, root=root, log=home / "log", prediction_log=prediction_log
     ) as running:

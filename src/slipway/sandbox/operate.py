@@ -7,9 +7,10 @@ real. Only the times in the log are set to the days of the rows: the loop does n
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -99,11 +100,18 @@ def broken_week(sandbox: Sandbox) -> str:
 
 
 def open_production(sandbox: Sandbox) -> config.Params:
-    """Bring the clone back to production's commit, start production with a prediction log, and return the parameters."""
+    """Bring the clone back to production's commit, start production with an empty log, and return the parameters."""
     git.run("checkout", "-q", sandbox.branch, root=sandbox.work)
     repro(sandbox)
+    shutil.rmtree(sandbox.home / LOG, ignore_errors=True)
     serve(sandbox, "production", prediction_log=sandbox.home / LOG)
+    return start_log(sandbox)
+
+
+def start_log(sandbox: Sandbox) -> config.Params:
+    """Empty the clone's log, shorten the waits of `monitor` there, and return the parameters."""
     path = sandbox.work / "params.yaml"
+    shutil.rmtree(sandbox.work / config.load(path).monitor.log, ignore_errors=True)
     text = path.read_text("utf-8")
     shorter = {key: value for key, value in SHORTER.items() if f" {key.rpartition('.')[2]}:" in text}
     config.set_values(path, shorter, hint="edit `monitor` in params.yaml")
@@ -132,22 +140,24 @@ def request_weeks(sandbox: Sandbox, data: config.Data) -> list[Week]:
 
 def ask(sandbox: Sandbox, spec: problem.Problem, week: Week, log: Path) -> None:
     """Ask production for every row of a week, and put its log lines into the clone's log `log`, with the times of the rows."""
-    started, count = time.monotonic(), len(week.rows)
-    url = f"http://{local_server.HOST}:{sandbox.ports['production']}"
-    with (
-        sandbox.activity(f"asking production, week {week.number}"),
-        closing(HttpClient(url, timeout_seconds=30)) as client,
-    ):
+    started = time.monotonic()
+    folder = sandbox.home / LOG / "predictions"
+    with sandbox.activity(f"asking production, week {week.number}"):
+        send(f"http://{local_server.HOST}:{sandbox.ports['production']}", spec, week)
+        head, lines = read_lines(lambda: [path.read_bytes() for path in sorted(folder.glob("*.jsonl"))], week)
+    write_dated(head, lines, week, sandbox.work / log)
+    summary = f"{len(week.rows):,} predictions of week {week.number} answered and logged"
+    sandbox.record_step("ask", summary, time.monotonic() - started)
+
+
+def send(url: str, spec: problem.Problem, week: Week) -> None:
+    """Ask the service at `url` for every row of a week; CheckFailed unless it answers each request."""
+    with closing(HttpClient(url, timeout_seconds=30)) as client:
         for first, body in _bodies(spec, week.rows):
             answer = client.request("POST", "/predict", body, {"x-request-id": week.request_id(first)})
             if not answer.ok:
-                message = f"loop: production answered rows of the test window with status {answer.status}: {answer.body[:200]!r}"
-                raise CheckFailed(message, hint=HINT)
-        head, lines = read_log(sandbox.home / LOG, week)
-    write_dated(head, lines, week, sandbox.work / log / f"predictions/week-{week.number}.jsonl")
-    sandbox.record_step(
-        "ask", f"{count:,} requests of week {week.number} answered and logged", time.monotonic() - started
-    )
+                words = f"with status {answer.status}: {answer.body[:200]!r}"
+                raise CheckFailed(f"loop: production answered rows of the test window {words}", hint=HINT)
 
 
 def _bodies(spec: problem.Problem, rows: pl.DataFrame) -> Iterator[tuple[int, bytes]]:
@@ -158,16 +168,21 @@ def _bodies(spec: problem.Problem, rows: pl.DataFrame) -> Iterator[tuple[int, by
         yield first, json.dumps([polars_rules.row(part, n) for n in range(len(part))]).encode()
 
 
-def read_log(folder: Path, week: Week) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The first line of production's log, and the week's lines by id; CheckFailed unless all of them come in time."""
-    head, lines, deadline = dict[str, Any](), dict[str, dict[str, Any]](), time.monotonic() + FLUSH_SECONDS
+def read_lines(
+    read: Callable[[], Sequence[bytes]], week: Week, *, seconds: float = FLUSH_SECONDS
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The first line of production's log, and the week's lines by id, from the files that `read` returns.
+
+    CheckFailed unless all of them come within `seconds`.
+    """
+    head, lines, deadline = dict[str, Any](), dict[str, dict[str, Any]](), time.monotonic() + seconds
     while len(lines) < len(week.rows):
         if time.monotonic() > deadline:
             raise CheckFailed(f"loop: production answered {len(week.rows):,} rows and logged {len(lines):,}", hint=HINT)
         time.sleep(0.2)
-        for path in sorted(folder.glob("predictions/*.jsonl")):
-            rows = [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].splitlines()]
-            head = head or rows[0]
+        for content in read():
+            rows = [json.loads(line) for line in content.rpartition(b"\n")[0].splitlines()]
+            head = head or (rows[0] if rows else {})
             lines |= {row["id"]: row for row in rows if row.get("id", "").startswith(f"week-{week.number}-")}
     return head, lines
 
@@ -182,18 +197,27 @@ def row_times(rows: pl.DataFrame) -> list[datetime]:
     ]
 
 
-def write_dated(head: dict[str, Any], lines: Mapping[str, dict[str, Any]], week: Week, path: Path) -> None:
-    """Write a week's log lines as a file of the log, each with the time of its row."""
+def write_dated(head: dict[str, Any], lines: Mapping[str, dict[str, Any]], week: Week, log: Path) -> None:
+    """Write a week's log lines as a file of the log in the folder `log`, each with the time of its row."""
+    path = week_file(log, week)
     times = [f"{at:%Y-%m-%dT%H:%M:%S.%fZ}" for at in row_times(week.rows)]
     rows = [lines[week.row_id(n)] | {"at": at} for n, at in enumerate(times)]
     files.make_folder(path.parent)
     files.write_text(path, "".join(f"{json.dumps(row)}\n" for row in [head | {"at": times[0]}, *rows]))
 
 
+def week_file(log: Path, week: Week) -> Path:
+    """The file of the log in the folder `log` that has a week's lines."""
+    return log / f"predictions/week-{week.number}.jsonl"
+
+
 def hand_in_labels(sandbox: Sandbox, spec: problem.Problem, weeks: Sequence[Week]) -> None:
-    """Hand in the targets of all rows as labels, by the ids that production logged."""
-    labels = [pl.DataFrame({"id": [week.row_id(n) for n in range(len(week.rows))], spec.target: week.rows[spec.target]})
-              for week in weeks]  # fmt: skip
+    """Hand in the targets of all rows as labels, by the ids that production logged; known when the row was asked."""
+    labels = [
+        pl.DataFrame({"id": [week.row_id(n) for n in range(len(week.rows))], spec.target: week.rows[spec.target],
+                      "known_at": row_times(week.rows)})
+        for week in weeks
+    ]  # fmt: skip
     path = sandbox.home / "labels.parquet"
     with files.atomic_write(path) as partial:
         pl.concat(labels).write_parquet(partial)
@@ -213,7 +237,7 @@ def choose_input(reference: Sequence[Mapping[str, Any]]) -> str:
     ConfigError if the model has no such input.
     """
     for row in reference:
-        if len(row.get("edges", ())) >= 5 and max(row["shares"]) < 0.3 and row["missing"] < 0.1:
+        if len(row.get("edges", ())) >= 3 and max(row["shares"]) < 0.4 and row["missing"] < 0.1:
             return str(row["input"])
     raise ConfigError(
         "loop: no input is a number with spread values, so none can be broken in a way that shows",

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from bikes.contract import Inputs
+from pydantic import Field
+
+from slipway.contract import reading
+from slipway.core.process import poll_until
 from slipway.serving import local_server
 
 ROW = {"station": "park", "weekday": 5, "hour": 14, "temp": 16.0, "recent": 21, "yesterday": None}
@@ -71,6 +80,90 @@ def test_bentoml_serve_logs_all_until_sigterm(bento: Path, packable: Path, tmp_p
         local_server.wait_ready(running, seconds=90)
         values = ask_all(running.url)
     check(folder, values)
+
+
+def started(
+    bento: Path, packable: Path, tmp_path: Path, *words: str, **variables: str
+) -> tuple[local_server.Server, Path]:
+    """Start a server that logs; `words` go to uvicorn."""
+    folder, home, port = tmp_path / "log", tmp_path / "home", local_server.find_free_port()
+    home.mkdir()
+    process = subprocess.Popen(
+        [*local_server.command(bento, port=port), *words], cwd=bento / "src",
+        env=local_server.server_environment(home, packable, folder) | variables, stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    running = local_server.Server(process, port, home, tmp_path / "out")
+    local_server.wait_ready(running)
+    return running, folder
+
+
+def test_two_workers_write_two_files(bento: Path, packable: Path, tmp_path: Path) -> None:
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    running, folder = started(
+        bento, packable, tmp_path, "--workers", "2", PROMETHEUS_MULTIPROC_DIR=str(counts),
+    )  # fmt: skip
+    with running:
+        values: dict[str, float] = {}
+        deadline = time.monotonic() + 60
+        while len(list((folder / "predictions").glob("*.jsonl"))) < 2 and time.monotonic() < deadline:
+            values |= ask_all(running.url)
+    assert len(list((folder / "predictions").glob("*.jsonl"))) == 2
+    assert {each["id"]: each["prediction"] for each in records(folder) if "id" in each} == values
+
+
+def test_a_killed_service_loses_one_flush(bento: Path, packable: Path, tmp_path: Path) -> None:
+    running, folder = started(bento, packable, tmp_path)
+    with running:
+        values = ask_all(running.url)
+        assert poll_until(lambda: len(records(folder)) == 1 + len(values), seconds=10, every=0.05)
+        later = ask_all(running.url)
+        running.process.kill()
+        running.process.wait()
+    lines = {each["id"] for each in records(folder) if "id" in each}
+    assert set(values) <= lines <= set(values) | set(later)
+
+
+def test_sigterm_loses_no_request_in_flight(bento: Path, packable: Path, tmp_path: Path) -> None:
+    running, folder = started(bento, packable, tmp_path)
+    with running, ThreadPoolExecutor(4) as pool:
+        answered: list[str] = []
+
+        def ask_until_refused(thread: int) -> None:
+            number = 0
+            with suppress(OSError):
+                while True:
+                    answered.append(post(running.url, [ROW] * 50, x_request_id=f"{thread}.{number}")[1])
+                    number += 1
+
+        asking = [pool.submit(ask_until_refused, thread) for thread in range(4)]
+        assert poll_until(lambda: len(answered) > 40, seconds=30, every=0.01)
+        running.process.terminate()
+        running.process.wait()
+        for each in asking:
+            each.result()
+    assert set(answered) <= {each["id"].partition("/")[0] for each in records(folder) if "id" in each}
+
+
+def test_private_fields_stay_out_of_the_log(bento: Path, packable: Path, tmp_path: Path) -> None:
+    class Private(Inputs):
+        station: str = Field(min_length=1, max_length=20, examples=["park"], json_schema_extra={"log": "hash"})
+        hour: int = Field(ge=0, le=23, examples=[8], json_schema_extra={"log": "drop"})
+
+    private = shutil.copytree(bento, tmp_path / "private")
+    document = json.loads((private / "src/models/contract.json").read_text())
+    words = {name: node.get("log") for name, node in reading.schema(Private)["properties"].items()}
+    for name, word in words.items():
+        document["inputs"]["properties"][name] |= {"log": word} if word else {}
+    (private / "src/models/contract.json").write_text(json.dumps(document))
+    running, folder = started(private, packable, tmp_path, SLIPWAY_LOG_SALT="secret")
+    with running:
+        post(running.url, ROW)
+    head, line = records(folder)
+    assert (head["dropped"], head["hashed"]) == (["hour"], ["station"])
+    assert "hour" not in line["inputs"]
+    assert re.fullmatch("[0-9a-f]{16}", line["inputs"]["station"])
 
 
 def test_a_wrong_setting_ends_the_start(bento: Path, packable: Path, tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ ZEROS = f"sha256:{64 * '0'}"
 SOMEBODY = 1000660000
 """A user as OpenShift gives one, which no image knows."""
 CANARY = "# components: [../../components/canary]"
+OPERATOR_KINDS = ROOT / "tests/machinery/support/operator_kinds"
+ADDED = {
+    "prometheus-annotations": {("ConfigMap", "slipway-rules")},
+    "prometheus-operator": {("PrometheusRule", "slipway"), ("ServiceMonitor", "serve")},
+}
 Object = dict[str, Any]
 
 
@@ -75,6 +80,36 @@ def spaces(manifests: Path, tidy: None) -> Iterator[None]:
 
 
 # What the API server takes
+
+
+@pytest.fixture(scope="module")
+def operator_kinds() -> Iterator[None]:
+    """The two kinds of the Prometheus operator; the cluster has them afterwards only if it had them before."""
+    kinds = [f"{path.stem}.monitoring.coreos.com" for path in OPERATOR_KINDS.glob("*.yaml")]
+    before = kubectl.run("get", "crd", "--ignore-not-found", "-o", "name", *kinds)
+    absent = [kind for kind in kinds if kind not in before]
+    for kind in absent:
+        kubectl.run("apply", "-f", str(OPERATOR_KINDS / f"{kind.partition('.')[0]}.yaml"))
+    try:
+        kubectl.run("wait", "--for=condition=Established", "--timeout=60s", *(f"crd/{kind}" for kind in kinds))
+        yield
+    finally:
+        kubectl.run("delete", "crd", "--ignore-not-found", *absent)
+
+
+@pytest.mark.parametrize("component", ["prometheus-annotations", "prometheus-operator"])
+@pytest.mark.usefixtures("operator_kinds")
+def test_overlay_with_alerts_is_accepted(manifests: Path, tmp_path: Path, component: str) -> None:
+    folder = shutil.copytree(manifests, tmp_path / "project")
+    path = folder / "k8s/overlays/production/kustomization.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert CANARY in text
+    for components in (f"../../components/{component}", f"../../components/canary, ../../components/{component}"):
+        files.write_text(path, text.replace(CANARY, f"components: [{components}]"))
+        objects = rendered(folder, "k8s/overlays/production")
+        applied = kubectl.run("apply", "--dry-run=server", "--validate=strict", "-k", str(path.parent))
+        assert applied.count("(server dry run)") == len(objects)
+        assert ADDED[component] <= {(one["kind"], one["metadata"]["name"]) for one in objects}
 
 
 @pytest.mark.parametrize("env", ["staging", "production", "production with the canary"])

@@ -35,7 +35,7 @@ Gate = Callable[..., tuple[int, dict[str, Any], str]]
 
 
 def test_image_holds_these_modules_and_no_others() -> None:
-    paths = image.gate_files(ROOT)
+    paths = image.program_files(ROOT, image.GATE)
     package = Path("src/slipway")
     inside = {path.relative_to(package).as_posix() for path in paths if package in path.parents}
     assert {name for name in inside if not name.endswith("__init__.py")} == HOLDS
@@ -46,7 +46,7 @@ def test_what_they_import_is_in_their_lock() -> None:
     lock = (ROOT / "requirements/load.lock").read_text("utf-8")
     there = {name.replace("-", "_") for name in re.findall(r"^([a-z0-9._-]+)==", lock, re.M)}
     there |= {"ruamel", "slipway", *sys.stdlib_module_names}
-    for path in image.gate_files(ROOT):
+    for path in image.program_files(ROOT, image.GATE):
         if path.suffix == ".py":
             body = ast.parse(
                 (ROOT / path).read_text("utf-8")
@@ -60,7 +60,7 @@ def test_what_they_import_is_in_their_lock() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the image holds, laid out as there, and an objective."""
     made = tmp_path_factory.mktemp("gate")
-    image.copy_gate_files(ROOT, made)
+    image.copy_program_files(ROOT, image.GATE, made)
     limits = {"share": 1, "min_requests": 40, "errors_at_most": 0.01, "p95_ms_at_most": 9e4, "p99_ms_at_most": 9e4}
     schedule = {"rate": 60, "seconds": 0.7, "users": 4}  # and limits that a busy machine keeps: test_load narrows them
     objective = {"schedules": {"machine": schedule | {"rate": 1}, "cluster": schedule}, "achieved_ratio_at_least": 0.01,

@@ -23,8 +23,8 @@ def project(folder: Path, slo: str | None = None) -> Path:
 
 def test_written_files_match_afterwards(tmp_path: Path) -> None:
     root = project(tmp_path)
-    assert generate.run(write=True, root=root) == "3 files written to k8s/observability"
-    assert generate.run(write=False, root=root) == "k8s/observability matches loadtests/slo.yaml"
+    assert generate.run(write=True, root=root) == "6 files written below k8s"
+    assert generate.run(write=False, root=root) == "the generated files below k8s match loadtests/slo.yaml"
 
 
 def test_changed_objective_must_be_generated(tmp_path: Path) -> None:

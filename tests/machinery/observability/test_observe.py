@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from slipway.core import process
 from slipway.errors import ConfigError
-from slipway.observability import alertmanager, generate, observe
+from slipway.observability import alertmanager, observe
 from slipway.reporting.incident import incident, timeline
-from slipway.serving import local_server
+from slipway.serving import http_client, local_server
 from slipway.serving.prometheus import ServiceMetrics
 from support import engines
 from support.paths import ROOT
+from support.quick_alerts import WAIT, expressions, quick_rules
 
-WAIT = 2
-"""Seconds that the test's alerts must hold, instead of minutes."""
 CONTRACT = {
     "problem": "twins", "data": {"until": "2013-01-01"}, "categories": ["kind"], "reference": {"edges": [0.0, 0.5, 1.0]},
 }  # fmt: skip
@@ -72,16 +72,19 @@ def answering(get: Callable[[], bytes], post: Callable[[str, Any], None]) -> Ite
         server.server_close()
 
 
-def quick_rules() -> str:
-    """The committed rules, with seconds in place of the short windows and of the wait."""
-    text = (ROOT / generate.RULES).read_text(encoding="utf-8")
-    for old, new in (("[5m]", "[5s]"), ("[30m]", "[5s]"), ("for: 2m", f"for: {WAIT}s")):
-        text = text.replace(old, new)
-    return text
-
-
 def free_ports() -> observe.Setting:
     return observe.Setting(0, local_server.find_free_port(), local_server.find_free_port(), "500ms")
+
+
+def check_panels(port: int) -> None:
+    """Prometheus answers every expression of the dashboard; those about requests have a value."""
+    answers = {}
+    for each in expressions():
+        query = http_client.fetch(f"http://{local_server.HOST}:{port}", f"/api/v1/query?{urlencode({'query': each})}")
+        assert query.ok, query.body
+        answers[each] = json.loads(query.body)["data"]["result"]
+    assert [each for each, result in answers.items() if "slipway_request" in each and not result] == []
+    assert [each for each, result in answers.items() if each.startswith("ALERTS") and result]
 
 
 def test_fault_pages_and_repair_ends_it(tmp_path: Path) -> None:
@@ -109,6 +112,7 @@ def test_fault_pages_and_repair_ends_it(tmp_path: Path) -> None:
                 address = f"http://{local_server.HOST}:{ports.alertmanager}"
                 events = timeline.from_alerts(incident.fetch_alerts(address), where=address)
                 assert ("alert", "docs/alerts/SlipwayErrorsPage.md") in [(event.kind, event.page) for event in events]
+                check_panels(setting.prometheus)
                 service.status = 200
                 assert process.poll_until(lambda: ends in calls, seconds=60, every=0.1), calls
         finally:

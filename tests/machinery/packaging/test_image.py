@@ -121,12 +121,12 @@ def test_gate_is_built_from_its_few_files_and_pinned(
     work: Path, tools: Path, registry: fake_registry.Registry, params: config.Params
 ) -> None:
     fake_container_tool.program(tools, "docker")
-    assert "commit this file" in image.run(params, gate=True, root=work)
+    assert "commit this file" in image.run(params, program=image.GATE, root=work)
     pinned = kustomization.read((work / image.GATE_KUSTOMIZATION).read_text("utf-8"), "gate")
     assert ("bikes-gate", pinned.digest) in registry.manifests
     (build,) = [call for call in fake_container_tool.calls(tools, "docker") if call["words"][0] == "build"]
     assert fake_container_tool.option(build["words"], "--target") == ["gate"]
-    expected = [path if path.parts[0] == "src" else "src" / path for path in image.gate_files(work)]
+    expected = [path if path.parts[0] == "src" else "src" / path for path in image.program_files(work, image.GATE)]
     assert build["context"] == sorted(path.as_posix() for path in expected)
     assert git.uncommitted_files(work) == [image.GATE_KUSTOMIZATION.as_posix()]
 
@@ -136,7 +136,7 @@ def pinned(work: Path, tools: Path, params: config.Params) -> str:
     """The commit that the gate's image was built of; its pin is the commit after."""
     fake_container_tool.program(tools, "docker")
     since = git.commit_hash(root=work)
-    image.run(params, gate=True, root=work)
+    image.run(params, program=image.GATE, root=work)
     committed_project.save(work)
     return since
 
@@ -144,13 +144,13 @@ def pinned(work: Path, tools: Path, params: config.Params) -> str:
 def test_gate_is_built_again_only_when_it_changed(work: Path, params: config.Params, pinned: str) -> None:
     files.write_text(work / "unrelated.txt", "x")
     committed_project.save(work)
-    assert f"its files are those of {pinned[:12]}" in image.run(params, gate=True, root=work)
+    assert f"its files are those of {pinned[:12]}" in image.run(params, program=image.GATE, root=work)
     with (work / "src/slipway/core/verdict.py").open("a") as file:
         file.write("\n")
     with pytest.raises(ConfigError, match=r"uncommitted changes: src/slipway/core/verdict\.py"):
-        image.run(params, gate=True, root=work)
+        image.run(params, program=image.GATE, root=work)
     committed_project.save(work)
-    assert "commit this file" in image.run(params, gate=True, root=work)
+    assert "commit this file" in image.run(params, program=image.GATE, root=work)
 
 
 def test_gate_whose_image_is_gone_is_built_again(
@@ -158,7 +158,7 @@ def test_gate_whose_image_is_gone_is_built_again(
 ) -> None:
     assert pinned
     registry.manifests.clear()
-    assert "commit this file" in image.run(params, gate=True, root=work)
+    assert "commit this file" in image.run(params, program=image.GATE, root=work)
 
 
 def test_gate_of_a_squashed_commit_is_as_old_as_its_pin(work: Path, params: config.Params, pinned: str) -> None:
@@ -169,13 +169,15 @@ def test_gate_of_a_squashed_commit_is_as_old_as_its_pin(work: Path, params: conf
     git.run("gc", "-q", "--prune=now", root=work)
     since = git.commit_hash(root=work)
     assert since != pinned
-    assert f"its files are those of {since[:12]}" in image.run(params, gate=True, root=work)
+    assert f"its files are those of {since[:12]}" in image.run(params, program=image.GATE, root=work)
 
 
 def test_what_a_module_imports_comes_with_it(work: Path) -> None:
     with (work / "src/slipway/core/verdict.py").open("a") as file:
         file.write("\n\ndef late() -> None:\n    from slipway.core.base_limits import params_at\n")
-    names = {path.stem for path in image.gate_files(work)} - {path.stem for path in image.gate_files(ROOT)}
+    names = {path.stem for path in image.program_files(work, image.GATE)} - {
+        path.stem for path in image.program_files(ROOT, image.GATE)
+    }
     assert {"base_limits", "git"} <= names  # `git` is imported by `base_limits`
 
 
@@ -198,11 +200,11 @@ def test_what_a_release_changes_is_a_layer_of_its_own(target: str) -> None:
 
 
 def test_gate_files_of_a_strict_umask_are_readable(work: Path, tmp_path: Path) -> None:
-    for path in image.gate_files(work):
+    for path in image.program_files(work, image.GATE):
         (work / path).chmod(0o600)
     before = os.umask(0o077)
     try:
-        image.copy_gate_files(work, tmp_path / "gate")
+        image.copy_program_files(work, image.GATE, tmp_path / "gate")
     finally:
         os.umask(before)
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "gate").rglob("*") if path.is_file()}

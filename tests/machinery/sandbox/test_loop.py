@@ -169,6 +169,39 @@ def test_champion_alias_follows_production(played):
     assert (folder / "mlflow.db").exists()
 
 
+OPERATED = [
+    r"Slipway demo goes on: production is asked for some weeks, on this machine",
+    r"4/5  Operate: ordinary weeks of requests",
+    r"✔ \d+ predictions of week 3 answered and logged",
+    r"[✔?] .*\n *✔ Inputs are sound.*\n *✔ Predictions are as before.*\n *[✔✘?] .*",
+    r"5/5  Operate: an input breaks   ← monitor should name the input",
+    r"✘ Inputs moved: .*`\w+` is stuck: 100% of its values are .*",
+    r"✔ the broken input was named: \w+",
+    r"The demo worked: 1 broken input named, in \d+ s\.",
+    r"Open +\.slipway/loop/work/reports/monitor/report\.html +what moved, and which input broke",
+]
+"""What the demo prints when it goes on, in this order."""
+
+
+def test_loop_goes_on_where_it_ended(played):
+    folder, _ = played
+    command = [sys.executable, "-m", "slipway", "loop", "--operate"]
+    env = environment.for_programs(folder, COLUMNS="250")
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    at = 0
+    for line in OPERATED:
+        match = re.compile(rf"(?m)^ *{line}").search(done.stdout, at)
+        assert match, f"{line}\nnot in\n{done.stdout[at:]}"
+        at = match.end()
+    assert processes(folder) == []
+
+
+def test_operate_works_on_this_machine_only(params):
+    with pytest.raises(ConfigError, match="--operate works on this machine only"):
+        loop.run(params, keep=False, target="cluster", port=None, operating=True)
+
+
 def test_interrupted_loop_leaves_no_process_and_no_lock(tmp_path):
     folder = repository(tmp_path / "stopped")
     command = [sys.executable, "-m", "slipway", "loop"]

@@ -1,4 +1,4 @@
-"""The programs of `.ci/engines` that tests run beside the service: Prometheus, Alertmanager, an S3 server."""
+"""The programs of `.ci/engines` that tests run beside the service: Prometheus, Alertmanager, an S3 server, Grafana's SDK."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from support.paths import ROOT
 
 ENGINES = ROOT / ".slipway/engines"
-FOLDERS = ("debian/usr/bin", "s3/bin")
+FOLDERS = ("debian/usr/bin", "s3/bin", "grafana-sdk/bin")
 """Folders of `.slipway/engines` with programs; PATH comes first."""
 OTHER_NAMES = {"alertmanager": "prometheus-alertmanager"}
 """Debian's name of a program."""
@@ -24,13 +24,13 @@ def find(name: str) -> str | None:
 
 
 def require(name: str) -> str:
-    """The path of `prometheus`, `promtool`, `alertmanager`, `amtool` or `moto_server`.
+    """The path of `prometheus`, `promtool`, `alertmanager`, `amtool`, `moto_server` or `grafana-sdk-python`.
 
     Without it the test is skipped, and fails with CI=true.
     """
     if path := find(name):
         return path
-    absent = f"no {name} here; run: .ci/engines prometheus alertmanager s3"
+    absent = f"no {name} here; run: .ci/engines prometheus alertmanager s3 grafana-sdk"
     if os.environ.get("CI") == "true":
         pytest.fail(f"{absent}; with CI=true this must be tested")
     pytest.skip(absent)

@@ -36,7 +36,7 @@ def serve(bento: Path) -> str:
 
 def gate(folder: Path) -> str:
     """The judge of this project, gathered in an empty folder."""
-    image.copy_gate_files(ROOT, folder)
+    image.copy_program_files(ROOT, image.GATE, folder)
     return named("gate", folder, "gate", labels={image_builder.REVISION: "0" * 40})
 
 

@@ -25,7 +25,7 @@ def install(name: str, folder: Path, path: str) -> subprocess.CompletedProcess[s
 def test_unknown_engine_names_the_known(tmp_path: Path) -> None:
     ended = install("grafana", tmp_path, os.environ["PATH"])
     assert (ended.returncode, ended.stderr) == (
-        2, ".ci/engines: grafana is unknown; expected: chromium, prometheus, alertmanager or s3\n",
+        2, ".ci/engines: grafana is unknown; expected: chromium, prometheus, alertmanager, s3 or grafana-sdk\n",
     )  # fmt: skip
 
 

@@ -268,6 +268,15 @@ def test_load_gate_is_told_what_it_judges() -> None:
     assert rule["targets"][0]["fieldPaths"] == ["spec.template.spec.containers.[name=gate].env.[name=IMAGE].value"]
 
 
+def test_canary_takes_its_limits_from_slo_yaml() -> None:
+    [metric] = load("k8s/components/canary/analysistemplate.yaml")["spec"]["metrics"]
+    pod = metric["provider"]["job"]["spec"]["template"]["spec"]
+    [gate] = pod["containers"]
+    assert {"name": "slo", "mountPath": "/slo", "readOnly": True} in gate["volumeMounts"]
+    assert {"name": "slo", "configMap": {"name": "slo"}} in pod["volumes"]
+    assert [each for each in gate["args"] if each.startswith("--")] == ["--stable", "--canary", "--of"]
+
+
 # Argo CD
 
 

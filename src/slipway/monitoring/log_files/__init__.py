@@ -1,1 +1,1 @@
-"""Closed files of the prediction log: compacted to parquet; may import `core` and `serving`."""
+"""Closed files of the prediction log: compacted to parquet, uploaded; may import `core`, `problem` and `serving`."""

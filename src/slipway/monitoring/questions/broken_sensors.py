@@ -81,7 +81,47 @@ def find_fault(
     whole, recent = (_fault_in(groups, unit, part, past, history, settings) for part in (window[name], newest[name]))
     if recent and (not whole or whole.kind != recent.kind):
         return replace(recent, sentence=f"{recent.sentence}, in the last {settings.sensor_days} days")
-    return whole
+    return whole or _silent(groups, window[name], past, settings)
+
+
+def find_lasting_fault(
+    groups: drift.Record,
+    unit: str,
+    window: pl.DataFrame,
+    history: Sequence[pl.DataFrame],
+    settings: config.MonitorInputs,
+) -> Fault | None:
+    """The fault that began in one of the last `lasting_windows` windows and is still there; arguments as in `find_fault`.
+
+    The windows before look like this one then. So it is compared with those that are older: than one window, which are of
+    the same season, and than all of these.
+    """
+    for count in sorted({min(1, settings.lasting_windows), settings.lasting_windows} - {0}):
+        newer, older = history[:count], history[count:]
+        if len(older) < settings.min_windows:
+            return None
+        fault = find_fault(groups, unit, window, older, settings)
+        before = (find_fault(groups, unit, each, older, settings) for each in newer) if fault else ()
+        if fault and any(each and each.kind == fault.kind for each in before):
+            return replace(fault, sentence=f"still {fault.sentence}")
+    return None
+
+
+def _silent(
+    groups: drift.Record, whole: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
+) -> Fault | None:
+    """No value in a whole window of an input that is mostly missing, though it had some in every window before."""
+    usual = max([groups["missing"], *(_missing_share(each) for each in past)])
+    if len(whole) < settings.sensor_rows or _missing_share(whole) < 1 or usual >= settings.stopped_share:
+        return None
+    if len(past) < settings.usual_windows:
+        return None
+    return Fault(column=groups["input"], kind="stopped", value=1.0, limit=f"< {settings.stopped_share}",
+                 sentence=f"stopped: all of its values are missing, at most {usual:.0%} before")  # fmt: skip
+
+
+def _missing_share(values: pl.Series) -> float:
+    return 1 - len(shifts.finite(values)) / len(values)
 
 
 def _fault_in(
@@ -105,10 +145,10 @@ def _fault_in(
 def _missing(
     groups: drift.Record, part: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:
-    share = 1 - len(shifts.finite(part)) / len(part)
+    share = _missing_share(part)
     if share < groups["missing"] + settings.missing_jump:
         return None
-    usual = max([groups["missing"], *(1 - len(shifts.finite(each)) / len(each) for each in past)])
+    usual = max([groups["missing"], *(_missing_share(each) for each in past)])
     if share < usual + settings.missing_jump:
         return None
     if share >= settings.stopped_share:

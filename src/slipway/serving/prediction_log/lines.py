@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ VERSION = 1
 ASK = "/ask"
 DIGITS = 16
 """Hexadecimal digits of the hash of a field with `log: hash`."""
+NOT_FINITE = re.compile(rb"-?(NaN|Infinity)")
 
 
 class Request(NamedTuple):
@@ -106,8 +108,8 @@ class Lines:
         start = b'{"v":1,"id":"' + request.id.encode()
         if request.status != 200:
             return [b'%b%b"status":%d}\n' % (start, head.encode(), request.status)]
+        answer = finite(request.answer)
         if request.path == ASK:
-            answer = request.answer
             if self._is_private:
                 parts = msgspec.json.decode(answer, type=Answer)
                 answer = b'{"prediction":%b,"inputs":%b}' % (parts.prediction, self._privacy.apply(parts.inputs))
@@ -115,8 +117,8 @@ class Lines:
         body = one_line(request.body)
         if not body.startswith(b"["):
             body = self._privacy.apply(body) if self._is_private else body
-            return [b'%b%b%b,"inputs":%b}\n' % (start, head.encode(), request.answer[1:-1], body)]
-        return self._of_rows(start, head.encode(), body, request.answer)
+            return [b'%b%b%b,"inputs":%b}\n' % (start, head.encode(), answer[1:-1], body)]
+        return self._of_rows(start, head.encode(), body, answer)
 
     def _of_rows(self, start: bytes, head: bytes, body: bytes, answer: bytes) -> list[bytes]:
         rows: list[Any] = msgspec.json.decode(body, type=list[msgspec.Raw])
@@ -133,6 +135,14 @@ class Lines:
         if second != self._second:
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._stamp}.{rest // 1000:06d}Z"
+
+
+def finite(answer: bytes) -> bytes:
+    """Return an answer with null for NaN and infinity, which JSON does not have; the service refuses such predictions."""
+    values, comma, inputs = answer.partition(b',"inputs":')
+    if b"NaN" in values or b"Infinity" in values:
+        return NOT_FINITE.sub(b"null", values) + comma + inputs
+    return answer
 
 
 def one_line(body: bytes) -> bytes:

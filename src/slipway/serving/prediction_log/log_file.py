@@ -46,6 +46,14 @@ class LogFile:
         except OSError:
             return True
 
+    @property
+    def is_removed(self) -> bool:
+        """True when the open file has no name any more: all that was written to it is gone with `close`."""
+        try:
+            return self.is_open and os.fstat(self._descriptor).st_nlink == 0
+        except OSError:
+            return False
+
     def begin(self, head: bytes) -> None:
         """Open a new file with its first line, after making room; OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ class PredictionLog:
         self._pending: deque[Request] = deque()
         self._bytes_in, self._bytes_out = 0, 0  # each is changed by one thread
         self._refused, self._refused_before = 0, 0
-        self._lost, self._is_failing, self._wake = 0, False, threading.Event()
+        self._lost, self._in_file, self._is_failing, self._wake = 0, 0, False, threading.Event()
         check_folder(self._folder)
         self._thread = threading.Thread(target=self._run, name="prediction log", daemon=True)
         self._thread.start()
@@ -82,14 +82,21 @@ class PredictionLog:
         while not self._wake.wait(FLUSH_SECONDS):
             self._flush()
         self._flush()
+        self._end_file()
+
+    def _end_file(self) -> None:
+        """Close the file; when somebody has removed it, the lines in it are lost."""
+        if self._file.is_removed:
+            self._lose(self._in_file)
         self._file.close()
+        self._in_file = 0
 
     def _flush(self) -> None:
         refused, chunk, size = self._refused, [], 0
         self._lose(refused - self._refused_before)
         self._refused_before = refused
         if self._file.is_due:
-            self._file.close()
+            self._end_file()
         for _ in range(len(self._pending)):
             request = self._pending.popleft()
             try:
@@ -113,7 +120,8 @@ class PredictionLog:
         reported = self._lost
         try:
             if self._file.is_due:
-                self._file.close()
+                self._end_file()
+                reported = self._lost
             if not self._file.is_open:
                 self._file.begin(self._lines.head(time.time_ns()))
                 self._counts.begun()
@@ -128,6 +136,7 @@ class PredictionLog:
             missing, problem = len(chunk), error.strerror or str(error)
         self._lose(missing)
         if len(chunk) > missing:
+            self._in_file += len(chunk) - missing
             self._counts.written(len(chunk) - missing)
         self._tell(problem)
 

@@ -85,3 +85,12 @@ def test_a_hash_depends_on_the_salt_and_keeps_null() -> None:
 )  # fmt: skip
 def test_lost_lines_are_counted_unparsed(answer: bytes, status: int, rows: int) -> None:
     assert lines.count(request(b"", answer, status=status)) == rows
+
+
+@pytest.mark.parametrize("word", [b"NaN", b"Infinity", b"-Infinity"])
+def test_no_finite_number_is_null(plain: Lines, word: bytes) -> None:
+    one, rows = b'{"prediction":%b}' % word, b'{"predictions":[1.5,%b]}' % word
+    asked = b'{"prediction":%b,"inputs":{"a":"NaN"}}' % word
+    assert records(plain.of(request(b'{"a":1}', one)))[0]["prediction"] is None
+    assert [each["prediction"] for each in records(plain.of(request(b'[{"a":1},{"a":2}]', rows)))] == [1.5, None]
+    assert records(plain.of(request(b"{}", asked, path="/ask")))[0]["inputs"] == {"a": "NaN"}

@@ -14,6 +14,7 @@ from slipway.core.process import poll_until
 from slipway.errors import ConfigError
 from slipway.serving.prediction_log import writer
 from slipway.serving.prediction_log.lines import Request
+from slipway.serving.prediction_log.log_file import LogFile
 from slipway.serving.prediction_log.settings import Settings
 from slipway.serving.prediction_log.writer import PredictionLog
 from support.small_disk import largest_file
@@ -120,14 +121,36 @@ def test_a_full_disk_costs_lines_and_recovers(tmp_path: Path, caplog: pytest.Log
     assert (counts.lines, counts.losses) == (2, 1)
 
 
-def test_a_removed_folder_is_made_again(tmp_path: Path) -> None:
+def test_a_removed_folder_costs_its_lines(tmp_path: Path) -> None:
     log, counts = begun(tmp_path)
     log.add(one(1))
     poll_until(lambda: counts.lines == 1, seconds=5, every=0.02)
     shutil.rmtree(tmp_path / "predictions")
+    assert poll_until(lambda: counts.losses == 1, seconds=5, every=0.02)
+    log.add(one(2))
+    log.close()
+    assert [each.get("lost", each.get("id")) for each in records(tmp_path)[1:]] == [1, "id-2"]
+
+
+def test_a_file_removed_at_the_end_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, counts = begun(tmp_path)
+    log.add(one(1))
+    poll_until(lambda: counts.lines == 1, seconds=5, every=0.02)
+    monkeypatch.setattr(LogFile, "is_due", False)
+    shutil.rmtree(tmp_path / "predictions")
+    log.close()
+    assert (counts.lines, counts.losses) == (1, 1)
+
+
+def test_a_file_moved_away_is_not_lost(tmp_path: Path) -> None:
+    log, counts = begun(tmp_path)
+    log.add(one(1))
+    poll_until(lambda: counts.lines == 1, seconds=5, every=0.02)
+    (tmp_path / "predictions").rename(tmp_path / "elsewhere")
     log.add(one(2))
     log.close()
     assert [each["id"] for each in records(tmp_path)[1:]] == ["id-2"]
+    assert (counts.lines, counts.losses) == (2, 0)
 
 
 def test_a_request_without_lines_is_lost(tmp_path: Path) -> None:
