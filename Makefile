@@ -1,7 +1,7 @@
 # The commands of the project: people, hooks and CI run the same ones. `make` alone lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help status setup loop test test-long check repro prove act lock bench pictures cluster test-cluster clean
+.PHONY: help status setup loop test test-long check repro prove act lock bench observe cluster test-cluster clean
 .PHONY: review comment changes ok due package image gate release promote rollback policy monitor
 
 # Every step is a process of its own: without cached bytecode each would compile its libraries again.

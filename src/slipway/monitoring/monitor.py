@@ -167,7 +167,7 @@ def released_model(rows: pl.DataFrame, root: Path) -> tuple[str | None, dict[str
 
 
 def read_reference(spec: problem.Problem, root: Path = Path()) -> Reference:
-    """What reports/ has about the training data and the test window; DataError if it is of another contract."""
+    """The training data and the test window as reports/ describes them; DataError if they are of another contract."""
     hint = "run `make repro`, which writes it"
     described = files.read_json(root / drift.PATH, kind=list, hint=hint)
     with files.parsing(root / drift.PATH, hint=hint):

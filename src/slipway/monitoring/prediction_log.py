@@ -98,10 +98,10 @@ def _parquet_pieces(path: Path, spec: problem.Problem, log: Log) -> Iterator[pl.
     """The rows of a compacted file; a column of the contract that it lacks is null."""
     try:
         schema = pl.read_parquet_schema(path)
-        wanted = HEAD | input_types(spec)
+        types = HEAD | input_types(spec)
         columns = [
             pl.col(name).cast(kind, strict=False) if name in schema else pl.lit(None, dtype=kind).alias(name)
-            for name, kind in wanted.items()
+            for name, kind in types.items()
         ]
         lost = pl.read_parquet_metadata(path).get("slipway_lost", "")
         log.lost += int(lost) if lost.isdecimal() else 0

@@ -23,7 +23,16 @@ FILES = sorted(GITHUB.glob("workflows/*.yml"))
 ACTIONS = sorted(GITHUB.glob("actions/*/action.yml"))
 TRIGGERS = {"pull_request", "push", "workflow_call", "workflow_run", "workflow_dispatch", "schedule", "status"}
 """`pull_request_target` and the comment events would run in the base's name on a stranger's word."""
-TOKENS = ("make comment", "make image", "make gate", "make release", "make promote", "make rollback", "make policy")
+TOKENS = (
+    "make comment",
+    "make image",
+    "make gate",
+    "make release",
+    "make promote",
+    "make rollback",
+    "make policy",
+    "make monitor",
+)
 PULL_REQUEST = "github.event_name == 'pull_request'"
 UPSTREAM = "!github.event.repository.is_template"
 """The guard of whatever deploys: the template itself has nowhere to go."""

@@ -43,7 +43,7 @@ def count(lines: pl.DataFrame, objectives: Objectives) -> Counts:
 
 
 def ask(counts: Counts, objectives: Objectives, *, confidence: float, lost: int = 0) -> Answer:
-    """Whether both objectives hold; `lost` is the number of lines that the service could not log."""
+    """The answer whether both objectives hold; `lost` is the number of lines that the service could not log."""
     answered = counts.requests - counts.failed
     parts = (
         ("availability", counts.failed, counts.requests, objectives.availability.at_least, "failed"),
