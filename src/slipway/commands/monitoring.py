@@ -18,8 +18,8 @@ app.add_typer(
     epilog=markdown_example("slipway labels add labels.parquet"),
 )  # fmt: skip
 Log = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the prediction log. Default: monitor.log of params.yaml.", metavar="FOLDER"),
+    str | None,
+    typer.Option(help="Folder or URL of the prediction log. Default: monitor.log of params.yaml.", metavar="FOLDER"),
 ]
 
 
@@ -72,5 +72,5 @@ def add(
 
     params = config.load()
     with running("labels add …"):
-        result = labels.add(problem.load(params.problem), file, log or Path(params.monitor.log))
+        result = labels.add_to(problem.load(params.problem), file, log or params.monitor.log)
     print_result("labels", result)

@@ -14,10 +14,11 @@ import polars as pl
 from slipway import problem
 from slipway.contract import polars_rules, reading
 from slipway.contract.words import describe_range
-from slipway.core import files
+from slipway.core import environment, files
 from slipway.core.text import printable
 from slipway.errors import ConfigError, DataError
 from slipway.monitoring import prediction_log
+from slipway.monitoring.log_files import remote
 
 TIME = prediction_log.TIME
 SCHEMA: prediction_log.Types = {"id": pl.String, "label": pl.Float64, "known_at": TIME}
@@ -52,6 +53,17 @@ def add(spec: problem.Problem, path: Path, folder: Path, *, now: datetime | None
         _store(added, folder / "labels")
         _store(apart, folder / "labels/apart")
     return _sentence(added, len(new) - len(apart) - len(added), apart, path)
+
+
+def add_to(spec: problem.Problem, path: Path, place: str, *, root: Path = Path()) -> str:
+    """Add the labels of a file to the log at `place`, a folder or an fsspec URL; return a sentence, as `add` does."""
+    if not remote.is_url(place):
+        return add(spec, path, root / place)
+    folder = environment.cache_home(root) / "log-copy"
+    remote.local_copy(place, folder, datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC), root=root)
+    sentence = add(spec, path, folder)
+    remote.upload_labels(folder, place, root=root)
+    return sentence
 
 
 def read(folder: Path, *, until: datetime | None) -> pl.DataFrame:

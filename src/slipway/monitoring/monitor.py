@@ -12,12 +12,13 @@ from typing import Any
 import polars as pl
 
 from slipway import problem
-from slipway.core import config, files, ledger
+from slipway.core import config, environment, files, ledger
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, DataError, Inconclusive
 from slipway.loadtest import slo
 from slipway.monitoring import evidently_page, labels, prediction_log
 from slipway.monitoring import report as reports
+from slipway.monitoring.log_files import remote
 from slipway.monitoring.questions import inputs, performance, predictions, service
 from slipway.monitoring.window import Answer, Reference, Window
 from slipway.pipeline import drift
@@ -50,23 +51,28 @@ class Request:
 
 
 def run(
-    params: config.Params, *, log: Path | None = None, until: datetime | None = None, days: int | None = None,
+    params: config.Params, *, log: str | None = None, until: datetime | None = None, days: int | None = None,
     record: bool = False, push: bool = False, evidently: bool = False, root: Path = Path(),
 ) -> str:  # fmt: skip
     """Judge a window of the log, write the verdicts and the report, and return a sentence.
 
+    `log` is a folder or an fsspec URL, whose files are copied first. ConfigError if the store refuses.
     With `evidently` Evidently's own page is written, too. With `record` the verdicts are appended to the records branch
     first, which is checked before; with `push` they go to origin. CheckFailed if one of the questions fails, Inconclusive
     if one cannot be decided.
     """
     if push and not record:
         raise ConfigError("--push pushes the records, and none are made", hint="slipway monitor --record --push")
+    place = log or params.monitor.log
     request = Request(
-        log=root / (log or params.monitor.log),
+        log=environment.cache_home(root) / "log-copy" if remote.is_url(place) else root / place,
         until=until or datetime.now(UTC),
         days=days or params.monitor.window_days,
     )
     require_calendar(request, params.monitor.history_windows)
+    if remote.is_url(place):
+        earliest = request.start - params.monitor.history_windows * request.length
+        remote.local_copy(place, request.log, earliest, request.until, root=root)
     if record:
         append_only.check(root)
     verdicts = judge(params, request, root=root)
