@@ -45,7 +45,16 @@ def write_logs(spec: problem.Problem, count: int, scratch: Path) -> dict[str, Pa
 
 def measure(folder: Path) -> tuple[int, float, float]:
     """Return the exit code, the seconds of CPU and the peak of memory in GB of one `slipway monitor`."""
-    command = [sys.executable, "-m", "slipway", "monitor", "--log", str(folder), "--until", prediction_logs.END.isoformat()]
+    command = [
+        sys.executable,
+        "-m",
+        "slipway",
+        "monitor",
+        "--log",
+        str(folder),
+        "--until",
+        prediction_logs.END.isoformat(),
+    ]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
         _, status, usage = os.wait4(running.pid, 0)
         running.returncode = os.waitstatus_to_exitcode(status)

@@ -26,7 +26,9 @@ def verdicts(text: str) -> tuple[dict[str, Verdict], Verdict]:
     """The verdict of each question, and the overall one; `text` stands wherever a caller's text can stand."""
     each = {}
     for name, ok in WORDS.items():
-        check = Check(name=f"sensor {text}", value=text, limit="≤ 0.3", ok=ok, text=f"`{text}` moved by 0.4 of the rows")
+        check = Check(
+            name=f"sensor {text}", value=text, limit="≤ 0.3", ok=ok, text=f"`{text}` moved by 0.4 of the rows"
+        )
         table = {**TABLES[name], "table": [{"input": text}]} if text != "quiet" else TABLES[name]
         answer = Answer(sentence=f"Inputs moved: {text}.", checks=[check], rows=8400, notes=table)
         each[name] = monitor.make_verdict(name, answer, ABOUT, 1.5)
