@@ -163,3 +163,19 @@ def test_two_adds_keep_all(monitored: Path, tmp_path: Path) -> None:
     texts = [each.communicate(timeout=120)[1].decode() for each in running]
     assert [each.returncode for each in running] == [0, 0], texts
     assert labels.read(log, until=None)["id"].sort().to_list() == frame["id"].sort().to_list()
+
+
+def test_labels_are_kept_at_a_url(log: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    for place in (f"file://{log}", f"file://{log}"):
+        sentence = labels.add_to(PROBLEM, file(tmp_path, id=["r0", "no"], hires=[3, 4]), place, root=root)
+        assert "kept apart: 1 have an id that the log does not have (no)" in sentence
+    assert stored(log) == {"r0": 3.0}
+    assert pl.read_parquet(log / "labels/apart")["id"].to_list() == ["no"]
+
+
+def test_labels_of_an_absent_store_are_an_error(tmp_path: Path) -> None:
+    path = file(tmp_path, id=["r0"], hires=[3])
+    with pytest.raises(ConfigError, match="failed with FileNotFoundError"):
+        labels.add_to(PROBLEM, path, f"file://{tmp_path}/gone", root=tmp_path)

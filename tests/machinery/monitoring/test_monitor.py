@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import polars as pl
 import pytest
 from bikes.problem import PROBLEM
 
-from slipway.core import config, environment, git
+from slipway.core import config, environment, files, git
 from slipway.core.verdict import Verdict
 from slipway.errors import CheckFailed, ConfigError, DataError, Inconclusive
 from slipway.monitoring import labels, monitor
@@ -73,7 +74,7 @@ def test_sound_log_passes_everywhere(monitored: Path) -> None:
 
 def test_run_writes_verdicts_and_report(monitored: Path) -> None:
     log(monitored)
-    sentence = monitor.run(settings(), log=Path(".slipway/log"), until=END, root=monitored)
+    sentence = monitor.run(settings(), log=".slipway/log", until=END, root=monitored)
     assert sentence.endswith("rows of the 7 days before 2022-03-01 00:00 UTC: nothing moved")
     chapters = [json.loads((monitored / f"reports/monitor/{name}.json").read_text())["chapter"] for name in QUESTIONS]
     assert chapters == [f"monitor-{name}" for name in QUESTIONS]
@@ -257,3 +258,13 @@ def test_absent_objectives_are_an_error(monitored: Path) -> None:
     shutil.rmtree(monitored / "loadtests")
     with pytest.raises(ConfigError):
         judge(monitored)
+
+
+def test_log_at_a_url_gives_the_same(monitored: Path, tmp_path: Path) -> None:
+    folder = log(monitored)
+    before = words(judge(monitored))
+    store = shutil.move(folder, tmp_path / "store")
+    with contextlib.suppress(CheckFailed, Inconclusive):
+        monitor.run(settings(), log=f"file://{store}", until=END, days=7, root=monitored)
+    paths = {name: monitored / f"reports/monitor/{name}.json" for name in QUESTIONS}
+    assert {name: files.read_json(path)["verdict"] for name, path in paths.items()} == before

@@ -23,7 +23,9 @@ def empty_store() -> None:
 
 
 def upload(*paths: Path) -> dict[str, object]:
-    return transfer.run({"operation": "upload", "into": "predictions", "url": URL, "paths": [str(path) for path in paths]})
+    return transfer.run(
+        {"operation": "upload", "into": "predictions", "url": URL, "paths": [str(path) for path in paths]}
+    )
 
 
 def test_a_copied_file_is_removed(tmp_path: Path) -> None:
