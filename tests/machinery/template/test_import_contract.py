@@ -18,7 +18,7 @@ FORBIDDEN = {
     "siblings know each other": (
         "delivery/policy.py", "from slipway.judging import judge", "slipway.delivery.policy -> slipway.judging.judge"),
     "the loop needs a drill": (
-        "sandbox/loop.py", "from slipway.sandbox.drills import timeline", "slipway.sandbox.loop -> slipway.sandbox.drills"),
+        "sandbox/loop.py", "from slipway.sandbox.drills import context", "slipway.sandbox.loop -> slipway.sandbox.drills"),
     "the service reads Git": (
         "serving/service.py", "from slipway.core import git", "slipway.serving.service -> slipway.core.git"),
     "the gate's image needs NumPy": (

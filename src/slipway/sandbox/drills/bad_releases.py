@@ -11,8 +11,7 @@ from slipway.errors import CheckFailed, Inconclusive
 from slipway.loadtest import slo
 from slipway.sandbox import deploy
 from slipway.sandbox.drills import bad_artifacts
-from slipway.sandbox.drills.context import DrillContext
-from slipway.sandbox.drills.timeline import Timeline
+from slipway.sandbox.drills.context import DrillContext, Timeline
 from slipway.serving import golden
 
 

@@ -14,8 +14,7 @@ from slipway.cluster import argocd, kubectl, pods
 from slipway.core import environment, git
 from slipway.errors import ConfigError
 from slipway.sandbox.drills import bad_artifacts, bad_releases, webhook_receiver
-from slipway.sandbox.drills.context import DrillContext, wait_until
-from slipway.sandbox.drills.timeline import Timeline
+from slipway.sandbox.drills.context import DrillContext, Timeline, wait_until
 from slipway.sandbox.drills.webhook_receiver import Message
 
 OVERLAY = Path("k8s/overlays/production/kustomization.yaml")

@@ -15,8 +15,7 @@ from slipway.core import ledger
 from slipway.errors import CheckFailed, SlipwayError
 from slipway.sandbox import clone
 from slipway.sandbox.drills import bad_artifacts, outages
-from slipway.sandbox.drills.context import DrillContext, OtherClone, wait_until
-from slipway.sandbox.drills.timeline import Timeline
+from slipway.sandbox.drills.context import DrillContext, OtherClone, Timeline, wait_until
 
 JOB = "load-gate"
 HAND = "EDITED_BY_HAND"

@@ -18,8 +18,7 @@ from slipway.core.text import shorten
 from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.sandbox import deploy, loop
 from slipway.sandbox.drills import bad_releases, canary_abort, drift_and_race, ledger_tampering, outages, watching
-from slipway.sandbox.drills.context import DrillContext, kept_sandbox, open_context
-from slipway.sandbox.drills.timeline import Timeline
+from slipway.sandbox.drills.context import DrillContext, Timeline, kept_sandbox, open_context
 
 ALL = "all"
 WIDTH = 150
@@ -32,13 +31,13 @@ DRILLS: dict[str, Callable[[DrillContext, Timeline], None]] = {
     "registry": outages.registry,
     "git": outages.git_down,
     "argocd": outages.argocd,
-    "disk-full-log": outages.disk_full_log,
     "edit": drift_and_race.edit,
     "race": drift_and_race.race,
     "wrong": canary_abort.wrong,
     "tampered": ledger_tampering.tampered,
     "drift": watching.drift,
     "label-outage": watching.label_outage,
+    "disk-full-log": watching.disk_full_log,
 }
 """In the order of `all`: `fixed` repairs the service that `slow` leaves on main."""
 

@@ -10,8 +10,7 @@ from slipway.cluster import kustomization
 from slipway.core import git, ledger
 from slipway.errors import CheckFailed
 from slipway.sandbox.drills import bad_artifacts, invariants
-from slipway.sandbox.drills.context import DrillContext
-from slipway.sandbox.drills.timeline import Timeline
+from slipway.sandbox.drills.context import DrillContext, Timeline
 
 LEDGER = ledger.path("production")
 SWAPPED = "another digest in the overlay"

@@ -8,7 +8,7 @@ from slipway.core import files, git
 from slipway.errors import CheckFailed
 from slipway.sandbox.clone import Sandbox
 from slipway.sandbox.drills import bad_artifacts, bad_releases
-from slipway.sandbox.drills.timeline import Timeline
+from slipway.sandbox.drills.context import Timeline
 from support import fake_cluster
 from support.golden_server import ROWS, handler, host  # noqa: F401
 

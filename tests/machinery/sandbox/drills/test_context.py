@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,32 @@ def test_objective_without_a_cluster_is_refused():
 def test_patch_without_a_spec_is_refused():
     with pytest.raises(ConfigError, match="no line `spec:`"):
         context.shorter_deadline("kind: Deployment\n")
+
+
+@pytest.fixture
+def watch(tmp_path):
+    ticks = count(100.0, 5.0)
+    return context.Timeline(Sandbox(root=tmp_path, name="bikes", ports={}), "slow", clock=lambda: next(ticks))
+
+
+def test_seconds_count_from_the_injection(watch):
+    assert watch.since() == 0.0
+    watch.inject("a fault")
+    watch.detect("seen")
+    watch.recover("mended")
+    assert (watch.detected_s, watch.recovered_s) == (5.0, 10.0)
+
+
+def test_every_step_is_said(watch):
+    watch.inject("a fault")
+    watch.detect("seen")
+    watch.recover("mended")
+    assert [(step.chapter, step.summary) for step in watch.sandbox.steps] == [
+        ("inject", "a fault"), ("detect", "seen"), ("recover", "mended"),
+    ]  # fmt: skip
+
+
+def test_what_differs_is_refused_with_the_drills_name(watch):
+    watch.expect(True, "nothing")
+    with pytest.raises(CheckFailed, match="drill slow: it is blue; expected: red"):
+        watch.expect(False, "it is blue", expected="red")

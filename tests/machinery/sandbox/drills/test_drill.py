@@ -7,12 +7,12 @@ import pytest
 from slipway.errors import CheckFailed, ConfigError
 from slipway.sandbox.clone import Sandbox
 from slipway.sandbox.drills import drill
-from slipway.sandbox.drills.timeline import Timeline
+from slipway.sandbox.drills.context import Timeline
 from support import fake_cluster
 from support.committed_project import ROOT
 
-NAMES = ["slow", "fixed", "missing", "crash", "registry", "git", "argocd", "disk-full-log", "edit", "race", "wrong",
-         "tampered", "drift", "label-outage"]  # fmt: skip
+NAMES = ["slow", "fixed", "missing", "crash", "registry", "git", "argocd", "edit", "race", "wrong",
+         "tampered", "drift", "label-outage", "disk-full-log"]  # fmt: skip
 
 
 def watched(tmp_path, *words: str) -> Timeline:
