@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help status setup loop test test-long check repro prove act lock bench observe cluster test-cluster clean
-.PHONY: review comment changes ok due package image gate release promote rollback policy
+.PHONY: review comment changes ok due package image gate release promote rollback policy monitor
 
 # Every step is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -129,6 +129,10 @@ package: setup
 	@$(PY) -m slipway track
 	@$(PY) -m slipway package
 	@.venv/bin/cyclonedx-py requirements requirements/serve.lock --output-reproducible --output-file reports/sbom.json
+
+# Appends its verdicts to the branch slipway-records, also those that fail.
+monitor: setup
+	@$(PY) -m slipway monitor --record $${LOG:+"--log=$$LOG"} $${PUSH:+--push}
 
 # The image, and its checksum in the form that attestations need.
 image: setup

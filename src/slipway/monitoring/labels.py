@@ -77,12 +77,13 @@ def read_file(spec: problem.Problem, path: Path, now: datetime) -> pl.DataFrame:
     if absent := [name for name in ("id", target) if name not in frame.columns]:
         have = ", ".join(frame.columns)
         raise DataError(f"{path} lacks the column {', '.join(absent)}; it has {have}", hint=hint)
-    known = frame["known_at"] if "known_at" in frame.columns else pl.Series([now]).extend_constant(now, len(frame) - 1)
+    has_times = "known_at" in frame.columns
+    known = frame["known_at"] if has_times else pl.repeat(now, len(frame), dtype=TIME, eager=True)
     try:
         labels = frame.select(
             pl.col("id").cast(pl.String),
             label=pl.col(target).cast(pl.Float64),
-            known_at=_times(known.alias("known_at"), path),
+            known_at=_times(known.alias("known_at"), path).fill_null(now),
         )
     except pl.exceptions.PolarsError as error:
         raise DataError(
@@ -111,7 +112,8 @@ def _times(values: pl.Series, path: Path) -> pl.Series:
     """Times in UTC; DataError for a text that is none, or a time without zone."""
     if values.dtype == pl.String:
         times = values.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-        wrong = values.filter(times.is_null() & values.is_not_null())
+        zoned = values.str.contains(r"(Z|[+-]\d\d:?\d\d)\s*$")  # polars reads a time without zone as one in UTC
+        wrong = values.filter((times.is_null() & values.is_not_null()) | ~zoned)
         if len(wrong):
             raise DataError(f"{path}: known_at is {printable(wrong[0], 40)!r}", expected="a time such as 2026-03-04T12:00Z",
                             hint="write times with their zone")  # fmt: skip

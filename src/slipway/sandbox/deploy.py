@@ -54,11 +54,12 @@ def configure_registry(sandbox: Sandbox) -> None:
 
 
 def set_image_names(work: Path, address: str) -> None:
-    """Set the images of the overlays to `address`, and the gate's to the same with `-gate`."""
+    """Set the images of the overlays to `address`, and the programs' to the same with `-gate` or `-uploader`."""
     for path, suffix in (
         (kustomization.path("staging"), ""),
         (kustomization.path("production"), ""),
         (image.GATE_KUSTOMIZATION, "-gate"),
+        (image.UPLOADER.kustomization, "-uploader"),
     ):
         text = (work / path).read_text(encoding="utf-8")
         files.write_text(work / path, re.sub(r"(?m)^(\s*newName:) .*$", rf"\1 {address}{suffix}", text))

@@ -142,7 +142,7 @@ class Front:
                 500,
                 orjson.dumps(refusal(500, "internal error; the cause is in the service's log").document()),
             )
-        if engine.log is not None and (status == 200 or status >= 500):
+        if engine.log is not None and (status == 200 or status >= 500) and engine.log.takes(request_id):
             ms = (time.perf_counter() - started) * 1000
             engine.log.add(Request(request_id, at_ns, ms, path, body, answer, status))
         await _respond(send, status, answer, JSON, headers)

@@ -181,14 +181,14 @@ def test_what_a_module_imports_comes_with_it(work: Path) -> None:
     assert {"base_limits", "git"} <= names  # `git` is imported by `base_limits`
 
 
-@pytest.mark.parametrize("target", ["serve", "gate"])
+@pytest.mark.parametrize("target", ["serve", "gate", "uploader"])
 def test_image_has_a_step_that_differs_with_its_commit(target: str) -> None:
     recipe = (ROOT / "Dockerfile").read_text("utf-8")
     stage = re.split(r"(?m)^FROM ", recipe.partition(f"FROM bare AS {target}\n")[2])[0]
     assert 'ARG REVISION\nRUN : "$REVISION"\n' in stage
 
 
-@pytest.mark.parametrize("target", ["serve", "gate"])
+@pytest.mark.parametrize("target", ["serve", "gate", "uploader"])
 def test_what_a_release_changes_is_a_layer_of_its_own(target: str) -> None:
     stages = {
         one.partition("\n")[0].split()[-1]: one

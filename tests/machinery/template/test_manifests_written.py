@@ -22,6 +22,8 @@ SERVED = [ROOT / "k8s" / name for name in ("base", "overlays", "components")]
 BUILT = {"Kustomization", "Component"}
 LAST = re.compile(r"\nimages:\n  - name: (\w+)\n    newName: (\S+)\n    digest: (sha256:[0-9a-f]{64})\n\Z")
 """The end of an overlay: the only lines that machines write."""
+PROGRAMS = {"components/gate": "gate", "components/prediction-log": "uploader"}
+"""Components that pin the image of a program."""
 
 
 def text(path: Path | str) -> str:
@@ -123,28 +125,30 @@ def test_every_image_is_a_name_that_an_overlay_pins() -> None:
     images = {str(one["image"]) for _, _, one in CONTAINERS}
     assert images == {"serve", "gate"}
     for path, one in OBJECTS.items():
-        assert {str(m["image"]) for m in inside(one) if "image" in m} <= images | {"None"}, path
+        assert {str(m["image"]) for m in inside(one) if "image" in m} <= images | {"None", "uploader"}, path
 
 
-@pytest.mark.parametrize("path", ["overlays/staging", "overlays/production", "components/gate"])
+@pytest.mark.parametrize("path", ["overlays/staging", "overlays/production", *PROGRAMS])
 def test_overlay_ends_with_the_lines_that_machines_write(path: str) -> None:
     said = text(f"k8s/{path}/kustomization.yaml")
     found = LAST.search(said)
     assert found, f"k8s/{path}/kustomization.yaml"
-    assert found[1] == ("gate" if path.endswith("gate") else "serve")
+    assert found[1] == PROGRAMS.get(path, "serve")
     assert said.count("digest: sha256:") == said.count("newName:") == 1
 
 
 def test_images_go_where_staging_says() -> None:
-    staging, production, gate = (
+    staging, production, gate, uploader = (
         LAST.search(text(f"k8s/{path}/kustomization.yaml"))
-        for path in ("overlays/staging", "overlays/production", "components/gate")
+        for path in ("overlays/staging", "overlays/production", *PROGRAMS)
     )
     assert staging
     assert production
     assert gate
     assert production[2] == staging[2]
     assert gate[2] == f"{staging[2]}-gate"
+    assert uploader
+    assert uploader[2] == f"{staging[2]}-uploader"
 
 
 # Pods

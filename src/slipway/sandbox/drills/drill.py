@@ -32,6 +32,7 @@ DRILLS: dict[str, Callable[[DrillContext, Timeline], None]] = {
     "registry": outages.registry,
     "git": outages.git_down,
     "argocd": outages.argocd,
+    "disk-full-log": outages.disk_full_log,
     "edit": drift_and_race.edit,
     "race": drift_and_race.race,
     "wrong": canary_abort.wrong,

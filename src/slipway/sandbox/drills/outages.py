@@ -1,10 +1,14 @@
-"""Drills of outages during a release: the registry, Git, Argo CD's controller."""
+"""Drills of outages: the registry, Git, Argo CD's controller, and the disk of the prediction log."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+from slipway.cluster import kubectl
 from slipway.cluster.argocd import wait_for_sync
 from slipway.core import environment, git, ledger
 from slipway.errors import ConfigError, Inconclusive
@@ -15,6 +19,44 @@ from slipway.sandbox.drills.timeline import Timeline
 
 QUIET_SECONDS = 10.0
 """Longer than a running Argo CD needs to notice a commit."""
+PRODUCTION = Path("k8s/overlays/production/kustomization.yaml")
+REQUESTS = 4000
+"""More than a log of SMALL_LOG has room for: a line of it has about 700 bytes."""
+SMALL_LOG = """
+patches:
+  - patch: |-
+      apiVersion: apps/v1
+      kind: Deployment
+      metadata:
+        name: serve
+      spec:
+        template:
+          spec:
+            containers:
+              - name: serve
+                env:
+                  - {name: SLIPWAY_LOG, value: /log}
+                volumeMounts:
+                  - {name: log, mountPath: /log}
+            volumes:
+              - name: log
+                emptyDir: {medium: Memory, sizeLimit: 1Mi}
+"""
+"""A patch of production: a log on a volume that is full after 1 MiB, as a file system in memory is."""
+ASK = """
+import json, re, sys, time, urllib.request as requests
+host = "http://127.0.0.1:3000"
+row = json.dumps(json.load(open("/app/bento/src/models/contract.json"))["example"]).encode()
+answered = 0
+for _ in range(int(sys.argv[1])):
+    with requests.urlopen(requests.Request(host + "/predict", row, {"content-type": "application/json"})) as answer:
+        answered += answer.status == 200 and "prediction" in json.load(answer)
+time.sleep(1)
+text = requests.urlopen(host + "/metrics").read().decode()
+value = lambda name: int(sum(map(float, re.findall(rf"(?m)^slipway_prediction_log_{name}_total(?:{{.*?}})? (.+)$", text))))
+print(json.dumps({"answered": answered, "lines": value("lines"), "lost": value("lost")}))
+"""
+"""A program for the service's container: it asks the service, and prints what was answered, written and lost."""
 
 
 def commit_change(context: DrillContext, what: str) -> str:
@@ -114,3 +156,44 @@ def argocd(context: DrillContext, timeline: Timeline) -> None:
             timeline.detect(f"no sync of the new commit within {QUIET_SECONDS:g} s")
         timeline.expect(timeline.detected_s is not None, "the new commit was synced without the controller")
     expect_arrived(context, timeline)
+
+
+def with_small_log(overlay: str) -> str:
+    """Production's overlay with SMALL_LOG, above the lines that machines write; ConfigError where it has patches already."""
+    if "\npatches:" in overlay or "\nimages:" not in overlay:
+        raise ConfigError(
+            f"drill: {PRODUCTION} has patches, or no images", hint="run the drills in the template, not in a project"
+        )
+    return overlay.replace("\nimages:", f"{SMALL_LOG}images:", 1)
+
+
+def ask_in_pod(context: DrillContext, requests: int) -> dict[str, Any]:
+    """Ask a pod of production from inside, and return the numbers of answers, of lines written, and of lines lost."""
+    output = kubectl.run("-n", context.app("production"), "exec", "deploy/serve", "-c", "serve", "--", "python", "-c", ASK,
+                         str(requests), timeout=180)  # fmt: skip
+    counts: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return counts
+
+
+def disk_full_log(context: DrillContext, timeline: Timeline) -> None:
+    """A full disk below production's prediction log: every request is answered, and the lost lines are counted."""
+    before = (context.work / PRODUCTION).read_text(encoding="utf-8")
+    context.commit({PRODUCTION: with_small_log(before)}, "Drill: a prediction log on a small volume")
+    context.settle()
+    try:
+        timeline.inject(f"{REQUESTS} requests to a pod whose log has room for 1 MiB")
+        counts = ask_in_pod(context, REQUESTS)
+        timeline.expect(
+            counts["answered"] == REQUESTS, f"{counts['answered']} requests were answered", expected=f"{REQUESTS}"
+        )
+        timeline.expect(
+            counts["lost"] > 0, "the metric shows no lost line", expected="slipway_prediction_log_lost_total > 0"
+        )
+        counted = counts["lines"] + counts["lost"]
+        timeline.expect(counted >= REQUESTS, f"{counted} lines were written or lost", expected=f"at least {REQUESTS}")
+        timeline.detect(f"slipway_prediction_log_lost_total is {counts['lost']}; all {REQUESTS} requests were answered")
+    finally:
+        overlay = (context.work / PRODUCTION).read_text(encoding="utf-8")
+        context.commit({PRODUCTION: overlay.replace(SMALL_LOG, "\n")}, "Drill: production without the small volume")
+    context.settle()
+    timeline.recover("the volume is gone; production answered all the time")

@@ -139,10 +139,10 @@ class Lines:
 
 def finite(answer: bytes) -> bytes:
     """Return an answer with null for NaN and infinity, which JSON does not have; the service refuses such predictions."""
+    if b"NaN" not in answer and b"Infinity" not in answer:
+        return answer
     values, comma, inputs = answer.partition(b',"inputs":')
-    if b"NaN" in values or b"Infinity" in values:
-        return NOT_FINITE.sub(b"null", values) + comma + inputs
-    return answer
+    return NOT_FINITE.sub(b"null", values) + comma + inputs
 
 
 def one_line(body: bytes) -> bytes:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from ruamel.yaml import YAML
 
 from slipway.core import files, git
-from slipway.errors import CheckFailed
+from slipway.errors import CheckFailed, ConfigError
 from slipway.packaging import image_builder
 from slipway.sandbox.drills import bad_artifacts, fault_injection, outages
 from slipway.sandbox.drills.timeline import Timeline
 from support import fake_cluster
+from support.paths import ROOT
 
 
 @pytest.fixture
@@ -68,3 +70,24 @@ def test_ledgers_are_read_while_git_is_away_from_nobody(there, monkeypatch):
     with fault_injection.part_down(fault_injection.GIT, remote=there.sandbox.remote):
         assert not there.sandbox.remote.exists()
     assert all(outages.remote_ledgers(there))
+
+
+def test_the_small_log_is_a_patch_that_goes_again():
+    text = (ROOT / outages.PRODUCTION).read_text("utf-8")
+    small = outages.with_small_log(text)
+    [patch] = YAML(typ="safe").load(small)["patches"]
+    pod = YAML(typ="safe").load(patch["patch"])["spec"]["template"]["spec"]
+    assert pod["volumes"] == [{"name": "log", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}]
+    assert small.replace(outages.SMALL_LOG, "\n") == text
+    with pytest.raises(ConfigError, match="has patches, or no images"):
+        outages.with_small_log(small)
+
+
+def test_a_pod_is_asked_by_a_whole_program(there, monkeypatch):
+    def run(*words, timeout):
+        assert (words[-2], words[-1], timeout) == (outages.ASK, "7", 180)
+        return 'a word\n{"answered": 7, "lines": 5, "lost": 2}\n'
+
+    compile(outages.ASK, "ask", "exec")
+    monkeypatch.setattr(outages.kubectl, "run", run)
+    assert outages.ask_in_pod(there, 7) == {"answered": 7, "lines": 5, "lost": 2}
