@@ -52,7 +52,8 @@ def _answer(
 ) -> Answer:
     limits = window.settings.inputs
     adjusted = shifts.holm({name: shift.chance for name, shift in moves.items()})
-    checks, table = [], []
+    checks: list[Check] = []
+    table: list[dict[str, Any]] = []
     for name, shift in moves.items():
         number = _is_number(window.rows[name])
         away = (psi[name] or 0) >= limits.reference_floor
@@ -80,6 +81,7 @@ def _answer(
         sound = len(psi) - len(faults)
         checks.append(Check(name="broken sensors", value=len(faults), limit="≤ 0", ok=not faults,
                             text=f"{sound} of {len(psi)} inputs are sound"))  # fmt: skip
+    table.sort(key=lambda row: (row["fault"] is None, -(row["moved"] or 0) / (row["allowed"] or 1)))
     return Answer(sentence=_sentence(checks, psi, window), checks=checks, rows=len(window.rows), notes={"table": table})
 
 
