@@ -189,7 +189,7 @@ class Jump(StrictModel):
 class MonitorInputs(StrictModel):
     """Limits of the question whether inputs moved. Distances are in standard deviations, of categories in shares of rows."""
 
-    sample_rows: Count = 20_000
+    sample_rows: Count = 10_000
     min_windows: Count = 3
     usual_windows: Count = 8
     jump_factor: Limit = 2.0

@@ -213,12 +213,16 @@ def _unit(
     distance = float(np.abs(np.quantile(new, levels) - before).mean()) / spread
     if distance < settings.unit_floor:
         return None
-    known = _digits(shifts.finite(pl.concat(past)).to_numpy()) if past else np.array([])
+    known: Floats | None = None
     for each in _conversions(unit):
         back = (new - each.offset) / each.slope
         fit = float(np.abs(np.quantile(back, levels) - before).mean()) / spread
+        if fit >= distance:
+            continue
         far = distance >= settings.unit_distance and fit <= settings.unit_fit * distance
-        if far or (fit < distance and _known_share(new, known) < 0.5 and _known_share(back, known) > 0.9):
+        if not far and known is None:  # the costly part
+            known = _digits(shifts.finite(pl.concat(past)).to_numpy()) if past else np.array([])
+        if far or (known is not None and _known_share(new, known) < 0.5 and _known_share(back, known) > 0.9):
             return Fault(column=groups["input"], kind="unit", value=round(distance, 2),
                          limit=f"< {settings.unit_floor}", sentence=each.words)  # fmt: skip
     return None

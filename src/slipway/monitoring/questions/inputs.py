@@ -50,37 +50,53 @@ def few_rows(window: Window, question: str) -> Answer:
 def _answer(
     window: Window, faults: Mapping[str, Fault], moves: Mapping[str, Shift], psi: Mapping[str, float | None]
 ) -> Answer:
-    limits = window.settings.inputs
-    adjusted = shifts.holm({name: shift.chance for name, shift in moves.items()})
-    checks, table = [], []
-    for name, shift in moves.items():
-        number = _is_number(window.rows[name])
-        away = (psi[name] or 0) >= limits.reference_floor
-        jumped = shift.distance > shift.allowed and away and adjusted[name] <= limits.chance
-        unit = "standard deviations" if number else "of the rows"
-        amount = f"{shift.distance:.2f} {unit}" if number else f"{shift.distance:.0%} {unit}"
-        checks.append(
-            Check(name=f"jump of {name}", value=round(shift.distance, 4), limit=f"≤ {shift.allowed:.3g}", ok=not jumped,
-                  text=f"`{name}` {'jumped by' if jumped else 'moved by'} {amount} against the windows before")
-        )  # fmt: skip
-    checks += [
-        Check(name=f"sensor {name}", value=fault.value, limit=fault.limit, ok=False, text=f"`{name}` {fault.sentence}")
-        for name, fault in faults.items()
+    checks = [
+        *_jump_checks(window, moves, psi),
+        *(
+            Check(name=f"sensor {name}", value=each.value, limit=each.limit, ok=False, text=f"`{name}` {each.sentence}")
+            for name, each in faults.items()
+        ),
     ]
-    for name in psi:
-        shift_or_none = moves.get(name)
-        table.append({
-            "input": name,
-            "fault": faults[name].kind if name in faults else None,
-            "moved": None if shift_or_none is None else round(shift_or_none.distance, 4),
-            "allowed": None if shift_or_none is None else round(shift_or_none.allowed, 4),
-            "psi": psi[name],
-        })  # fmt: skip
     if not moves:
         sound = len(psi) - len(faults)
         checks.append(Check(name="broken sensors", value=len(faults), limit="≤ 0", ok=not faults,
                             text=f"{sound} of {len(psi)} inputs are sound"))  # fmt: skip
-    return Answer(sentence=_sentence(checks, psi, window), checks=checks, rows=len(window.rows), notes={"table": table})
+    notes = {"table": _table(faults, moves, psi)}
+    return Answer(sentence=_sentence(checks, psi, window), checks=checks, rows=len(window.rows), notes=notes)
+
+
+def _jump_checks(window: Window, moves: Mapping[str, Shift], psi: Mapping[str, float | None]) -> list[Check]:
+    """A check for each input without a fault: did it jump, away from the training data, and not by chance?"""
+    limits = window.settings.inputs
+    adjusted = shifts.holm({name: shift.chance for name, shift in moves.items()})
+    checks = []
+    for name, shift in moves.items():
+        away = (psi[name] or 0) >= limits.reference_floor
+        jumped = shift.distance > shift.allowed and away and adjusted[name] <= limits.chance
+        number = _is_number(window.rows[name])
+        amount = f"{shift.distance:.2f} standard deviations" if number else f"{shift.distance:.0%} of the rows"
+        text = f"`{name}` {'jumped by' if jumped else 'moved by'} {amount} against the windows before"
+        checks.append(Check(name=f"jump of {name}", value=round(shift.distance, 4), limit=f"≤ {shift.allowed:.3g}",
+                            ok=not jumped, text=text))  # fmt: skip
+    return checks
+
+
+def _table(
+    faults: Mapping[str, Fault], moves: Mapping[str, Shift], psi: Mapping[str, float | None]
+) -> list[dict[str, Any]]:
+    """A row for each input: its fault, its distance and the allowed one, and the one from training; the worst first."""
+    table: list[dict[str, Any]] = []
+    for name in psi:
+        shift = moves.get(name)
+        table.append({
+            "input": name,
+            "fault": faults[name].kind if name in faults else None,
+            "moved": round(shift.distance, 4) if shift else None,
+            "allowed": round(shift.allowed, 4) if shift else None,
+            "psi": psi[name],
+        })  # fmt: skip
+    table.sort(key=lambda row: (row["fault"] is None, -(row["moved"] or 0) / (row["allowed"] or 1)))
+    return table
 
 
 def _is_number(values: pl.Series) -> bool:

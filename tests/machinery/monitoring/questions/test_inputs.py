@@ -19,13 +19,14 @@ def test_sound_inputs_pass_with_a_sentence():
     answer = ask()
     assert {check.ok for check in answer.checks} == {True}
     assert answer.sentence == "Inputs are sound: none is broken, none jumped."
-    assert [row["input"] for row in answer.notes["table"]] == ["kind", "heat", "rain"]
+    assert {row["input"] for row in answer.notes["table"]} == {"kind", "heat", "rain"}
 
 
 def test_broken_input_is_named_in_words():
     answer = ask((pl.col("heat") - 32) * 5 / 9)
     assert samples.failed(answer.checks) == ["sensor heat"]
     assert answer.sentence == "Inputs moved: `heat` is in another unit (°C instead of °F)."
+    assert (answer.notes["table"][0]["input"], answer.notes["table"][0]["fault"]) == ("heat", "unit")
 
 
 def test_jump_is_told_apart_from_a_fault():
@@ -81,7 +82,7 @@ def test_input_without_reference_is_left_out():
     window = samples.window()
     known = [groups for groups in window.reference.inputs if groups["input"] != "rain"]
     answer = inputs.ask(replace(window, reference=replace(window.reference, inputs=known)))
-    assert [row["input"] for row in answer.notes["table"]] == ["kind", "heat"]
+    assert {row["input"] for row in answer.notes["table"]} == {"kind", "heat"}
 
 
 def test_windows_without_rows_are_left_out():
