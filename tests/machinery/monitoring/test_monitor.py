@@ -168,7 +168,7 @@ def test_other_model_is_named(monitored: Path) -> None:
 def test_compacted_log_gives_the_same(monitored: Path) -> None:
     folder = log(monitored)
     before = {name: each.record() for name, each in judge(monitored).items()}
-    compaction.run(folder)
+    compaction.run(folder, PROBLEM)
     assert not list(folder.rglob("*.jsonl"))
     after = {name: each.record() for name, each in judge(monitored).items()}
     for record in (*before.values(), *after.values()):
