@@ -112,7 +112,8 @@ def _times(values: pl.Series, path: Path) -> pl.Series:
     """Times in UTC; DataError for a text that is none, or a time without zone."""
     if values.dtype == pl.String:
         times = values.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-        wrong = values.filter(times.is_null() & values.is_not_null())
+        zoned = values.str.contains(r"(Z|[+-]\d\d:?\d\d)\s*$")  # polars reads a time without zone as one in UTC
+        wrong = values.filter((times.is_null() & values.is_not_null()) | ~zoned)
         if len(wrong):
             raise DataError(f"{path}: known_at is {printable(wrong[0], 40)!r}", expected="a time such as 2026-03-04T12:00Z",
                             hint="write times with their zone")  # fmt: skip

@@ -23,7 +23,7 @@ def test_empty_log_ends_unsure(cli: Cli, monitored: Path) -> None:
 def test_labels_let_performance_be_judged(cli: Cli, monitored: Path) -> None:
     frame = prediction_logs.rows(monitored, PROBLEM, count=9 * 1200, days=63)
     prediction_logs.write(monitored / "log", PROBLEM, frame)
-    prediction_logs.labels(frame, "hires").write_csv(monitored / "labels.csv")
+    prediction_logs.labels(frame, "hires", delay_days=7).write_csv(monitored / "labels.csv")
     assert cli(monitored, "monitor", "--log", "log", *UNTIL).returncode == 5
     added = cli(monitored, "labels", "add", "labels.csv", "--log", "log")
     assert (added.returncode, added.stderr) == (0, "labels 10,800 labels added\n")

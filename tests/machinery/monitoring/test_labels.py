@@ -109,6 +109,7 @@ def test_no_fitting_label_is_an_error(log: Path, tmp_path: Path) -> None:
         ({"id": ["r0"], "hires": ["many"]}, "conversion from"),
         ({"id": [None], "hires": [1.0]}, "1 rows have a label and no id"),
         ({"id": ["r0"], "hires": [1.0], "known_at": ["soon"]}, "known_at is 'soon'"),
+        ({"id": ["r0"], "hires": [1.0], "known_at": ["2022-02-03T12:00"]}, "known_at is '2022-02-03T12:00'"),
         ({"id": ["r0"], "hires": [1.0], "known_at": [datetime(2022, 2, 3)]}, "known_at has type Datetime"),
     ],
 )
