@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help status setup loop test test-long check repro prove act lock bench observe cluster test-cluster clean
-.PHONY: review comment changes ok due package image gate release promote rollback policy
+.PHONY: review comment changes ok due package image gate release promote rollback policy monitor
 
 # Every step is a process of its own: without cached bytecode each would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -130,6 +130,10 @@ package: setup
 	@$(PY) -m slipway package
 	@.venv/bin/cyclonedx-py requirements requirements/serve.lock --output-reproducible --output-file reports/sbom.json
 
+# Appends its verdicts to the branch slipway-records, also those that fail.
+monitor: setup
+	@$(PY) -m slipway monitor --record $${LOG:+"--log=$$LOG"} $${PUSH:+--push}
+
 # The image, and its checksum in the form that attestations need.
 image: setup
 	@$(PY) -m slipway image $(ARGS)
@@ -186,9 +190,9 @@ OWN = $(wildcard dev/tests/test_readme.py dev/tests/test_docs.py)
 commands = $(PY) -m typer slipway.cli utils docs --name slipway --title Commands --output
 
 # dev holds every group; the others are constrained by it, so that all four agree.
-compile = for group in dev pipeline serve load extra-s3; do \
+compile = for group in dev pipeline serve load extra-s3 extra-evidently; do \
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) \
-	$$(test $$group = dev -o $$group = extra-s3 || echo "-c dev.lock") --group ../pyproject.toml:$$group -o $$group.lock || exit; done
+	$$(case $$group in dev | extra-*) ;; *) echo "-c dev.lock";; esac) --group ../pyproject.toml:$$group -o $$group.lock || exit; done
 
 .slipway/npm/ready: .ci/package-lock.json .ci/package.json
 	@rm -rf $(@D)/node_modules && mkdir -p $(@D) && cp $^ $(@D)

@@ -2,10 +2,12 @@
 
     make bench NAME=monitor_year                     both starts, about ten minutes
     make bench NAME=monitor_year ARGS=2013-04-01     one start
+    make bench NAME=monitor_year ARGS=--page         write the page from the record
 
 A model is trained by the project's own stages on what is known at the start. From then on every week is a window: a
 request is logged two hours before the scheduled departure, its label comes four weeks later. Each fault is put into one
-week at a time, with the weeks before it sound. The record is dev/figures/monitor_year.json.
+week at a time, with the weeks before it sound. The record is dev/figures/monitor_year.json, the
+page dev/docs/monitoring.md.
 """
 
 from __future__ import annotations
@@ -33,7 +35,11 @@ from slipway.monitoring.window import Answer, Reference, Window
 from slipway.pipeline import drift, evaluate, export, features, ingest, train
 from slipway.serving.onnx_model import Model
 
-RECORD = ROOT / "dev/figures/monitor_year.json"
+RECORD, PAGE = ROOT / "dev/figures/monitor_year.json", ROOT / "dev/docs/monitoring.md"
+BEGIN, END_MARK = (
+    "<!-- made by `make bench NAME=monitor_year` from monitor_year.json -->",
+    "<!-- end of what was made -->",
+)
 STARTS = (date(2013, 4, 1), date(2013, 7, 1))
 END = datetime(2014, 1, 1, tzinfo=UTC)
 SEED = 2013
@@ -184,6 +190,30 @@ def detect(year: Year, question: str, change: Change) -> dict[str, Any]:
             "example": texts[-1] if texts else None}  # fmt: skip
 
 
+LASTING = {
+    "`temp` in °C": "temp",
+    "`temp` stuck, whole week": "temp",
+    "carrier UA renamed (17 %)": "carrier",
+    "`temp` stopped, whole week": "temp",
+}
+WEEKS_LATER, FIRST_LASTING = (1, 4, 5), 8
+"""The weeks since a fault began, and the first week that is looked at: it has enough windows before it."""
+
+
+def detect_again(year: Year, column: str, change: Change) -> dict[str, int]:
+    """In how many weeks a fault of `column` is reported that began so many weeks before; other inputs are left out."""
+    alone = [groups for groups in year.reference.inputs if groups["input"] == column]
+    seen = dict.fromkeys(map(str, WEEKS_LATER), 0)
+    for later in WEEKS_LATER:
+        for week in range(FIRST_LASTING, len(year.weeks)):
+            window = window_of(year, week)
+            earlier = [*map(change, window.earlier[:later]), *window.earlier[later:]]
+            reference = replace(window.reference, inputs=alone)
+            answer = inputs.ask(replace(window, rows=change(window.rows), earlier=earlier, reference=reference))
+            seen[str(later)] += word(answer) == "fail"
+    return seen | {"of": len(year.weeks) - FIRST_LASTING}
+
+
 def forget(share: float) -> Damage:
     """That share of the labels of four weeks is shuffled within their day: the relation is lost, the rate stays."""
 
@@ -249,39 +279,87 @@ def measure(start: date) -> dict[str, Any]:
     weeks = list(healthy(year))
     cpu = round((time.process_time() - began) / len(weeks), 2)
     faults = {name: detect(year, question, change) for name, (question, change) in FAULTS.items()}
+    again = {name: detect_again(year, column, FAULTS[name][1]) for name, column in LASTING.items()}
     damages = {name: wait_for_labels(year, damage) for name, damage in DAMAGES.items()}
-    return {"start": str(start), "cpu_seconds": cpu, "weeks": weeks, "faults": faults, "damages": damages}
+    return {
+        "start": str(start),
+        "cpu_seconds": cpu,
+        "weeks": weeks,
+        "faults": faults,
+        "lasting": again,
+        "damages": damages,
+    }
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """The result of one start as Markdown."""
-    weeks = result["weeks"]
-    lines = [f"## Model of {result['start']}, {len(weeks)} weekly checks", "", "| question | fail | unsure | pass |",
-             "|---|---|---|---|"]  # fmt: skip
-    for name in QUESTIONS:
-        words = [each[name] for each in weeks]
-        lines.append(f"| {name} | {words.count('fail')} | {words.count('unsure')} | {words.count('pass')} |")
-    failing = [each for each in weeks if each["failed"]]
-    lines += ["", f"{len(failing)} of {len(weeks)} healthy checks fail:", ""]
-    lines += [f"- week {each['week']}: {'; '.join(each['failed'])}" for each in failing]
-    lines += ["", "| fault | seen within one window | of | weeks missed |", "|---|---|---|---|"]
-    lines += [f"| {name} | {each['seen']} | {each['of']} | {', '.join(map(str, each['missed'])) or 'none'} |"
-              for name, each in result["faults"].items()]  # fmt: skip
-    lines += ["", "| damage from one week on | drop of AUC in a day | seen after 1 labelled week | 2 | 4 | of |",
-              "|---|---|---|---|---|---|"]  # fmt: skip
-    for name, each in result["damages"].items():
-        seen = " | ".join(str(each[f"seen_after_{count}"]) for count in (1, 2, 4))
-        lines.append(f"| {name} | {each['auc_drop']:.3f} | {seen} | {each['of']} |")
-    return "\n".join([*lines, ""])
+def tables(record: Mapping[str, Any]) -> str:
+    """The record as Markdown: healthy weeks, faults and damages, the starts next to each other."""
+    starts = record["starts"]
+    lines = ["| healthy weekly checks | " + " | ".join(f"model of {each['start']}" for each in starts) + " |",
+             "|---" * (len(starts) + 1) + "|"]  # fmt: skip
+    for question in QUESTIONS:
+        cells = []
+        for each in starts:
+            words = [week[question] for week in each["weeks"]]
+            cells.append(f"{words.count('fail')} fail, {words.count('unsure')} unsure, {words.count('pass')} pass")
+        lines.append(f"| {question} | " + " | ".join(cells) + " |")
+    failing = [f"{sum(bool(week['failed']) for week in each['weeks'])} of {len(each['weeks'])}" for each in starts]
+    lines += ["| **any fails** | " + " | ".join(f"**{each}**" for each in failing) + " |", ""]
+    lines += [f"- {each['start']}, week {week['week']}: {'; '.join(week['failed'])}"
+              for each in starts for week in each["weeks"] if week["failed"]]  # fmt: skip
+    lines += ["", "| fault in one week | " + " | ".join(f"seen, {each['start']} | weeks missed" for each in starts) + " |",
+              "|---" * (2 * len(starts) + 1) + "|"]  # fmt: skip
+    for name in starts[0]["faults"]:
+        faults = [each["faults"][name] for each in starts]
+        cells = [f"{fault['seen']} of {fault['of']} | {ranges(fault['missed'])}" for fault in faults]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for each in starts:
+        lines += [
+            "",
+            f"| fault that stays, model of {each['start']} | reported 1 week later | 4 | 5 |",
+            "|---|---|---|---|",
+        ]
+        for name, seen in each["lasting"].items():
+            cells = " | ".join(f"{seen[str(later)]} of {seen['of']}" for later in WEEKS_LATER)
+            lines.append(f"| {name} | {cells} |")
+    for each in starts:
+        lines += ["", f"| damage to the model of {each['start']} | drop of AUC in a day | seen after 1 labelled week | 2 | 4 |",
+                  "|---|---|---|---|---|"]  # fmt: skip
+        for name, damage in each["damages"].items():
+            seen = " | ".join(f"{damage[f'seen_after_{count}']} of {damage['of']}" for count in (1, 2, 4))
+            lines.append(f"| {name} | {damage['auc_drop']:.3f} | {seen} |")
+    return "\n".join(lines)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers as text, runs of them from first to last: 0–2, 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs) or "none"
+
+
+def filled(page: str, made: str) -> str:
+    """The page with `made` between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END_MARK)
+    assert end, "dev/docs/monitoring.md has lost its marks"
+    return f"{before}{BEGIN}\n\n{made}\n\n{END_MARK}{after}"
 
 
 def main() -> None:
-    """Measure each start in a process of its own, write the record, print the tables."""
-    starts = [date.fromisoformat(text) for text in sys.argv[1:]] or list(STARTS)
-    with ProcessPoolExecutor(len(starts), mp_context=get_context("spawn")) as pool:
-        results = list(pool.map(measure, starts))
-    files.write_json(RECORD, results)
-    print("\n".join(table(result) for result in results))
+    """Measure each start in a process of its own, write the record and the page; `--page` writes the page alone."""
+    if sys.argv[1:] != ["--page"]:
+        starts = [date.fromisoformat(text) for text in sys.argv[1:]] or list(STARTS)
+        with ProcessPoolExecutor(len(starts), mp_context=get_context("spawn")) as pool:
+            results = list(pool.map(measure, starts))
+        settings = config.load(ROOT / "params.yaml").monitor.model_dump(mode="json")
+        files.write_json(RECORD, {"settings": settings, "starts": results})
+    page = PAGE.read_text(encoding="utf-8")
+    files.write_text(PAGE, filled(page, tables(files.read_json(RECORD))))
+    print(f"{RECORD.relative_to(ROOT)} and {PAGE.relative_to(ROOT)} are written")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ def test_first_day_table_has_every_workflow_and_is_true() -> None:
     workflows = {word for row in rows for word in re.findall(r"`(\w+)`", row[0])}
     assert workflows == {path.stem for path in (ROOT / ".github/workflows").glob("*.yml")}
     skipped = {row[0].strip("`"): row[1] for row in rows if row[1].startswith("skipped")}
-    assert set(skipped) == {"release", "promote"}
+    assert set(skipped) == {"release", "promote", "retrain"}
+    assert "vars.PREDICTION_LOG != ''" in pages.text(ROOT / ".github/workflows/retrain.yml")
+    assert "PREDICTION_LOG" in skipped["retrain"]
     assert "newName: localhost:" in pages.text(ROOT / "k8s/overlays/staging/kustomization.yaml")
     assert "localhost" in skipped["release"]
     assert config.load(ROOT / "params.yaml").release.status in skipped["promote"]

@@ -17,7 +17,7 @@ import pytest
 from slipway.core import config, environment
 from support.callables import Cli, Run
 from support.fake_github import GitHub
-from support.paths import BIKES, PROBLEMS, ROOT
+from support.paths import BIKES, OBJECTIVE, PROBLEMS, ROOT
 
 if TYPE_CHECKING:
     from slipway.sandbox.drills.context import DrillContext
@@ -114,6 +114,22 @@ def bare_copy(bare: Path, tmp_path: Path) -> Path:
 def project_copy(project: Path, tmp_path: Path) -> Path:
     """A finished project of the test's own, to break."""
     return shutil.copytree(project, tmp_path / "a b é")
+
+
+@pytest.fixture(scope="session")
+def evaluated(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bikes project after evaluate, with objectives for its service: all that `monitor` reads but a log. Read only."""
+    folder = shutil.copytree(project, tmp_path_factory.mktemp("evaluated") / "a b é")
+    _run(folder, "evaluate")
+    (folder / "loadtests").mkdir()
+    shutil.copy(OBJECTIVE, folder / "loadtests/slo.yaml")
+    return folder
+
+
+@pytest.fixture
+def monitored(evaluated: Path, tmp_path: Path) -> Path:
+    """An evaluated project of the test's own, to write a log into."""
+    return shutil.copytree(evaluated, tmp_path / "a b é")
 
 
 @pytest.fixture

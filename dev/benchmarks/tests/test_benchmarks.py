@@ -99,6 +99,19 @@ def test_page_is_what_the_record_says():
     assert page.filled(text, page.tables(record)) == text, "make bench NAME=judge ARGS=--page"
 
 
+def test_page_of_the_year_is_what_its_record_says():
+    year = loaded("monitor_year")
+    record, text = files.read_json(year.RECORD), year.PAGE.read_text(encoding="utf-8")
+    assert year.filled(text, year.tables(record)) == text, "make bench NAME=monitor_year ARGS=--page"
+    assert record["settings"] == config.load(ROOT / "params.yaml").monitor.model_dump(mode="json")
+    assert all(sum(bool(week["failed"]) for week in each["weeks"]) <= 4 for each in record["starts"])
+
+
+def test_runs_of_weeks_are_written_short():
+    assert loaded("monitor_year").ranges([0, 1, 2, 7]) == "0–2, 7"
+    assert loaded("monitor_year").ranges([]) == "none"
+
+
 def test_performance_page_is_what_its_records_say():
     page = loaded("performance")
     text = (ROOT / "dev/docs/performance.md").read_text(encoding="utf-8")

@@ -18,8 +18,8 @@ app.add_typer(
     epilog=markdown_example("slipway labels add labels.parquet"),
 )  # fmt: skip
 Log = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the prediction log. Default: monitor.log of params.yaml.", metavar="FOLDER"),
+    str | None,
+    typer.Option(help="Folder or URL of the prediction log. Default: monitor.log of params.yaml.", metavar="FOLDER"),
 ]
 
 
@@ -36,6 +36,9 @@ def monitor(
         bool, typer.Option("--record", help="Append the verdicts to the branch slipway-records.")
     ] = False,
     push: Annotated[bool, typer.Option("--push", help="With --record: push the branch to origin.")] = False,
+    evidently: Annotated[
+        bool, typer.Option("--evidently", help="Also write Evidently's page; installs Evidently when first used.")
+    ] = False,
 ) -> None:
     """Compare what production answered with the training data.
 
@@ -48,7 +51,9 @@ def monitor(
     moment = None if until is None else parse_moment(until, "--until")
     run_command(
         "monitor",
-        lambda params: monitor.run(params, log=log, until=moment, days=days, record=record, push=push),
+        lambda params: monitor.run(
+            params, log=log, until=moment, days=days, record=record, push=push, evidently=evidently
+        ),
     )
 
 
@@ -67,5 +72,5 @@ def add(
 
     params = config.load()
     with running("labels add …"):
-        result = labels.add(problem.load(params.problem), file, log or Path(params.monitor.log))
+        result = labels.add_to(problem.load(params.problem), file, log or params.monitor.log)
     print_result("labels", result)

@@ -199,6 +199,7 @@ class MonitorInputs(StrictModel):
     chance: Share = 0.05
     sensor_days: Days = 2
     sensor_rows: Count = 200
+    lasting_windows: Annotated[int, Field(ge=0)] = 4
     missing_jump: Share = 0.3
     stopped_share: Share = 0.99
     stuck_share: Share = 0.98
@@ -233,7 +234,7 @@ class MonitorPerformance(StrictModel):
 
 
 class Monitor(StrictModel):
-    """What `monitor` reads, and its limits. docs/concepts/monitoring.md explains each of them.
+    """Log, windows and limits of `monitor`. docs/concepts/monitoring.md explains each of them.
 
     A window is the `window_days` before a moment; up to `history_windows` windows before it are read as well. A label is
     due `label_delay_days` after its row.

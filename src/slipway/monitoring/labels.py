@@ -14,10 +14,11 @@ import polars as pl
 from slipway import problem
 from slipway.contract import polars_rules, reading
 from slipway.contract.words import describe_range
-from slipway.core import files
+from slipway.core import environment, files
 from slipway.core.text import printable
 from slipway.errors import ConfigError, DataError
 from slipway.monitoring import prediction_log
+from slipway.monitoring.log_files import remote
 
 TIME = prediction_log.TIME
 SCHEMA: prediction_log.Types = {"id": pl.String, "label": pl.Float64, "known_at": TIME}
@@ -54,6 +55,17 @@ def add(spec: problem.Problem, path: Path, folder: Path, *, now: datetime | None
     return _sentence(added, len(new) - len(apart) - len(added), apart, path)
 
 
+def add_to(spec: problem.Problem, path: Path, place: str, *, root: Path = Path()) -> str:
+    """Add the labels of a file to the log at `place`, a folder or an fsspec URL; return a sentence, as `add` does."""
+    if not remote.is_url(place):
+        return add(spec, path, root / place)
+    folder = environment.cache_home(root) / "log-copy"
+    remote.local_copy(place, folder, datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC), root=root)
+    sentence = add(spec, path, folder)
+    remote.upload_labels(folder, place, root=root)
+    return sentence
+
+
 def read(folder: Path, *, until: datetime | None) -> pl.DataFrame:
     """The labels that were known by `until` (None: all): id, label, known_at. DataError if a file of them is damaged."""
     frames = [pl.DataFrame(schema=SCHEMA)]
@@ -77,12 +89,13 @@ def read_file(spec: problem.Problem, path: Path, now: datetime) -> pl.DataFrame:
     if absent := [name for name in ("id", target) if name not in frame.columns]:
         have = ", ".join(frame.columns)
         raise DataError(f"{path} lacks the column {', '.join(absent)}; it has {have}", hint=hint)
-    known = frame["known_at"] if "known_at" in frame.columns else pl.Series([now]).extend_constant(now, len(frame) - 1)
+    has_times = "known_at" in frame.columns
+    known = frame["known_at"] if has_times else pl.repeat(now, len(frame), dtype=TIME, eager=True)
     try:
         labels = frame.select(
             pl.col("id").cast(pl.String),
             label=pl.col(target).cast(pl.Float64),
-            known_at=_times(known.alias("known_at"), path),
+            known_at=_times(known.alias("known_at"), path).fill_null(now),
         )
     except pl.exceptions.PolarsError as error:
         raise DataError(
@@ -111,7 +124,8 @@ def _times(values: pl.Series, path: Path) -> pl.Series:
     """Times in UTC; DataError for a text that is none, or a time without zone."""
     if values.dtype == pl.String:
         times = values.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-        wrong = values.filter(times.is_null() & values.is_not_null())
+        zoned = values.str.contains(r"(Z|[+-]\d\d:?\d\d)\s*$")  # polars reads a time without zone as one in UTC
+        wrong = values.filter((times.is_null() & values.is_not_null()) | ~zoned)
         if len(wrong):
             raise DataError(f"{path}: known_at is {printable(wrong[0], 40)!r}", expected="a time such as 2026-03-04T12:00Z",
                             hint="write times with their zone")  # fmt: skip

@@ -12,12 +12,13 @@ from typing import Any
 import polars as pl
 
 from slipway import problem
-from slipway.core import config, files, ledger
+from slipway.core import config, environment, files, ledger
 from slipway.core.verdict import Check, Verdict
-from slipway.errors import DataError, Inconclusive
+from slipway.errors import ConfigError, DataError, Inconclusive
 from slipway.loadtest import slo
-from slipway.monitoring import labels, prediction_log
+from slipway.monitoring import evidently_page, labels, prediction_log
 from slipway.monitoring import report as reports
+from slipway.monitoring.log_files import remote
 from slipway.monitoring.questions import inputs, performance, predictions, service
 from slipway.monitoring.window import Answer, Reference, Window
 from slipway.pipeline import drift
@@ -50,19 +51,28 @@ class Request:
 
 
 def run(
-    params: config.Params, *, log: Path | None = None, until: datetime | None = None, days: int | None = None,
-    record: bool = False, push: bool = False, root: Path = Path(),
+    params: config.Params, *, log: str | None = None, until: datetime | None = None, days: int | None = None,
+    record: bool = False, push: bool = False, evidently: bool = False, root: Path = Path(),
 ) -> str:  # fmt: skip
     """Judge a window of the log, write the verdicts and the report, and return a sentence.
 
-    With `record` the verdicts are appended to the records branch first, which is checked before; with `push` they go to
-    origin. CheckFailed if one of the questions fails, Inconclusive if one cannot be decided.
+    `log` is a folder or an fsspec URL, whose files are copied first. ConfigError if the store refuses.
+    With `evidently` Evidently's own page is written, too. With `record` the verdicts are appended to the records branch
+    first, which is checked before; with `push` they go to origin. CheckFailed if one of the questions fails, Inconclusive
+    if one cannot be decided.
     """
+    if push and not record:
+        raise ConfigError("--push pushes the records, and none are made", hint="slipway monitor --record --push")
+    place = log or params.monitor.log
     request = Request(
-        log=root / (log or params.monitor.log),
+        log=environment.cache_home(root) / "log-copy" if remote.is_url(place) else root / place,
         until=until or datetime.now(UTC),
         days=days or params.monitor.window_days,
     )
+    require_calendar(request, params.monitor.history_windows)
+    if remote.is_url(place):
+        earliest = request.start - params.monitor.history_windows * request.length
+        remote.local_copy(place, request.log, earliest, request.until, root=root)
     if record:
         append_only.check(root)
     verdicts = judge(params, request, root=root)
@@ -71,8 +81,21 @@ def run(
     if record:
         paths = [root / FOLDER / f"{name}.json" for name in QUESTIONS]
         records_branch.append([from_verdict_file(path, env="production") for path in paths], root=root, push=push)
+    if evidently:
+        evidently_page.write(params, request.log, request.start, request.until, root=root)
     overall.enforce(hint=f"read {FOLDER}/report.md")
     return f"{overall.rows:,} rows of the {request.days} days before {request.until:%Y-%m-%d %H:%M %Z}: nothing moved"
+
+
+def require_calendar(request: Request, history_windows: int) -> None:
+    """ConfigError if the windows before `until`, or a day after it, are beyond the years 1 to 9999."""
+    try:
+        request.start - history_windows * request.length, request.until + timedelta(days=1)
+    except OverflowError:
+        raise ConfigError(
+            f"--until is {request.until:%Y-%m-%d}: the windows of {request.days} days around it leave the calendar",
+            expected="a later --until or fewer --days", hint="slipway monitor --until 2026-03-04T00:00Z",
+        ) from None  # fmt: skip
 
 
 def judge(params: config.Params, request: Request, *, root: Path = Path()) -> dict[str, Verdict]:
@@ -85,12 +108,13 @@ def judge(params: config.Params, request: Request, *, root: Path = Path()) -> di
     log = prediction_log.read(request.log, spec, start=earliest, end=request.until, inputs_from=earliest)
     known = labels.read(request.log, until=request.until)
     model, others = released_model(log.rows.filter(pl.col("at") >= request.start), root)
-    current = log.rows.filter(pl.col("at") >= request.start, pl.col("model") == model)
+    own = log.rows.filter(pl.col("model").eq_missing(pl.lit(model, dtype=pl.String)))
+    current = own.filter(pl.col("at") >= request.start)
     about = {"from": request.start.isoformat(), "to": request.until.isoformat(), "rows": len(current)}
     notes = {"window": about, "model": model, "other_models": others, "left_out": dict(log.counts), "lost": log.lost}
     window = Window(
         spec=spec, settings=settings, start=request.start, end=request.until, rows=answered(current),
-        earlier=earlier_windows(log.rows.filter(pl.col("model") == model), request, settings.history_windows),
+        earlier=earlier_windows(own, request, settings.history_windows),
         labels=known, reference=reference,
     )  # fmt: skip
     all_models = replace(window, earlier=earlier_windows(log.rows, request, settings.history_windows))
@@ -149,7 +173,7 @@ def released_model(rows: pl.DataFrame, root: Path) -> tuple[str | None, dict[str
 
 
 def read_reference(spec: problem.Problem, root: Path = Path()) -> Reference:
-    """What reports/ has about the training data and the test window; DataError if it is of another contract."""
+    """The training data and the test window as reports/ describes them; DataError if they are of another contract."""
     hint = "run `make repro`, which writes it"
     described = files.read_json(root / drift.PATH, kind=list, hint=hint)
     with files.parsing(root / drift.PATH, hint=hint):

@@ -27,7 +27,7 @@ HEAD: Types = {
     "at": TIME,
     "model": pl.String,
     "ms": pl.Float32,
-    "status": pl.Int16,
+    "status": pl.Int64,
     "prediction": pl.Float64,
 }
 
@@ -98,10 +98,10 @@ def _parquet_pieces(path: Path, spec: problem.Problem, log: Log) -> Iterator[pl.
     """The rows of a compacted file; a column of the contract that it lacks is null."""
     try:
         schema = pl.read_parquet_schema(path)
-        wanted = HEAD | input_types(spec)
+        types = HEAD | input_types(spec)
         columns = [
             pl.col(name).cast(kind, strict=False) if name in schema else pl.lit(None, dtype=kind).alias(name)
-            for name, kind in wanted.items()
+            for name, kind in types.items()
         ]
         lost = pl.read_parquet_metadata(path).get("slipway_lost", "")
         log.lost += int(lost) if lost.isdecimal() else 0
@@ -123,7 +123,7 @@ def _json_pieces(path: Path, spec: problem.Problem, log: Log) -> Iterator[pl.Dat
 
 def _line_schema(spec: problem.Problem) -> dict[str, Any]:
     texts = {"id": pl.String, "at": pl.String, "model": pl.String, "problem": pl.String}
-    numbers = {"v": pl.Int64, "ms": pl.Float32, "prediction": pl.Float64, "status": pl.Int16, "lost": pl.Int64}
+    numbers = {"v": pl.Int64, "ms": pl.Float32, "prediction": pl.Float64, "status": pl.Int64, "lost": pl.Int64}
     return texts | numbers | {"inputs": pl.Struct(dict(input_types(spec)))}
 
 

@@ -27,10 +27,18 @@ MAX_ROWS = 200
 
 def write(verdicts: Mapping[str, Verdict], overall: Verdict, folder: Path, *, root: Path = Path()) -> None:
     """Write report.md and report.html into `folder`."""
-    commit = git.find_commit("HEAD", root=root) or ""
+    commit = _commit(root)
     questions = [describe(name, each) for name, each in verdicts.items()]
     files.write_text(files.make_folder(folder) / "report.md", as_markdown(overall, questions))
     files.write_text(folder / "report.html", as_html(overall, questions, commit))
+
+
+def _commit(root: Path) -> str:
+    """The commit of the working copy; empty where there is none, as in an image."""
+    try:
+        return git.find_commit("HEAD", root=root) or ""
+    except (git.GitError, git.NoRepository):
+        return ""
 
 
 def describe(name: str, verdict: Verdict) -> dict[str, Any]:

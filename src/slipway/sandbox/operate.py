@@ -7,6 +7,7 @@ real. Only the times in the log are set to the days of the rows: the loop does n
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,11 +100,18 @@ def broken_week(sandbox: Sandbox) -> str:
 
 
 def open_production(sandbox: Sandbox) -> config.Params:
-    """Bring the clone back to production's commit, start production with a prediction log, and return the parameters."""
+    """Bring the clone back to production's commit, start production with an empty log, and return the parameters."""
     git.run("checkout", "-q", sandbox.branch, root=sandbox.work)
     repro(sandbox)
+    shutil.rmtree(sandbox.home / LOG, ignore_errors=True)
     serve(sandbox, "production", prediction_log=sandbox.home / LOG)
+    return start_log(sandbox)
+
+
+def start_log(sandbox: Sandbox) -> config.Params:
+    """Empty the clone's log, shorten the waits of `monitor` there, and return the parameters."""
     path = sandbox.work / "params.yaml"
+    shutil.rmtree(sandbox.work / config.load(path).monitor.log, ignore_errors=True)
     text = path.read_text("utf-8")
     shorter = {key: value for key, value in SHORTER.items() if f" {key.rpartition('.')[2]}:" in text}
     config.set_values(path, shorter, hint="edit `monitor` in params.yaml")
@@ -191,11 +199,16 @@ def row_times(rows: pl.DataFrame) -> list[datetime]:
 
 def write_dated(head: dict[str, Any], lines: Mapping[str, dict[str, Any]], week: Week, log: Path) -> None:
     """Write a week's log lines as a file of the log in the folder `log`, each with the time of its row."""
-    path = log / f"predictions/week-{week.number}.jsonl"
+    path = week_file(log, week)
     times = [f"{at:%Y-%m-%dT%H:%M:%S.%fZ}" for at in row_times(week.rows)]
     rows = [lines[week.row_id(n)] | {"at": at} for n, at in enumerate(times)]
     files.make_folder(path.parent)
     files.write_text(path, "".join(f"{json.dumps(row)}\n" for row in [head | {"at": times[0]}, *rows]))
+
+
+def week_file(log: Path, week: Week) -> Path:
+    """The file of the log in the folder `log` that has a week's lines."""
+    return log / f"predictions/week-{week.number}.jsonl"
 
 
 def hand_in_labels(sandbox: Sandbox, spec: problem.Problem, weeks: Sequence[Week]) -> None:

@@ -22,7 +22,8 @@ NOTES = "Good to know"
 PAGES = (
     "ingest", "features", "train", "export", "evaluate", "track", "stages", "slo", "prove", "judge", "manifests", "latency",
     "report", "review", "comment", "package", "load", "load-gate", "score", "image", "release", "deploy-commit",
-    "ledger", "overlays", "policy", "promote", "rollback", "canary", "verify", "records", "cluster", "loop", "drill", "settings",
+    "ledger", "overlays", "policy", "promote", "rollback", "canary", "verify", "records", "monitor", "cluster", "loop", "drill",
+    "settings",
 )  # fmt: skip
 """The pages that come with Slipway. A page that a project adds is its own and is not checked."""
 MIN_WORDS = 3

@@ -24,7 +24,7 @@ from slipway.core import git
 from support.opened_files import watch
 
 VALUES = {
-    "source": "data/new.parquet", "out": "predictions.parquet", "names": "all", "reason": "too slow",
+    "source": "data/new.parquet", "out": "predictions.parquet", "names": "all", "reason": "too slow", "file": "labels.csv",
     "start": "2026-03-04T00:00Z", "end": "2026-03-05T00:00Z",
     "url": "store",
 }  # fmt: skip

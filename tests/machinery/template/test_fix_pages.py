@@ -13,7 +13,7 @@ from support import fix_pages
 
 PAGES = fix_pages.read_all()
 TEMPLATES = fix_pages.templates()
-SHARED = {"status": "records", "incident": "records", "observe": "slo", "serve": "package"}
+SHARED = {"status": "records", "incident": "records", "observe": "slo", "serve": "package", "labels": "monitor"}
 """Commands that another command's page explains."""
 NEVER_RED = {"doctor", "log"}
 """Commands that end in no other exit code than 0, 1 and 2."""

@@ -19,13 +19,14 @@ CHAPTERS = {
     "report", "package", "serve", "load", "release", "verify", "monitor", "retrain",
 }  # fmt: skip
 BESIDE = {
-    "status", "incident", "log",
+    "status", "incident", "log", "labels",
     "loop", "doctor", "init", "replay", "drill", "image", "promote", "rollback", "policy", "review", "comment", "score",
     "latency", "stages", "slo", "observe",
 }  # fmt: skip
 """Verbs that are no chapter."""
 CI_VERBS = {
     "status",
+    "monitor",
     "review",
     "comment",
     "changes",

@@ -23,7 +23,16 @@ FILES = sorted(GITHUB.glob("workflows/*.yml"))
 ACTIONS = sorted(GITHUB.glob("actions/*/action.yml"))
 TRIGGERS = {"pull_request", "push", "workflow_call", "workflow_run", "workflow_dispatch", "schedule", "status"}
 """`pull_request_target` and the comment events would run in the base's name on a stranger's word."""
-TOKENS = ("make comment", "make image", "make gate", "make release", "make promote", "make rollback", "make policy")
+TOKENS = (
+    "make comment",
+    "make image",
+    "make gate",
+    "make release",
+    "make promote",
+    "make rollback",
+    "make policy",
+    "make monitor",
+)
 PULL_REQUEST = "github.event_name == 'pull_request'"
 UPSTREAM = "!github.event.repository.is_template"
 """The guard of whatever deploys: the template itself has nowhere to go."""
@@ -56,7 +65,7 @@ def runs(path: Path) -> list[str]:
 def test_workflows_are_few_and_known() -> None:
     names = {path.stem for path in FILES}
     assert {"check", "model", "comment"} <= names
-    assert names <= {"check", "model", "comment", "release", "promote", "e2e"}
+    assert names <= {"check", "model", "comment", "release", "promote", "retrain", "e2e"}
     assert ACTIONS == [GITHUB / "actions/setup/action.yml"]
 
 
@@ -127,6 +136,9 @@ def test_a_newer_run_cancels_pull_requests_never_main(path: Path) -> None:
     elif path.stem == "promote":  # a waiting run is replaced by a later one of its group: a status has its own
         assert cancel is False
         assert group == "promote-${{ github.event_name == 'status' && github.event.id || inputs.environment }}"
+    elif path.stem == "retrain":  # both runs would append verdicts about the same days
+        assert cancel is False
+        assert group == "retrain-${{ github.ref }}"
     else:  # a group of one commit: not even a waiting run of main is replaced
         assert cancel == f"${{{{ {PULL_REQUEST} }}}}"
         assert group.endswith(f"{PULL_REQUEST} && github.ref || github.sha }}}}")

@@ -38,7 +38,7 @@ def upload(folder: Path, url: str, *, root: Path = Path()) -> str:
     paths = sorted(path for pattern in log_file.DATA for path in place.glob(pattern) if log_file.is_closed(path))
     if not paths:
         return f"no closed file in {place}"
-    request = {"operation": "upload", "paths": [str(path.resolve()) for path in paths]}
+    request = {"operation": "upload", "into": "predictions", "paths": [str(path.resolve()) for path in paths]}
     result = _transfer(url, request, root)
     summary = f"{len(result['files']):,} of {len(paths):,} files, {result['bytes'] / 1e6:,.1f} MB, are at {_shown(url)}"
     _require_complete(result, url, f"{summary}; the others are still in {place}")
@@ -102,6 +102,17 @@ def local_copy(url: str, folder: Path, start: datetime, end: datetime, *, root: 
     result = _transfer(url, request, root)
     _require_complete(result, url, f"{len(result['files'])} of {len(requested)} files were copied")
     return folder
+
+
+def upload_labels(folder: Path, url: str, *, root: Path = Path()) -> None:
+    """Copy the labels of a local copy to the log at `url`, those that were kept apart too; ConfigError if it refuses.
+
+    The files of the copy are removed: the next `local_copy` brings them again.
+    """
+    for into in ("labels", "labels/apart"):
+        paths = [str(path.resolve()) for path in sorted((folder / into).glob("*.parquet"))]
+        result = _transfer(url, {"operation": "upload", "into": into, "paths": paths}, root)
+        _require_complete(result, url, f"{len(result['files']):,} of {len(paths):,} files of labels are there")
 
 
 def _may_have_rows(name: Path, start: datetime, end: datetime) -> bool:

@@ -31,8 +31,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def upload(store: Any, root: str, request: dict[str, Any], result: dict[str, Any]) -> None:
-    """Copy each of `paths` to `root`/predictions; a local file is removed after the remote one was compared with it."""
-    folder = f"{root}/predictions"
+    """Copy each of `paths` to `root`/`into`; a local file is removed after the remote one was compared with it."""
+    folder = f"{root}/{request['into']}"
     if _is_local(store):
         store.makedirs(folder, exist_ok=True)
     for name in request["paths"]:

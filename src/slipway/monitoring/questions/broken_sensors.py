@@ -84,6 +84,29 @@ def find_fault(
     return whole or _silent(groups, window[name], past, settings)
 
 
+def find_lasting_fault(
+    groups: drift.Record,
+    unit: str,
+    window: pl.DataFrame,
+    history: Sequence[pl.DataFrame],
+    settings: config.MonitorInputs,
+) -> Fault | None:
+    """The fault that began in one of the last `lasting_windows` windows and is still there; arguments as in `find_fault`.
+
+    The windows before look like this one then. So it is compared with those that are older: than one window, which are of
+    the same season, and than all of these.
+    """
+    for count in sorted({min(1, settings.lasting_windows), settings.lasting_windows} - {0}):
+        newer, older = history[:count], history[count:]
+        if len(older) < settings.min_windows:
+            return None
+        fault = find_fault(groups, unit, window, older, settings)
+        before = (find_fault(groups, unit, each, older, settings) for each in newer) if fault else ()
+        if fault and any(each and each.kind == fault.kind for each in before):
+            return replace(fault, sentence=f"still {fault.sentence}")
+    return None
+
+
 def _silent(
     groups: drift.Record, whole: pl.Series, past: Sequence[pl.Series], settings: config.MonitorInputs
 ) -> Fault | None:

@@ -28,7 +28,8 @@ def ask(window: Window) -> Answer:
     for number, (name, groups) in enumerate(reference.items()):
         psi[name] = shifts.from_reference(groups, rows)
         past = [each.select("at", name) for each in history]
-        fault = broken_sensors.find_fault(groups, units.get(name, ""), rows.select("at", name), past, limits)
+        sensor = groups, units.get(name, ""), rows.select("at", name), past, limits
+        fault = broken_sensors.find_fault(*sensor) or broken_sensors.find_lasting_fault(*sensor)
         if fault:
             faults[name] = fault
         elif len(history) >= limits.min_windows:

@@ -32,7 +32,7 @@ class Labelled:
 
 
 def ask(window: Window) -> Answer:
-    """Whether the newest labelled windows show less skill than those before, and the label-free estimate next to it."""
+    """Compare the skill of the newest labelled windows with those before, and put the label-free estimate next to it."""
     settings, task = window.settings, skill.TASKS[window.spec.task]
     limits = settings.performance
     windows = labelled_windows(window, task)

@@ -16,7 +16,7 @@ from slipway.pipeline import drift
 
 
 def ask(window: Window) -> Answer:
-    """Whether the predictions are numbers, differ between rows, and are where they were in the windows before."""
+    """Check that the predictions are numbers, differ between rows, and are where they were in the windows before."""
     settings, limits = window.settings, window.settings.inputs
     if len(window.rows) < settings.min_rows:
         return few_rows(window, "predictions")

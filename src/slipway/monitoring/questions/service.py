@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def count(lines: pl.DataFrame, objectives: Objectives) -> Counts:
 
 
 def ask(counts: Counts, objectives: Objectives, *, confidence: float, lost: int = 0) -> Answer:
-    """Whether both objectives hold; `lost` is the number of lines that the service could not log."""
+    """The answer whether both objectives hold; `lost` is the number of lines that the service could not log."""
     answered = counts.requests - counts.failed
     parts = (
         ("availability", counts.failed, counts.requests, objectives.availability.at_least, "failed"),
@@ -126,7 +126,10 @@ def _ask(address: str, query: str, at: datetime) -> float:
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/api/v1/query?{words}", timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
             result = json.load(answer)["data"]["result"]
-            return float(result[0]["value"][1]) if result else 0.0
-    except (OSError, ValueError, LookupError, TypeError, urllib.error.URLError) as error:
+            value = float(result[0]["value"][1]) if result else 0.0
+            if not math.isfinite(value):
+                raise ValueError(f"it has {value} requests")
+            return value
+    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
         hint = "start it, or remove monitor.prometheus from params.yaml: the log has the requests, too"
         raise Inconclusive(f"Prometheus at {address} did not answer: {error}", hint=hint) from None

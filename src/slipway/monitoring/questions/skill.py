@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Skill:
-    """How one task is judged.
+    """Sums and values of the skill of one task.
 
     `row_sums` takes target and prediction of one day, each [rows], and returns that day's sums, [columns].
     `realised` and `expected` take sums, [..., columns], and return the skill that the labels show, and the one that the

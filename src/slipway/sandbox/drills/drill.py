@@ -17,7 +17,7 @@ from slipway.core.console import stderr, stdout
 from slipway.core.text import shorten
 from slipway.errors import CheckFailed, ConfigError, SlipwayError
 from slipway.sandbox import deploy, loop
-from slipway.sandbox.drills import bad_releases, canary_abort, drift_and_race, ledger_tampering, outages
+from slipway.sandbox.drills import bad_releases, canary_abort, drift_and_race, ledger_tampering, outages, watching
 from slipway.sandbox.drills.context import DrillContext, kept_sandbox, open_context
 from slipway.sandbox.drills.timeline import Timeline
 
@@ -37,6 +37,8 @@ DRILLS: dict[str, Callable[[DrillContext, Timeline], None]] = {
     "race": drift_and_race.race,
     "wrong": canary_abort.wrong,
     "tampered": ledger_tampering.tampered,
+    "drift": watching.drift,
+    "label-outage": watching.label_outage,
 }
 """In the order of `all`: `fixed` repairs the service that `slow` leaves on main."""
 

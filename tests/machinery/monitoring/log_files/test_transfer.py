@@ -23,7 +23,9 @@ def empty_store() -> None:
 
 
 def upload(*paths: Path) -> dict[str, object]:
-    return transfer.run({"operation": "upload", "url": URL, "paths": [str(path) for path in paths]})
+    return transfer.run(
+        {"operation": "upload", "into": "predictions", "url": URL, "paths": [str(path) for path in paths]}
+    )
 
 
 def test_a_copied_file_is_removed(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_a_file_comes_back(tmp_path: Path) -> None:
 def test_a_folder_has_no_half_a_copy(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"line\n")
     url = f"file://{tmp_path}/store"
-    request = {"operation": "upload", "url": url, "paths": [str(tmp_path / "a.jsonl")]}
+    request = {"operation": "upload", "into": "predictions", "url": url, "paths": [str(tmp_path / "a.jsonl")]}
     assert transfer.run(request)["files"] == ["a.jsonl"]
     assert [each.name for each in (tmp_path / "store/predictions").iterdir()] == ["a.jsonl"]
 

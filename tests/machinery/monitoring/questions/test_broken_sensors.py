@@ -111,3 +111,21 @@ def test_rare_input_without_a_value_has_stopped():
     assert result is not None
     assert result.sentence == "stopped: all of its values are missing, at most 95% before"
     assert fault("heat", pl.lit(None, dtype=pl.Float64), rare[:3]) is None
+
+
+@pytest.mark.parametrize(("column", "change", "kind"), [FAULTS[n][:3] for n in (0, 5, 9, 12)])
+def test_fault_that_lasts_is_named_again(column: str, change: pl.Expr, kind: str):
+    broken = [samples.rows(week).with_columns(change.alias(column)) for week in range(3)]
+    history = [*broken[1:], *HISTORY[2:]]
+    assert broken_sensors.find_fault(GROUPS[column], UNITS[column], broken[0], history, LIMITS) is None
+    result = broken_sensors.find_lasting_fault(GROUPS[column], UNITS[column], broken[0], history, LIMITS)
+    assert result is not None
+    assert result.kind == kind
+    assert result.sentence.startswith("still ")
+
+
+@pytest.mark.parametrize("count", [0, 2, 8])
+def test_sound_column_has_no_lasting_fault(count: int):
+    for column in ("heat", "rain", "kind"):
+        arguments = GROUPS[column], UNITS[column], samples.rows(0), HISTORY[:count], LIMITS
+        assert broken_sensors.find_lasting_fault(*arguments) is None

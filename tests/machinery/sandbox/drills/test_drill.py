@@ -11,20 +11,8 @@ from slipway.sandbox.drills.timeline import Timeline
 from support import fake_cluster
 from support.committed_project import ROOT
 
-NAMES = [
-    "slow",
-    "fixed",
-    "missing",
-    "crash",
-    "registry",
-    "git",
-    "argocd",
-    "disk-full-log",
-    "edit",
-    "race",
-    "wrong",
-    "tampered",
-]
+NAMES = ["slow", "fixed", "missing", "crash", "registry", "git", "argocd", "disk-full-log", "edit", "race", "wrong",
+         "tampered", "drift", "label-outage"]  # fmt: skip
 
 
 def watched(tmp_path, *words: str) -> Timeline:
