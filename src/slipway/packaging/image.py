@@ -27,7 +27,7 @@ class Program:
     target: str
     """Target of the Dockerfile, and the image's name in `kustomization`."""
     kustomization: Path
-    """Where the digest is pinned."""
+    """The file in which the digest is pinned."""
     entry: str
     files: tuple[Path, ...]
     """Files next to the modules; one of them is the lock."""

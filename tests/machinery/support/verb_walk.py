@@ -26,6 +26,7 @@ from support.opened_files import watch
 VALUES = {
     "source": "data/new.parquet", "out": "predictions.parquet", "names": "all", "reason": "too slow", "file": "labels.csv",
     "start": "2026-03-04T00:00Z", "end": "2026-03-05T00:00Z",
+    "url": "store",
 }  # fmt: skip
 """A value for each parameter that a command requires; a new one needs a line here."""
 OPTIONS = {"serve": ["--port", "0"], "load": ["--host", "http://127.0.0.1:9"]}

@@ -1,4 +1,4 @@
-"""Environments beside Slipway's own, for the libraries of a remote store: made from a lock when first used."""
+"""Environments next to Slipway's own, for the libraries of a remote store: made from a lock when first used."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def python(name: str, root: Path) -> Path:
     required = root / LOCKS / f"extra-{name}.lock"
     folder = environment.cache_home(root) / "extras" / name
     ready, program = folder / "ready", folder / "bin/python"
-    wanted = required.read_bytes()
-    if ready.is_file() and ready.read_bytes() == wanted and program.exists():
+    lock_bytes = required.read_bytes()
+    if ready.is_file() and ready.read_bytes() == lock_bytes and program.exists():
         return program
     with files.writing(folder):
         shutil.rmtree(folder, ignore_errors=True)
@@ -47,5 +47,5 @@ def python(name: str, root: Path) -> Path:
                 hint=f"check the network, and run the command again; it installs {LOCKS / required.name}",
             )
     with files.writing(ready):
-        ready.write_bytes(wanted)
+        ready.write_bytes(lock_bytes)
     return program

@@ -40,9 +40,9 @@ def upload(folder: Path, url: str, *, root: Path = Path()) -> str:
         return f"no closed file in {place}"
     request = {"operation": "upload", "into": "predictions", "paths": [str(path.resolve()) for path in paths]}
     result = _transfer(url, request, root)
-    done = f"{len(result['files']):,} of {len(paths):,} files, {result['bytes'] / 1e6:,.1f} MB, are at {_shown(url)}"
-    _require_complete(result, url, f"{done}; the others are still in {place}")
-    return done
+    summary = f"{len(result['files']):,} of {len(paths):,} files, {result['bytes'] / 1e6:,.1f} MB, are at {_shown(url)}"
+    _require_complete(result, url, f"{summary}; the others are still in {place}")
+    return summary
 
 
 def upload_every(
@@ -90,7 +90,7 @@ def local_copy(url: str, folder: Path, start: datetime, end: datetime, *, root: 
     _require_complete(listed, url, "no file was copied")
     names = [Path(name) for name in listed["files"]]
     compacted = {name.stem for name in names if name.suffix == ".parquet" and name.parts[0] == "predictions"}
-    wanted = [
+    requested = [
         name.as_posix()
         for name in names
         if (name.parts[0] == "labels" and name.suffix == ".parquet")
@@ -98,9 +98,9 @@ def local_copy(url: str, folder: Path, start: datetime, end: datetime, *, root: 
         or (name.suffix == ".jsonl" and name.stem not in compacted and _may_have_rows(name, start, end))
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    request = {"operation": "download", "names": wanted, "folder": str(folder.resolve())}
+    request = {"operation": "download", "names": requested, "folder": str(folder.resolve())}
     result = _transfer(url, request, root)
-    _require_complete(result, url, f"{len(result['files'])} of {len(wanted)} files were copied")
+    _require_complete(result, url, f"{len(result['files'])} of {len(requested)} files were copied")
     return folder
 
 
@@ -162,11 +162,11 @@ def _require_elsewhere(folder: Path, url: str) -> None:
         raise ConfigError(f"{url} is the folder of the log itself", expected="another place", hint="name another URL")
 
 
-def _require_complete(result: dict[str, Any], url: str, done: str) -> None:
+def _require_complete(result: dict[str, Any], url: str, progress: str) -> None:
     if "error" not in result:
         return
     raise ConfigError(
-        f"{_shown(url)} failed with {result['kind']}: {result['error']}; {done}",
+        f"{_shown(url)} failed with {result['kind']}: {result['error']}; {progress}",
         hint="check the URL, the bucket and the login (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and run the command again",
     )
 
