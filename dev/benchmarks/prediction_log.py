@@ -1,7 +1,7 @@
 """CPU of a request with the prediction log off, at 100 and at 1000 per mille: `python dev/benchmarks/prediction_log.py`.
 
-One server for each, all at the same time; the same rows go to them in turns, so that a busy machine is busy for all. Two
-servers have no log: what they differ by is noise. The difference to "off" is taken within each round, and its median shown.
+One server for each, all at the same time. They are asked in turns of a few requests, so that a busy machine is busy for all.
+A second server without a log shows how far two equal servers differ: a smaller difference is noise.
 The last lines are the CPU of the log alone, in a process without a server, which is steadier than a difference.
 """
 
@@ -16,15 +16,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
 from slipway.packaging import package
 from slipway.serving import local_server
 from slipway.serving.prediction_log.lines import Request
 from slipway.serving.prediction_log.settings import Settings
 from slipway.serving.prediction_log.writer import PredictionLog
 
-ROUNDS, REQUESTS, ALONE = 15, 2000, 20_000
+ROUNDS, TURNS, REQUESTS = 20, 20, 25
+"""Rounds that are compared one by one, turns of a server in a round, and requests of a turn."""
+ALONE = 20_000
+"""Requests of one look at the log alone."""
+FLUSH_SECONDS = 0.4
+"""After a round: the writer's last flush belongs to its requests."""
 MODES = {"off": None, "off again": None, "100 per mille": "100", "1000 per mille": "1000"}
 
 
@@ -48,45 +51,43 @@ def cpu_ns(pid: int) -> int:
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
-def measure(connection: http.client.HTTPConnection, process: psutil.Process, body: bytes) -> tuple[float, float]:
-    """Return CPU microseconds of a request and the p99 in milliseconds."""
-    before, waits = cpu_ns(process.pid), []
+def ask(connection: http.client.HTTPConnection, body: bytes) -> list[float]:
+    """Return the milliseconds of each request of a turn."""
+    waits = []
     for _ in range(REQUESTS):
         started = time.perf_counter()
         connection.request("POST", "/predict", body, {"content-type": "application/json"})
         connection.getresponse().read()
-        waits.append(time.perf_counter() - started)
-    time.sleep(0.4)  # the writer's last flush belongs to these requests
-    cpu = (cpu_ns(process.pid) - before) / REQUESTS / 1000
-    return cpu, statistics.quantiles(waits, n=100)[98] * 1000
+        waits.append((time.perf_counter() - started) * 1000)
+    return waits
 
 
-def main() -> None:
-    bento, _ = package.packaged_bento(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
-    body = json.dumps(json.loads((bento / "src/models/contract.json").read_text())["example"]).encode()
-    with tempfile.TemporaryDirectory() as scratch:
-        servers = {name: start(bento, Path(scratch), name, value) for name, value in MODES.items()}
-        try:
-            results: dict[str, list[tuple[float, float]]] = {name: [] for name in MODES}
-            connections = {name: http.client.HTTPConnection("127.0.0.1", each.port) for name, each in servers.items()}
-            for _ in range(ROUNDS + 1):
-                for name, server in servers.items():
-                    results[name].append(measure(connections[name], psutil.Process(server.process.pid), body))
-        finally:
-            for server in servers.values():
-                local_server.stop(server)
-    for name, rows in results.items():
-        cpu, p99 = ([each[number] for each in rows[1:]] for number in (0, 1))
-        extra = [100 * (mine / base - 1) for mine, (base, _) in zip(cpu, results["off"][1:], strict=True)]
-        print(
-            f"{name:15} {statistics.median(cpu):6.1f} µs CPU a request ({min(cpu):.1f} to {max(cpu):.1f}), "
-            f"{statistics.median(extra):+5.1f} %, p99 {statistics.median(p99):.2f} ms"
-        )
-    for per_mille in (100, 1000):
-        costs = [alone(body, per_mille) for _ in range(7)]
-        print(
-            f"the log alone, {per_mille} per mille: {statistics.median(costs):.1f} µs ({min(costs):.1f} to {max(costs):.1f})"
-        )
+def measure(servers: dict[str, local_server.Server], body: bytes) -> dict[str, tuple[float, list[float]]]:
+    """Return the CPU microseconds of a request and the milliseconds of all requests, of each server in one round."""
+    connections = {name: http.client.HTTPConnection("127.0.0.1", each.port) for name, each in servers.items()}
+    before = {name: cpu_ns(each.process.pid) for name, each in servers.items()}
+    waits: dict[str, list[float]] = {name: [] for name in servers}
+    names = list(servers)
+    for turn in range(TURNS):
+        for number in range(len(names)):
+            name = names[(turn + number) % len(names)]
+            waits[name] += ask(connections[name], body)
+    time.sleep(FLUSH_SECONDS)
+    cpu = {
+        name: (cpu_ns(each.process.pid) - before[name]) / (TURNS * REQUESTS) / 1000 for name, each in servers.items()
+    }
+    for connection in connections.values():
+        connection.close()
+    return {name: (cpu[name], waits[name]) for name in names}
+
+
+def describe(name: str, rounds: list[dict[str, tuple[float, list[float]]]]) -> str:
+    """Compare a server with the one without a log, round by round."""
+    more = [100 * (each[name][0] / each["off"][0] - 1) for each in rounds]
+    low, middle, high = statistics.quantiles(more, n=4)
+    p99 = statistics.quantiles([wait for each in rounds for wait in each[name][1]], n=100)[98]
+    cpu = statistics.median(each[name][0] for each in rounds)
+    return f"{name:15} {cpu:6.1f} µs CPU a request, {middle:+5.1f} % ({low:+.1f} to {high:+.1f}), p99 {p99:.2f} ms"
 
 
 class Ignored:
@@ -114,6 +115,26 @@ def alone(body: bytes, per_mille: int) -> float:
                 log.add(Request(each, time.time_ns(), 1.0, "/predict", body, b'{"prediction":0.1234567}', 200))
         log.close()
         return (time.process_time_ns() - before) / ALONE / 1000
+
+
+def main() -> None:
+    bento, _ = package.packaged_bento(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
+    body = json.dumps(json.loads((bento / "src/models/contract.json").read_text())["example"]).encode()
+    with tempfile.TemporaryDirectory() as scratch:
+        servers = {name: start(bento, Path(scratch), name, value) for name, value in MODES.items()}
+        try:
+            measure(servers, body)  # the first round warms up
+            rounds = [measure(servers, body) for _ in range(ROUNDS)]
+        finally:
+            for server in servers.values():
+                local_server.stop(server)
+    for name in MODES:
+        print(describe(name, rounds))
+    for per_mille in (100, 1000):
+        costs = [alone(body, per_mille) for _ in range(7)]
+        print(
+            f"the log alone, {per_mille} per mille: {statistics.median(costs):.1f} µs ({min(costs):.1f} to {max(costs):.1f})"
+        )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ VERSION = 1
 ASK = "/ask"
 DIGITS = 16
 """Hexadecimal digits of the hash of a field with `log: hash`."""
+LINE_FEED, RETURN, LETTER_N, LETTER_I = b"\n\rNI"
+"""As numbers: bytes are searched for one of them in a tenth of the time."""
 NOT_FINITE = re.compile(rb"-?(NaN|Infinity)")
 
 
@@ -87,7 +89,7 @@ class Lines:
     def __init__(self, model: str, problem: str, per_mille: int, privacy: Privacy) -> None:
         self._model, self._problem, self._per_mille, self._privacy = model, problem, per_mille, privacy
         self._is_private = bool(privacy.dropped or privacy.hashed)
-        self._second, self._stamp = -1, ""
+        self._second, self._head = -1, b""
 
     def head(self, at_ns: int) -> bytes:
         """Return the first line of a file."""
@@ -104,21 +106,24 @@ class Lines:
 
     def of(self, request: Request) -> list[bytes]:
         """Return the lines of a request; a ValueError of the parser means that none can be made."""
-        head = f'","at":"{self._at(request.at_ns)}","model":"{self._model}","ms":{request.ms:.3f},'
-        start = b'{"v":1,"id":"' + request.id.encode()
+        start = f'{{"v":1,"id":"{request.id}'.encode()
+        second, rest = divmod(request.at_ns, 1_000_000_000)
+        if second != self._second:
+            self._begin_second(second)
+        head = self._head % (rest // 1000, request.ms)
         if request.status != 200:
-            return [b'%b%b"status":%d}\n' % (start, head.encode(), request.status)]
+            return [b'%b%b"status":%d}\n' % (start, head, request.status)]
         answer = finite(request.answer)
         if request.path == ASK:
             if self._is_private:
                 parts = msgspec.json.decode(answer, type=Answer)
                 answer = b'{"prediction":%b,"inputs":%b}' % (parts.prediction, self._privacy.apply(parts.inputs))
-            return [b"%b%b%b\n" % (start, head.encode(), answer[1:])]
+            return [b"%b%b%b\n" % (start, head, answer[1:])]
         body = one_line(request.body)
         if not body.startswith(b"["):
             body = self._privacy.apply(body) if self._is_private else body
-            return [b'%b%b%b,"inputs":%b}\n' % (start, head.encode(), answer[1:-1], body)]
-        return self._of_rows(start, head.encode(), body, answer)
+            return [b'%b%b%b,"inputs":%b}\n' % (start, head, answer[1:-1], body)]
+        return self._of_rows(start, head, body, answer)
 
     def _of_rows(self, start: bytes, head: bytes, body: bytes, answer: bytes) -> list[bytes]:
         rows: list[Any] = msgspec.json.decode(body, type=list[msgspec.Raw])
@@ -130,16 +135,21 @@ class Lines:
             for number, (value, row) in enumerate(zip(values, rows, strict=True))
         ]
 
-    def _at(self, at_ns: int) -> str:
+    def _begin_second(self, second: int) -> None:
+        """Keep what all lines of a second have in common, to be filled with microseconds and milliseconds."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        self._second = second
+        self._head = f'","at":"{stamp}.%06dZ","model":"{self._model}","ms":%.3f,'.encode()
+
+    @staticmethod
+    def _at(at_ns: int) -> str:
         second, rest = divmod(at_ns, 1_000_000_000)
-        if second != self._second:
-            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{rest // 1000:06d}Z"
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest // 1000:06d}Z"
 
 
 def finite(answer: bytes) -> bytes:
     """Return an answer with null for NaN and infinity, which JSON does not have; the service refuses such predictions."""
-    if b"NaN" not in answer and b"Infinity" not in answer:
+    if LETTER_N not in answer and LETTER_I not in answer:
         return answer
     values, comma, inputs = answer.partition(b',"inputs":')
     return NOT_FINITE.sub(b"null", values) + comma + inputs
@@ -147,7 +157,7 @@ def finite(answer: bytes) -> bytes:
 
 def one_line(body: bytes) -> bytes:
     """Return a JSON body without line breaks: in JSON they stand between values alone, a text holds them escaped."""
-    if b"\n" in body or b"\r" in body:
+    if LINE_FEED in body or RETURN in body:
         return msgspec.json.format(body, indent=-1)
     return body.strip()
 

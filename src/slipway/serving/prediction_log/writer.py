@@ -23,7 +23,7 @@ from slipway.serving.prediction_log.settings import HINT, Settings
 FLUSH_SECONDS = 0.25
 """Seconds between two writes; a killed process loses at most what came since the last one."""
 BUFFER_BYTES = 32 << 20
-CHUNK_BYTES = 256 << 10
+CHUNK_BYTES = 64 << 10
 """Bytes of one write; between two of them requests get their turn."""
 
 log = logging.getLogger("bentoml.slipway")

@@ -94,3 +94,11 @@ def test_no_finite_number_is_null(plain: Lines, word: bytes) -> None:
     assert records(plain.of(request(b'{"a":1}', one)))[0]["prediction"] is None
     assert [each["prediction"] for each in records(plain.of(request(b'[{"a":1},{"a":2}]', rows)))] == [1.5, None]
     assert records(plain.of(request(b"{}", asked, path="/ask")))[0]["inputs"] == {"a": "NaN"}
+
+
+def test_times_of_two_seconds_stay_apart(plain: Lines) -> None:
+    first, second = request(b"{}", b'{"prediction":1}'), request(b"{}", b"{}", status=500)
+    later = second._replace(at_ns=AT + 1_000_000_000)
+    assert [json.loads(plain.of(each)[0])["at"][17:] for each in (first, later, first)] == [
+        "00.000001Z", "01.000001Z", "00.000001Z",
+    ]  # fmt: skip
