@@ -26,11 +26,15 @@ def ingest(
 
     Exit code 3 when a source or the table breaks its contract.
     """
-    from slipway.pipeline import ingest
-
     if new and not pin:
         raise ConfigError("a FILE is only for --pin", expected="slipway ingest --pin FILE", value=new[0])
-    run_command("ingest", (lambda params: ingest.pin(params, new or ())) if pin else ingest.run)
+    if pin:
+        from slipway.lineage import pin as pinning
+
+        return run_command("ingest", lambda params: pinning.run(params, new or ()))
+    from slipway.pipeline import ingest
+
+    run_command("ingest", ingest.run)
 
 
 @command(app, example="slipway features")

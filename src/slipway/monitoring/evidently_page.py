@@ -1,4 +1,4 @@
-"""Write Evidently's own page about a window, beside the report of `monitor`; it decides nothing.
+"""Write Evidently's own page about a window, next to the report of `monitor`; it decides nothing.
 
 Evidently and what it needs are in an environment of their own, made from requirements/extra-evidently.lock when first used.
 """
@@ -58,11 +58,11 @@ def write(params: config.Params, log: Path, start: datetime, end: datetime, *, r
         for part, path in zip((training, rows), paths, strict=True):
             part.select(names).gather_every(max(1, len(part) // ROWS)).write_parquet(path)
         page = Path(folder) / "page.html"
-        done = process.run(
+        finished = process.run(
             [str(python), "-c", PROGRAM, *paths, str(page)], folder=root, env=environment.for_programs(root, **QUIET)
         )
-        if not done.ok or not page.exists():
-            raise ConfigError(f"Evidently ended without its page: {done.last_lines()}",
+        if not finished.ok or not page.exists():
+            raise ConfigError(f"Evidently ended without its page: {finished.last_lines()}",
                               hint=f"rm -rf .slipway/extras/{EXTRA}, and run the command again")  # fmt: skip
         partial.write_bytes(page.read_bytes())
     return PAGE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,31 +56,6 @@ def verify_sources(spec: problem.Problem, stated: dict[str, str]) -> Path:
                 hint="if you want the new data, run `slipway ingest --pin` and `make repro`",
             )
     return folder
-
-
-def pin(params: config.Params, names: Sequence[str] = (), *, path: Path = Path("params.yaml")) -> str:
-    """Write the SHA-256 of the source files as they are now into params.yaml; return a sentence.
-
-    These are all files that it names, and `names`. DataError if one is not in the problem's folder of sources; then
-    nothing is written.
-    """
-    spec = problem.load(params.problem)
-    with problem.calling(spec.name, "sources"):
-        folder = spec.sources()
-    stated, hashes = params.ingest.sources, dict[str, str]()
-    for name in dict.fromkeys([*stated, *names]):
-        if not (folder / name).is_file():
-            source = "named in params.yaml" if name in stated else "named on the command line"
-            raise DataError(f"the source file {name}, {source}, is not in {folder}", hint=f"put it there: ls {folder}")
-        files.require_readable(folder / name)
-        hashes[name] = files.sha256(folder / name)
-    changed = {name: sha256 for name, sha256 in hashes.items() if stated.get(name) != sha256}
-    if not changed:
-        return f"params.yaml has the hashes of all {len(hashes)} source files already"
-    config.set_values(
-        path, {("ingest", "sources", name): sha256 for name, sha256 in changed.items()}, hint=f"edit {path}"
-    )
-    return f"pinned {', '.join(changed)} in params.yaml; next: set data.until, then `make repro`"
 
 
 def rows_before_until(table: pl.DataFrame, data: config.Data) -> pl.DataFrame:

@@ -29,7 +29,7 @@ READING = "ghs_may_only_read"
 WORKFLOWS = {"push": "check", "pull_request": "check", "workflow_run": "comment", "status": "promote",
              "workflow_dispatch": "promote"}  # fmt: skip
 """The workflow that an event starts, where several would do."""
-GROUPS = ("dev", "pipeline", "serve", "load")
+GROUPS = ("dev", "pipeline", "serve", "load", "extra-s3", "extra-evidently")
 PYPROJECT = """\
 # What the bikes project is made of; its environment is given, so no group names a package.
 [project]
@@ -42,6 +42,8 @@ dev = []
 pipeline = []
 serve = []
 load = []
+extra-s3 = []
+extra-evidently = []
 
 [tool.ruff]
 line-length = 120
