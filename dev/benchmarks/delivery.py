@@ -31,8 +31,7 @@ from slipway.core.verdict import Check
 from slipway.delivery import evidence
 from slipway.sandbox import clone, deploy, loop
 from slipway.sandbox.drills import canary_abort, context
-from slipway.sandbox.drills.context import DrillContext
-from slipway.sandbox.drills.timeline import Timeline
+from slipway.sandbox.drills.context import DrillContext, Timeline
 
 VERBS = (("review",), ("track",), ("package",), ("image",), ("release", "gate", "--push"), ("release", "--push"))
 """The verbs of release.yml after a merge, in order."""

@@ -20,7 +20,6 @@ from pipeline import ROOT, at_most, closing, guarded
 from slipway.core import config, dvc, environment, files, git, ledger
 from slipway.core.verdict import Check
 from slipway.github import comment
-from slipway.sandbox import clone
 
 sys.path.insert(0, str(ROOT / "tests/machinery"))
 from support.fake_github import GitHub
@@ -67,7 +66,7 @@ def released(folder: Path) -> None:
 def propose(folder: Path) -> None:
     """Change a parameter, `make repro`, commit and push, as a developer does on another machine."""
     git.run("checkout", "-q", "-b", "change", root=folder)
-    clone.set_yaml_values(folder / "params.yaml", CHANGE)
+    config.set_values(folder / "params.yaml", CHANGE, hint="edit params.yaml")
     run(folder, sys.executable, "-m", "dvc", "repro", "-q")
     git.run("add", "params.yaml", "dvc.lock", "reports", root=folder)
     git.run("commit", "-q", "-m", "Train a little less", root=folder)
