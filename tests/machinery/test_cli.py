@@ -50,7 +50,7 @@ def test_version_is_that_of_the_project(cli: Cli, bare: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["lop"], "No such command 'lop'. Did you mean 'loop', 'log'?"),
+        (["lop"], "No such command 'lop'. Did you mean 'loop', 'slo', 'log'?"),
         (["judge", "--bse", "x"], "No such option: --bse (Possible options: --base)"),
         (["frobnicate"], "No such command 'frobnicate'."),
     ],

@@ -82,7 +82,12 @@ def read(folder: Path, *, until: datetime | None) -> pl.DataFrame:
 def read_file(spec: problem.Problem, path: Path, now: datetime) -> pl.DataFrame:
     """The labels of a file: id, label, known_at. DataError names what is missing, or a value outside the contract."""
     if not path.exists():
-        raise ConfigError(f"{path} does not exist", expected="a parquet or CSV file of labels", value=str(path))
+        raise ConfigError(
+            f"{path} does not exist",
+            expected="a parquet or CSV file of labels",
+            value=str(path),
+            hint="slipway labels add FILE",
+        )
     files.require_readable(path)
     frame = _read_table(path)
     target, hint = spec.target, f"give it the columns id and {spec.target}"

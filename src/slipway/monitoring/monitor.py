@@ -16,8 +16,7 @@ from slipway.core import config, environment, files, ledger
 from slipway.core.verdict import Check, Verdict
 from slipway.errors import ConfigError, DataError, Inconclusive
 from slipway.loadtest import slo
-from slipway.monitoring import evidently_page, labels, prediction_log
-from slipway.monitoring import report as reports
+from slipway.monitoring import evidently_page, labels, prediction_log, window_report
 from slipway.monitoring.log_files import remote
 from slipway.monitoring.questions import inputs, performance, predictions, service
 from slipway.monitoring.window import Answer, Reference, Window
@@ -215,4 +214,4 @@ def write(verdicts: Mapping[str, Verdict], overall: Verdict, *, root: Path = Pat
     for name, each in verdicts.items():
         each.write(root / FOLDER / f"{name}.json")
     overall.write(root / "reports/monitor.json")
-    reports.write(verdicts, overall, root / FOLDER, root=root)
+    window_report.write(verdicts, overall, root / FOLDER, root=root)

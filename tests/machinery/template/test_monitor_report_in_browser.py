@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from slipway.monitoring import monitor, report
+from slipway.monitoring import monitor, window_report
 from slipway.monitoring.window import Answer
 from support import browser as browsing
 from support.monitor_verdicts import ABOUT, verdicts
@@ -22,7 +22,7 @@ def write(folder: Path, kind: str) -> None:
         nothing = Answer(sentence="Unsure: no rows.", checks=[], rows=0, notes={})
         each = {name: monitor.make_verdict(name, nothing, about, 1) for name in each}
         overall = monitor.combine(each)
-    report.write(each, overall, folder, root=folder)
+    window_report.write(each, overall, folder, root=folder)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.core.verdict import Check, Verdict
-from slipway.monitoring import monitor, report
+from slipway.monitoring import monitor, window_report
 from support.hostile_texts import HOSTILE
 
 WINDOW = {"from": "2022-02-01", "to": "2022-02-08", "rows": 1200}
@@ -26,7 +26,7 @@ def verdicts(text: str = "`temp` is in another unit", **notes: Any) -> dict[str,
 
 def write(folder: Path, **notes: Any) -> tuple[str, str]:
     made = verdicts(**notes)
-    report.write(made, monitor.combine(made), folder, root=folder)
+    window_report.write(made, monitor.combine(made), folder, root=folder)
     return (folder / "report.md").read_text("utf-8"), (folder / "report.html").read_text("utf-8")
 
 
@@ -48,7 +48,7 @@ def test_remarks_name_what_was_left_out(tmp_path: Path) -> None:
 def test_table_shows_numbers_shortly(tmp_path: Path) -> None:
     table = [{"input": "temp", "moved": 0.123456789, "fault": None}] * 300
     _, page = write(tmp_path, table=table)
-    assert page.count("0.123457") == 4 * report.MAX_ROWS
+    assert page.count("0.123457") == 4 * window_report.MAX_ROWS
 
 
 @pytest.mark.parametrize("text", HOSTILE)
