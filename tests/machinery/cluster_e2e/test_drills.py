@@ -10,7 +10,7 @@ from slipway.sandbox.drills.context import DrillContext
 pytestmark = pytest.mark.cluster
 
 
-@pytest.mark.parametrize("name", ["edit", "tampered", "drift", "label-outage", "disk-full-log"])
+@pytest.mark.parametrize("name", ["edit", "tampered", "drift", "label-outage"])
 def test_drill_ends_as_it_should(drill_context: DrillContext, name: str) -> None:
     found = drill.run_drill(drill_context, name)
     assert found.wrong == ""
