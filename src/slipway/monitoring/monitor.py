@@ -48,6 +48,10 @@ class Request:
         """The first moment of the window."""
         return self.until - self.length
 
+    def earliest(self, history_windows: int) -> datetime:
+        """The first moment of the windows before the window; OverflowError if it is before the year 1."""
+        return self.start - history_windows * self.length
+
 
 def run(
     params: config.Params, *, log: str | None = None, until: datetime | None = None, days: int | None = None,
@@ -70,7 +74,7 @@ def run(
     )
     require_calendar(request, params.monitor.history_windows)
     if remote.is_url(place):
-        earliest = request.start - params.monitor.history_windows * request.length
+        earliest = request.earliest(params.monitor.history_windows)
         remote.local_copy(place, request.log, earliest, request.until, root=root)
     if record:
         append_only.check(root)
@@ -89,7 +93,7 @@ def run(
 def require_calendar(request: Request, history_windows: int) -> None:
     """ConfigError if the windows before `until`, or a day after it, are beyond the years 1 to 9999."""
     try:
-        request.start - history_windows * request.length, request.until + timedelta(days=1)
+        request.earliest(history_windows), request.until + timedelta(days=1)
     except OverflowError:
         raise ConfigError(
             f"--until is {request.until:%Y-%m-%d}: the windows of {request.days} days around it leave the calendar",
@@ -103,7 +107,7 @@ def judge(params: config.Params, request: Request, *, root: Path = Path()) -> di
     spec, limits = problem.load(params.problem), slo.read(root / slo.PATH)
     objectives = slo.require_objectives(limits)
     reference = read_reference(spec, root)
-    earliest = request.start - settings.history_windows * request.length
+    earliest = request.earliest(settings.history_windows)
     log = prediction_log.read(request.log, spec, start=earliest, end=request.until, inputs_from=earliest)
     known = labels.read(request.log, until=request.until)
     model, others = released_model(log.rows.filter(pl.col("at") >= request.start), root)
@@ -136,14 +140,18 @@ def ask_service(
         counts = service.from_prometheus(settings.prometheus, objectives, routes, request.start, request.until)
     except Inconclusive as error:
         check = Check(name="requests", value=None, limit="an answer", ok=None, text=error.message)
-        return Answer(sentence=f"Unsure: {error.message}.", checks=[check], rows=0, notes={"budget": []})
+        return _unsure(check, notes={"budget": []})
     return service.ask(counts, objectives, confidence=settings.confidence, lost=lost)
 
 
 def _empty(request: Request) -> Answer:
     text = f"the log in {request.log} has no predictions of the {request.days} days before {request.until:%Y-%m-%d %H:%M %Z}"
-    check = Check(name="rows", value=0, limit="≥ 1", ok=None, text=text)
-    return Answer(sentence=f"Unsure: {text}.", checks=[check], rows=0, notes={})
+    return _unsure(Check(name="rows", value=0, limit="≥ 1", ok=None, text=text), notes={})
+
+
+def _unsure(check: Check, notes: Mapping[str, Any]) -> Answer:
+    """The answer where nothing could be judged: the check has the reason as its text."""
+    return Answer(sentence=f"Unsure: {check.text}.", checks=[check], rows=0, notes=notes)
 
 
 def answered(rows: pl.DataFrame) -> pl.DataFrame:

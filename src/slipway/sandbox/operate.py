@@ -89,14 +89,17 @@ def broken_week(sandbox: Sandbox) -> str:
     name = choose_input(drift_reference(sandbox))
     ask(sandbox, spec, repeat_one_value(weeks[-1], name), Path(params.monitor.log))
     hand_in_labels(sandbox, spec, weeks)
-    monitor(sandbox, weeks[-1].end)
-    checks = files.read_json(sandbox.work / "reports/monitor/inputs.json")["checks"]
-    if not any(check["ok"] is False and name in check["name"] for check in checks):
+    if not is_named(name, monitor(sandbox, weeks[-1].end)["inputs"]):
         raise ConfigError(
             f"loop: `monitor` did not name {name}, which repeated one value for {BROKEN_DAYS} days",
             hint="read .slipway/loop/work/reports/monitor/report.md; the limits are in section `monitor` of params.yaml",
         )
     return name
+
+
+def is_named(name: str, record: Mapping[str, Any]) -> bool:
+    """Return whether a check of the question about the inputs failed for the input `name`."""
+    return any(check["ok"] is False and name in check["name"] for check in record["checks"])
 
 
 def open_production(sandbox: Sandbox) -> config.Params:
@@ -144,8 +147,15 @@ def ask(sandbox: Sandbox, spec: problem.Problem, week: Week, log: Path) -> None:
     folder = sandbox.home / LOG / "predictions"
     with sandbox.activity(f"asking production, week {week.number}"):
         send(f"http://{local_server.HOST}:{sandbox.ports['production']}", spec, week)
-        head, lines = read_lines(lambda: [path.read_bytes() for path in sorted(folder.glob("*.jsonl"))], week)
-    write_dated(head, lines, week, sandbox.work / log)
+        lines = read_lines(lambda: [path.read_bytes() for path in sorted(folder.glob("*.jsonl"))], week)
+    keep_week(sandbox, *lines, week, sandbox.work / log, started)
+
+
+def keep_week(
+    sandbox: Sandbox, head: dict[str, Any], lines: Mapping[str, dict[str, Any]], week: Week, log: Path, started: float
+) -> None:  # fmt: skip
+    """Write a week's lines into the log that `monitor` reads, and record the step that began at `started`."""
+    write_dated(head, lines, week, log)
     summary = f"{len(week.rows):,} predictions of week {week.number} answered and logged"
     sandbox.record_step("ask", summary, time.monotonic() - started)
 
@@ -255,8 +265,11 @@ def repeat_one_value(week: Week, name: str) -> Week:
     return week._replace(rows=week.rows.with_columns(broken))
 
 
-def monitor(sandbox: Sandbox, until: date) -> None:
-    """Run `monitor` in the clone for the days before `until`; each question becomes a step with its sentence."""
+def monitor(sandbox: Sandbox, until: date) -> dict[str, dict[str, Any]]:
+    """Run `monitor` in the clone for the days before `until`, and return the verdict of each question.
+
+    Each question becomes a step with its sentence.
+    """
     started = time.monotonic()
     verb = ["monitor", "--until", f"{until}T00:00:00Z", "--days", str(DAYS)]
     with (
@@ -267,6 +280,7 @@ def monitor(sandbox: Sandbox, until: date) -> None:
     if one.returncode not in WORDS:
         raise step_error(sandbox, verb, one.returncode, 0, lines)
     seconds = (time.monotonic() - started) / len(QUESTIONS)
-    for name in QUESTIONS:
-        record = files.read_json(sandbox.work / f"reports/monitor/{name}.json")
+    records = {name: files.read_json(sandbox.work / f"reports/monitor/{name}.json") for name in QUESTIONS}
+    for name, record in records.items():
         sandbox.record_step(f"monitor {name}", str(record["notes"]["sentence"]), seconds, str(record["verdict"]))
+    return records

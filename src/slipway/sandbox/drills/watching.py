@@ -8,8 +8,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Any
 
 from slipway import problem
 from slipway.cluster import kubectl, pods
@@ -124,10 +122,8 @@ def ask(context: DrillContext, watch: Watch, week: Week) -> None:
     started = time.monotonic()
     with deploy.endpoint(context.sandbox, "production") as url:
         operate.send(url, watch.spec, week)
-    head, lines = operate.read_lines(lambda: pod_logs(context), week, seconds=LOGGED_SECONDS)
-    operate.write_dated(head, lines, week, watch.sandbox.work / watch.params.monitor.log)
-    summary = f"{len(week.rows):,} predictions of week {week.number} answered and logged"
-    context.sandbox.record_step("ask", summary, time.monotonic() - started)
+    lines = operate.read_lines(lambda: pod_logs(context), week, seconds=LOGGED_SECONDS)
+    operate.keep_week(context.sandbox, *lines, week, watch.sandbox.work / watch.params.monitor.log, started)
 
 
 def pod_logs(context: DrillContext) -> list[bytes]:
@@ -135,12 +131,6 @@ def pod_logs(context: DrillContext) -> list[bytes]:
     app = context.app("production")
     return [kubectl.run("-n", app, "exec", pod.name, "-c", "serve", "--", "python", "-c", PRINT_LOG).encode()
             for pod in pods.list_pods(app) if pod.ready]  # fmt: skip
-
-
-def judge(watch: Watch, until: date) -> dict[str, dict[str, Any]]:
-    """The verdicts of `monitor` on the week before `until`, by question."""
-    operate.monitor(watch.sandbox, until)
-    return {name: files.read_json(watch.sandbox.work / f"reports/monitor/{name}.json") for name in operate.QUESTIONS}
 
 
 def drift(context: DrillContext, timeline: Timeline) -> None:
@@ -152,21 +142,21 @@ def drift(context: DrillContext, timeline: Timeline) -> None:
             ask(context, watch, week)
         operate.hand_in_labels(watch.sandbox, watch.spec, ordinary)
         name = operate.choose_input(operate.drift_reference(watch.sandbox))
-        before = judge(watch, last.start)["inputs"]
+        before = operate.monitor(watch.sandbox, last.start)["inputs"]
         timeline.expect(
             before["verdict"] == "pass", f"inputs of an ordinary week are {before['verdict']}", expected="pass"
         )
         ask(context, watch, operate.repeat_one_value(last, name))
         timeline.inject(f"{name} repeats one value for {operate.BROKEN_DAYS} days")
-        record = judge(watch, last.end)["inputs"]
+        record = operate.monitor(watch.sandbox, last.end)["inputs"]
         named = [check["name"] for check in record["checks"] if check["ok"] is False]
         timeline.expect(
-            any(name in each for each in named), f"`monitor` names {', '.join(named) or 'no input'}", expected=name
+            operate.is_named(name, record), f"`monitor` names {', '.join(named) or 'no input'}", expected=name
         )
         timeline.detect(f"inputs fail: {record['notes']['sentence']}"[:120])
         operate.week_file(watch.sandbox.work / watch.params.monitor.log, last).unlink()
         ask(context, watch, last._replace(number=last.number + 1))
-        after = judge(watch, last.end)["inputs"]
+        after = operate.monitor(watch.sandbox, last.end)["inputs"]
         timeline.expect(
             after["verdict"] == "pass", f"inputs of the repaired week are {after['verdict']}", expected="pass"
         )
@@ -182,13 +172,13 @@ def label_outage(context: DrillContext, timeline: Timeline) -> None:
             ask(context, watch, week)
         operate.hand_in_labels(watch.sandbox, watch.spec, weeks[:-1])
         timeline.inject("the labels of the newest week do not come")
-        record = judge(watch, weeks[-1].end)["performance"]
+        record = operate.monitor(watch.sandbox, weeks[-1].end)["performance"]
         timeline.expect(
             record["verdict"] == "unsure", f"performance without labels is {record['verdict']}", expected="unsure"
         )
         timeline.detect(f"performance is undecided: {record['notes']['sentence']}"[:120])
         operate.hand_in_labels(watch.sandbox, watch.spec, weeks)
-        record = judge(watch, weeks[-1].end)["performance"]
+        record = operate.monitor(watch.sandbox, weeks[-1].end)["performance"]
         timeline.expect(
             record["verdict"] != "unsure", f"with labels: {record['notes']['sentence']}", expected="a decision"
         )
